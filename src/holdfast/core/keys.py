@@ -1,0 +1,134 @@
+"""Public keys, signatures and the key document that names a node (``spec/statement.md`` §5).
+
+A node *is* the SHA-256 of its key document's exact bytes; statements call that digest ``attester``. A key document lists
+public keys by use, so that a statement key can never stand in for a log key or a vote key.
+
+Rules: one encoding per algorithm; unknown fields are refused; keys of an unknown algorithm or use are refused.
+Not covered here: whether a key is trusted (``core.trust``) or where it lives (attestation).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from holdfast.core import canonical
+from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex
+from holdfast.errors import MalformedError, RefusedError
+
+KEY_DOCUMENT_TYPE = "urn:holdfast:key-document:v1"
+"""``type`` of a key document (``spec/statement.md`` §5)."""
+ALGORITHM_SIZES = {"ed25519": 32, "p256": 33, "secp256k1": 33}
+"""Algorithm to public key size in bytes: raw Ed25519 (RFC 8032), compressed SEC 1 points for the curves."""
+USES = ("statement", "log", "cosignature", "vote")
+"""What a key may sign; one use per key."""
+ROLES = ("gateway", "inference", "data", "memory", "hub", "facilitator", "log", "full", "panel", "relay")
+"""The processes of the network; a node may hold several roles."""
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z")
+"""Node names: lower-case letters, digits, dots and hyphens, at most 63 bytes."""
+MAX_KEY_DOCUMENT_BYTES = 8192
+"""Larger key documents are refused unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One public key and the single use it has."""
+
+    use: str
+    algorithm: str
+    public: bytes
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of ``algorithm ‖ 0x00 ‖ public`` in hex; the DSSE ``keyid``."""
+        return sha256_hex(self.algorithm.encode() + b"\x00" + self.public)
+
+    def to_json(self) -> dict[str, canonical.JSON]:
+        return {"use": self.use, "algorithm": self.algorithm, "public": b64_encode(self.public)}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDocument:
+    """A parsed key document; ``raw`` are its exact bytes and ``digest`` their SHA-256 in hex (the attester)."""
+
+    raw: bytes
+    digest: str
+    name: str
+    roles: tuple[str, ...]
+    software: str
+    keys: tuple[PublicKey, ...]
+
+    def key_for(self, use: str) -> PublicKey | None:
+        """The key with this use, if the document has one."""
+        return next((key for key in self.keys if key.use == use), None)
+
+    def key_by_id(self, key_id: str) -> PublicKey | None:
+        """The key with this DSSE ``keyid``, if the document has it."""
+        return next((key for key in self.keys if key.key_id == key_id), None)
+
+
+def _parse_public_key(value: object) -> PublicKey:
+    if not isinstance(value, dict) or set(value) != {"use", "algorithm", "public"}:
+        raise MalformedError("keys.fields", "a key has exactly use, algorithm and public")
+    use, algorithm = value["use"], value["algorithm"]
+    if use not in USES:
+        raise MalformedError("keys.use", f"unknown key use {use!r}")
+    if algorithm not in ALGORITHM_SIZES:
+        raise MalformedError("keys.algorithm", f"unknown algorithm {algorithm!r}")
+    return PublicKey(use, algorithm, b64_decode(value["public"], ALGORITHM_SIZES[algorithm]))
+
+
+def parse_key_document(raw: bytes) -> KeyDocument:
+    """Exact bytes to a :class:`KeyDocument`. Raises ``keys.*`` or ``json.*``; checks no signature."""
+    if len(raw) > MAX_KEY_DOCUMENT_BYTES:
+        raise MalformedError("keys.size", f"a key document has at most {MAX_KEY_DOCUMENT_BYTES} bytes")
+    value = canonical.decode_object(raw)
+    if set(value) != {"type", "name", "roles", "software", "keys"} or value["type"] != KEY_DOCUMENT_TYPE:
+        raise MalformedError("keys.fields", f"not a {KEY_DOCUMENT_TYPE}")
+    name, roles, software, keys = value["name"], value["roles"], value["software"], value["keys"]
+    if not isinstance(name, str) or NAME.match(name) is None:
+        raise MalformedError("keys.name", "a node name is lower-case letters, digits, dots and hyphens")
+    if not isinstance(roles, list) or not roles or any(role not in ROLES for role in roles) or roles != sorted(set(roles)):
+        raise MalformedError("keys.roles", "roles are a sorted, non-empty list of known roles")
+    if not isinstance(software, str) or len(software) > 128:
+        raise MalformedError("keys.software", "software is a string of at most 128 characters")
+    if not isinstance(keys, list) or not keys:
+        raise MalformedError("keys.fields", "a key document lists at least one key")
+    parsed = tuple(_parse_public_key(key) for key in keys)
+    if len({key.use for key in parsed}) != len(parsed):
+        raise MalformedError("keys.use", "one key per use")
+    if canonical.encode(value) != raw:
+        raise MalformedError("keys.spelling", "a key document is RFC 8785 JSON")
+    return KeyDocument(raw, sha256_hex(raw), name, tuple(roles), software, parsed)
+
+
+def build_key_document(name: str, roles: list[str], software: str, keys: list[PublicKey]) -> KeyDocument:
+    """Make a key document from its values; the result went through :func:`parse_key_document`."""
+    value: dict[str, canonical.JSON] = {
+        "type": KEY_DOCUMENT_TYPE,
+        "name": name,
+        "roles": sorted(set(roles)),
+        "software": software,
+        "keys": [key.to_json() for key in keys],
+    }
+    return parse_key_document(canonical.encode(value))
+
+
+def verify_signature(key: PublicKey, message: bytes, signature: bytes) -> None:
+    """Check one Ed25519 (RFC 8032) or P-256 (SHA-256, ``r ‖ s``, 64 bytes) signature; raises ``signature.invalid``."""
+    try:
+        if key.algorithm == "ed25519":
+            ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+        elif key.algorithm == "p256" and len(signature) == 64:
+            point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.public)
+            der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
+            point.verify(der, message, ec.ECDSA(hashes.SHA256()))
+        else:
+            raise RefusedError("signature.invalid", f"{key.algorithm} keys make no such signature")
+    except (InvalidSignature, ValueError) as error:
+        raise RefusedError("signature.invalid", "the signature does not match the key and the bytes") from error
