@@ -1,0 +1,126 @@
+"""The HTTP server under every node: uvicorn with what it leaves out.
+
+uvicorn bounds neither the size of a request's headers nor the time they may take, and answers a request that does not
+parse in plain text. This protocol bounds both and answers in the one error shape. ``make_server`` is the only place
+that sets uvicorn's options, so that every node treats slow and broken clients alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from holdfast.errors import HoldfastError, MalformedError, RefusedError
+from holdfast.nodes.edge import App, error_parts
+
+MAX_HEADER_BYTES = 32 << 10
+"""Request line and headers together; common servers allow 8 to 64 KiB."""
+HEADER_SECONDS = 10.0
+"""From the first byte of a request (or from connecting) to the end of its headers."""
+KEEP_ALIVE_SECONDS = 75
+"""Idle connections live longer than the 60 s after which common load balancers drop theirs."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol with bounded headers and our error shape."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _refusal: HoldfastError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection that says nothing is closed after ``HEADER_SECONDS``."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer with the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A new request: count its header bytes and its time from here."""
+        self._header_bytes = 0
+        self._start_timer()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """From here the body limits of the edge hold."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what does not parse, in the one shape, and close."""
+        self._stop_timer()
+        self._close_with(self._refusal or MalformedError("request.http", msg))
+
+    def _count(self, size_bytes: int) -> None:
+        self._header_bytes += size_bytes
+        if self._header_bytes > MAX_HEADER_BYTES:
+            message = f"the request headers are larger than {MAX_HEADER_BYTES} bytes"
+            self._refusal = RefusedError("request.headers_too_large", message, status=431)
+            raise self._refusal  # httptools turns it into its own parser error, which ends in send_400_response
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        message = f"the request headers did not arrive within {HEADER_SECONDS:g} s"
+        self._close_with(RefusedError("request.slow", message, status=408))
+
+    def _close_with(self, error: HoldfastError) -> None:
+        if self.transport.is_closing():
+            return
+        status, headers, body = error_parts(error)
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode("ascii")]
+        lines += [name + b": " + value for name, value in headers if name != b"connection"]
+        self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", body]))
+        self.transport.close()
+
+
+def make_server(
+    app: App, *, host: str = "127.0.0.1", port: int = 0, max_connections: int = 4096, **more: Any
+) -> uvicorn.Server:
+    """A uvicorn server for one node's app; ``await server.serve()`` runs it. ``more`` goes to ``uvicorn.Config``."""
+    options: dict[str, Any] = {
+        "http": BoundedProtocol,
+        "ws": "none",
+        "loop": "uvloop" if _has_uvloop() else "asyncio",
+        "lifespan": "on",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "limit_concurrency": max_connections,
+        **more,
+    }
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401, PLC0415 (absent on platforms without a build of it)
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Cases, queues and decisions: the panel's logic without its pages."""

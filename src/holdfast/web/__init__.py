@@ -1,0 +1,1 @@
+"""Pages: server-rendered, small ES modules, a .json twin of every page."""
