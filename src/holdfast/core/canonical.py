@@ -40,6 +40,24 @@ def _no_constant(text: str) -> Any:
     raise MalformedError("json.number", f"{text} is not JSON")
 
 
+MAX_INTEGER = 2**53 - 1
+"""Largest integer magnitude in signed JSON: what every JSON reader keeps exactly (RFC 7493 §2.2)."""
+
+
+def _signed_int(text: str) -> int:
+    value = int(text)
+    if abs(value) > MAX_INTEGER or text == "-0":
+        raise MalformedError("json.number", "integers in signed JSON have a magnitude of at most 2^53 - 1")
+    return value
+
+
+def _no_float(text: str) -> Any:
+    raise MalformedError("json.float", "signed JSON holds no floats; use an integer or a decimal string")
+
+
+_SIGNED = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_signed_int, parse_float=_no_float
+)
 _PLAIN = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
 _EXACT = json.JSONDecoder(
     object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=NumberText, parse_float=NumberText
@@ -110,6 +128,24 @@ def decode_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedError("json.object", "expected a JSON object")
     return value
+
+
+def decode_signed(data: bytes) -> dict[str, Any]:
+    """Canonical JSON of one object; any other spelling of the same value raises ``json.spelling``."""
+    value = _decode(data, _SIGNED)
+    if not isinstance(value, dict):
+        raise MalformedError("json.object", "expected a JSON object")
+    if (encode_known(value) if data.isascii() else encode(value)) != data:
+        raise MalformedError("json.spelling", "signed JSON has one spelling (RFC 8785)")
+    return value
+
+
+def encode_known(value: Any) -> bytes:
+    """:func:`encode` for values that this program built itself: ASCII keys, no floats. Skips the checks."""
+    return _KNOWN.encode(value).encode("utf-8")
+
+
+_KNOWN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 
 def encode(value: JSON) -> bytes:

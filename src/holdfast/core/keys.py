@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -35,7 +36,7 @@ MAX_KEY_DOCUMENT_BYTES = 8192
 """Larger key documents are refused unread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PublicKey:
     """One public key and the single use it has."""
 
@@ -43,7 +44,7 @@ class PublicKey:
     algorithm: str
     public: bytes
 
-    @property
+    @cached_property
     def key_id(self) -> str:
         """SHA-256 of ``algorithm ‖ 0x00 ‖ public`` in hex; the DSSE ``keyid``."""
         return sha256_hex(self.algorithm.encode() + b"\x00" + self.public)
@@ -87,13 +88,18 @@ def parse_key_document(raw: bytes) -> KeyDocument:
     """Exact bytes to a :class:`KeyDocument`. Raises ``keys.*`` or ``json.*``; checks no signature."""
     if len(raw) > MAX_KEY_DOCUMENT_BYTES:
         raise MalformedError("keys.size", f"a key document has at most {MAX_KEY_DOCUMENT_BYTES} bytes")
-    value = canonical.decode_object(raw)
+    value = canonical.decode_signed(raw)
     if set(value) != {"type", "name", "roles", "software", "keys"} or value["type"] != KEY_DOCUMENT_TYPE:
         raise MalformedError("keys.fields", f"not a {KEY_DOCUMENT_TYPE}")
     name, roles, software, keys = value["name"], value["roles"], value["software"], value["keys"]
     if not isinstance(name, str) or NAME.match(name) is None:
         raise MalformedError("keys.name", "a node name is lower-case letters, digits, dots and hyphens")
-    if not isinstance(roles, list) or not roles or any(role not in ROLES for role in roles) or roles != sorted(set(roles)):
+    if (
+        not isinstance(roles, list)
+        or not roles
+        or any(role not in ROLES for role in roles)
+        or roles != sorted(set(roles))
+    ):
         raise MalformedError("keys.roles", "roles are a sorted, non-empty list of known roles")
     if not isinstance(software, str) or len(software) > 128:
         raise MalformedError("keys.software", "software is a string of at most 128 characters")
@@ -102,8 +108,6 @@ def parse_key_document(raw: bytes) -> KeyDocument:
     parsed = tuple(_parse_public_key(key) for key in keys)
     if len({key.use for key in parsed}) != len(parsed):
         raise MalformedError("keys.use", "one key per use")
-    if canonical.encode(value) != raw:
-        raise MalformedError("keys.spelling", "a key document is RFC 8785 JSON")
     return KeyDocument(raw, sha256_hex(raw), name, tuple(roles), software, parsed)
 
 
@@ -112,20 +116,30 @@ def build_key_document(name: str, roles: list[str], software: str, keys: list[Pu
     value: dict[str, canonical.JSON] = {
         "type": KEY_DOCUMENT_TYPE,
         "name": name,
-        "roles": sorted(set(roles)),
+        "roles": list[canonical.JSON](sorted(set(roles))),
         "software": software,
         "keys": [key.to_json() for key in keys],
     }
     return parse_key_document(canonical.encode(value))
 
 
+@lru_cache(maxsize=1024)
+def _ed25519(public: bytes) -> ed25519.Ed25519PublicKey:
+    return ed25519.Ed25519PublicKey.from_public_bytes(public)
+
+
+@lru_cache(maxsize=1024)
+def _p256(public: bytes) -> ec.EllipticCurvePublicKey:
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
+
+
 def verify_signature(key: PublicKey, message: bytes, signature: bytes) -> None:
     """Check one Ed25519 (RFC 8032) or P-256 (SHA-256, ``r ‖ s``, 64 bytes) signature; raises ``signature.invalid``."""
     try:
         if key.algorithm == "ed25519":
-            ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+            _ed25519(key.public).verify(signature, message)
         elif key.algorithm == "p256" and len(signature) == 64:
-            point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.public)
+            point = _p256(key.public)
             der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
             point.verify(der, message, ec.ECDSA(hashes.SHA256()))
         else:

@@ -1,1 +1,1 @@
-"""Pure appraisal: (bundle, trust, policy, time, known) to a vector of lanes with a transcript."""
+"""Pure verification: evidence, trust, policy and time in; checks, lanes and verdicts out."""

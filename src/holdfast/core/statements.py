@@ -1,0 +1,397 @@
+"""Statements and their DSSE envelopes (``spec/statement.md``).
+
+``parse_envelope`` and ``parse_statement`` turn bytes into values that cannot exist malformed; they check no signature.
+``build_*`` make the bytes; whoever holds a key signs :func:`pre_authentication_encoding` of the payload.
+
+Not covered: whether the attester is trusted or may say this (``verifier.checks``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from holdfast.core import canonical
+from holdfast.core.encoding import (
+    b64_decode,
+    b64_encode,
+    hex_decode,
+    sha256_hex,
+    time_decode,
+    time_encode,
+)
+from holdfast.errors import MalformedError
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+"""DSSE payload type of every statement (in-toto envelope specification)."""
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+"""in-toto Statement v1 ``_type``."""
+DIGEST_NAME = "holdfast-parts-v1"
+"""Our in-toto DigestSet member: the hex root of a parts tree (``statement.md`` §2)."""
+KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact")
+"""The closed list of statement kinds (``statement.md`` §2)."""
+EVENTS = ("generated", "failed", "interrupted", "disconnected")
+"""What an execution statement reports (``statement.md`` §4.2)."""
+CLOSING_EVENTS = ("generated", "failed", "interrupted")
+"""The events that close a run."""
+SETTLEMENTS = ("batch", "individual", "private")
+"""Settlement modes (``statement.md`` §4.1)."""
+MAX_ENVELOPE_BYTES = 65_535
+"""What a log entry bundle can carry (C2SP tlog-tiles: 16-bit lengths)."""
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+_CODE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
+_COMMON = frozenset({"run", "attester", "claimed_at", "parents"})
+_OPTIONAL = frozenset({"nonce", "parent_run"})
+_ROUTE = frozenset(
+    {"request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"}
+)
+_EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A reference to a parts tree: its root (32 bytes) and its number of leaves."""
+
+    root: bytes
+    size: int
+
+    def to_json(self) -> dict[str, canonical.JSON]:
+        return {"root": self.root.hex(), "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReference:
+    """The last mark that an execution statement names: its sequence number and chain value (32 bytes)."""
+
+    seq: int
+    parts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Predicate of a ``route`` statement (``statement.md`` §4.1)."""
+
+    request: Tree
+    sent: Tree
+    endpoint: str
+    upstream: str
+    rewrites: tuple[str, ...]
+    fallback_from: tuple[str, ...]
+    cached: bool
+    settlement: str
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Predicate of an ``execution`` statement (``statement.md`` §4.2)."""
+
+    event: str
+    outcome: str
+    response: Tree | None
+    marks: MarkReference | None
+    upstream: str
+
+    @property
+    def closing(self) -> bool:
+        return self.event in CLOSING_EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A parsed DSSE envelope: the exact payload bytes, one key id (hex) and one signature."""
+
+    payload: bytes
+    key_id: str
+    signature: bytes
+    raw: bytes
+
+    @property
+    def digest(self) -> str:
+        """The statement digest: SHA-256 of the payload bytes, hex."""
+        return sha256_hex(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A well-formed statement. Nothing in it is believed yet."""
+
+    digest: str
+    kind: str
+    run: str
+    attester: str
+    claimed_at: dt.datetime
+    parents: tuple[str, ...]
+    nonce: str | None
+    parent_run: str | None
+    subject_name: str
+    subject_root: bytes
+    body: Route | Execution | None
+    """The typed predicate, or None for kinds whose predicate this version does not read."""
+    predicate: Mapping[str, Any]
+    envelope: Envelope
+
+
+def pre_authentication_encoding(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
+    """DSSE v1 PAE: what is signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def is_code(value: object) -> bool:
+    """Whether a value is a code (``conventions.md`` §4(4))."""
+    return isinstance(value, str) and len(value) <= 64 and _CODE.match(value) is not None
+
+
+def is_run_id(value: object) -> bool:
+    """Whether a value is a run id (``conventions.md`` §4(1))."""
+    return isinstance(value, str) and _UUID.match(value) is not None
+
+
+def is_nonce(value: object) -> bool:
+    """Whether a value is a client nonce (``statement.md`` §3)."""
+    return isinstance(value, str) and _NONCE.match(value) is not None
+
+
+def build_envelope(payload: bytes, key_id: str, signature: bytes) -> bytes:
+    """Canonical JSON bytes of an envelope with one signature."""
+    # The members are ASCII and already in order, so this is RFC 8785 without an encoder.
+    return (
+        '{"payload":"%s","payloadType":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}'
+        % (b64_encode(payload), PAYLOAD_TYPE, key_id, b64_encode(signature))
+    ).encode()
+
+
+def parse_envelope(raw: bytes, payload_type: str = PAYLOAD_TYPE) -> Envelope:
+    """Bytes to an :class:`Envelope`; raises ``envelope.*``, ``json.*`` or ``encoding.*``."""
+    if len(raw) > MAX_ENVELOPE_BYTES:
+        raise MalformedError("envelope.size", f"an envelope has at most {MAX_ENVELOPE_BYTES} bytes")
+    value = canonical.decode_signed(raw)
+    if value.keys() != {"payload", "payloadType", "signatures"} or value["payloadType"] != payload_type:
+        raise MalformedError("envelope.fields", f"not a DSSE envelope of {payload_type}")
+    signatures = value["signatures"]
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise MalformedError("envelope.signatures", "a statement envelope has exactly one signature")
+    entry = signatures[0]
+    if not isinstance(entry, dict) or entry.keys() != {"keyid", "sig"}:
+        raise MalformedError("envelope.signatures", "a signature has exactly keyid and sig")
+    hex_decode(entry["keyid"], 32)
+    return Envelope(b64_decode(value["payload"]), entry["keyid"], b64_decode(entry["sig"]), raw)
+
+
+def build_payload(
+    kind: str,
+    *,
+    run: str,
+    attester: str,
+    claimed_at: dt.datetime,
+    parents: Sequence[str],
+    subject: tuple[str, bytes],
+    body: Mapping[str, Any],
+    nonce: str | None = None,
+    parent_run: str | None = None,
+) -> bytes:
+    """The exact payload bytes of a statement (``statement.md`` §2). ``subject`` is (name, root of 32 bytes)."""
+    predicate = {
+        **body,
+        "run": run,
+        "attester": attester,
+        "claimed_at": time_encode(claimed_at),
+        "parents": sorted(parents),
+    }
+    if nonce is not None:
+        predicate["nonce"] = nonce
+    if parent_run is not None:
+        predicate["parent_run"] = parent_run
+    return canonical.encode_known(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": subject[0], "digest": {DIGEST_NAME: subject[1].hex()}}],
+            "predicateType": f"urn:holdfast:{kind}:v1",
+            "predicate": predicate,
+        }
+    )
+
+
+def route_body(route: Route) -> dict[str, Any]:
+    """A :class:`Route` as predicate members."""
+    return {
+        "request": route.request.to_json(),
+        "sent": route.sent.to_json(),
+        "endpoint": route.endpoint,
+        "upstream": route.upstream,
+        "rewrites": sorted(route.rewrites),
+        "fallback_from": list(route.fallback_from),
+        "cached": route.cached,
+        "settlement": route.settlement,
+        "streamed": route.streamed,
+    }
+
+
+def execution_body(execution: Execution) -> dict[str, Any]:
+    """An :class:`Execution` as predicate members."""
+    marks = execution.marks
+    return {
+        "event": execution.event,
+        "outcome": execution.outcome,
+        "response": execution.response.to_json() if execution.response else None,
+        "marks": {"seq": marks.seq, "parts": marks.parts.hex()} if marks else None,
+        "upstream": execution.upstream,
+    }
+
+
+def parse_statement(envelope: Envelope) -> Statement:
+    """The payload of an envelope to a :class:`Statement`; raises ``statement.*``, ``json.*``, ``encoding.*``."""
+    value = canonical.decode_signed(envelope.payload)
+    if value.keys() != {"_type", "subject", "predicateType", "predicate"} or value["_type"] != STATEMENT_TYPE:
+        raise MalformedError("statement.fields", "not an in-toto Statement v1")
+    kind = _kind(value["predicateType"])
+    name, root = _subject(value["subject"])
+    predicate = value["predicate"]
+    if not isinstance(predicate, dict) or not predicate.keys() >= _COMMON:
+        raise MalformedError("statement.predicate", "a predicate has run, attester, claimed_at and parents")
+    run = predicate["run"]
+    if not is_run_id(run):
+        raise MalformedError("statement.run", "a run id is a UUID of version 4 or 7")
+    hex_decode(predicate["attester"], 32)
+    body = _body(kind, predicate)
+    _check_subject(kind, body, name, root)
+    nonce = predicate.get("nonce")
+    if "nonce" in predicate and not is_nonce(nonce):
+        raise MalformedError("statement.nonce", "a nonce is 16 to 64 letters, digits, hyphens or underscores")
+    parent_run = predicate.get("parent_run")
+    if "parent_run" in predicate and not is_run_id(parent_run):
+        raise MalformedError("statement.parent_run", "parent_run is a run id")
+    return Statement(
+        digest=envelope.digest,
+        kind=kind,
+        run=run,
+        attester=predicate["attester"],
+        claimed_at=time_decode(predicate["claimed_at"]),
+        parents=_parents(predicate["parents"]),
+        nonce=nonce,
+        parent_run=parent_run,
+        subject_name=name,
+        subject_root=root,
+        body=body,
+        predicate=predicate,
+        envelope=envelope,
+    )
+
+
+def _kind(predicate_type: object) -> str:
+    for kind in KINDS:
+        if predicate_type == f"urn:holdfast:{kind}:v1":
+            return kind
+    raise MalformedError("statement.kind", "unknown predicateType")
+
+
+def _subject(value: object) -> tuple[str, bytes]:
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
+        raise MalformedError("statement.subject", "a statement has exactly one subject")
+    subject = value[0]
+    if subject.keys() != {"name", "digest"} or not is_code(subject["name"]):
+        raise MalformedError("statement.subject", "a subject has exactly name and digest")
+    digest = subject["digest"]
+    if not isinstance(digest, dict) or digest.keys() != {DIGEST_NAME}:
+        raise MalformedError("statement.subject", f"a subject is named by {DIGEST_NAME}")
+    return subject["name"], hex_decode(digest[DIGEST_NAME], 32)
+
+
+def _parents(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > 256:
+        raise MalformedError("statement.parents", "parents are a list of at most 256 digests")
+    for parent in value:
+        hex_decode(parent, 32)
+    if value != sorted(set(value)):
+        raise MalformedError("statement.parents", "parents are sorted and distinct")
+    return tuple(value)
+
+
+def parse_tree(value: object) -> Tree:
+    """``{"root","size"}`` to a :class:`Tree`; raises ``statement.tree``."""
+    if not isinstance(value, dict) or value.keys() != {"root", "size"}:
+        raise MalformedError("statement.tree", "a tree reference has exactly root and size")
+    size = value["size"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise MalformedError("statement.tree", "a tree has at least one part")
+    return Tree(hex_decode(value["root"], 32), size)
+
+
+def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > 32 or not all(is_code(item) for item in value):
+        raise MalformedError("statement.code", "expected a list of codes")
+    if ordered and value != sorted(set(value)):
+        raise MalformedError("statement.code", "expected a sorted list of distinct codes")
+    return tuple(value)
+
+
+def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | None:
+    own = predicate.keys() - _COMMON - _OPTIONAL
+    if kind == "route":
+        if own != _ROUTE:
+            raise MalformedError("statement.predicate", "not the members of a route predicate")
+        return _route(predicate)
+    if kind == "execution":
+        if own != _EXECUTION:
+            raise MalformedError("statement.predicate", "not the members of an execution predicate")
+        return _execution(predicate)
+    return None
+
+
+def _route(value: dict[str, Any]) -> Route:
+    if value["endpoint"] not in ("chat.completions", "completions"):
+        raise MalformedError("statement.endpoint", "endpoint is chat.completions or completions")
+    if value["settlement"] not in SETTLEMENTS:
+        raise MalformedError("statement.settlement", "settlement is batch, individual or private")
+    if not is_code(value["upstream"]):
+        raise MalformedError("statement.code", "upstream is a code")
+    if not isinstance(value["cached"], bool) or not isinstance(value["streamed"], bool):
+        raise MalformedError("statement.predicate", "cached and streamed are booleans")
+    return Route(
+        request=parse_tree(value["request"]),
+        sent=parse_tree(value["sent"]),
+        endpoint=value["endpoint"],
+        upstream=value["upstream"],
+        rewrites=_codes(value["rewrites"], ordered=True),
+        fallback_from=_codes(value["fallback_from"], ordered=False),
+        cached=value["cached"],
+        settlement=value["settlement"],
+        streamed=value["streamed"],
+    )
+
+
+def _execution(value: dict[str, Any]) -> Execution:
+    event, marks = value["event"], value["marks"]
+    if event not in EVENTS:
+        raise MalformedError("statement.event", "unknown execution event")
+    if not is_code(value["outcome"]) or not is_code(value["upstream"]):
+        raise MalformedError("statement.code", "outcome and upstream are codes")
+    reference: MarkReference | None = None
+    if marks is not None:
+        if not isinstance(marks, dict) or marks.keys() != {"seq", "parts"}:
+            raise MalformedError("statement.marks", "marks has exactly seq and parts")
+        if not isinstance(marks["seq"], int) or isinstance(marks["seq"], bool) or marks["seq"] < 1:
+            raise MalformedError("statement.marks", "seq counts from 1")
+        reference = MarkReference(marks["seq"], hex_decode(marks["parts"], 32))
+    response = None if value["response"] is None else parse_tree(value["response"])
+    if (event == "generated") != (response is not None):
+        raise MalformedError("statement.response", "exactly a generated answer has a response")
+    return Execution(event, value["outcome"], response, reference, value["upstream"])
+
+
+def _check_subject(kind: str, body: Route | Execution | None, name: str, root: bytes) -> None:
+    """The subject repeats what the predicate binds, so that in-toto tools see the right thing."""
+    if isinstance(body, Route):
+        fits = name == "request" and root == body.request.root
+    elif isinstance(body, Execution):
+        fits = (name == "response" and root == body.response.root) if body.response else name == "request"
+    else:
+        fits = True
+    if not fits:
+        raise MalformedError("statement.subject", f"the subject is not what the {kind} predicate binds")

@@ -1,0 +1,213 @@
+"""Is this one statement acceptable? (``spec/statement.md`` §7)
+
+The only implementation of that question: full nodes ask it for every log entry, the appraisal asks it for every
+statement of a bundle. Steps are numbered as in the specification; the first that fails names the verdict.
+
+Not covered: whether the entry is really in the log (``core.merkle``) and what a quorum made of it (``core.rounds``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from holdfast.core import canonical
+from holdfast.core.encoding import hex_decode, sha256_hex
+from holdfast.core.keys import verify_signature
+from holdfast.core.statements import (
+    Execution,
+    Route,
+    Statement,
+    parse_envelope,
+    parse_statement,
+    pre_authentication_encoding,
+)
+from holdfast.core.trust import Trust
+from holdfast.errors import MalformedError, RefusedError
+
+OK = "ok"
+"""Every check said yes."""
+CANNOT_TELL = "cannot_tell"
+"""Commitments, and kinds whose predicate this version does not read."""
+COMMITMENT_TYPE = "urn:holdfast:commitment:v1"
+"""``type`` of a private commitment entry (``log.md``)."""
+ROLES_BY_KIND = {
+    "route": {"gateway"},
+    "execution": {"gateway", "inference"},
+    "admission": {"data"},
+    "recall": {"memory"},
+    "payment": {"facilitator"},
+    "decision": {"panel"},
+    "artifact": {"hub"},
+}
+"""Who may say what (``statement.md`` §6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPolicy:
+    """Bounds on the time between claim and first sight, in seconds (``statement.md`` §8)."""
+
+    max_span_s: int = 600
+    max_skew_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStatement:
+    """What a checker remembers of an earlier statement."""
+
+    index: int
+    run: str
+    kind: str
+    code: str
+    event: str | None
+    nonce: str | None
+    upstream: str | None
+    settlement: str | None = None
+
+    @property
+    def closing(self) -> bool:
+        return self.kind == "execution" and self.event != "disconnected"
+
+
+class History(Protocol):
+    """Earlier statements of the same log."""
+
+    def known(self, digest: str) -> KnownStatement | None:
+        """The earlier statement with this digest."""
+        ...
+
+    def closing(self, run: str) -> str | None:
+        """Digest of the first closing execution of a run whose code was ``ok``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EntryCheck:
+    """The verdict on one log entry: its deduplication digest (hex), its code and, if it parsed, its statement."""
+
+    digest: str
+    code: str
+    statement: Statement | None
+
+    def remember(self, index: int) -> KnownStatement | None:
+        """What :class:`History` should keep of it."""
+        if self.statement is None:
+            return None
+        body = self.statement.body
+        return KnownStatement(
+            index=index,
+            run=self.statement.run,
+            kind=self.statement.kind,
+            code=self.code,
+            event=body.event if isinstance(body, Execution) else None,
+            nonce=self.statement.nonce,
+            upstream=body.upstream if body is not None else None,
+            settlement=body.settlement if isinstance(body, Route) else None,
+        )
+
+
+def parse_commitment(entry: bytes) -> bytes | None:
+    """The 32-byte commitment of a private entry, or None when the entry is something else."""
+    if len(entry) > 256 or not entry.startswith(b'{"commitment":'):
+        return None
+    value = canonical.decode_signed(entry)
+    if value.keys() != {"commitment", "type"} or value["type"] != COMMITMENT_TYPE:
+        raise MalformedError("commitment.fields", "a commitment has exactly commitment and type")
+    return hex_decode(value["commitment"], 32)
+
+
+def check_entry(
+    entry: bytes, *, index: int, seen_at: dt.datetime, trust: Trust, policy: CheckPolicy, history: History
+) -> EntryCheck:
+    """Judge one log entry (``statement.md`` §7). ``seen_at`` is when it was first seen under a checkpoint. Never raises
+    for what the entry holds: malformed bytes are a verdict."""
+    try:
+        if parse_commitment(entry) is not None:
+            return EntryCheck(sha256_hex(entry), CANNOT_TELL, None)
+        statement = parse_statement(parse_envelope(entry))
+    except MalformedError:
+        return EntryCheck(sha256_hex(entry), "refuted:malformed", None)
+    why = (
+        refuse_attester(statement, trust, until=seen_at)
+        or refuse_time(statement, seen_at, policy)
+        or refuse_parents(statement, index, history)
+    )
+    if why is not None:
+        return EntryCheck(statement.digest, f"refuted:{why}", statement)
+    return EntryCheck(statement.digest, OK if statement.body is not None else CANNOT_TELL, statement)
+
+
+def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -> str | None:
+    """Steps 2 to 5: admitted, valid for [claimed_at, until], entitled, signed. Returns the reason or None."""
+    admission = trust.admission(statement.attester)
+    if admission is None:
+        return "unknown-key"
+    refusal = admission.refusal(statement.claimed_at, max(until, statement.claimed_at))
+    if refusal is not None:
+        return refusal
+    if not ROLES_BY_KIND[statement.kind].intersection(admission.key_document.roles):
+        return "role"
+    key = admission.key_document.key_for("statement")
+    if key is None or key.key_id != statement.envelope.key_id:
+        return "signature"
+    try:
+        verify_signature(key, pre_authentication_encoding(statement.envelope.payload), statement.envelope.signature)
+    except RefusedError:
+        return "signature"
+    return None
+
+
+def refuse_time(statement: Statement, seen_at: dt.datetime, policy: CheckPolicy) -> str | None:
+    """Step 6: the span from claim to first sight is within bounds (``statement.md`` §8)."""
+    if seen_at - statement.claimed_at > dt.timedelta(seconds=policy.max_span_s):
+        return "backdated"
+    if statement.claimed_at - seen_at > dt.timedelta(seconds=policy.max_skew_s):
+        return "future"
+    return None
+
+
+def refuse_parents(statement: Statement, index: int, history: History) -> str | None:
+    """Steps 7 and 8: the parents stand before it, are acceptable and fit the trace rules (``trace.md`` §2)."""
+    parents: list[KnownStatement] = []
+    for digest in statement.parents:
+        parent = history.known(digest)
+        if parent is None or parent.index >= index:
+            return "parent"
+        if parent.code.startswith("refuted:"):
+            return "parent-refuted"
+        parents.append(parent)
+    why = refuse_trace(statement, parents)
+    if why is not None:
+        return why
+    body = statement.body
+    if isinstance(body, Execution) and body.closing:
+        first = history.closing(statement.run)
+        if first is not None and first != statement.digest:
+            return "duplicate-closure"
+    return None
+
+
+def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:
+    """The rules of ``trace.md`` §2 for one statement and its parents. Returns ``trace`` or None."""
+    known = list(parents)
+    kinds = [parent.kind for parent in known]
+    if any(parent.run != statement.run for parent in known):
+        return "trace"
+    if any(parent.nonce and statement.nonce and parent.nonce != statement.nonce for parent in known):
+        return "trace"
+    body = statement.body
+    if statement.kind in ("admission", "recall", "route"):
+        fits = all(kind in ("admission", "recall") for kind in kinds)
+    elif isinstance(body, Execution) and body.closing:
+        routes = [parent for parent in known if parent.kind == "route"]
+        fits = len(routes) == 1 and routes[0].upstream == body.upstream
+        fits = fits and all(kind in ("admission", "recall", "route") for kind in kinds)
+    elif isinstance(body, Execution):
+        fits = len(known) == 1 and known[0].closing
+    elif statement.kind in ("payment", "decision"):
+        fits = any(parent.closing for parent in known)
+    else:
+        fits = True
+    return None if fits else "trace"
