@@ -45,8 +45,8 @@ MAX_BLOB_BYTES = 16 * 1024 * 1024
 _VOTE_TYPE_HASH = evm.keccak256(VOTE_TYPE)
 _FINALITY_TYPE_HASH = evm.keccak256(FINALITY_TYPE)
 _ORIGIN = re.compile(r"[!-*,-~]{1,255}\Z")  # printable ASCII without space and plus: a C2SP signed-note key name
-_CODE = re.compile(r"(?:ok|cannot_tell|refuted:[a-z0-9_]+(?:\.[a-z0-9_]+)*)\Z")
-_LINE = re.compile(r"(0|[1-9][0-9]{0,19}) ([0-9a-f]{64}) ([a-z0-9_.:]+)\Z")
+_CODE = re.compile(r"(?:ok|cannot_tell|refuted:[a-z0-9]+(?:[._-][a-z0-9]+)*)\Z")
+_LINE = re.compile(r"(0|[1-9][0-9]{0,19}) ([0-9a-f]{64}) ([a-z0-9_.:-]+)\Z")
 
 
 def _check_integer(value: object, maximum: int, name: str, minimum: int = 0) -> int:
@@ -401,7 +401,7 @@ def proposer(members: Sequence[str], number: int, attempt: int) -> str:
 
 
 def parse_verdict_code(value: object) -> str:
-    """``ok``, ``cannot_tell`` or ``refuted:<dotted reason>``, at most 64 bytes; raises ``round.verdict_code``."""
+    """``ok``, ``cannot_tell`` or ``refuted:<code>``, at most 64 bytes; raises ``round.verdict_code``."""
     if not isinstance(value, str) or len(value) > MAX_CODE_BYTES or _CODE.match(value) is None:
         raise MalformedError("round.verdict_code", "a verdict is ok, cannot_tell or refuted:<reason>")
     return value
