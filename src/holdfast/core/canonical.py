@@ -167,3 +167,21 @@ def _ordered(value: JSON) -> JSON:
     if isinstance(value, list | tuple):
         return [_ordered(item) for item in value]
     return value
+
+
+_STRING = json.JSONEncoder(ensure_ascii=False)
+
+
+def encode_exact(value: Any) -> bytes:
+    """Compact JSON of a value from :func:`decode_exact`: member order and the text of each number are kept."""
+    return _exact(value).encode("utf-8")
+
+
+def _exact(value: Any) -> str:
+    if isinstance(value, NumberText):
+        return str.__str__(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_STRING.encode(key)}:{_exact(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_exact, value)) + "]"
+    return _STRING.encode(value)
