@@ -1,0 +1,22 @@
+"""What all tests share: reproducible property tests, bounded by the environment.
+
+``HOLDFAST_EXAMPLES`` sets how many cases Hypothesis tries per property, ``HOLDFAST_SCHEDULES`` and ``HOLDFAST_KILLS``
+how many crash schedules and real kills the crash tests run (read where they are used, see ``tests/helpers``). The
+defaults keep ``make test`` short; ``.ci/run`` asks for all.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=True,
+    max_examples=int(os.environ.get("HOLDFAST_EXAMPLES", "60")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("house")
