@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from coincurve import PrivateKey
 from eth_account.messages import encode_typed_data
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 from holdfast.core import evm, merkle, rounds
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UndecidedError
