@@ -19,7 +19,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -116,14 +116,14 @@ class OpenAIUpstream:
         if _CODE.match(config.code) is None:
             raise UsageError("upstream.config", "an upstream's code is 1 to 32 of a-z, 0-9 and '-'", param="code")
         self._config = config
-        origin, self._prefix = _origin(config)
+        self._origin, self._prefix = _origin(config)
         self._client: HTTPClient
         if config.proxy:
             from holdfast.adapters._http_aiohttp import AiohttpClient  # noqa: PLC0415 - 60 ms that few need
 
-            self._client = AiohttpClient(origin, proxy=config.proxy, max_stream_bytes=config.max_answer_bytes)
+            self._client = AiohttpClient(self._origin, proxy=config.proxy, max_stream_bytes=config.max_answer_bytes)
         else:
-            self._client = DirectClient(origin, max_stream_bytes=config.max_answer_bytes)
+            self._client = DirectClient(self._origin, max_stream_bytes=config.max_answer_bytes)
 
     def __repr__(self) -> str:
         return f"OpenAIUpstream({self.code!r}, {self._config.base_url!r})"
@@ -233,7 +233,7 @@ class OpenAIEvents:
         """Choices that have carried a ``finish_reason``."""
         self._done = False
 
-    def __aiter__(self) -> OpenAIEvents:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:

@@ -17,9 +17,8 @@ be one UTF-8 JSON object; its fields are the caller's to parse, strictly.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from holdfast.errors import RefusedError, UnavailableError
 
@@ -119,8 +118,16 @@ UPSTREAM_ERRORS = (
 """The same as a tuple, for ``except UPSTREAM_ERRORS``."""
 
 
-class EventStream(AsyncIterator[bytes], Protocol):
-    """The events of one streamed answer; close it when you stop before its end."""
+class EventStream(Protocol):
+    """The events of one streamed answer, an ``AsyncIterator[bytes]``; close it when you stop before its end."""
+
+    def __aiter__(self) -> Self:
+        """Itself; there is only one pass."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """The next payload. Raises ``StopAsyncIteration`` at a proper end, and the errors above."""
+        ...
 
     async def aclose(self) -> None:
         """Stop, and drop the connection unless the answer had ended. Never raises; a second call does nothing."""
