@@ -3,12 +3,12 @@
 Rules for every implementation:
 
 * A ``submit``-like call returns when the transaction is in a block, and raises when the contract said no. A block can
-  still be undone; what may be built on is what :meth:`Chain.final_round` and :meth:`Chain.events` return, which wait for
-  the finality depth.
-* The contract's reasons are the error codes (``round.number``, ``stake.locked``, …). Reasons that mean "somebody else was
-  first" come as :class:`ConflictError`: read the state again and go on.
-* Silence of the chain is :class:`UnavailableError` (``chain.unreachable``, ``chain.timeout``); after ``chain.timeout`` the
-  transaction may still be mined, so the caller reads before trying again. Every call is safe to repeat.
+  still be undone; what may be built on is what :meth:`Chain.final_round` and :meth:`Chain.events` return: both wait
+  for the finality depth.
+* The contract's reasons are the error codes (``round.number``, ``stake.locked``, …). Reasons that mean "somebody else
+  was first" come as :class:`ConflictError`: read the state again and go on.
+* Silence of the chain is :class:`UnavailableError` (``chain.unreachable``, ``chain.timeout``); after ``chain.timeout``
+  the transaction may still be mined, so the caller reads before trying again. Every call is safe to repeat.
 * Addresses are lower-case ``0x`` hex, digests 32 raw bytes, amounts base units of the chain's coin, times unix seconds.
 
 Not covered: which origins a node follows, when it dares to sign (``nodes/full``), and what a verifier trusts.
