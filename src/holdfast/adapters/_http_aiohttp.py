@@ -144,6 +144,7 @@ class AiohttpClient:
     ) -> Response:
         deadline = asyncio.get_running_loop().time() + timeout_s
         response = await self._send(method, target, body, accept=accept, timeout_s=timeout_s)
+        _limit_head(response)
         exchange = _AiohttpExchange(response, deadline=deadline, idle_timeout_s=timeout_s + 1, limit_bytes=max_bytes)
         chunks = []
         while data := await exchange.read():
@@ -156,6 +157,7 @@ class AiohttpClient:
         response = await self._send(
             "POST", target, body, accept="text/event-stream", timeout_s=min(timeout_s, idle_timeout_s)
         )
+        _limit_head(response)
         return _AiohttpExchange(
             response, deadline=deadline, idle_timeout_s=idle_timeout_s, limit_bytes=self._max_stream_bytes
         )
@@ -164,6 +166,12 @@ class AiohttpClient:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+
+def _limit_head(response: aiohttp.ClientResponse) -> None:
+    if sum(len(name) + len(value) for name, value in response.raw_headers) > MAX_HEADER_BYTES:
+        response.close()
+        raise UpstreamProtocolError(f"the provider sent more than {MAX_HEADER_BYTES} bytes of headers")
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:

@@ -22,7 +22,7 @@ Event = tuple[bytes, bytes]
 class SSEParser:
     """Feed it what the socket gave; it returns the events that became complete."""
 
-    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_scanned")
+    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_scanned", "failure")
 
     def __init__(self, max_event_bytes: int = DEFAULT_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
@@ -32,6 +32,8 @@ class SSEParser:
         self._after_cr = False
         """The last read ended in CR: an LF at the start of the next one belongs to it."""
         self._first = True
+        self.failure: UpstreamProtocolError | None = None
+        """Set once an event passed the limit: nothing after it is taken, what ``feed`` returned before it stands."""
 
     @property
     def rest(self) -> bytes:
@@ -39,7 +41,7 @@ class SSEParser:
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take bytes, return complete events. Raises :class:`UpstreamProtocolError` for an event over the limit."""
+        """Take bytes, return the events that became complete; look at ``failure`` when they are used up."""
         if b"\r" in data or self._after_cr:
             data = self._unify_line_ends(data)
         buffer = self._buffer
@@ -50,20 +52,18 @@ class SSEParser:
             buffer += data
             end = buffer.rfind(b"\n\n", self._scanned)
             if end < 0:
-                if len(buffer) > self._limit:
-                    raise self._oversized()
                 self._scanned = max(0, len(buffer) - 1)
+                self._check_size(len(buffer))
                 return []
             blocks = bytes(buffer[:end]).split(b"\n\n")
             del buffer[: end + 2]
             self._scanned = 0
-            if len(buffer) > self._limit:
-                raise self._oversized()
         events: list[Event] = []
         limit = self._limit
         for block in blocks:
             if len(block) > limit:
-                raise self._oversized()
+                self._check_size(len(block))
+                return events
             if self._first:
                 self._first = False
                 block = block.removeprefix(_BOM)  # noqa: PLW2901
@@ -71,6 +71,7 @@ class SSEParser:
                 events.append((b"", block[6:]))
             elif (event := _parse_block(block)) is not None:
                 events.append(event)
+        self._check_size(len(buffer))
         return events
 
     def _unify_line_ends(self, data: bytes) -> bytes:
@@ -81,10 +82,13 @@ class SSEParser:
             self._after_cr = True
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _oversized(self) -> UpstreamProtocolError:
-        return UpstreamProtocolError(
-            f"one event is larger than {self._limit} bytes", hint="raise the upstream's max_event_bytes if it is honest"
-        )
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._limit:
+            self._buffer.clear()
+            self.failure = UpstreamProtocolError(
+                f"one event is larger than {self._limit} bytes",
+                hint="raise the upstream's max_event_bytes if it is honest",
+            )
 
 
 def _parse_block(block: bytes) -> Event | None:

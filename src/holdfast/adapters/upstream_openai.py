@@ -272,6 +272,8 @@ class OpenAIEvents:
 
     async def _read(self) -> None:
         """Take one read's worth of events; at the stream's end, decide whether it was a clean one."""
+        if self._parser.failure is not None:
+            raise self._parser.failure
         exchange = self._exchange
         if exchange is None:
             exchange = self._exchange = await self._begin()
