@@ -1,0 +1,74 @@
+"""Cases: one folder, one reason. What is written here is the whole interface to whoever runs the vectors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from pathlib import Path
+from typing import Any
+
+CODES = {"accept": 0, "malformed": 1, "reject": 1, "undecided": 3}
+"""``expect`` and the exit code a client answers with (conventions.md §5)."""
+
+
+class Writer:
+    """Writes cases below one folder and refuses two of one name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: dict[str, str] = {}
+        if folder.exists():
+            for suite in folder.iterdir():
+                if suite.is_dir() and suite.name != "released":
+                    shutil.rmtree(suite)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def shared(self, name: str, content: Any) -> None:
+        """A file that many cases point to as ``../../shared/<name>``."""
+        self._write(self.folder / "shared" / name, content)
+
+    def case(
+        self,
+        name: str,
+        why: str,
+        *,
+        spec: str,
+        run: list[str],
+        expect: str = "accept",
+        code: str | None = None,
+        at: str | None = None,
+        bug: str | None = None,
+        result: dict[str, Any] | None = None,
+        files: dict[str, Any] | None = None,
+    ) -> None:
+        """Write one case. ``name`` is ``suite/kebab-case``; refusals get ``_fail``; ``run`` is the client's command line."""
+        if expect in {"malformed", "reject"}:
+            name += "_fail"
+        if name in self.seen:
+            raise SystemExit(f"two cases are called {name}")
+        if (code is None) == (expect in {"malformed", "reject"}):
+            raise SystemExit(f"{name}: a refusal states its code, and only a refusal")
+        self.seen[name] = expect
+        record: dict[str, Any] = {"spec": spec, "operation": run[0], "run": run, "expect": expect}
+        for key, value in (("code", code), ("at", at), ("bug_type", bug), ("result", result)):
+            if value is not None:
+                record[key] = value
+        for file, content in (files or {}).items():
+            self._write(self.folder / name / file, content)
+        self._write(self.folder / name / "case.json", record)
+        text = "\n\n".join(textwrap.fill(" ".join(block.split()), 100) for block in why.strip().split("\n\n"))
+        self._write(self.folder / name / "README", text + "\n")
+
+    def _write(self, path: Path, content: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        elif not isinstance(content, bytes):
+            content = (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+        path.write_bytes(content)
+
+    def summary(self) -> str:
+        """How many cases of each kind."""
+        counts = {kind: sum(1 for expect in self.seen.values() if expect == kind) for kind in CODES}
+        return f"{len(self.seen)} cases: " + ", ".join(f"{count} {kind}" for kind, count in counts.items())

@@ -1,0 +1,315 @@
+"""parts.md: the mapping from a document to labelled parts, salts, roots, folding of streams, marks, disclosure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import uuid
+from typing import Any
+
+from . import tree
+from .text import Number, SpecError, b64, jcs, sha
+
+INDEX = re.compile(r"0|[1-9][0-9]*")
+"""A path segment that counts as an array index."""
+
+TYPES = [
+    line.split()
+    for line in """
+finish_reason /choices/*/finish_reason
+text /choices/*/message/content /choices/*/text /messages/*/content /prompt /prompt/*
+reasoning /choices/*/message/reasoning_content /choices/*/message/reasoning /choices/*/message/reasoning/** /choices/*/message/reasoning_details/**
+refusal /choices/*/message/refusal
+tool_call /choices/*/message/tool_calls/** /choices/*/message/function_call/** /messages/*/tool_calls/** /messages/*/function_call/**
+tool_result /messages/*/tool_call_id
+citation /choices/*/message/citations/** /choices/*/message/annotations/** /citations/**
+image /choices/*/message/images/** /images/** /messages/*/content/*/image_url/** /messages/*/content/*/image_url
+audio /choices/*/message/audio/** /messages/*/content/*/input_audio/**
+file /messages/*/content/*/file/**
+content_part /choices/*/message/content/** /messages/*/content/**
+role /choices/*/message/role /messages/*/role /messages/*/name
+logprobs /choices/*/logprobs/**
+usage /usage/**
+model /model /system_fingerprint
+tool /tools/** /tool_choice/** /functions/** /function_call/**
+format /response_format/**
+holdfast /holdfast/**
+field /**
+""".strip().splitlines()  # noqa: E501
+]
+"""The table of parts.md §5, row by row."""
+
+
+def _fits(pattern: list[str], path: list[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return True
+    if not path:
+        return False
+    return (pattern[0] in {"*", path[0]}) and _fits(pattern[1:], path[1:])
+
+
+def type_of(path: list[str]) -> str:
+    """The first row whose pattern fits (§3.6)."""
+    for name, *patterns in TYPES:
+        if any(_fits(pattern.split("/")[1:], path) for pattern in patterns):
+            return name
+    raise AssertionError(path)
+
+
+def label_of(path: list[str], kind: str) -> str:
+    """§3.5 and §3.7."""
+    choice, rest = "-", path
+    if len(path) >= 2 and path[0] == "choices" and INDEX.fullmatch(path[1]):
+        choice, rest = path[1], path[2:]
+    index = next((segment for segment in rest if INDEX.fullmatch(segment)), "-")
+    pointer = "".join("/" + segment.replace("~", "~0").replace("/", "~1") for segment in path)
+    return f"{type_of(path)}|{choice}|{index}|{kind}|{pointer}"
+
+
+def without_carriers(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """§2."""
+    return {
+        member: value
+        for member, value in document.items()
+        if not member.startswith("tee_") and (member != "holdfast" or name == "request")
+    }
+
+
+def _walk(value: Any, path: list[str], out: list[tuple[str, bytes]]) -> None:
+    if isinstance(value, dict) and value:
+        for member, inner in value.items():
+            if "\x00" in member:
+                raise SpecError("parts.label")
+            _walk(inner, [*path, member], out)
+    elif isinstance(value, list) and value:
+        for position, inner in enumerate(value):
+            _walk(inner, [*path, str(position)], out)
+    else:
+        if isinstance(value, dict):
+            kind, data = "o", b""
+        elif isinstance(value, list):
+            kind, data = "a", b""
+        elif isinstance(value, Number):
+            kind, data = "n", str(value).encode()
+        elif isinstance(value, str):
+            kind, data = "s", value.encode()
+        else:
+            kind, data = "l", {None: b"null", True: b"true", False: b"false"}[value]
+        out.append((label_of(path, kind), data))
+
+
+def map_document(document: Any, name: str) -> list[tuple[str, bytes]]:
+    """A parsed document to (label, bytes) in label order (§3)."""
+    if not isinstance(document, dict):
+        raise SpecError("parts.document")
+    out: list[tuple[str, bytes]] = []
+    _walk(without_carriers(document, name), [], out)
+    if len(out) > 65536:
+        raise SpecError("parts.count")
+    return sorted(out, key=lambda part: part[0].encode())
+
+
+def _expand(prk: bytes, info: bytes) -> bytes:
+    return hmac.new(prk, info + b"\x01", hashlib.sha256).digest()[:16]
+
+
+def pseudo_random_key(run: str, secret: bytes) -> bytes:
+    """HKDF-Extract of §4."""
+    return hmac.new(uuid.UUID(run).bytes, secret, hashlib.sha256).digest()
+
+
+def salt(prk: bytes, document: str, position: int) -> bytes:
+    """salt_i of §4."""
+    return _expand(prk, f"holdfast/salt/v1/{document}/{position}".encode())
+
+
+def mark_salt(prk: bytes) -> bytes:
+    """§7."""
+    return _expand(prk, b"holdfast/salt/v1/mark")
+
+
+def leaf(label: str, salt_bytes: bytes, data: bytes) -> bytes:
+    """leaf_i of §4."""
+    return sha(b"\x00" + label.encode() + b"\x00" + salt_bytes + data)
+
+
+class Bound:
+    """A document bound to a run: parts, salts, leaves, root."""
+
+    def __init__(self, document: Any, name: str, run: str, secret: bytes) -> None:
+        self.name = name
+        self.parts = map_document(document, name)
+        prk = pseudo_random_key(run, secret)
+        self.salts = [salt(prk, name, position) for position in range(len(self.parts))]
+        self.leaves = [
+            leaf(label, salt_i, data) for (label, data), salt_i in zip(self.parts, self.salts, strict=True)
+        ]
+        self.root = tree.head(self.leaves)
+
+    def named(self) -> dict[str, Any]:
+        """As a statement names it."""
+        return {"root": self.root.hex(), "size": len(self.parts)}
+
+    def position(self, pointer: str) -> int:
+        """Where the part with this path stands."""
+        return next(i for i, (label, _) in enumerate(self.parts) if label.split("|", 4)[4] == pointer)
+
+    def disclose(self, pointer: str) -> dict[str, Any]:
+        """One disclosed part (§8)."""
+        position = self.position(pointer)
+        label, data = self.parts[position]
+        return {
+            "document": self.name,
+            "position": position,
+            "label": label,
+            "salt": b64(self.salts[position]),
+            "bytes": b64(data),
+            "proof": [step.hex() for step in tree.inclusion(self.leaves, position)],
+        }
+
+
+# --- §6 streams -----------------------------------------------------------------------------------------------------
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, Number):
+        return "number"
+    return type(value).__name__
+
+
+def _index(value: Any) -> int:
+    if not isinstance(value, Number) or not INDEX.fullmatch(value) or int(value) > 1023:
+        raise SpecError("stream.fold")
+    return int(value)
+
+
+def _by_index(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(item, dict) and "index" in item for item in value)
+
+
+def _merge(old: Any, new: Any, member: str) -> Any:
+    """§6.3 for one member of a delta."""
+    if new is None:
+        return old
+    if old is None:
+        return _fresh(new)
+    if _kind(old) != _kind(new):
+        raise SpecError("stream.fold")
+    if isinstance(new, Number) or isinstance(new, bool):
+        return new
+    if isinstance(new, str):
+        return new if member in {"role", "id", "type", "name"} else old + new
+    if isinstance(new, dict):
+        return _merge_object(old, new)
+    if old and new and _by_index(old) != _by_index(new):
+        raise SpecError("stream.fold")
+    if not _by_index(old or new):
+        return old + new
+    merged: dict[int, Any] = {}
+    for item in old + new:
+        position = _index(item["index"])
+        merged[position] = _merge_object(merged[position], item) if position in merged else _fresh(item)
+    return [merged[position] for position in sorted(merged)]
+
+
+def _fresh(value: Any) -> Any:
+    """A value that meets nothing yet: merged with emptiness, so that arrays inside it are merged by index too."""
+    if isinstance(value, dict):
+        return {member: _fresh(inner) for member, inner in value.items()}
+    if isinstance(value, list) and _by_index(value):
+        return _merge([], value, "")
+    return value
+
+
+def _merge_object(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for member, value in new.items():
+        merged[member] = _merge(merged[member], value, member) if member in merged else _fresh(value)
+    return merged
+
+
+def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Events to one response document (§6)."""
+    document: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    seen_choices = False
+    for raw in events:
+        if not isinstance(raw, dict):
+            raise SpecError("stream.fold")
+        for member, value in without_carriers(raw, "response").items():
+            if member != "choices":
+                if value is not None or member not in document:
+                    document[member] = value
+                continue
+            seen_choices = True
+            if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):
+                raise SpecError("stream.fold")
+            for element in value:
+                _fold_choice(choices.setdefault(_index(element.get("index", Number("0"))), {}), element)
+    if seen_choices:
+        document["choices"] = [
+            {**choices[position], "index": Number(str(position))} for position in sorted(choices)
+        ]
+    if document.get("object") == "chat.completion.chunk":
+        document["object"] = "chat.completion"
+    return document
+
+
+def _fold_choice(choice: dict[str, Any], element: dict[str, Any]) -> None:
+    for member, value in element.items():
+        if member == "index":
+            continue
+        if member == "delta":
+            if value is None:
+                continue
+            if not isinstance(value, dict):
+                raise SpecError("stream.fold")
+            choice["message"] = _merge_object(choice.get("message", {}), value)
+        elif member == "text":
+            choice["text"] = _merge(choice.get("text"), value, "text")
+        elif value is not None or member not in choice:
+            choice[member] = value
+
+
+# --- §7 marks -------------------------------------------------------------------------------------------------------
+
+
+def chunk_root(event: dict[str, Any], salt_bytes: bytes) -> bytes:
+    """Root over the parts of one event."""
+    return tree.head([leaf(label, salt_bytes, data) for label, data in map_document(event, "response")])
+
+
+class Marker:
+    """The chain of marks of one run."""
+
+    def __init__(self, run: str, secret: bytes, sign: Any) -> None:
+        self.run = run
+        self.salt = mark_salt(pseudo_random_key(run, secret))
+        self.sign = sign
+        self.chain = sha(b"\x02" + self.salt)
+        self.seq = 0
+
+    def mark(self, window: list[dict[str, Any]]) -> dict[str, Any]:
+        """The mark over the events since the last one."""
+        previous = self.chain
+        root = tree.head([chunk_root(event, self.salt) for event in window])
+        self.chain = sha(b"\x02" + previous + root)
+        self.seq += 1
+        return self.signed(self.seq, previous, self.chain, len(window))
+
+    def signed(self, seq: int, previous: bytes, chain: bytes, events: int) -> dict[str, Any]:
+        """A mark with its signature."""
+        body = {"events": events, "parts": chain.hex(), "previous": previous.hex(), "run": self.run, "seq": seq}
+        message = jcs({**body, "type": "urn:holdfast:mark:v1"})
+        return {
+            "seq": seq,
+            "previous": previous.hex(),
+            "parts": chain.hex(),
+            "events": events,
+            "signature": b64(self.sign(message)),
+        }
