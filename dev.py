@@ -1,0 +1,539 @@
+"""The project's two commands, with nothing but Python 3.11 or newer installed.
+
+    python3 dev.py up      make the environment if needed, start everything here, print where to go
+    python3 dev.py test    make the environment if needed, run the tests
+
+and one word per habit (``python3 dev.py help``); ``make WORD`` calls the same. Arguments after the word are passed on:
+``python3 dev.py up --port 9000``, ``python3 dev.py test -k merkle``.
+
+The environment is ``.venv`` beside this file (``HOLDFAST_VENV`` names another folder). It is made with the standard
+library's ``venv`` and ``pip``, with the versions of ``requirements/pinned.txt``, and made again only when these, the
+project's dependencies, the Python or the place change. An install that was interrupted is never trusted: the stamp that
+says "complete" is written last, and an environment that was left in the middle is cleared.
+
+This file stays readable by old Pythons (3.6) so that they can be told what is wrong instead of failing to parse it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.abspath(os.environ.get("HOLDFAST_VENV") or os.path.join(ROOT, ".venv"))
+PINS = os.path.join(ROOT, "requirements", "pinned.txt")
+STAMP = os.path.join(VENV, "holdfast-stamp.json")
+"""Written last; says what is completely installed."""
+MARKER = os.path.join(VENV, "holdfast-installing")
+"""Written first, removed last; says that an install was interrupted."""
+LOG = os.path.join(VENV, "holdfast-install.log")
+MINIMUM = (3, 11)
+BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
+FULL_COUNTS = {"HOLDFAST_SCHEDULES": "1000", "HOLDFAST_KILLS": "20"}
+"""What continuous integration asks of the crash tests; the defaults are short."""
+OFFLINE = ["tests/unit", "tests/vectors", "tests/properties"]
+"""Tests that must pass with the network namespace removed."""
+
+NETWORK_SIGNS = (
+    "name resolution",
+    "Name or service not known",
+    "nodename nor servname",
+    "getaddrinfo failed",
+    "NewConnectionError",
+    "Network is unreachable",
+    "No route to host",
+    "Connection refused",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "Connection timed out",
+    "ProxyError",
+)
+"""What pip prints when it reached nobody."""
+
+
+class StopError(Exception):
+    """Something a person has to do first; the text says what."""
+
+
+def main(arguments: "List[str]") -> int:
+    """Run one word; the exit code is the word's."""
+    if sys.version_info[:2] < MINIMUM:
+        found = "%d.%d" % sys.version_info[:2]
+        sys.stderr.write("Holdfast needs Python 3.11 or newer; this is Python %s (%s).\n" % (found, sys.executable))
+        sys.stderr.write("If a newer one is installed, name it: python3.11 dev.py %s\n" % " ".join(arguments))
+        return 2
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    word = "help" if word in ("-h", "--help") else word
+    if word not in WORDS:
+        sys.stderr.write("unknown word %r\n\n%s\n" % (word, usage()))
+        return 2
+    try:
+        return int(WORDS[word][1](rest))
+    except StopError as stop:
+        sys.stderr.write("\n%s\n" % stop)
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; nothing half-made will be used\n")
+        return 130
+
+
+def usage() -> str:
+    """The words and what they do."""
+    lines = ["python3 dev.py WORD [ARGUMENTS]", ""]
+    return "\n".join(lines + ["  %-12s %s" % (word, about) for word, (about, _) in WORDS.items()])
+
+
+# --- the environment ------------------------------------------------------------------------------------------------
+
+
+def fingerprint() -> str:
+    """What the environment depends on; when it changes, the environment is brought up to date."""
+    import tomllib  # noqa: PLC0415 (3.11 and newer only)
+
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        project = tomllib.load(file)
+    with open(PINS, "rb") as file:
+        pins = file.read()
+    wanted = {name: project["project"].get(name) for name in ("dependencies", "optional-dependencies", "scripts")}
+    about = [wanted, project["build-system"], ROOT, VENV, list(sys.version_info[:3])]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode() + pins).hexdigest()
+
+
+def installed_extras() -> "Optional[List[str]]":
+    """The extras that are completely installed for the present fingerprint; ``None`` when nothing can be trusted."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            stamp = json.load(file)
+        if stamp["fingerprint"] != fingerprint() or os.path.exists(MARKER) or not os.path.exists(python()):
+            return None
+        return list(stamp["extras"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def python() -> str:
+    """The environment's Python."""
+    return os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
+
+
+def ensure(*extras: str) -> None:
+    """Make the environment hold the project with at least these extras."""
+    with only_one():
+        present = installed_extras()
+        if present is not None and set(extras) <= set(present):
+            return
+        install(sorted(set(extras) | set(present or stamped_before())))
+
+
+def stamped_before() -> "List[str]":
+    """The extras of an outdated stamp: whoever had the tests' tools keeps them."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            return [str(extra) for extra in json.load(file)["extras"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+@contextlib.contextmanager
+def only_one() -> "Iterator[None]":
+    """One install at a time, over all processes of this machine."""
+    try:
+        import fcntl  # noqa: PLC0415 (not on Windows)
+    except ImportError:
+        yield
+        return
+    name = "holdfast-dev-%s.lock" % hashlib.sha256(VENV.encode()).hexdigest()[:16]
+    with open(os.path.join(tempfile.gettempdir(), name), "a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("waiting for another install of this environment")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(extras: "List[str]") -> None:
+    """Create or bring up to date. Raises :class:`StopError` with what a person can do."""
+    started = time.monotonic()
+    usable = not os.path.exists(MARKER) and works()
+    if not usable:
+        create()
+    forget(STAMP)
+    with open(MARKER, "w", encoding="utf-8") as file:
+        file.write("an install was interrupted here; the next run starts from scratch\n")
+    target = "%s[%s]" % (ROOT, ",".join(extras))
+    say("installing Holdfast with pinned dependencies (%s); this happens once" % ", ".join(extras))
+    command = [python(), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--constraint", PINS]
+    run_pip([*command, "--editable", target])
+    replace(STAMP, json.dumps({"fingerprint": fingerprint(), "extras": extras}))
+    forget(MARKER)
+    say("environment ready after %.0f s" % (time.monotonic() - started))
+
+
+def works() -> bool:
+    """Whether the environment's Python runs, is the one we run on, and has pip."""
+    probe = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
+    try:
+        found = subprocess.run([python(), "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return found.returncode == 0 and found.stdout.decode().strip() == "%d.%d" % sys.version_info[:2]
+
+
+def create() -> None:
+    """A fresh environment; anything that was in the way is cleared."""
+    import importlib.util  # noqa: PLC0415 (only when an environment is made)
+
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        raise StopError(
+            "This Python cannot make virtual environments: its venv module is incomplete.\n"
+            "On Debian or Ubuntu:  sudo apt install python%d.%d-venv   (then run the same command again)\n"
+            "Elsewhere: install Python from your system's packages with its full standard library."
+            % sys.version_info[:2]
+        )
+    ours = os.path.exists(os.path.join(VENV, "pyvenv.cfg")) or os.path.exists(MARKER)
+    if os.path.isdir(VENV) and os.listdir(VENV) and not ours:
+        raise StopError("%s exists and is not an environment; move it away or set HOLDFAST_VENV" % VENV)
+    say("creating %s" % os.path.relpath(VENV))
+    os.makedirs(VENV, exist_ok=True)
+    command = [sys.executable, "-m", "venv", "--clear", VENV]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if result.returncode != 0 or not works():
+        text = result.stdout.decode("utf-8", "replace").strip()
+        hint = "On Debian or Ubuntu this usually means:  sudo apt install python%d.%d-venv" % sys.version_info[:2]
+        raise StopError("Could not create %s.\n%s\n%s" % (VENV, text[-2000:], hint))
+
+
+def run_pip(command: "List[str]") -> None:
+    """Run pip with one short line of progress; the full output goes to a log."""
+    tail: "List[str]" = []
+    shown = Progress()
+    with open(LOG, "w", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
+        try:
+            for raw in process.stdout or []:
+                line = raw.decode("utf-8", "replace").rstrip()
+                log.write(line + "\n")
+                tail = [*tail[-24:], line]
+                shown.line(line)
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    shown.end()
+    if code != 0:
+        raise StopError(explain(tail))
+
+
+def explain(tail: "List[str]") -> str:
+    """What went wrong with pip, in one paragraph and its own last words."""
+    text = "\n".join(tail)
+    words = "\n".join("  " + line for line in tail[-8:])
+    if any(sign in text for sign in NETWORK_SIGNS):
+        reason = (
+            "The package index could not be reached. Check the network, or set HTTPS_PROXY or pip's own\n"
+            "configuration (index-url) if you are behind a proxy or a mirror, and run the same command again."
+        )
+    elif "No space left" in text:
+        reason = "The disk is full."
+    elif "No matching distribution" in text or "Could not find a version" in text:
+        reason = "A pinned package has no build for this Python or platform; Python 3.11 or 3.12 is the best choice."
+    else:
+        reason = "Installing the dependencies failed."
+    return "%s\npip's last words:\n%s\n(all of it: %s)" % (reason, words, os.path.relpath(LOG))
+
+
+class Progress:
+    """pip's chatter as one line on a terminal, and as a line every few seconds elsewhere."""
+
+    STEP = re.compile(
+        r"^(Collecting|Installing collected packages|Building|Successfully installed|Obtaining)\b\s*:?\s*(\S*)"
+    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.terminal = sys.stderr.isatty()
+        self.last = 0.0
+
+    def line(self, text: str) -> None:
+        """One line of pip's output."""
+        match = self.STEP.match(text.strip())
+        if match is None:
+            return
+        verb, name = match.groups()
+        self.count += verb == "Collecting"
+        if verb == "Collecting":
+            self.show("%3d packages, now %s" % (self.count, re.split(r"[<>=!~\[;( ]", name)[0]))
+        elif verb.startswith("Installing"):
+            self.show("unpacking %d packages" % self.count, now=True)
+
+    def show(self, text: str, now: bool = False) -> None:
+        """Print, not too often."""
+        if self.terminal:
+            sys.stderr.write("\r  %-70s" % text[:70])
+            sys.stderr.flush()
+        elif now or time.monotonic() - self.last > 5:
+            self.last = time.monotonic()
+            say("  " + text)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self.terminal:
+            sys.stderr.write("\r%-74s\r" % "")
+
+
+def replace(path: str, text: str) -> None:
+    """Write a file whole or not at all."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+
+
+def forget(path: str) -> None:
+    """Remove a file that may not be there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
+
+
+def say(text: str) -> None:
+    """One line about what we are doing, on standard error: standard output belongs to the command."""
+    sys.stderr.write("[dev] %s\n" % text)
+    sys.stderr.flush()
+
+
+# --- the words ------------------------------------------------------------------------------------------------------
+
+
+def environment(**more: str) -> "Dict[str, str]":
+    """The variables a command of the environment runs with."""
+    values = {**os.environ, "VIRTUAL_ENV": VENV, "PATH": BIN + os.pathsep + os.environ.get("PATH", ""), **more}
+    values.pop("PYTHONHOME", None)
+    return values
+
+
+def tool(*command: str) -> "List[str]":
+    """A command line of a module or script in the environment."""
+    name, rest = command[0], list(command[1:])
+    if name == "python":
+        return [python(), *rest]
+    if name == "pytest":
+        return [python(), "-m", "pytest", *rest]
+    return [os.path.join(BIN, name + (".exe" if os.name == "nt" else "")), *rest]
+
+
+def call(*command: str, **more: str) -> int:
+    """Run one command of the environment from the project's root; its exit code."""
+    return subprocess.call(tool(*command), cwd=ROOT, env=environment(**more))
+
+
+def all_of(*commands: "Tuple[str, ...]") -> int:
+    """Run every command even if one fails; the first failure is the result."""
+    codes = []
+    for command in commands:
+        say(" ".join(command))
+        codes.append(call(*command))
+    return next((code for code in codes if code), 0)
+
+
+def up(rest: "List[str]") -> int:
+    """Start everything on this machine."""
+    ensure("node")
+    command = tool("holdfast", "up", *rest)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":
+        os.execve(command[0], command, environment())  # Ctrl-C then reaches `holdfast up` itself
+    return subprocess.call(command, env=environment())
+
+
+def show_words(_: "List[str]") -> int:
+    """Print the words."""
+    print(usage())
+    return 0
+
+
+def setup(_: "List[str]") -> int:
+    """The environment with every extra, and the git hooks."""
+    ensure("dev", "node")
+    if os.path.isdir(os.path.join(ROOT, ".git")):
+        return call("pre-commit", "install")
+    return 0
+
+
+def fix(_: "List[str]") -> int:
+    """Format, and apply safe fixes."""
+    ensure("dev", "node")
+    return all_of(("ruff", "format", "."), ("ruff", "check", "--fix", "."))
+
+
+def lint(_: "List[str]") -> int:
+    """Style, types, layers, spelling. Changes nothing."""
+    ensure("dev", "node")
+    return all_of(
+        ("ruff", "format", "--check", "--quiet", "."),
+        ("ruff", "check", "--quiet", "."),
+        ("mypy",),
+        ("lint-imports", "--no-logo"),
+        ("codespell",),
+    )
+
+
+def test(rest: "List[str]") -> int:
+    """The tests; with ``CI=true`` every check there is, with full counts."""
+    ensure("dev", "node")
+    if os.environ.get("CI", "").lower() == "true" and not rest:
+        return everything()
+    paths = [] if any(not argument.startswith("-") and os.path.exists(argument) for argument in rest) else ["tests"]
+    return call("pytest", "-q", *paths, *rest)
+
+
+def offline(rest: "List[str]") -> int:
+    """Unit, vector and property tests in a network namespace without a network."""
+    ensure("dev", "node")
+    prefix = no_network()
+    if prefix is None:
+        say("SKIPPED offline: this system cannot remove the network namespace (unshare --map-root-user --net)")
+        return 0
+    command = [*prefix, *tool("pytest", "-q", *OFFLINE, *rest)]
+    return subprocess.call(command, cwd=ROOT, env=environment())
+
+
+def no_network() -> "Optional[List[str]]":
+    """The command prefix that removes the network, or ``None`` where that is not possible."""
+    prefix = ["unshare", "--map-root-user", "--net"]
+    try:
+        possible = subprocess.call([*prefix, "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return None
+    return prefix if possible else None
+
+
+def conformance(rest: "List[str]") -> int:
+    """Drive the command line over the vectors as a stranger would."""
+    ensure("dev", "node")
+    return call("pytest", "-q", "tests/conformance", *rest)
+
+
+def vectors(_: "List[str]") -> int:
+    """Make the vectors again with the independent generator; the difference must be empty."""
+    ensure("dev", "node")
+    code = call("python", os.path.join("spec", "tools", "gen_vectors.py"))
+    return code or subprocess.call(["git", "diff", "--exit-code", "--stat", "--", "vectors"], cwd=ROOT)
+
+
+def docs(rest: "List[str]") -> int:
+    """Refresh the generated blocks in the documents."""
+    ensure("dev", "node")
+    return call("python", os.path.join("spec", "tools", "refresh_docs.py"), *rest)
+
+
+def bench(rest: "List[str]") -> int:
+    """Run the measurements."""
+    ensure("dev", "node")
+    return call("python", "-m", "bench", *rest)
+
+
+def check(_: "List[str]") -> int:
+    """Everything a change needs before review."""
+    return next((code for code in (lint([]), test([]), offline([]), conformance([])) if code), 0)
+
+
+def everything() -> int:
+    """What continuous integration runs: each step even if one fails, then one closing summary."""
+    started = time.monotonic()
+    browser()
+    steps = [("lint", lint([]))]
+    steps.append(("meta", call("pytest", "-q", "tests/meta")))
+    if no_network() is None:
+        say("SKIPPED offline: this system cannot remove the network namespace (unshare --map-root-user --net)")
+    else:
+        steps.append(("offline", offline([])))
+    say("all tests, with %s" % " ".join("%s=%s" % item for item in FULL_COUNTS.items()))
+    wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
+    counts, code = counted_pytest("tests", wanted)
+    steps.append(("tests", code))
+    failed = [name for name, result in steps[:-1] if result != 0]
+    if code not in (0, 1):
+        counts["error"] = max(1, counts.get("error", 0) + counts.pop("errors", 0))
+    if failed:
+        print("=" * 27 + " steps that failed " + "=" * 27)
+        for name in failed:
+            print("FAILED %s" % name)
+        counts["failed"] = counts.get("failed", 0) + len(failed)
+    order = ["failed", "error", "errors", "passed", "skipped", "deselected", "xfailed", "warnings"]
+    text = ", ".join("%d %s" % (counts[name], name) for name in order if counts.get(name))
+    print((" %s in %.2fs " % (text or "nothing ran", time.monotonic() - started)).center(80, "="))
+    return 0 if all(result == 0 for _, result in steps) else 1
+
+
+def counted_pytest(path: str, more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
+    """Run pytest, show its output as it comes, and return its counts and exit code."""
+    process = subprocess.Popen(
+        tool("pytest", path, "--durations=15"),
+        cwd=ROOT,
+        env=environment(PYTHONUNBUFFERED="1", **more),
+        stdout=subprocess.PIPE,
+    )
+    last = ""
+    try:
+        for raw in process.stdout or []:
+            line = raw.decode("utf-8", "replace")
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            last = line.strip() or last
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    found = re.findall(r"(\d+) (failed|passed|skipped|errors?|warnings?|xfailed|deselected)", last)
+    return {name: int(number) for number, name in found}, code
+
+
+def browser() -> None:
+    """Have a browser for the browser tests where that is possible; they skip with a reason where it is not."""
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        return
+    if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")):
+        say("no chromium here: the browser tests will be skipped")
+        return
+    say("installing chromium for the browser tests")
+    quiet = environment(DEBIAN_FRONTEND="noninteractive")
+    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
+        try:
+            code = subprocess.call(["apt-get", *arguments], stdout=subprocess.DEVNULL, env=quiet, timeout=600)
+        except subprocess.TimeoutExpired:
+            code = 1
+        if code != 0:
+            say("chromium could not be installed: the browser tests will be skipped")
+            return
+
+
+WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
+    "help": ("List these words", show_words),
+    "up": ("Start Holdfast on this machine", up),
+    "setup": ("Create the environment and install the git hooks", setup),
+    "fix": ("Format and apply safe fixes", fix),
+    "lint": ("Style, types, layers, spelling (changes nothing)", lint),
+    "test": ("Run the tests; with CI=true everything, with full counts", test),
+    "offline": ("Unit, vector and property tests with the network removed", offline),
+    "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
+    "vectors": ("Make the vectors again; the difference must be empty", vectors),
+    "docs": ("Refresh generated blocks in the documents", docs),
+    "bench": ("Run the measurements", bench),
+    "check": ("Everything a change needs before review", check),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
