@@ -31,8 +31,8 @@ VENV = os.path.abspath(os.environ.get("HOLDFAST_VENV") or os.path.join(ROOT, ".v
 PINS = os.path.join(ROOT, "requirements", "pinned.txt")
 STAMP = os.path.join(VENV, "holdfast-stamp.json")
 """Written last; says what is completely installed."""
-MARKER = os.path.join(VENV, "holdfast-installing")
-"""Written first, removed last; says that an install was interrupted."""
+MARKER = VENV + ".installing"
+"""Written first, removed last; while it is there the environment is not whole."""
 LOG = os.path.join(VENV, "holdfast-install.log")
 MINIMUM = (3, 11)
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
@@ -164,14 +164,17 @@ def install(extras: "List[str]") -> None:
     started = time.monotonic()
     usable = not os.path.exists(MARKER) and works()
     if not usable:
-        create()
+        refuse_to_clear()
+    replace(MARKER, "an install was interrupted here; the next run starts from scratch\n")
     forget(STAMP)
-    with open(MARKER, "w", encoding="utf-8") as file:
-        file.write("an install was interrupted here; the next run starts from scratch\n")
+    if not usable:
+        create()
     target = "%s[%s]" % (ROOT, ",".join(extras))
     say("installing Holdfast with pinned dependencies (%s); this happens once" % ", ".join(extras))
     command = [python(), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--constraint", PINS]
-    run_pip([*command, "--editable", target])
+    if not run_pip([*command, "--editable", target]):
+        forget(MARKER)  # pip gave up before it touched anything: what was there is as good as before
+        raise StopError(explain())
     replace(STAMP, json.dumps({"fingerprint": fingerprint(), "extras": extras}))
     forget(MARKER)
     say("environment ready after %.0f s" % (time.monotonic() - started))
@@ -187,8 +190,8 @@ def works() -> bool:
     return found.returncode == 0 and found.stdout.decode().strip() == "%d.%d" % sys.version_info[:2]
 
 
-def create() -> None:
-    """A fresh environment; anything that was in the way is cleared."""
+def refuse_to_clear() -> None:
+    """Stop where making an environment cannot work, or would remove what is not ours."""
     import importlib.util  # noqa: PLC0415 (only when an environment is made)
 
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
@@ -201,6 +204,10 @@ def create() -> None:
     ours = os.path.exists(os.path.join(VENV, "pyvenv.cfg")) or os.path.exists(MARKER)
     if os.path.isdir(VENV) and os.listdir(VENV) and not ours:
         raise StopError("%s exists and is not an environment; move it away or set HOLDFAST_VENV" % VENV)
+
+
+def create() -> None:
+    """A fresh environment; what was there is cleared."""
     say("creating %s" % os.path.relpath(VENV))
     os.makedirs(VENV, exist_ok=True)
     command = [sys.executable, "-m", "venv", "--clear", VENV]
@@ -211,9 +218,11 @@ def create() -> None:
         raise StopError("Could not create %s.\n%s\n%s" % (VENV, text[-2000:], hint))
 
 
-def run_pip(command: "List[str]") -> None:
-    """Run pip with one short line of progress; the full output goes to a log."""
-    tail: "List[str]" = []
+def run_pip(command: "List[str]") -> bool:
+    """Run pip with one short line of progress; the full output goes to a log.
+
+    ``True``: installed. ``False``: it failed and changed nothing. Raises :class:`StopError` when it failed half-way.
+    """
     shown = Progress()
     with open(LOG, "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -221,7 +230,6 @@ def run_pip(command: "List[str]") -> None:
             for raw in process.stdout or []:
                 line = raw.decode("utf-8", "replace").rstrip()
                 log.write(line + "\n")
-                tail = [*tail[-24:], line]
                 shown.line(line)
             code = process.wait()
         except BaseException:
@@ -229,14 +237,16 @@ def run_pip(command: "List[str]") -> None:
             process.wait()
             raise
     shown.end()
-    if code != 0:
-        raise StopError(explain(tail))
+    if code != 0 and shown.unpacking:
+        raise StopError(explain())
+    return code == 0
 
 
-def explain(tail: "List[str]") -> str:
+def explain() -> str:
     """What went wrong with pip, in one paragraph and its own last words."""
-    text = "\n".join(tail)
-    words = "\n".join("  " + line for line in tail[-8:])
+    with open(LOG, encoding="utf-8") as file:
+        text = file.read()
+    words = "\n".join("  " + line for line in text.splitlines()[-8:])
     if any(sign in text for sign in NETWORK_SIGNS):
         reason = (
             "The package index could not be reached. Check the network, or set HTTPS_PROXY or pip's own\n"
@@ -260,6 +270,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.count = 0
+        self.unpacking = False
         self.terminal = sys.stderr.isatty()
         self.last = 0.0
 
@@ -273,6 +284,7 @@ class Progress:
         if verb == "Collecting":
             self.show("%3d packages, now %s" % (self.count, re.split(r"[<>=!~\[;( ]", name)[0]))
         elif verb.startswith("Installing"):
+            self.unpacking = True
             self.show("unpacking %d packages" % self.count, now=True)
 
     def show(self, text: str, now: bool = False) -> None:

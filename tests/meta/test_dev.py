@@ -1,0 +1,211 @@
+"""dev.py: what it says when it cannot work, and that it never trusts an environment that was left half-made."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """dev.py with an environment folder of its own, and a pip that does nothing."""
+    monkeypatch.setenv("HOLDFAST_VENV", str(tmp_path / "venv"))
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    spec = importlib.util.spec_from_file_location("dev_under_test", ROOT / "dev.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pretend(dev: ModuleType, monkeypatch: pytest.MonkeyPatch, *, pip: bool | BaseException = True) -> list[str]:
+    """Replace venv and pip; returns the list of what was called."""
+    calls: list[str] = []
+
+    def create() -> None:
+        calls.append("create")
+        Path(dev.VENV).mkdir(exist_ok=True)
+        for name in ("pyvenv.cfg", "made"):
+            (Path(dev.VENV) / name).write_text("")
+        Path(dev.BIN).mkdir(exist_ok=True)
+        Path(dev.python()).write_text("")
+
+    def run_pip(command: list[str]) -> bool:
+        calls.append("pip " + command[-1].removeprefix(dev.ROOT))
+        Path(dev.LOG).write_text("Temporary failure in name resolution\n")
+        if isinstance(pip, BaseException):
+            raise pip
+        return pip
+
+    monkeypatch.setattr(dev, "create", create)
+    monkeypatch.setattr(dev, "run_pip", run_pip)
+    monkeypatch.setattr(dev, "works", (Path(dev.VENV) / "made").exists)
+    return calls
+
+
+def test_old_pythons_can_read_it() -> None:
+    source = (ROOT / "dev.py").read_text("utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert "from __future__" not in source
+
+
+def test_an_old_python_is_told_so(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
+    assert dev.main(["up"]) == 2
+    text = capsys.readouterr().err
+    assert "needs Python 3.11" in text
+    assert "Python 3.10" in text
+
+
+def test_an_unknown_word_lists_the_words(dev: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.main(["tset"]) == 2
+    assert "conformance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["venv", "ensurepip"])
+def test_a_python_without_venv_says_what_to_install(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    assert dev.main(["setup"]) == 1
+    assert "apt install python3" in capsys.readouterr().err
+    assert not Path(dev.VENV).exists()
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(dev, monkeypatch)
+    Path(dev.VENV).mkdir()
+    precious = Path(dev.VENV) / "thesis.txt"
+    precious.write_text("precious")
+    assert dev.main(["setup"]) == 1
+    assert "move it away" in capsys.readouterr().err
+    assert precious.read_text() == "precious"
+
+
+def test_no_network_is_said_plainly(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(dev, monkeypatch, pip=False)
+    assert dev.main(["setup"]) == 1
+    text = capsys.readouterr().err
+    assert "could not be reached" in text
+    assert "name resolution" in text
+    assert dev.installed_extras() is None
+
+
+def test_an_interrupted_install_is_started_over(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = pretend(dev, monkeypatch, pip=KeyboardInterrupt())
+    assert dev.main(["setup"]) == 130
+    assert dev.installed_extras() is None
+    pretend_again = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    assert calls == ["create", "pip [dev,node]"]
+    assert pretend_again == ["create", "pip [node]"]
+    assert dev.installed_extras() == ["node"]
+
+
+def test_an_install_that_failed_half_way_is_started_over(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(dev, monkeypatch, pip=dev.StopError("half-way"))
+    assert dev.main(["setup"]) == 1
+    calls = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    assert calls[0] == "create"
+
+
+def test_a_failure_before_anything_changed_keeps_the_environment(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(dev, monkeypatch)
+    dev.ensure("node")
+    pretend(dev, monkeypatch, pip=False)
+    with pytest.raises(dev.StopError):
+        dev.ensure("dev")
+    calls = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    assert calls == ["pip [node]"]
+
+
+def test_a_complete_environment_is_used_again(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    dev.ensure("node")
+    assert calls == ["create", "pip [node]"]
+
+
+def test_more_extras_are_added_and_none_taken_away(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    dev.ensure("dev")
+    dev.ensure("node")
+    assert calls == ["create", "pip [node]", "pip [dev,node]"]
+
+
+def test_changed_pins_bring_the_environment_up_to_date(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls = pretend(dev, monkeypatch)
+    dev.ensure("node")
+    pins = tmp_path / "pinned.txt"
+    pins.write_text("click==0\n")
+    monkeypatch.setattr(dev, "PINS", str(pins))
+    dev.ensure("node")
+    assert calls == ["create", "pip [node]", "pip [node]"]
+
+
+def test_arguments_after_the_word_are_passed_on(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr(dev, "ensure", lambda *_: None)
+    monkeypatch.setattr(dev, "call", lambda *command, **_: seen.append(command) or 0)
+    monkeypatch.chdir(ROOT)
+    assert dev.main(["test", "-k", "merkle"]) == 0
+    assert dev.main(["test", "tests/unit", "-x"]) == 0
+    assert seen == [("pytest", "-q", "tests", "-k", "merkle"), ("pytest", "-q", "tests/unit", "-x")]
+
+
+def test_every_step_of_ci_counts(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "ensure", lambda *_: None)
+    monkeypatch.setattr(dev, "browser", lambda: None)
+    monkeypatch.setattr(dev, "no_network", lambda: None)
+    monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
+    monkeypatch.setattr(dev, "lint", lambda _: 1)
+    monkeypatch.setattr(dev, "counted_pytest", lambda *_: ({"passed": 7, "skipped": 1}, 0))
+    monkeypatch.setenv("CI", "true")
+    assert dev.main(["test"]) == 1
+    streams = capsys.readouterr()
+    assert "FAILED lint" in streams.out
+    assert re.search(r"=+ 1 failed, 7 passed, 1 skipped in [\d.]+s =+$", streams.out.strip().splitlines()[-1])
+    assert "SKIPPED offline" in streams.err
+
+
+def test_make_lists_the_words_that_dev_knows(dev: ModuleType) -> None:
+    text = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, check=True).stdout
+    listed = re.findall(r"^  ([a-z]+) +\S", text.decode(), re.MULTILINE)
+    assert sorted(listed) == sorted(dev.WORDS)
+    assert subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, check=True).stdout == text
+
+
+def test_ci_is_executable_and_runs_the_readme_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text("utf-8")
+    assert "CI=true" in text
+    assert "python3 dev.py test" in text
