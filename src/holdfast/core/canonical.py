@@ -15,7 +15,7 @@ from holdfast.errors import MalformedError
 MAX_DEPTH = 64
 """Nesting beyond this is refused before it can exhaust a parser's stack (``spec/conventions.md`` §3)."""
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What ``decode`` returns. ``encode`` takes the same without floats."""
 
 

@@ -94,7 +94,7 @@ class Fold:
 
     def document(self) -> dict[str, Any]:
         """The folded document, numbers as :class:`NumberText`."""
-        result = {key: value for key, value in self._top.items()}
+        result = dict(self._top)
         if result.get("object") == "chat.completion.chunk":
             result["object"] = "chat.completion"
         if self._choices is not None:

@@ -202,9 +202,9 @@ def pseudo_random_key(run: str, secret: bytes) -> bytes:
     return hmac.digest(uuid.UUID(run).bytes, secret, "sha256")
 
 
-def derive_salt(key: bytes, name: str) -> bytes:
-    """HKDF-Expand to 16 bytes (RFC 5869 §2.3) for ``request/0``, ``mark`` and the like."""
-    return hmac.digest(key, _SALT_INFO + name.encode() + b"\x01", "sha256")[:SALT_BYTES]
+def derive_salt(key: bytes, name: str, size_bytes: int = SALT_BYTES) -> bytes:
+    """HKDF-Expand to at most 32 bytes (RFC 5869 §2.3) for ``request/0``, ``mark`` and the like."""
+    return hmac.digest(key, _SALT_INFO + name.encode() + b"\x01", "sha256")[:size_bytes]
 
 
 def leaf_hash(part: Part, salt: bytes) -> bytes:

@@ -12,7 +12,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.encoding import (
@@ -162,8 +162,8 @@ def build_envelope(payload: bytes, key_id: str, signature: bytes) -> bytes:
     """Canonical JSON bytes of an envelope with one signature."""
     # The members are ASCII and already in order, so this is RFC 8785 without an encoder.
     return (
-        '{"payload":"%s","payloadType":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}'
-        % (b64_encode(payload), PAYLOAD_TYPE, key_id, b64_encode(signature))
+        f'{{"payload":"{b64_encode(payload)}","payloadType":"{PAYLOAD_TYPE}",'
+        f'"signatures":[{{"keyid":"{key_id}","sig":"{b64_encode(signature)}"}}]}}'
     ).encode()
 
 
@@ -395,3 +395,25 @@ def _check_subject(kind: str, body: Route | Execution | None, name: str, root: b
         fits = True
     if not fits:
         raise MalformedError("statement.subject", f"the subject is not what the {kind} predicate binds")
+
+
+COMMITMENT_TYPE = "urn:holdfast:commitment:v1"
+"""``type`` of a private commitment entry (``statement.md`` §9)."""
+COMMITMENT_SALT_BYTES = 32
+"""Size of a commitment's salt (``statement.md`` §9)."""
+
+
+def build_commitment(digest: str, salt: bytes) -> bytes:
+    """The log entry that stands for a private statement: ``digest`` hex, ``salt`` 32 bytes (``statement.md`` §9)."""
+    commitment = sha256_hex(salt + bytes.fromhex(digest))
+    return f'{{"commitment":"{commitment}","type":"{COMMITMENT_TYPE}"}}'.encode()
+
+
+def parse_commitment(entry: bytes) -> bytes | None:
+    """The 32-byte commitment of a private entry, or None when the entry is something else."""
+    if len(entry) > 256 or not entry.startswith(b'{"commitment":'):
+        return None
+    value = canonical.decode_signed(entry)
+    if value.keys() != {"commitment", "type"} or value["type"] != COMMITMENT_TYPE:
+        raise MalformedError("commitment.fields", "a commitment has exactly commitment and type")
+    return hex_decode(value["commitment"], 32)

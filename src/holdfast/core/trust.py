@@ -30,7 +30,20 @@ ENCLAVE_KINDS = ("insecure-dev", "aws-nitro", "intel-dcap", "amd-sev-snp", "nvid
 MAX_TRUST_BYTES = 16 * 1024 * 1024
 """Larger trust files are refused unread."""
 _MEMBERS = frozenset(
-    "type version issued_at expires_at development root nodes logs epochs chains enclave_roots measurements".split()
+    [
+        "type",
+        "version",
+        "issued_at",
+        "expires_at",
+        "development",
+        "root",
+        "nodes",
+        "logs",
+        "epochs",
+        "chains",
+        "enclave_roots",
+        "measurements",
+    ]
 )
 
 
@@ -177,6 +190,15 @@ class Trust:
         """The epoch that a round belongs to (``trust.md`` §4)."""
         fitting = [item for item in self.current.epochs if item.origin == origin and item.first_round <= round_number]
         return max(fitting, key=lambda item: item.first_round, default=None)
+
+    def epoch_at(self, origin: str, moment: dt.datetime) -> Epoch | None:
+        """The newest epoch of an origin whose span contains a moment: for cosignatures, which name no round."""
+        fitting = [
+            item
+            for item in self.current.epochs
+            if item.origin == origin and item.valid_from <= moment < item.valid_until
+        ]
+        return max(fitting, key=lambda item: item.number, default=None)
 
 
 def _fields(value: object, names: str, code: str) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.core import canonical
-from holdfast.core.encoding import hex_decode, sha256_hex
+from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import verify_signature
 from holdfast.core.statements import (
     Execution,
     Route,
     Statement,
+    parse_commitment,
     parse_envelope,
     parse_statement,
     pre_authentication_encoding,
@@ -31,8 +31,6 @@ OK = "ok"
 """Every check said yes."""
 CANNOT_TELL = "cannot_tell"
 """Commitments, and kinds whose predicate this version does not read."""
-COMMITMENT_TYPE = "urn:holdfast:commitment:v1"
-"""``type`` of a private commitment entry (``log.md``)."""
 ROLES_BY_KIND = {
     "route": {"gateway"},
     "execution": {"gateway", "inference"},
@@ -106,16 +104,6 @@ class EntryCheck:
             upstream=body.upstream if body is not None else None,
             settlement=body.settlement if isinstance(body, Route) else None,
         )
-
-
-def parse_commitment(entry: bytes) -> bytes | None:
-    """The 32-byte commitment of a private entry, or None when the entry is something else."""
-    if len(entry) > 256 or not entry.startswith(b'{"commitment":'):
-        return None
-    value = canonical.decode_signed(entry)
-    if value.keys() != {"commitment", "type"} or value["type"] != COMMITMENT_TYPE:
-        raise MalformedError("commitment.fields", "a commitment has exactly commitment and type")
-    return hex_decode(value["commitment"], 32)
 
 
 def check_entry(

@@ -1,0 +1,331 @@
+"""Bundles: the file an offline verifier reads (``spec/bundle.md``).
+
+``parse_bundle`` turns bytes into typed evidence items, in journal order; a malformed item makes the whole bundle
+malformed. ``build_bundle`` is its inverse. Nothing here is checked beyond its shape: see ``verifier.appraisal``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from holdfast.core import canonical, rounds
+from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
+from holdfast.core.marks import Mark, parse_mark
+from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
+from holdfast.core.statements import Statement, is_code, is_run_id, parse_envelope, parse_statement
+from holdfast.errors import MalformedError
+
+BUNDLE_TYPE = "urn:holdfast:bundle:v1"
+"""``type`` of a bundle (``bundle.md`` §1)."""
+MAX_BUNDLE_BYTES = 64 * 1024 * 1024
+"""Larger bundles are refused unread (``bundle.md`` §1)."""
+MAX_PROOF = 64
+"""Hashes in one Merkle path: a tree has at most 2^64 leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementItem:
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class PartsItem:
+    parts: tuple[DisclosedPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentItem:
+    """A full disclosure: the document's JSON text and the run secret."""
+
+    document: str
+    text: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MarkItem:
+    mark: Mark
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationItem:
+    node: str
+    format: str
+    evidence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntryItem:
+    digest: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionItem:
+    digest: str
+    index: int
+    size: int
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointItem:
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentItem:
+    entry: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateItem:
+    candidate: rounds.Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class VotesItem:
+    number: int
+    attempt: int
+    voters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictItem:
+    number: int
+    entry: rounds.VerdictEntry
+    position: int
+    size: int
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalityItem:
+    candidate: rounds.Candidate
+    messages: tuple[rounds.FinalityMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteItem:
+    code: str
+
+
+Item: TypeAlias = (
+    StatementItem
+    | PartsItem
+    | DocumentItem
+    | MarkItem
+    | AttestationItem
+    | EntryItem
+    | InclusionItem
+    | CheckpointItem
+    | CommitmentItem
+    | CandidateItem
+    | VotesItem
+    | VerdictItem
+    | FinalityItem
+    | NoteItem
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry: its position (from 1), when the exporter came to know it, and what it is."""
+
+    position: int
+    at: dt.datetime
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A well-formed bundle; ``digest`` is the SHA-256 of its bytes."""
+
+    run: str
+    exported_at: dt.datetime
+    journal: tuple[Entry, ...]
+    digest: str
+
+    def until(self, known: int | None) -> tuple[Entry, ...]:
+        """What is read: the journal up to position ``known``, all of it when None (``bundle.md`` §4)."""
+        return self.journal if known is None else self.journal[:known]
+
+
+def _members(value: Mapping[str, Any], names: str) -> None:
+    if value.keys() != {"kind", "at", *names.split()}:
+        raise MalformedError("bundle.fields", f"a {value['kind']} item has exactly kind, at, {names}")
+
+
+def _count(value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise MalformedError("bundle.number", f"expected an integer of at least {least}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise MalformedError("bundle.text", "expected a string")
+    return value
+
+
+def _array(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise MalformedError("bundle.array", "expected an array")
+    return value
+
+
+def _proof(value: object) -> tuple[bytes, ...]:
+    path = _array(value)
+    if len(path) > MAX_PROOF:
+        raise MalformedError("bundle.proof", f"a path has at most {MAX_PROOF} hashes")
+    return tuple(hex_decode(item, 32) for item in path)
+
+
+def _digest(value: object) -> str:
+    return hex_decode(value, 32).hex()
+
+
+def _statement(value: Mapping[str, Any]) -> Item:
+    _members(value, "envelope")
+    envelope = value["envelope"]
+    if not isinstance(envelope, dict):
+        raise MalformedError("bundle.fields", "an envelope is an object")
+    return StatementItem(parse_statement(parse_envelope(canonical.encode(envelope))))
+
+
+def _parts(value: Mapping[str, Any]) -> Item:
+    _members(value, "parts")
+    return PartsItem(tuple(parse_disclosed_part(item) for item in _array(value["parts"])))
+
+
+def _document(value: Mapping[str, Any]) -> Item:
+    _members(value, "document text secret")
+    if value["document"] not in DOCUMENTS:
+        raise MalformedError("bundle.fields", "unknown document")
+    return DocumentItem(value["document"], _text(value["text"]), hex_decode(value["secret"], 32))
+
+
+def _mark(value: Mapping[str, Any]) -> Item:
+    _members(value, "mark")
+    return MarkItem(*parse_mark(value["mark"]))
+
+
+def _attestation(value: Mapping[str, Any]) -> Item:
+    _members(value, "node format evidence")
+    if not is_code(value["format"]):
+        raise MalformedError("bundle.fields", "an attestation format is a code")
+    return AttestationItem(_digest(value["node"]), value["format"], b64_decode(value["evidence"]))
+
+
+def _entry(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest index")
+    return EntryItem(_digest(value["digest"]), _count(value["index"]))
+
+
+def _inclusion(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest index size proof")
+    return InclusionItem(
+        _digest(value["digest"]), _count(value["index"]), _count(value["size"], 1), _proof(value["proof"])
+    )
+
+
+def _checkpoint(value: Mapping[str, Any]) -> Item:
+    _members(value, "note")
+    return CheckpointItem(_text(value["note"]))
+
+
+def _commitment(value: Mapping[str, Any]) -> Item:
+    _members(value, "entry salt")
+    return CommitmentItem(b64_decode(value["entry"]), hex_decode(value["salt"], 32))
+
+
+def _candidate(value: Mapping[str, Any]) -> Item:
+    _members(value, "round")
+    return CandidateItem(rounds.parse_candidate(value["round"]))
+
+
+def _votes(value: Mapping[str, Any]) -> Item:
+    _members(value, "number attempt voters")
+    return VotesItem(
+        _count(value["number"], 1), _count(value["attempt"]), tuple(_text(item) for item in _array(value["voters"]))
+    )
+
+
+def _verdict(value: Mapping[str, Any]) -> Item:
+    _members(value, "number index digest code position size proof")
+    verdict = rounds.VerdictEntry(
+        _count(value["index"]), hex_decode(value["digest"], 32), rounds.parse_verdict_code(value["code"])
+    )
+    return VerdictItem(
+        _count(value["number"], 1),
+        verdict,
+        _count(value["position"]),
+        _count(value["size"], 1),
+        _proof(value["proof"]),
+    )
+
+
+def _finality(value: Mapping[str, Any]) -> Item:
+    _members(value, "round messages")
+    messages = tuple(rounds.parse_finality_message(item) for item in _array(value["messages"]))
+    return FinalityItem(rounds.parse_candidate(value["round"]), messages)
+
+
+def _note(value: Mapping[str, Any]) -> Item:
+    _members(value, "code")
+    if not is_code(value["code"]):
+        raise MalformedError("bundle.fields", "a note is a code")
+    return NoteItem(value["code"])
+
+
+_PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
+    "statement": _statement,
+    "parts": _parts,
+    "document": _document,
+    "mark": _mark,
+    "attestation": _attestation,
+    "entry": _entry,
+    "inclusion": _inclusion,
+    "checkpoint": _checkpoint,
+    "commitment": _commitment,
+    "candidate": _candidate,
+    "votes": _votes,
+    "verdict": _verdict,
+    "finality": _finality,
+    "note": _note,
+}
+"""Evidence kinds and how each is read (``bundle.md`` §2)."""
+
+
+def parse_item(position: int, value: object) -> Entry:
+    """One journal element to an :class:`Entry`; raises ``bundle.*`` and whatever its content raises."""
+    if not isinstance(value, dict) or "kind" not in value or "at" not in value:
+        raise MalformedError("bundle.fields", "an evidence item has a kind and a time")
+    parser = _PARSERS.get(value["kind"]) if isinstance(value["kind"], str) else None
+    if parser is None:
+        raise MalformedError("bundle.kind", f"unknown kind of evidence: {value['kind']!r}")
+    return Entry(position, time_decode(value["at"]), parser(value))
+
+
+def parse_bundle(raw: bytes) -> Bundle:
+    """Bytes to a :class:`Bundle`; raises ``bundle.*``, ``json.*`` and whatever an item raises."""
+    if len(raw) > MAX_BUNDLE_BYTES:
+        raise MalformedError("bundle.size", f"a bundle has at most {MAX_BUNDLE_BYTES} bytes")
+    value = canonical.decode_object(raw)
+    if value.keys() != {"type", "run", "exported_at", "journal"} or value["type"] != BUNDLE_TYPE:
+        raise MalformedError("bundle.fields", f"not a {BUNDLE_TYPE}")
+    if not is_run_id(value["run"]):
+        raise MalformedError("bundle.run", "run is a run id")
+    journal = tuple(parse_item(number, item) for number, item in enumerate(_array(value["journal"]), start=1))
+    return Bundle(value["run"], time_decode(value["exported_at"]), journal, sha256_hex(raw))
+
+
+def build_bundle(run: str, exported_at: dt.datetime, journal: Sequence[Mapping[str, Any]]) -> bytes:
+    """Make bundle bytes from journal items as JSON values (each with ``kind`` and ``at``)."""
+    value = {"type": BUNDLE_TYPE, "run": run, "exported_at": time_encode(exported_at), "journal": list(journal)}
+    return canonical.encode_known(value)

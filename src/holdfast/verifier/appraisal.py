@@ -1,0 +1,356 @@
+"""``appraise``: a bundle, trust, a policy, a time and a position in; eleven lanes and a transcript out.
+
+Pure (``spec/lanes.md`` §2): the same arguments give the same result for ever, offline. ``verifier.evidence`` makes every
+check once; the functions here read its findings and say, lane by lane, what follows (``lanes.md`` §3). No function in
+this module or elsewhere turns the vector into one value.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.core import canonical
+from holdfast.core.bundles import Bundle
+from holdfast.core.statements import Execution, Route
+from holdfast.core.trust import Trust
+from holdfast.errors import HoldfastError
+from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence
+from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.policy import Policy
+from holdfast.verifier.transcript import Check, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """The attestation result: the lane vector, how it came about, and the digests of what it was made from."""
+
+    run: str
+    lanes: Mapping[str, Lane]
+    """All eleven, in their fixed order."""
+    transcript: tuple[Check, ...]
+    at: dt.datetime
+    known: int
+    bundle_digest: str
+    policy_name: str
+    policy_digest: str
+    trust_digest: str | None
+    trust_pin: str | None
+    trust_development: bool | None
+
+    def to_json(self) -> dict[str, canonical.JSON]:
+        return {
+            "run": self.run,
+            "lanes": {name: lane.to_json() for name, lane in self.lanes.items()},
+            "known": self.known,
+            "policy": {"name": self.policy_name, "digest": self.policy_digest},
+            "trust": {"digest": self.trust_digest, "pinned": self.trust_pin, "development": self.trust_development},
+        }
+
+
+def appraise(
+    bundle: Bundle, trust: Trust | None, policy: Policy, at: dt.datetime, known: int | None = None
+) -> Appraisal:
+    """Judge a parsed bundle (``lanes.md`` §2). Never raises for what the evidence says: every answer is a lane.
+
+    ``at`` is the time validity is judged for; ``known`` a position in the bundle's journal beyond which nothing is read.
+    """
+    record = Transcript()
+    evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
+    expired = trust is not None and trust.current.expires_at <= at
+    if expired:
+        record.note(
+            "trust.md §2(6)", "cannot_tell", "The trust document has run out at the time asked about.", "trust.expired"
+        )
+    lanes = {
+        "enclave": _enclave(evidence),
+        "bytes": _bytes(evidence),
+        "artifact": _artifact(evidence),
+        "computation": _computation(evidence),
+        "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
+        "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
+        "route": _route(evidence),
+        "privacy": _privacy(evidence),
+        "payment": Lane("payment", "not_applicable", None, "No payment was offered or asked for this run."),
+        "settlement": _settlement(evidence, trust),
+        "judgement": Lane("judgement", "not_applicable", None, "Nobody has decided anything about this run."),
+    }
+    if expired:
+        lanes = {name: _expire(lane) for name, lane in lanes.items()}
+    return Appraisal(
+        run=bundle.run,
+        lanes={name: lanes[name] for name in LANES},
+        transcript=tuple(record.checks),
+        at=at,
+        known=len(bundle.journal) if known is None else min(known, len(bundle.journal)),
+        bundle_digest=bundle.digest,
+        policy_name=policy.name,
+        policy_digest=policy.digest,
+        trust_digest=trust.digest if trust else None,
+        trust_pin=trust.pin if trust else None,
+        trust_development=trust.development if trust else None,
+    )
+
+
+def _expire(lane: Lane) -> Lane:
+    """A lane that stood on trust which has run out; what is refuted or does not apply stays so."""
+    if lane.state in ("refuted", "not_applicable") or lane.name in ("artifact", "computation", "privacy"):
+        return lane
+    return Lane(lane.name, "expired", lane.basis, f"The trust document has run out. Before: {lane.says}", lane.evidence)
+
+
+def _digests(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(item.statement.digest for item in reversed(evidence.closure()))
+
+
+def _attester(evidence: Evidence) -> str | None:
+    source = evidence.closing or evidence.route
+    return source.statement.attester if source else None
+
+
+def _enclave(evidence: Evidence) -> Lane:
+    attester = _attester(evidence)
+    found = evidence.attestations.get(attester, []) if attester else []
+    if any(answer == "bad" for _, answer in found):
+        return Lane("enclave", "refuted", None, "An attestation of the signing key was presented and does not verify.")
+    if any(kind == "insecure-dev" for kind, _ in found):
+        says = "The signing key is a software key under a throw-away development root: a simulated enclave, not a real one."
+        return Lane("enclave", "unknown", "development", says, (attester,) if attester else ())
+    if found:
+        return Lane("enclave", "unknown", None, f"{found[0][0]} evidence was presented; this version does not read it.")
+    return Lane("enclave", "unknown", None, "No attestation of the signing key was presented.")
+
+
+def _refusals(items: list[CheckedStatement]) -> tuple[list[str], list[str]]:
+    """(refused, run out): reasons of statements that are refused, and of those whose key has run out undated."""
+    refused, run_out = [], []
+    for item in items:
+        if item.refusal == "key-expired" and item.trusted_time is None:
+            run_out.append(item.statement.kind)
+        elif item.refusal is not None:
+            refused.append(f"the {item.statement.kind} statement is refused ({item.refusal})")
+    return refused, run_out
+
+
+def _bytes(evidence: Evidence) -> Lane:
+    closure, digests = evidence.closure(), _digests(evidence)
+    if evidence.bytes_refusals:
+        return Lane("bytes", "refuted", None, evidence.bytes_refusals[0][1], digests)
+    if not closure:
+        return Lane("bytes", "pending", None, "No statement of this run is here yet.")
+    if not all(item.judged for item in closure):
+        return Lane(
+            "bytes", "unknown", None, "Without a trust document nobody can say whose signatures these are.", digests
+        )
+    refused, run_out = _refusals(closure)
+    if refused:
+        return Lane("bytes", "refuted", None, f"Not acceptable: {'; '.join(refused)}.", digests)
+    if run_out:
+        return Lane(
+            "bytes", "expired", None, "The key has run out and no quorum dated its statements in time.", digests
+        )
+    if evidence.closing is None:
+        return Lane("bytes", "pending", None, "The request is bound; the answer has not been closed yet.", digests)
+    if evidence.missing_parents():
+        return Lane("bytes", "unknown", None, "A statement that the closing one names is not in this bundle.", digests)
+    body = evidence.closing.statement.body
+    if isinstance(body, Execution) and body.response is None:
+        says = f"The request is bound by signature. There is no whole answer: {body.event} ({body.outcome})."
+    elif isinstance(body, Execution) and body.outcome != "complete":
+        says = f"Request and answer are bound by signature, as far as it was generated ({body.outcome})."
+    else:
+        says = "Request and answer are bound, part by part, by signature."
+    shown = f" {len(evidence.disclosed)} disclosures match." if evidence.disclosed else " Nothing was disclosed here."
+    return Lane("bytes", "proven", "signature", says + shown + _unattested(evidence), digests)
+
+
+def _unattested(evidence: Evidence) -> str:
+    attester = _attester(evidence) or ""
+    return f" The key {attester[:12]} is not attested by hardware."
+
+
+def _artifact(evidence: Evidence) -> Lane:
+    model = _claimed_model(evidence)
+    if evidence.closing is None:
+        return Lane("artifact", "unknown", None, "Nothing has been answered, so no model is claimed.")
+    name = f"calls it {model!r}" if model else "has not been disclosed here"
+    return Lane(
+        "artifact",
+        "unknown",
+        "provider_claim",
+        f"Which model bytes ran is only the provider's word: the answer {name}.",
+        _digests(evidence)[-1:],
+    )
+
+
+def _claimed_model(evidence: Evidence) -> str | None:
+    text = evidence.documents.get("response")
+    if text is None:
+        return None
+    try:
+        value = canonical.decode(text.encode()).get("model")
+    except (HoldfastError, AttributeError):
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _computation(evidence: Evidence) -> Lane:
+    if evidence.closing is None:
+        return Lane("computation", "unknown", None, "Nothing has been computed that could be checked.")
+    says = "The gateway signed what its upstream returned. Nothing here shows how the upstream made it."
+    return Lane("computation", "unknown", "provider_claim", says, _digests(evidence)[-1:])
+
+
+def _carried(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
+    """inputs and memory: not applicable when the route names none (``lanes.md`` §3(8))."""
+    if evidence.route is None:
+        return Lane(name, "pending", None, "The route of this run is not known yet.")
+    parents = [evidence.statements.get(digest) for digest in evidence.route.statement.parents]
+    if not parents:
+        return Lane(name, "not_applicable", None, absent)
+    if any(parent is None for parent in parents):
+        return Lane(name, "unknown", None, "A statement that the route names is not in this bundle.")
+    found = [parent.statement.digest for parent in parents if parent is not None and parent.statement.kind == kind]
+    if not found:
+        return Lane(name, "not_applicable", None, absent)
+    return Lane(
+        name,
+        "unknown",
+        None,
+        f"{len(found)} {kind} statements were carried in; not read by this version.",
+        tuple(found),
+    )
+
+
+def _route(evidence: Evidence) -> Lane:
+    checked = evidence.route
+    if checked is None:
+        return Lane("route", "pending", None, "No route statement is here yet.")
+    digests = (checked.statement.digest,)
+    body = checked.statement.body
+    if not checked.judged or not isinstance(body, Route):
+        return Lane("route", "unknown", None, "Without a trust document nobody can say who signed the route.", digests)
+    if any(code.startswith("trace.") for code, _ in evidence.bytes_refusals):
+        return Lane("route", "refuted", None, "The route and the execution contradict each other.", digests)
+    refused, run_out = _refusals([checked])
+    if refused:
+        return Lane("route", "refuted", None, f"Not acceptable: {refused[0]}.", digests)
+    if run_out:
+        return Lane("route", "expired", None, "The key has run out and no quorum dated its statement in time.", digests)
+    return Lane("route", "proven", "signature", _describe_route(body), digests)
+
+
+def _describe_route(body: Route) -> str:
+    own = [item for item in body.rewrites if item in ("holdfast-removed", "stream-options")]
+    changed = [item for item in body.rewrites if item not in own]
+    words = [f"By the gateway's own account, upstream {body.upstream} served this turn"]
+    words.append(f"after {', '.join(body.fallback_from)} failed" if body.fallback_from else "with no fallback")
+    words.append(
+        f"the request was rewritten ({', '.join(changed)})" if changed else "nothing that was asked was rewritten"
+    )
+    words.append("the answer came from a cache" if body.cached else "no cache was used")
+    return "; ".join(words) + "."
+
+
+def _privacy(evidence: Evidence) -> Lane:
+    checked = evidence.route
+    body = checked.statement.body if checked else None
+    upstream = f"upstream {body.upstream}" if isinstance(body, Route) else "the upstream"
+    says = (
+        f"The gateway saw the caller's connection and the plaintext; {upstream} saw the plaintext. "
+        "No attested private path was used, so nothing about who else saw it is proven."
+    )
+    return Lane("privacy", "unknown", None, says, (checked.statement.digest,) if checked else ())
+
+
+def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
+    closure = evidence.closure()
+    seen = tuple(dict.fromkeys(digest for item in closure for digest in item.evidence))
+    if not closure:
+        return Lane("settlement", "pending", None, "Nothing has been answered yet.")
+    if trust is None:
+        return Lane("settlement", "unknown", None, "Without a trust document no log, full node or chain can be judged.")
+    refuted = [item for item in closure if item.verdict is not None and item.verdict.startswith("refuted:")]
+    if refuted:
+        first = refuted[0]
+        says = f"Final round {first.verdict_round} refuted the {first.statement.kind} statement: {first.verdict}."
+        return Lane("settlement", "refuted", _settlement_basis(evidence, trust), says, seen)
+    if evidence.settlement_refusals:
+        return Lane("settlement", "refuted", None, evidence.settlement_refusals[0][1], seen)
+    if _is_private(evidence):
+        return _private_settlement(evidence, seen)
+    if any(item.verdict == "cannot_tell" for item in closure):
+        return Lane("settlement", "unknown", None, "A final round could not tell whether the statements hold.", seen)
+    settled = evidence.closing is not None and not evidence.missing_parents()
+    if settled and all(item.verdict == "ok" and _in_final_round(item, evidence) for item in closure):
+        numbers = sorted({item.verdict_round for item in closure if item.verdict_round is not None})
+        last = evidence.final_rounds[numbers[-1]]
+        says = (
+            f"All {len(closure)} statements are in round {', '.join(map(str, numbers))} with verdict ok; final by "
+            f"{last.stake_for} of {last.stake_total} units of stake ({len(last.signers)} full nodes)."
+        )
+        basis = _settlement_basis(evidence, trust)
+        if basis == "development":
+            says += " The chain is a development chain."
+        return Lane("settlement", "proven", basis, says, seen)
+    return Lane("settlement", "pending", None, _progress(evidence, closure, trust), seen)
+
+
+def _is_private(evidence: Evidence) -> bool:
+    body = evidence.route.statement.body if evidence.route else None
+    return isinstance(body, Route) and body.settlement == "private"
+
+
+def _private_settlement(evidence: Evidence, seen: tuple[str, ...]) -> Lane:
+    logged = [item for item in evidence.closure() if item.logged_at_size is not None]
+    if evidence.closing is not None and len(logged) == len(evidence.closure()):
+        says = "Existence logged, never checked: only salted commitments are in the log."
+        return Lane("settlement", "unknown", None, says, seen)
+    return Lane("settlement", "pending", None, "Answered; the commitments are not in the log yet.", seen)
+
+
+def _in_final_round(item: CheckedStatement, evidence: Evidence) -> bool:
+    """The entry is included in the tree of a final round that covers it."""
+    size = item.logged_at_size
+    return size is not None and any(
+        checked.final and checked.candidate.size == size for checked in evidence.final_rounds.values()
+    )
+
+
+def _settlement_basis(evidence: Evidence, trust: Trust) -> str:
+    origins = {checked.candidate.origin for checked in evidence.final_rounds.values()}
+    chains = [trust.chain(origin) for origin in origins]
+    return "development" if trust.development or any(chain and chain.development for chain in chains) else "proof"
+
+
+def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust) -> str:
+    """How far the secure layer has come, in words."""
+    if evidence.closing is None:
+        return "Asked; not answered yet."
+    digest = evidence.closing.statement.digest
+    index = evidence.closing.index if evidence.closing.index is not None else evidence.entries.get(digest)
+    if index is None:
+        return "Answered; not in the log yet."
+    words = f"Answered and logged as entry {index}"
+    covering = [item for item in evidence.checkpoints if item.checkpoint.size > index]
+    if covering:
+        most = max(len(item.cosigners) for item in covering)
+        words += f"; cosigned by {most} full nodes"
+    open_rounds = [
+        item for item in evidence.proposed.values() if item.size > index and item.number not in evidence.final_rounds
+    ]
+    for candidate in sorted(open_rounds, key=lambda item: item.number)[:1]:
+        votes = evidence.votes.get((candidate.number, candidate.attempt), set())
+        epoch = trust.epoch(candidate.origin, candidate.number)
+        total = len(epoch.stakes) if epoch else 0
+        return f"{words}; in round {candidate.number}, attempt {candidate.attempt}, {len(votes)} of {total} full nodes have voted."
+    waiting = [item for item in evidence.final_rounds.values() if not item.final and item.candidate.size > index]
+    if waiting:
+        item = waiting[0]
+        return (
+            f"{words}; round {item.candidate.number} has finality messages from {item.stake_for} full nodes, "
+            "which is not more than two thirds of the stake."
+        )
+    undecided = [item.statement.kind for item in closure if item.verdict is None]
+    return f"{words}; waiting for a final round that covers {' and '.join(sorted(undecided)) or 'it'}."

@@ -1,0 +1,97 @@
+"""What happened to a run, in the order in which it happened (``spec/bundle.md`` §2).
+
+Times are of two kinds and say so: what a signer claimed, and when the exporter came to know something.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from holdfast.core.bundles import (
+    Bundle,
+    CandidateItem,
+    CheckpointItem,
+    EntryItem,
+    FinalityItem,
+    Item,
+    MarkItem,
+    NoteItem,
+    StatementItem,
+    VerdictItem,
+    VotesItem,
+)
+from holdfast.core.canonical import JSON
+from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.statements import Execution, Route
+
+
+def chronology(bundle: Bundle, known: int | None = None) -> list[dict[str, JSON]]:
+    """Entries ``{"at","code","says","time","evidence","known"}`` in journal order of time.
+
+    ``time`` is ``claimed`` (by the signer) or ``observed`` (by the exporter); ``known`` is the journal position.
+    """
+    rows: list[tuple[dt.datetime, int, dict[str, JSON]]] = []
+    for entry in bundle.until(known):
+        described = _describe(entry.item)
+        if described is None:
+            continue
+        code, says, evidence, claimed_at = described
+        at = claimed_at or entry.at
+        row: dict[str, JSON] = {
+            "at": time_encode(at),
+            "code": code,
+            "says": says,
+            "time": "claimed" if claimed_at else "observed",
+            "evidence": evidence,
+            "known": entry.position,
+        }
+        rows.append((at, entry.position, row))
+    rows.sort(key=lambda row: row[:2])
+    return [row for _, _, row in rows]
+
+
+def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | None:
+    """(code, sentence, evidence digest, claimed time) of an item, or None for items that are not events."""
+    if isinstance(item, StatementItem):
+        statement = item.statement
+        body = statement.body
+        if isinstance(body, Route):
+            says = f"The request was bound and sent to upstream {body.upstream}."
+            return "routed", says, statement.digest, statement.claimed_at
+        if isinstance(body, Execution):
+            code = "answered" if body.event == "generated" and body.outcome == "complete" else body.event
+            says = {
+                "generated": f"The answer was generated and bound ({body.outcome}).",
+                "failed": f"There was no answer ({body.outcome}).",
+                "interrupted": f"The gateway was interrupted; what was acknowledged is bound ({body.outcome}).",
+                "disconnected": "The client went away before the end was written.",
+            }[body.event]
+            return code, says, statement.digest, statement.claimed_at
+        return statement.kind, f"A {statement.kind} statement was made.", statement.digest, statement.claimed_at
+    if isinstance(item, MarkItem):
+        return "marked", f"Mark {item.mark.seq} was signed.", item.mark.parts.hex(), None
+    if isinstance(item, EntryItem):
+        return "logged", f"The log took it as entry {item.index}.", item.digest, None
+    if isinstance(item, CheckpointItem):
+        return "cosigned", _checkpoint_words(item.note), sha256_hex(item.note.encode()), None
+    if isinstance(item, CandidateItem):
+        candidate = item.candidate
+        says = f"Round {candidate.number}, attempt {candidate.attempt} was proposed: {candidate.size} entries."
+        return "proposed", says, candidate.content.hex(), None
+    if isinstance(item, VotesItem):
+        return "voted", f"Round {item.number}: {len(item.voters)} full nodes have voted.", None, None
+    if isinstance(item, VerdictItem):
+        says = f"Round {item.number} says {item.entry.code} of entry {item.entry.index}."
+        return "verdict", says, item.entry.statement_digest.hex(), None
+    if isinstance(item, FinalityItem):
+        says = f"Round {item.candidate.number}: {len(item.messages)} full nodes call it final."
+        return "final", says, item.candidate.content.hex(), None
+    if isinstance(item, NoteItem):
+        return item.code, item.code.replace(".", " ").replace("-", " ").replace("_", " ").capitalize() + ".", None, None
+    return None
+
+
+def _checkpoint_words(note: str) -> str:
+    lines = note.split("\n")
+    signatures = max(0, sum(line.startswith("— ") for line in lines) - 1)
+    return f"A checkpoint of {lines[1] if len(lines) > 1 else '?'} entries carries {signatures} cosignatures."

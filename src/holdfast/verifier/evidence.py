@@ -1,0 +1,599 @@
+"""Read a bundle's journal and check every piece of evidence in it (``spec/bundle.md`` §3).
+
+The result, :class:`Evidence`, holds what was presented and what came out of checking it; ``verifier.appraisal`` derives
+the lanes from it and looks at no bytes itself. Each check is made once, here, and noted in the transcript.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from holdfast.core import merkle, rounds
+from holdfast.core.bundles import (
+    AttestationItem,
+    Bundle,
+    CandidateItem,
+    CheckpointItem,
+    CommitmentItem,
+    DocumentItem,
+    EntryItem,
+    FinalityItem,
+    InclusionItem,
+    MarkItem,
+    PartsItem,
+    StatementItem,
+    VerdictItem,
+    VotesItem,
+)
+from holdfast.core.encoding import sha256_hex
+from holdfast.core.evm import address_of
+from holdfast.core.keys import PublicKey, verify_signature
+from holdfast.core.notes import (
+    COSIGNATURE,
+    ED25519,
+    Checkpoint,
+    VerifiedCheckpoint,
+    VerifierKey,
+    parse_checkpoint_text,
+    parse_note,
+    verify_checkpoint,
+    verify_cosignatures,
+)
+from holdfast.core.parts import verify_document, verify_part
+from holdfast.core.statements import Execution, Route, Statement, Tree, build_commitment
+from holdfast.core.trust import Admission, Epoch, Trust
+from holdfast.errors import HoldfastError, RefusedError
+from holdfast.verifier.checks import CheckPolicy, KnownStatement, refuse_attester, refuse_time, refuse_trace
+from holdfast.verifier.transcript import Transcript
+
+INSECURE_ATTESTATION_DOMAIN = b"urn:holdfast:insecure-dev:v1\x00"
+"""What the throw-away root signs before the 32-byte key document digest (``lanes.md`` §3(4))."""
+
+_LAST_SECOND = 253_402_300_799
+"""9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
+
+
+@dataclass(slots=True)
+class CheckedCheckpoint:
+    """A checkpoint with a good log signature, and when a quorum had cosigned it (None while it has not)."""
+
+    checkpoint: Checkpoint
+    digest: str
+    cosigners: tuple[str, ...]
+    quorum_at: dt.datetime | None
+
+
+@dataclass(slots=True)
+class CheckedRound:
+    """A candidate with what is known of its finality: ``final`` once a quorum's messages verify."""
+
+    candidate: rounds.Candidate
+    final: bool
+    stake_for: int
+    stake_total: int
+    signers: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class CheckedStatement:
+    """A statement of the trace with the answers about it. ``refusal`` is a verdict reason or None."""
+
+    statement: Statement
+    refusal: str | None = None
+    judged: bool = False
+    """False while no trust was there to judge the attester by."""
+    index: int | None = None
+    trusted_time: dt.datetime | None = None
+    late: str | None = None
+    """``backdated`` or ``future`` once a trusted time contradicts the claim."""
+    logged_at_size: int | None = None
+    verdict: str | None = None
+    """The newest final verdict code."""
+    verdict_round: int | None = None
+    evidence: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything that was presented up to ``known``, checked."""
+
+    statements: dict[str, CheckedStatement] = field(default_factory=dict)
+    route: CheckedStatement | None = None
+    closing: CheckedStatement | None = None
+    follow_ups: list[CheckedStatement] = field(default_factory=list)
+    bytes_refusals: list[tuple[str, str]] = field(default_factory=list)
+    """(code, sentence) of each disclosed byte that does not fit, and of each trace rule that is broken."""
+    settlement_refusals: list[tuple[str, str]] = field(default_factory=list)
+    disclosed: list[str] = field(default_factory=list)
+    documents: dict[str, str] = field(default_factory=dict)
+    checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
+    final_rounds: dict[int, CheckedRound] = field(default_factory=dict)
+    proposed: dict[int, rounds.Candidate] = field(default_factory=dict)
+    votes: dict[tuple[int, int], set[str]] = field(default_factory=dict)
+    attestations: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """By node: (format, answer) with answer ``good``, ``bad`` or ``unread``."""
+    commitments: dict[str, str] = field(default_factory=dict)
+    """Statement digest to the digest of the commitment entry that stands for it."""
+    entries: dict[str, int] = field(default_factory=dict)
+
+    def closure(self) -> list[CheckedStatement]:
+        """The closing statement and its ancestors among what was presented (``trace.md`` §3)."""
+        found: dict[str, CheckedStatement] = {}
+        start = self.closing or self.route
+        waiting = [start.statement.digest] if start else []
+        while waiting:
+            digest = waiting.pop()
+            item = self.statements.get(digest)
+            if item is not None and digest not in found:
+                found[digest] = item
+                waiting.extend(item.statement.parents)
+        return list(found.values())
+
+    def missing_parents(self) -> list[str]:
+        """Digests of ancestors that the bundle does not hold."""
+        return sorted(
+            {parent for item in self.closure() for parent in item.statement.parents if parent not in self.statements}
+        )
+
+
+def check_evidence(
+    bundle: Bundle, trust: Trust | None, bounds: CheckPolicy, at: dt.datetime, known: int | None, record: Transcript
+) -> Evidence:
+    """Check everything in the journal up to ``known`` (``bundle.md`` §3)."""
+    items = [entry.item for entry in bundle.until(known)]
+    evidence = Evidence()
+    _collect_statements(bundle.run, [item for item in items if isinstance(item, StatementItem)], evidence, record)
+    _check_disclosures(items, evidence, record)
+    _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
+    if trust is None:
+        record.note(
+            "trust.md §5", "cannot_tell", "No trust document was given, so no attester can be judged.", "trust.missing"
+        )
+        return evidence
+    _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, record)
+    _check_rounds(items, evidence, trust, record)
+    _check_inclusion(items, evidence, record)
+    _check_attesters(evidence, trust, bounds, at, record)
+    _check_verdicts([item for item in items if isinstance(item, VerdictItem)], evidence, record)
+    _check_attestations([item for item in items if isinstance(item, AttestationItem)], evidence, trust, record)
+    return evidence
+
+
+def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evidence, record: Transcript) -> None:
+    for item in items:
+        statement = item.statement
+        if statement.run != run:
+            evidence.bytes_refusals.append(("trace.run", "A statement of another run stands in this trace."))
+            record.note("trace.md §2(1)", "no", f"Statement {statement.digest[:12]} is of another run.", "trace.run")
+            continue
+        evidence.statements.setdefault(statement.digest, CheckedStatement(statement))
+    for checked in evidence.statements.values():
+        body = checked.statement.body
+        if isinstance(body, Route):
+            if evidence.route is not None:
+                _refuse_trace(evidence, record, "trace.routes", "The run has two route statements.", "trace.md §2(4)")
+            evidence.route = checked
+        elif isinstance(body, Execution) and body.closing:
+            if evidence.closing is not None:
+                _refuse_trace(
+                    evidence,
+                    record,
+                    "trace.closures",
+                    "The run has two closing execution statements.",
+                    "trace.md §2(7)",
+                )
+            evidence.closing = checked
+        else:
+            evidence.follow_ups.append(checked)
+    _check_trace(evidence, record)
+
+
+def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
+    evidence.bytes_refusals.append((code, says))
+    record.note(spec, "no", says, code)
+
+
+def _check_trace(evidence: Evidence, record: Transcript) -> None:
+    """The rules of ``trace.md`` §2 for every statement whose parents are all present."""
+    for checked in evidence.statements.values():
+        statement = checked.statement
+        parents = [evidence.statements.get(digest) for digest in statement.parents]
+        if any(parent is None for parent in parents):
+            record.note(
+                "trace.md §2", "cannot_tell", f"A parent of {statement.digest[:12]} is not here.", "trace.parent"
+            )
+            continue
+        known = [_as_known(parent) for parent in parents if parent is not None]
+        if refuse_trace(statement, known) is not None:
+            says = f"The {statement.kind} statement {statement.digest[:12]} does not follow from its parents."
+            _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2")
+        else:
+            record.note(
+                "trace.md §2", "yes", f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
+            )
+
+
+def _as_known(checked: CheckedStatement) -> KnownStatement:
+    body = checked.statement.body
+    return KnownStatement(
+        index=checked.index or 0,
+        run=checked.statement.run,
+        kind=checked.statement.kind,
+        code="ok",
+        event=body.event if isinstance(body, Execution) else None,
+        nonce=checked.statement.nonce,
+        upstream=body.upstream if body is not None else None,
+    )
+
+
+def _tree_of(document: str, evidence: Evidence) -> Tree | None:
+    route = evidence.route.statement.body if evidence.route else None
+    closing = evidence.closing.statement.body if evidence.closing else None
+    if document == "response":
+        return closing.response if isinstance(closing, Execution) else None
+    if not isinstance(route, Route):
+        return None
+    return route.request if document == "request" else route.sent
+
+
+def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
+    for item in items:
+        if isinstance(item, DocumentItem):
+            tree = _tree_of(item.document, evidence)
+            run = evidence.route or evidence.closing or next(iter(evidence.statements.values()), None)
+            if tree is None or run is None:
+                record.note("parts.md §8", "cannot_tell", f"Nothing here binds the {item.document}.", "parts.unbound")
+                continue
+            try:
+                verify_document(item.document, item.text.encode(), run.statement.run, item.secret, tree)
+            except (HoldfastError, UnicodeEncodeError) as error:
+                _refuse_bytes(evidence, record, error, f"The disclosed {item.document} is not what was signed.")
+                continue
+            evidence.documents[item.document] = item.text
+            evidence.disclosed.append(tree.root.hex())
+            record.note("parts.md §4", "yes", f"The whole {item.document} ({tree.size} parts) is what was signed.")
+        elif isinstance(item, PartsItem):
+            for shown in item.parts:
+                tree = _tree_of(shown.document, evidence)
+                if tree is None:
+                    record.note(
+                        "parts.md §8", "cannot_tell", f"Nothing here binds the {shown.document}.", "parts.unbound"
+                    )
+                    continue
+                try:
+                    verify_part(shown, tree)
+                except HoldfastError as error:
+                    _refuse_bytes(evidence, record, error, "A disclosed part is not what was signed.")
+                    continue
+                evidence.disclosed.append(tree.root.hex())
+                record.note("parts.md §4", "yes", f"Part {shown.part.label.decode()} is what was signed.")
+
+
+def _refuse_bytes(evidence: Evidence, record: Transcript, error: Exception, says: str) -> None:
+    code = error.code if isinstance(error, HoldfastError) else "parts.document"
+    evidence.bytes_refusals.append((code, says))
+    record.note("parts.md §4", "no", says, code)
+
+
+def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
+    """The last mark is signed by the gateway's key and is the one that the closing statement names."""
+    for item in items:
+        source = evidence.closing or evidence.route
+        if source is None:
+            record.note("parts.md §7", "cannot_tell", "There is no statement to compare the mark with.", "mark.unbound")
+            continue
+        admission = trust.admission(source.statement.attester) if trust else None
+        key = admission.key_document.key_for("statement") if admission else None
+        body = source.statement.body
+        named = body.marks if isinstance(body, Execution) else None
+        if named is not None and (named.seq, named.parts) != (item.mark.seq, item.mark.parts):
+            _refuse_trace(
+                evidence, record, "mark.chain", "The mark is not the one that was signed last.", "parts.md §7"
+            )
+        elif key is None:
+            record.note("parts.md §7", "cannot_tell", "The key that signed the mark is not known.", "trust.unknown_key")
+        else:
+            try:
+                verify_signature(key, item.mark.message(source.statement.run), item.signature)
+                record.note("parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
+            except RefusedError:
+                _refuse_trace(evidence, record, "mark.signature", "A mark has a bad signature.", "parts.md §7")
+
+
+def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey]:
+    """Keys of one use by node digest, for the members of an epoch."""
+    keys = {}
+    for node in epoch.stakes:
+        admission = trust.admission(node)
+        key = admission.key_document.key_for(use) if admission and "full" in admission.key_document.roles else None
+        if key is not None:
+            keys[node] = key
+    return keys
+
+
+def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    seen: dict[tuple[str, int], bytes] = {}
+    for item in items:
+        raw = item.note.encode("utf-8", "surrogatepass")
+        try:
+            origin = parse_checkpoint_text(parse_note(raw).text).origin
+            trusted = trust.log(origin)
+            admission = trust.admission(trusted.node) if trusted else None
+            key = admission.key_document.key_for("log") if admission else None
+            if trusted is None or key is None:
+                record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
+                continue
+            verified = verify_checkpoint(raw, origin, [VerifierKey(origin, ED25519, key.public)])
+        except HoldfastError as error:
+            evidence.settlement_refusals.append((error.code, "A checkpoint is not signed by its log."))
+            record.error("checkpoint.md", error)
+            continue
+        checkpoint = verified.checkpoint
+        if seen.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root) != checkpoint.root:
+            evidence.settlement_refusals.append(
+                ("log.equivocation", f"The log signed two different trees of size {checkpoint.size}.")
+            )
+            record.note("checkpoint.md", "no", "Two checkpoints of one size differ: a split view.", "log.equivocation")
+        try:
+            checked = _cosigned(verified, trust)
+        except RefusedError as error:
+            _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
+            continue
+        evidence.checkpoints.append(checked)
+        record.note(
+            "checkpoint.md",
+            "yes",
+            f"Checkpoint of size {checkpoint.size} is signed by {checkpoint.origin} and cosigned by "
+            f"{len(checked.cosigners)} full nodes{'' if checked.quorum_at is None else ', a quorum'}.",
+        )
+
+
+def _cosigned(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
+    """When cosignatures by members of the epoch reached a quorum (``statement.md`` §8)."""
+    witnesses: dict[VerifierKey, Admission] = {}
+    for admission in trust.current.nodes:
+        key = admission.key_document.key_for("cosignature")
+        if key is not None and "full" in admission.key_document.roles:
+            witnesses[VerifierKey(admission.key_document.name, COSIGNATURE, key.public)] = admission
+    stamps: list[tuple[dt.datetime, str]] = []
+    for signed in verify_cosignatures(verified.note, witnesses):
+        moment = dt.datetime.fromtimestamp(min(signed.time or 0, _LAST_SECOND), dt.UTC)
+        admission = witnesses[signed.key]
+        if admission.refusal(moment, moment) is None:
+            stamps.append((moment, admission.key_document.digest))
+    stamps.sort()
+    spoken: set[str] = set()
+    quorum_at = None
+    for moment, node in stamps:
+        spoken.add(node)
+        epoch = trust.epoch_at(verified.origin, moment)
+        if quorum_at is None and epoch is not None and epoch.is_quorum(spoken):
+            quorum_at = moment
+    return CheckedCheckpoint(verified.checkpoint, sha256_hex(verified.raw), tuple(sorted(spoken)), quorum_at)
+
+
+def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    for item in items:
+        if isinstance(item, CandidateItem):
+            evidence.proposed[item.candidate.number] = item.candidate
+        elif isinstance(item, VotesItem):
+            evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)
+        elif isinstance(item, FinalityItem):
+            _check_finality(item, evidence, trust, record)
+
+
+def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    candidate = item.candidate
+    chain, epoch = trust.chain(candidate.origin), trust.epoch(candidate.origin, candidate.number)
+    if chain is None or epoch is None:
+        record.note(
+            "trust.md §1", "cannot_tell", f"Trust knows no chain or epoch for round {candidate.number}.", "trust.epoch"
+        )
+        return
+    if epoch.number != candidate.epoch:
+        _refuse_settlement(evidence, record, "trust.epoch", f"Round {candidate.number} names epoch {candidate.epoch}.")
+        return
+    keys = _full_node_keys(trust, epoch, "vote")
+    stakes = {address_of(key.public): epoch.stakes[node] for node, key in keys.items()}
+    missing = epoch.total - sum(stakes.values())
+    try:
+        if missing:
+            raise RefusedError("trust.epoch", "a member of the epoch has no vote key in trust")
+        domain = rounds.ChainDomain(chain.chain_id, chain.contract)
+        for message in item.messages:
+            if message.content != candidate.content or (message.origin, message.number, message.epoch) != (
+                candidate.origin,
+                candidate.number,
+                candidate.epoch,
+            ):
+                raise RefusedError("round.mixed", "a finality message is about another content")
+        final = rounds.verify_finality(domain, item.messages, stakes)
+    except HoldfastError as error:
+        record.error("round.md §4.3", error)
+        if isinstance(error, RefusedError):
+            evidence.settlement_refusals.append(
+                (error.code, f"The finality of round {candidate.number} does not hold.")
+            )
+        else:
+            evidence.final_rounds.setdefault(
+                candidate.number, CheckedRound(candidate, False, len(item.messages), sum(stakes.values()), ())
+            )
+        return
+    evidence.final_rounds[candidate.number] = CheckedRound(
+        candidate, True, final.stake_for, final.stake_total, final.signers
+    )
+    record.note(
+        "round.md §4.3",
+        "yes",
+        f"Round {candidate.number} is final: {final.stake_for} of {final.stake_total} units of stake signed it.",
+    )
+
+
+def _refuse_settlement(evidence: Evidence, record: Transcript, code: str, says: str) -> None:
+    evidence.settlement_refusals.append((code, says))
+    record.note("bundle.md §3", "no", says, code)
+
+
+def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
+    """Each presented path must lead to a root that is known; a path that leads elsewhere refutes."""
+    listed = list(items)
+    for item in listed:
+        if isinstance(item, CommitmentItem):
+            _open_commitment(item, evidence, record)
+    leaves = {
+        digest: merkle.leaf_hash(checked.statement.envelope.raw) for digest, checked in evidence.statements.items()
+    }
+    by_commitment = {entry: digest for digest, entry in evidence.commitments.items()}
+    for item in listed:
+        if isinstance(item, CommitmentItem):
+            leaves[sha256_hex(item.entry)] = merkle.leaf_hash(item.entry)
+    roots: dict[int, set[bytes]] = {}
+    for checked in evidence.checkpoints:
+        roots.setdefault(checked.checkpoint.size, set()).add(checked.checkpoint.root)
+    for checked_round in evidence.final_rounds.values():
+        if checked_round.final:
+            roots.setdefault(checked_round.candidate.size, set()).add(checked_round.candidate.root)
+    for item in listed:
+        if isinstance(item, EntryItem):
+            evidence.entries[item.digest] = item.index
+        if not isinstance(item, InclusionItem):
+            continue
+        leaf = leaves.get(item.digest)
+        if leaf is None or item.size not in roots:
+            record.note(
+                "bundle.md §3", "cannot_tell", f"Nothing to check a path of size {item.size} against.", "log.unanchored"
+            )
+            continue
+        try:
+            for root in roots[item.size]:
+                merkle.verify_inclusion(leaf, item.index, item.size, list(item.proof), root)
+        except RefusedError as error:
+            _refuse_settlement(evidence, record, error.code, "An inclusion proof does not lead to its checkpoint.")
+            continue
+        record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")
+        owner = evidence.statements.get(by_commitment.get(item.digest, item.digest))
+        if owner is None:
+            continue
+        owner.index = item.index
+        owner.logged_at_size = max(owner.logged_at_size or 0, item.size)
+        _take_trusted_time(owner, item, evidence)
+    _check_log_order(evidence, record)
+
+
+def _take_trusted_time(owner: CheckedStatement, item: InclusionItem, evidence: Evidence) -> None:
+    for checked in evidence.checkpoints:
+        if checked.checkpoint.size == item.size:
+            owner.evidence.append(checked.digest)
+            moment = checked.quorum_at
+            if moment is not None and (owner.trusted_time is None or moment < owner.trusted_time):
+                owner.trusted_time = moment
+
+
+def _open_commitment(item: CommitmentItem, evidence: Evidence, record: Transcript) -> None:
+    for digest in evidence.statements:
+        if build_commitment(digest, item.salt) == item.entry:
+            evidence.commitments[digest] = sha256_hex(item.entry)
+            record.note("statement.md §9", "yes", f"The commitment opens to statement {digest[:12]}.")
+            return
+    _refuse_settlement(evidence, record, "commitment.opening", "A commitment does not open to any statement here.")
+
+
+def _check_log_order(evidence: Evidence, record: Transcript) -> None:
+    for checked in evidence.statements.values():
+        for digest in checked.statement.parents:
+            parent = evidence.statements.get(digest)
+            if parent is None or parent.index is None or checked.index is None:
+                continue
+            if parent.index >= checked.index:
+                _refuse_settlement(evidence, record, "trace.order", "A statement stands before its parent in the log.")
+
+
+def _check_attesters(
+    evidence: Evidence, trust: Trust, bounds: CheckPolicy, at: dt.datetime, record: Transcript
+) -> None:
+    for checked in evidence.statements.values():
+        statement = checked.statement
+        checked.refusal = refuse_attester(statement, trust, until=checked.trusted_time or at)
+        checked.judged = True
+        name = f"{statement.kind} statement {statement.digest[:12]}"
+        if checked.refusal is None:
+            record.note("statement.md §7", "yes", f"The {name} is signed by an admitted node that may make it.")
+        else:
+            record.note(
+                "statement.md §7", "no", f"The {name} is refused: {checked.refusal}.", f"statement.{checked.refusal}"
+            )
+        if checked.trusted_time is None:
+            record.note("statement.md §8", "cannot_tell", f"No quorum has dated the {name} yet.", "statement.undated")
+            continue
+        checked.late = refuse_time(statement, checked.trusted_time, bounds)
+        if checked.late is None:
+            record.note(
+                "statement.md §8", "yes", f"The {name} was seen by a quorum within the bound after its claimed time."
+            )
+        else:
+            _refuse_settlement(
+                evidence,
+                record,
+                f"statement.{checked.late}",
+                f"The {name} claims a time that its log entry contradicts.",
+            )
+
+
+def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Transcript) -> None:
+    """Verdict leaves under final verdict roots; the newest round's verdict counts (``round.md`` §5)."""
+    owners = {entry: digest for digest, entry in evidence.commitments.items()}
+    for item in sorted(items, key=lambda item: item.number):
+        checked_round = evidence.final_rounds.get(item.number)
+        if checked_round is None or not checked_round.final:
+            record.note("round.md §5", "cannot_tell", f"Round {item.number} is not final here.", "round.not_final")
+            continue
+        try:
+            rounds.verify_verdict_inclusion(
+                item.entry, item.position, item.size, item.proof, checked_round.candidate.verdict_root
+            )
+        except RefusedError as error:
+            _refuse_settlement(evidence, record, error.code, "A verdict is not under its round's verdict root.")
+            continue
+        digest = item.entry.statement_digest.hex()
+        owner = evidence.statements.get(owners.get(digest, digest))
+        if owner is None:
+            continue
+        if owner.index is not None and owner.index != item.entry.index:
+            _refuse_settlement(evidence, record, "round.verdict_index", "A verdict names another log entry.")
+            continue
+        owner.verdict, owner.verdict_round = item.entry.code, item.number
+        owner.evidence.append(checked_round.candidate.content.hex())
+        answer = "yes" if item.entry.code == "ok" else "cannot_tell" if item.entry.code == "cannot_tell" else "no"
+        record.note(
+            "round.md §5",
+            answer,  # type: ignore[arg-type]
+            f"Final round {item.number} says {item.entry.code} of {owner.statement.kind} {digest[:12]}.",
+        )
+
+
+def _check_attestations(items: Iterable[AttestationItem], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    for item in items:
+        answer = "unread"
+        if item.format == "insecure-dev":
+            answer = "bad"
+            message = INSECURE_ATTESTATION_DOMAIN + bytes.fromhex(item.node)
+            for root in trust.current.enclave_roots:
+                if root.kind != "insecure-dev" or len(root.certificate) != 32:
+                    continue
+                try:
+                    verify_signature(PublicKey("root", "ed25519", root.certificate), message, item.evidence)
+                    answer = "good"
+                except RefusedError:
+                    continue
+        evidence.attestations.setdefault(item.node, []).append((item.format, answer))
+        spec = "lanes.md §3(4)"
+        if answer == "good":
+            record.note(
+                spec, "cannot_tell", "A throw-away development root vouches for the key.", "enclave.development"
+            )
+        elif answer == "bad":
+            record.note(spec, "no", "The attestation of the key does not verify.", "enclave.attestation")
+        else:
+            record.note(spec, "cannot_tell", f"This version does not read {item.format} evidence.", "enclave.format")

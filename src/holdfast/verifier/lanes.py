@@ -1,0 +1,74 @@
+"""The eleven lanes and what one of them is (``spec/lanes.md`` §1). There is no type for all of them as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.canonical import JSON
+
+LANES = (
+    "enclave",
+    "bytes",
+    "artifact",
+    "computation",
+    "inputs",
+    "memory",
+    "route",
+    "privacy",
+    "payment",
+    "settlement",
+    "judgement",
+)
+"""The closed list, in its fixed order (``lanes.md`` §1)."""
+STATES = ("proven", "refuted", "pending", "unknown", "expired", "not_applicable")
+"""What a lane can be (``lanes.md`` §1)."""
+BASES = (
+    "hardware",
+    "proof",
+    "signature",
+    "observed",
+    "development",
+    "provider_claim",
+    "operator_claim",
+    "human",
+)
+"""What a state can rest on (``lanes.md`` §1)."""
+DOES_NOT_SAY = {
+    "enclave": "That the answer is any good.",
+    "bytes": "That what was asked or answered is true.",
+    "artifact": "That a same name is a same model.",
+    "computation": "More than its mode can: a provider's own word is only that.",
+    "inputs": "That a source was right.",
+    "memory": "That a kept row is still true.",
+    "route": "That another route would agree.",
+    "privacy": "What a hop's operator did with what it saw.",
+    "payment": "That anything was proved.",
+    "settlement": "That the answer is right, or that waiting is failing.",
+    "judgement": "Anything about the machinery.",
+}
+"""The sentence each lane owes its reader (design of the lanes, ``lanes.md`` §1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One question about a run with one answer."""
+
+    name: str
+    state: str
+    basis: str | None
+    says: str
+    evidence: tuple[str, ...] = ()
+    """Digests (hex) of what the state rests on."""
+
+    @property
+    def does_not_say(self) -> str:
+        return DOES_NOT_SAY[self.name]
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "state": self.state,
+            "basis": self.basis,
+            "says": self.says,
+            "does_not_say": self.does_not_say,
+            "evidence": list(self.evidence),
+        }
