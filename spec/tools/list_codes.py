@@ -3,13 +3,15 @@
     python spec/tools/list_codes.py            the Markdown table
     python spec/tools/list_codes.py --names    one code a line
 
-It reads the source's syntax trees and imports nothing of it. A code that is not written as a literal where the error is
-made is shown as ``?`` with its place, because a reader could not find it either.
+It reads the source's syntax trees and imports nothing of it. Where an error is made in a helper that is handed the
+code, the literals that the helper's callers hand it count. Reasons of the contracts are codes too. A code that is computed in
+any other way is shown as ``?`` with its place, because a reader could not find it either.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,25 +62,73 @@ def text(node: ast.expr | None) -> str:
             return ""
 
 
+Functions = dict[str, tuple[int, str, str]]
+"""Helpers of one module that are handed a code: name to (position, error class, message)."""
+
+
+def called(node: ast.AST) -> str:
+    """The bare name of what a call calls; empty for anything else."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def argument(call: ast.Call, position: int, *names: str) -> ast.expr | None:
+    """An argument by position or by name."""
+    named = [keyword.value for keyword in call.keywords if keyword.arg in names]
+    if named:
+        return named[0]
+    return call.args[position] if len(call.args) > position else None
+
+
+def helpers(tree: ast.AST) -> Functions:
+    """The functions of a module that make an error with a code they were handed, also through another such helper."""
+    found: Functions = {}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for _ in range(4):
+        for function in functions:
+            names = [
+                item.arg for item in function.args.args + function.args.kwonlyargs if item.arg not in ("self", "cls")
+            ]
+            for node in ast.walk(function):
+                name = called(node)
+                if not isinstance(node, ast.Call) or name not in KINDS.keys() | found.keys():
+                    continue
+                position, kind, message = found.get(name, (0, name, text(argument(node, 1, "message"))))
+                code = argument(node, position, "code")
+                if isinstance(code, ast.Name) and code.id in names:
+                    found[function.name] = (names.index(code.id), kind, message)
+    return found
+
+
 def collect(source: Path = SOURCE) -> dict[str, Code]:
-    """Every code in the source, by name."""
+    """Every code in the source and in the contracts, by name."""
     found: dict[str, Code] = {}
+
+    def add(value: str, kind: str, place: str, message: str) -> None:
+        entry = found.setdefault(value, Code())
+        entry.kinds.add(kind)
+        entry.places.add(place)
+        entry.message = entry.message or message
+
     for path in sorted(source.rglob("*.py")):
         place = path.relative_to(source).with_suffix("").as_posix()
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call):
+        tree = ast.parse(path.read_text("utf-8"))
+        known = helpers(tree)
+        inside = {id(node) for item in ast.walk(tree) if getattr(item, "name", "") in known for node in ast.walk(item)}
+        for node in ast.walk(tree):
+            name = called(node)
+            if not isinstance(node, ast.Call) or name not in KINDS.keys() | known.keys():
                 continue
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if name not in KINDS:
-                continue
-            arguments = {keyword.arg: keyword.value for keyword in node.keywords}
-            code = node.args[0] if node.args else arguments.get("code")
-            message = node.args[1] if len(node.args) > 1 else arguments.get("message")
-            for value in literals(code):
-                entry = found.setdefault(value if value != "?" else f"? ({place}:{node.lineno})", Code())
-                entry.kinds.add(KINDS[name])
-                entry.places.add(place)
-                entry.message = entry.message or text(message)
+            position, kind, message = known.get(name, (0, name, text(argument(node, 1, "message"))))
+            for value in literals(argument(node, position, "code")):
+                if value != "?":
+                    add(value, KINDS[kind], place, message)
+                elif id(node) not in inside:
+                    add(f"? ({place}:{node.lineno})", KINDS[kind], place, message)
+    for path in sorted(source.parents[1].joinpath("contracts").rglob("*.vy")):
+        for reason in re.findall(r'"((?:round|stake|epoch|nodes)\.[a-z_]+)"', path.read_text("utf-8")):
+            add(reason, "refused", f"contracts/{path.name}", "the contract refused the call")
     return dict(sorted(found.items()))
 
 

@@ -142,4 +142,4 @@ def documents(out: Writer) -> None:
     case("canonical-exponent", "1e2 is a float in spelling, whatever its value.", '{"a":1e2}', "§3(2)", "json.float", "canonical")
     case("canonical-largest-integer", "2^53 - 1 is the largest integer that every parser keeps.", '{"a":9007199254740991}', "§3(2)", kind="canonical")
     case("canonical-too-large-integer", "2^53 and 2^53 + 1 are one number to many parsers.", '{"a":9007199254740993}', "§3(2)", "json.number", "canonical")
-    case("canonical-minus-zero", "-0 is a second spelling of 0.", '{"a":-0}', "§3(3)", "json.spelling", "canonical")
+    case("canonical-minus-zero", "-0 is a second spelling of 0, and not an integer to every parser.", '{"a":-0}', "§3(2)", "json.number", "canonical")

@@ -14,7 +14,7 @@ import re
 from holdfast.errors import MalformedError
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z\Z")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z\Z", re.ASCII)
 
 
 def hex_decode(text: object, size_bytes: int | None = None) -> bytes:

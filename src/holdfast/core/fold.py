@@ -71,8 +71,8 @@ class Fold:
             for key, item in choice.items():
                 if key == "delta":
                     carried = self._add_delta(target, item) or carried
-                elif key == "text" and isinstance(item, str) and not isinstance(item, NumberText):
-                    _grow(target, key, item)
+                elif key == "text":
+                    _merge_member(target, key, item)
                     carried = carried or bool(item)
                 elif key != "index" and (item is not None or key not in target):
                     target[key] = item

@@ -1,0 +1,468 @@
+"""The conformance client: one command for each operation of ``/vectors`` (``tests/conformance/PROTOCOL.md``).
+
+``run`` takes a command line and answers with an exit code and one JSON object; ``main`` prints it. Exit codes: 0
+accept, 1 reject (which includes malformed), 2 usage, 3 undecided. It holds no logic: each command parses its files and
+calls one or two public functions of ``core`` and ``verifier``. Files are read here and nowhere below.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from holdfast.core import canonical, merkle, notes, parts, rounds, statements, tiles, trust
+from holdfast.core.bundles import parse_bundle
+from holdfast.core.encoding import b64_decode, hex_decode, time_decode
+from holdfast.core.evm import address_of
+from holdfast.core.fold import Fold
+from holdfast.core.keys import parse_key_document
+from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
+from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.checks import (
+    CheckPolicy,
+    EntryCheck,
+    KnownStatement,
+    check_entry,
+    refuse_attester,
+    refuse_time,
+)
+from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
+
+Answer: TypeAlias = dict[str, Any]
+"""What a command says besides verdict and code."""
+
+
+class Arguments:
+    """A command line: options in any number, then files. Every option takes one value."""
+
+    def __init__(self, words: Sequence[str], folder: Path) -> None:
+        self.folder = folder
+        self.options: dict[str, list[str]] = {}
+        self.rest: list[str] = []
+        queue = list(words)
+        while queue:
+            word = queue.pop(0)
+            if not word.startswith("--"):
+                self.rest.append(word)
+            elif queue:
+                self.options.setdefault(word[2:], []).append(queue.pop(0))
+            else:
+                raise UsageError("usage.option", f"{word} needs a value")
+
+    def one(self, name: str) -> str:
+        """The value of an option that must be there once."""
+        values = self.options.pop(name, [])
+        if len(values) != 1:
+            raise UsageError("usage.option", f"--{name} is given once")
+        return values[0]
+
+    def maybe(self, name: str) -> str | None:
+        """The value of an option that may be there."""
+        return self.one(name) if name in self.options else None
+
+    def many(self, name: str) -> list[str]:
+        """All values of an option."""
+        return self.options.pop(name, [])
+
+    def file(self) -> bytes:
+        """The bytes of the next file; the last argument of every command."""
+        if not self.rest:
+            raise UsageError("usage.file", "a file is missing")
+        return self.read(self.rest.pop(0))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a named file."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise UsageError("usage.file", f"cannot read {name}") from error
+
+    def end(self) -> None:
+        """Refuse what nobody asked for."""
+        if self.rest or self.options:
+            raise UsageError("usage.option", "unknown arguments")
+
+
+def _integer(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise UsageError("usage.number", f"{text!r} is not a number")
+    return int(text)
+
+
+def _fields(raw: bytes, *names: str) -> dict[str, Any]:
+    value = canonical.decode_object(raw)
+    if value.keys() != set(names):
+        raise UsageError("usage.file", f"expected exactly {', '.join(names)}")
+    return value
+
+
+def _decode(arguments: Arguments) -> Answer:
+    if not arguments.rest:
+        raise UsageError("usage.kind", "what should be decoded?")
+    kind = arguments.rest.pop(0)
+    raw = arguments.file()
+    if kind == "json":
+        canonical.decode(raw)
+    elif kind == "canonical":
+        canonical.decode_signed(raw)
+    elif kind in {"hex", "base64", "time"}:
+        decoders: dict[str, Callable[[str], object]] = {"hex": hex_decode, "base64": b64_decode, "time": time_decode}
+        decoders[kind](raw.decode())
+    elif kind in {"run-id", "code", "nonce"}:
+        checks = {"run-id": statements.is_run_id, "code": statements.is_code, "nonce": statements.is_nonce}
+        if not checks[kind](raw.decode()):
+            raise MalformedError(f"encoding.{kind.replace('-', '_')}", f"not a {kind}")
+    else:
+        raise UsageError("usage.kind", f"unknown kind {kind}")
+    return {}
+
+
+def _part_list(found: Sequence[parts.Part]) -> list[list[str]]:
+    return [[part.label.decode(), part.data.decode()] for part in found]
+
+
+def _map_parts(arguments: Arguments) -> Answer:
+    document, run = arguments.one("document"), arguments.one("run")
+    secret = hex_decode(arguments.one("secret"), 32)
+    made = parts.commit(document, arguments.file(), parts.pseudo_random_key(run, secret))
+    return {"root": made.tree.root.hex(), "size": made.tree.size, "parts": _part_list(made.parts)}
+
+
+def _verify_part(arguments: Arguments) -> Answer:
+    tree = statements.Tree(hex_decode(arguments.one("root"), 32), _integer(arguments.one("size")))
+    part = parts.verify_part(parts.parse_disclosed_part(canonical.decode(arguments.file())), tree)
+    return {"label": part.label.decode()}
+
+
+def _events(raw: bytes) -> list[Any]:
+    return [canonical.decode_exact(line) for line in raw.split(b"\n") if line]
+
+
+def _fold(arguments: Arguments) -> Answer:
+    fold = Fold()
+    for event in _events(arguments.file()):
+        fold.add(event)
+    return {"parts": _part_list(parts.map_parts("response", fold.document()))}
+
+
+def _verify_marks(arguments: Arguments) -> Answer:
+    run, secret = arguments.one("run"), hex_decode(arguments.one("secret"), 32)
+    key = parse_key_document(arguments.read(arguments.one("key-document"))).key_for("statement")
+    if key is None:
+        raise UsageError("usage.key", "the key document has no statement key")
+    chain = MarkChain(parts.pseudo_random_key(run, secret))
+    answer: Answer = {"seq": 0, "parts": None, "covered": 0}
+    for number, event in enumerate(_events(arguments.file()), start=1):
+        chain.add(event)
+        carried = event.get("holdfast")
+        if isinstance(carried, dict) and "mark" in carried:
+            mark, signature = parse_mark(carried["mark"])
+            verify_mark(mark, signature, chain=chain, run=run, key=key)
+            answer = {"seq": mark.seq, "parts": mark.parts.hex(), "covered": number}
+    return answer
+
+
+def _parse_statement(arguments: Arguments) -> Answer:
+    statement = statements.parse_statement(statements.parse_envelope(arguments.file()))
+    return {"kind": statement.kind, "digest": statement.digest, "run": statement.run, "attester": statement.attester}
+
+
+def _trust_versions(arguments: Arguments, name: str) -> tuple[trust.TrustVersion, ...]:
+    return trust.parse_trust_chain(arguments.read(name))
+
+
+def _trust(arguments: Arguments) -> trust.Trust | None:
+    name = arguments.maybe("trust")
+    return None if name is None else trust.verify_trust(_trust_versions(arguments, name))
+
+
+class _Log:
+    """What was said of the entries so far, in the shape ``check_entry`` asks for."""
+
+    def __init__(self) -> None:
+        self.statements: dict[str, KnownStatement] = {}
+        self.closings: dict[str, str] = {}
+
+    def known(self, digest: str) -> KnownStatement | None:
+        return self.statements.get(digest)
+
+    def closing(self, run: str) -> str | None:
+        return self.closings.get(run)
+
+    def remember(self, check: EntryCheck, index: int) -> None:
+        known = check.remember(index)
+        if known is None:
+            return
+        self.statements.setdefault(check.digest, known)
+        if check.code == "ok" and known.closing:
+            self.closings.setdefault(known.run, check.digest)
+
+
+def _bounds(arguments: Arguments) -> CheckPolicy:
+    name = arguments.maybe("policy")
+    return parse_policy(arguments.read(name) if name else DEFAULT_POLICY).bounds
+
+
+def _verify_statement(arguments: Arguments) -> Answer:
+    """Steps 1 to 6 of ``statement.md`` §7; ``--at`` is when the statement was first seen."""
+    bounds, at, believed = _bounds(arguments), time_decode(arguments.one("at")), _trust(arguments)
+    statement = statements.parse_statement(statements.parse_envelope(arguments.file()))
+    if believed is None:
+        raise UndecidedError("trust.missing", "no trust, no judgement")
+    why = refuse_attester(statement, believed, until=at) or refuse_time(statement, at, bounds)
+    if why is not None:
+        raise RefusedError(f"statement.{why}", f"the statement is refused: {why}")
+    return {"kind": statement.kind, "digest": statement.digest}
+
+
+def _verify_entries(arguments: Arguments) -> Answer:
+    """All steps of ``statement.md`` §7 for entries of one log, one a line; ``--at`` is when they were first seen."""
+    bounds, at, believed = _bounds(arguments), time_decode(arguments.one("at")), _trust(arguments)
+    if believed is None:
+        raise UndecidedError("trust.missing", "no trust, no judgement")
+    log, verdicts = _Log(), []
+    for index, line in enumerate(arguments.file().split(b"\n")[:-1]):
+        check = check_entry(line, index=index, seen_at=at, trust=believed, policy=bounds, history=log)
+        log.remember(check, index)
+        verdicts.append(check.code)
+    refuted = [code for code in verdicts if code.startswith("refuted:")]
+    if refuted:
+        raise _Refused("statement." + refuted[0].removeprefix("refuted:"), {"verdicts": verdicts})
+    return {"verdicts": verdicts}
+
+
+class _Refused(Exception):  # noqa: N818 - carries an answer, not an error
+    """A refusal that still has something to say."""
+
+    def __init__(self, code: str, answer: Answer) -> None:
+        super().__init__(code)
+        self.code = code
+        self.answer = answer
+
+
+def _verify_trust(arguments: Arguments) -> Answer:
+    pin, accepted = arguments.maybe("pin"), arguments.maybe("accepted")
+    before = None
+    if accepted is not None:
+        last = _trust_versions(arguments, accepted)[-1]
+        before = (last.version, last.digest)
+    found = trust.verify_trust(trust.parse_trust_chain(arguments.file()), pin=pin, accepted=before)
+    return {"version": found.version, "digest": found.digest, "pin": found.pin, "development": found.development}
+
+
+def _verify_inclusion(arguments: Arguments) -> Answer:
+    value = _fields(arguments.file(), "entry", "index", "size", "proof", "root")
+    proof = [hex_decode(step) for step in value["proof"]]
+    leaf = merkle.leaf_hash(b64_decode(value["entry"]))
+    merkle.verify_inclusion(leaf, value["index"], value["size"], proof, hex_decode(value["root"], 32))
+    return {}
+
+
+def _verify_consistency(arguments: Arguments) -> Answer:
+    value = _fields(arguments.file(), "old_size", "old_root", "new_size", "new_root", "proof")
+    old, new = hex_decode(value["old_root"], 32), hex_decode(value["new_root"], 32)
+    proof = [hex_decode(step) for step in value["proof"]]
+    merkle.verify_consistency(value["old_size"], old, value["new_size"], new, proof)
+    return {}
+
+
+def _verify_checkpoint(arguments: Arguments) -> Answer:
+    origin, key = arguments.one("origin"), notes.parse_vkey(arguments.one("key"))
+    witnesses = [notes.parse_vkey(text) for text in arguments.many("cosigner")]
+    found = notes.verify_checkpoint(arguments.file(), origin, [key])
+    cosigned = notes.verify_cosignatures(found.note, witnesses)
+    return {
+        "size": found.size,
+        "root": found.root.hex(),
+        "cosignatures": sorted([item.key.name, item.time] for item in cosigned),
+    }
+
+
+def _verify_extension(arguments: Arguments) -> Answer:
+    origin, keys = arguments.one("origin"), [notes.parse_vkey(arguments.one("key"))]
+    old = notes.verify_checkpoint(arguments.read(arguments.one("old")), origin, keys)
+    proof = [hex_decode(step) for step in canonical.decode(arguments.read(arguments.one("proof")))]
+    new = notes.verify_checkpoint(arguments.file(), origin, keys)
+    notes.verify_extension(old, new, proof)
+    return {"size": new.size}
+
+
+def _read_tile(arguments: Arguments) -> Answer:
+    tile = tiles.parse_path(arguments.one("path"))
+    raw = arguments.file()
+    if tile.level == tiles.ENTRIES:
+        hashes = [merkle.leaf_hash(entry) for entry in tiles.parse_bundle(raw, tile.width)]
+    else:
+        hashes = tiles.parse_hashes(raw, tile.width)
+    return {"level": tile.level, "index": tile.index, "width": tile.width, "root": merkle.root(hashes).hex()}
+
+
+def _domain_and_stakes(
+    believed: trust.Trust | None, origin: str, number: int
+) -> tuple[rounds.ChainDomain, dict[str, int]]:
+    """Where votes of a round are recorded, and the stake of each vote key's address, as trust says."""
+    chain = believed.chain(origin) if believed else None
+    epoch = believed.epoch(origin, number) if believed else None
+    if believed is None or chain is None or epoch is None:
+        raise UndecidedError("trust.epoch", "trust names no chain or no epoch for this round")
+    stakes = {}
+    for node, stake in epoch.stakes.items():
+        admission = believed.admission(node)
+        key = admission.key_document.key_for("vote") if admission else None
+        if key is not None:
+            stakes[address_of(key.public)] = stake
+    return rounds.ChainDomain(chain.chain_id, chain.contract), stakes
+
+
+def _verify_candidate(arguments: Arguments) -> Answer:
+    previous_size, blob = _integer(arguments.one("previous-size")), arguments.read(arguments.one("blob"))
+    candidate = rounds.parse_candidate(canonical.decode(arguments.file()))
+    rounds.verify_verdicts(candidate, previous_size, blob)
+    return {"content": candidate.content.hex()}
+
+
+def _verify_vote(arguments: Arguments) -> Answer:
+    believed = _trust(arguments)
+    vote = rounds.parse_vote(canonical.decode(arguments.file()))
+    domain, stakes = _domain_and_stakes(believed, vote.origin, vote.number)
+    return {"signer": rounds.verify_vote(domain, vote, stakes).signer}
+
+
+def _verify_finality(arguments: Arguments) -> Answer:
+    believed = _trust(arguments)
+    value = _fields(arguments.file(), "round", "messages")
+    candidate = rounds.parse_candidate(value["round"])
+    messages = [rounds.parse_finality_message(item) for item in value["messages"]]
+    domain, stakes = _domain_and_stakes(believed, candidate.origin, candidate.number)
+    final = rounds.verify_finality(domain, messages, stakes)
+    if (final.origin, final.epoch, final.number, final.content) != (
+        candidate.origin,
+        candidate.epoch,
+        candidate.number,
+        candidate.content,
+    ):
+        raise RefusedError("round.mixed", "the messages are about another content")
+    return {"content": final.content.hex(), "stake_for": final.stake_for, "stake_total": final.stake_total}
+
+
+def _verify_verdict(arguments: Arguments) -> Answer:
+    value = _fields(arguments.file(), "index", "digest", "code", "position", "size", "proof", "verdict_root")
+    code = rounds.parse_verdict_code(value["code"])
+    entry = rounds.VerdictEntry(value["index"], hex_decode(value["digest"], 32), code)
+    proof = [hex_decode(step) for step in value["proof"]]
+    root = hex_decode(value["verdict_root"], 32)
+    rounds.verify_verdict_inclusion(entry, value["position"], value["size"], proof, root)
+    return {}
+
+
+def _verify_offence(arguments: Arguments) -> Answer:
+    believed = _trust(arguments)
+    value = _fields(arguments.file(), "offence", "first", "second")
+    if value["offence"] == "vote":
+        first, second = rounds.parse_vote(value["first"]), rounds.parse_vote(value["second"])
+        domain, _ = _domain_and_stakes(believed, first.origin, first.number)
+        return {"signer": rounds.verify_double_vote(domain, first, second)}
+    one, other = rounds.parse_finality_message(value["first"]), rounds.parse_finality_message(value["second"])
+    domain, _ = _domain_and_stakes(believed, one.origin, one.number)
+    return {"signer": rounds.verify_double_finality(domain, one, other)}
+
+
+def _check_policy(arguments: Arguments) -> Answer:
+    policy = parse_policy(arguments.file())
+    return {"name": policy.name, "digest": policy.digest}
+
+
+def _verify_bundle(arguments: Arguments) -> Answer:
+    """``lanes.md`` §5. The code of a refusal is that of the first check that says no, else ``require.<lane>``."""
+    policy = parse_policy(arguments.read(arguments.one("policy")))
+    at, known = time_decode(arguments.one("at")), arguments.maybe("known")
+    requirements = [parse_requirement(text) for text in arguments.many("require")]
+    believed = _trust(arguments)
+    bundle = parse_bundle(arguments.file())
+    result = appraise(bundle, believed, policy, at, None if known is None else _integer(known))
+    lanes = {name: [lane.state, lane.basis] for name, lane in result.lanes.items()}
+    answer: Answer = {"lanes": lanes, "checks": [check.to_json() for check in result.transcript], "known": result.known}
+    if any(lane.state == "refuted" for lane in result.lanes.values()):
+        says_no = (check.code for check in result.transcript if check.answer == "no")
+        raise _Refused(next((code for code in says_no if code), "lane.refuted"), answer)
+    if believed is None:
+        raise _Undecided("trust.missing", answer)
+    answers = {item.lane: item.answer(result.lanes[item.lane]) for item in requirements}
+    unmet = [lane for lane, given in answers.items() if given == "no"]
+    if unmet:
+        raise _Refused(f"require.{unmet[0]}", answer)
+    open_still = [lane for lane, given in answers.items() if given == "cannot_tell"]
+    if open_still:
+        raise _Undecided(f"require.{open_still[0]}", answer)
+    return answer
+
+
+class _Undecided(_Refused):
+    """As :class:`_Refused`, when the answer is not there yet."""
+
+
+COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
+    "decode": _decode,
+    "map-parts": _map_parts,
+    "verify-part": _verify_part,
+    "fold": _fold,
+    "verify-marks": _verify_marks,
+    "parse-statement": _parse_statement,
+    "verify-statement": _verify_statement,
+    "verify-entries": _verify_entries,
+    "verify-trust": _verify_trust,
+    "verify-inclusion": _verify_inclusion,
+    "verify-consistency": _verify_consistency,
+    "verify-checkpoint": _verify_checkpoint,
+    "verify-extension": _verify_extension,
+    "read-tile": _read_tile,
+    "verify-candidate": _verify_candidate,
+    "verify-vote": _verify_vote,
+    "verify-finality": _verify_finality,
+    "verify-verdict": _verify_verdict,
+    "verify-offence": _verify_offence,
+    "check-policy": _check_policy,
+    "verify-bundle": _verify_bundle,
+}
+"""Every command of the protocol."""
+
+
+def run(words: Sequence[str], folder: Path) -> tuple[int, Answer]:
+    """One command line, with file names relative to ``folder``: the exit code and the answer to print."""
+
+    def say(code: int, verdict: str, reason: str | None, more: Answer) -> tuple[int, Answer]:
+        return code, {"verdict": verdict, "code": reason, "checks": [], **more}
+
+    try:
+        if not words or words[0] not in COMMANDS:
+            raise UsageError("usage.command", f"commands: {', '.join(COMMANDS)}")
+        arguments = Arguments(words[1:], folder)
+        answer = COMMANDS[words[0]](arguments)
+        arguments.end()
+        return say(0, "accept", None, answer)
+    except _Undecided as undecided:
+        return say(3, "undecided", undecided.code, undecided.answer)
+    except _Refused as refused:
+        return say(1, "reject", refused.code, refused.answer)
+    except HoldfastError as error:
+        if isinstance(error, UsageError):
+            return say(2, "usage", error.code, {"message": error.message})
+        if isinstance(error, UndecidedError):
+            return say(3, "undecided", error.code, {"message": error.message})
+        verdict = "malformed" if isinstance(error, MalformedError) else "reject"
+        return say(1, verdict, error.code, {"message": error.message})
+
+
+def main() -> None:
+    """Answer one command line on standard output and exit with its code."""
+    code, answer = run(sys.argv[1:], Path.cwd())
+    print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Every case below /vectors, through the public functions of core and verifier. A new case needs no code.
+
+A case is a folder with a ``case.json``; ``run`` is a command line of the conformance protocol, ``expect`` and ``code``
+say how it must end, ``result`` is a part of the answer.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import conformance
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors"
+CASES = sorted(path.parent for path in VECTORS.rglob("case.json"))
+EXITS = {"accept": 0, "malformed": 1, "reject": 1, "undecided": 3}
+
+
+def contains(whole, part):
+    """Whether ``part`` is in ``whole``: objects by member, everything else equal."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(name in whole and contains(whole[name], value) for name, value in part.items())
+    return whole == part
+
+
+@pytest.mark.parametrize("folder", CASES, ids=[path.relative_to(VECTORS).as_posix() for path in CASES])
+def test_vector(folder):
+    case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    code, answer = conformance.run(case["run"], folder)
+    shown = {name: value for name, value in answer.items() if name in ("verdict", "code", "message", "lanes", "verdicts")}
+    assert (answer["verdict"], answer["code"]) == (case["expect"], case.get("code", answer["code"])), shown
+    assert code == EXITS[case["expect"]]
+    expected = case.get("result", {})
+    assert contains(answer, expected), {name: answer.get(name) for name in expected}
+
+
+def test_every_folder_has_a_readme_and_a_reason():
+    for folder in CASES:
+        assert (folder / "README").read_text(encoding="utf-8").strip(), folder
+        case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        assert folder.name.endswith("_fail") == (case["expect"] in ("malformed", "reject")), folder
+        assert ("code" in case) == (case["expect"] in ("malformed", "reject")), folder
+
+
+def test_failing_cases_outnumber_accepting_ones():
+    expects = [json.loads((folder / "case.json").read_text(encoding="utf-8"))["expect"] for folder in CASES]
+    assert expects.count("accept") < len(expects) - expects.count("accept")
+
+
+def test_vectors_stay_small():
+    assert sum(path.stat().st_size for path in VECTORS.rglob("*") if path.is_file()) < 3_000_000
