@@ -446,7 +446,7 @@ def vectors(_: "List[str]") -> int:
 def docs(rest: "List[str]") -> int:
     """Refresh the generated blocks in the documents."""
     ensure("dev", "node")
-    return call("python", os.path.join("spec", "tools", "refresh_docs.py"), *rest)
+    return call("python", os.path.join("docs", "refresh.py"), *rest)
 
 
 def bench(rest: "List[str]") -> int:

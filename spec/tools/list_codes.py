@@ -4,8 +4,8 @@
     python spec/tools/list_codes.py --names    one code a line
 
 It reads the source's syntax trees and imports nothing of it. Where an error is made in a helper that is handed the
-code, the literals that the helper's callers hand it count. Reasons of the contracts are codes too. A code that is computed in
-any other way is shown as ``?`` with its place, because a reader could not find it either.
+code, the literals that the helper's callers hand it count. Reasons of the contracts are codes too. A code that is
+computed in any other way is shown as ``?`` with its place, because a reader could not find it either.
 """
 
 from __future__ import annotations
