@@ -1,0 +1,1 @@
+"""The panel: pages for people over what the other nodes say (``README.md``)."""

@@ -1,0 +1,322 @@
+"""The panel's HTTP shape towards browsers and programs: JSON twins, the live stream, asking, bundles, the guard.
+
+The pages themselves are ``holdfast.web.app``; it adds its routes to these and puts the same guard around both.
+
+Rules:
+
+* Every answer carries the security headers; nothing external can be loaded, framed or posted to.
+* Host, session and origin are checked before a handler runs (``access.py`` says how).
+* A stream ends upstream within one event-loop turn of the reader's going away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UsageError
+from holdfast.nodes.edge import (
+    App,
+    Edge,
+    Limits,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    bearer_token,
+    http_error,
+    json_response,
+    read_json,
+    standard_routes,
+)
+from holdfast.nodes.panel import views
+from holdfast.nodes.panel.access import Session
+from holdfast.nodes.panel.service import PanelService
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Nothing inline, nothing external, no HTML made from strings by a script (CSP level 3, Trusted Types)."""
+SECURITY_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)"),
+)
+"""On every answer. ``same-origin`` and not ``no-referrer``: the latter makes browsers send ``Origin: null``."""
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Paths that answer under any host name and without a session; probes use addresses."""
+MAX_MESSAGES = 400
+"""Messages in one question with its conversation."""
+
+Refusal = Callable[[Scope, HoldfastError], Response | None]
+"""Makes a page of an error, or nothing to have it as JSON."""
+
+
+class Headers:
+    """Outermost ASGI wrapper: the security headers on every answer, errors included; nothing is stored by default."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), *SECURITY_HEADERS]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class Guard:
+    """ASGI wrapper: host and session. ``scope["session"]`` is the reader's :class:`Session` (or ``None``) behind it."""
+
+    def __init__(self, app: App, service: PanelService) -> None:
+        self._app = app
+        self._access = service.access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        self._access.check_host(request.headers.get("host"))
+        session = self._access.read_session(request.cookies.get(self._access.cookie_name))
+        fresh: list[tuple[bytes, bytes]] = []
+        if session is None and not self._access.required:
+            session = self._access.open_session(signed_in=False)
+            fresh = [(b"set-cookie", self._access.cookie_header(session).encode())]
+        elif session is None and scope["path"] != "/sign-in" and not scope["path"].startswith("/static/"):
+            self._require_bearer(request)
+        scope["session"] = session
+
+        async def with_cookie(message: Message) -> None:
+            if fresh and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *fresh]}
+            await send(message)
+
+        await self._app(scope, receive, with_cookie)
+
+    def _require_bearer(self, request: Request) -> None:
+        """Programs read with the access key itself."""
+        header = request.headers.get("authorization")
+        if header is None or request.method not in {"GET", "HEAD"}:
+            raise RefusedError("panel.sign_in", "sign in first", hint="open /sign-in, or send the key", status=401)
+        self._access.sign_in(bearer_token(header))
+
+
+class Errors:
+    """ASGI wrapper that turns errors into pages where ``refusal`` makes one; else they travel on to the edge."""
+
+    def __init__(self, app: App, refusal: Refusal) -> None:
+        self._app = app
+        self._refusal = refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except (HoldfastError, HTTPException) as error:
+            shaped = error if isinstance(error, HoldfastError) else http_error(error)
+            page = None if started or scope["type"] != "http" else self._refusal(scope, shaped)
+            if page is None:
+                raise
+            await page(scope, receive, send)
+
+
+class Live(Response):
+    """A streamed answer: sends each piece as it comes and stops its source as soon as the reader is gone.
+
+    ``source`` owns what has to be closed then; it is closed exactly once, however the answer ends.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        media_type: str,
+        headers: dict[str, str] | None = None,
+        source: contextlib.AsyncExitStack | None = None,
+    ) -> None:
+        super().__init__(None, 200, {"x-accel-buffering": "no", **(headers or {})}, media_type)
+        self.raw_headers = [item for item in self.raw_headers if item[0] != b"content-length"]
+        self._chunks = chunks
+        self._source = source or contextlib.AsyncExitStack()
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        pump, gone = asyncio.create_task(self._pump(send)), asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pump.cancel()
+            gone.cancel()
+            await asyncio.gather(pump, gone, return_exceptions=True)
+            if isinstance(self._chunks, AsyncGenerator):
+                await self._chunks.aclose()
+            await self._source.aclose()
+        if not pump.cancelled() and (error := pump.exception()) is not None:
+            raise error
+
+    async def _pump(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def require_change(service: PanelService, request: Request, token: str | None) -> None:
+    """Refuse a change that is not ours (:meth:`Access.check_change`)."""
+    session: Session | None = request.scope.get("session")
+    if session is None:
+        raise RefusedError("panel.sign_in", "sign in first", hint="open /sign-in", status=401)
+    headers = request.headers
+    service.access.check_change(
+        session, headers.get("host", ""), headers.get("origin"), headers.get("sec-fetch-site"), token
+    )
+
+
+def parse_messages(value: object) -> list[dict[str, str]]:
+    """The conversation a page sends: roles and texts only. Raises ``panel.messages``."""
+    if not isinstance(value, list) or not value or len(value) > MAX_MESSAGES:
+        raise MalformedError("panel.messages", f"a conversation has 1 to {MAX_MESSAGES} messages", param="messages")
+    messages = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"role", "content"} or not isinstance(item["content"], str):
+            raise MalformedError("panel.messages", "a message has a role and a text", param="messages")
+        if item["role"] not in {"user", "assistant", "system"}:
+            raise MalformedError("panel.messages", "a role is user, assistant or system", param="messages")
+        messages.append({"role": item["role"], "content": item["content"]})
+    if messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise MalformedError("panel.messages", "the last message is a question", param="messages")
+    return messages
+
+
+def parse_round_number(text: str) -> int:
+    """A round number in a URL. Raises ``panel.round``."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or (len(text) > 1 and text[0] == "0"):
+        raise UsageError("panel.round", "a round has a number", status=404)
+    return int(text)
+
+
+def data_routes(service: PanelService) -> list[BaseRoute]:
+    """The routes that speak JSON, events and bundles."""
+
+    async def index(_: Request) -> Response:
+        models, runs = await asyncio.gather(service.models(), service.runs())
+        return json_response({"models": list(models), "runs": [run.to_json() for run in runs]})
+
+    async def run(request: Request) -> Response:
+        return json_response((await service.run(request.path_params["run"])).to_json())
+
+    async def bundle(request: Request) -> Response:
+        run_id = views.parse_run_id(request.path_params["run"])
+        source = contextlib.AsyncExitStack()
+        chunks = await source.enter_async_context(service.bundle(run_id))
+        headers = {"content-disposition": f'attachment; filename="holdfast-{run_id}.json"'}
+        return Live(chunks, "application/json", headers, source)
+
+    async def events(request: Request) -> Response:
+        runs = [views.parse_run_id(value) for value in request.query_params.getlist("run")]
+        if not runs or len(runs) > service.config.max_runs_per_stream:
+            limit = service.config.max_runs_per_stream
+            raise UsageError("panel.events", f"name 1 to {limit} runs with ?run=", param="run")
+        source = contextlib.AsyncExitStack()
+        chunks = await source.enter_async_context(service.events(runs))
+        return Live(chunks, "text/event-stream", source=source)
+
+    async def ask(request: Request) -> Response:
+        require_change(service, request, request.headers.get("x-holdfast-token"))
+        body = await read_json(request)
+        if set(body) != {"model", "messages"} or not isinstance(body["model"], str):
+            raise MalformedError("panel.ask", "a question has a model and messages")
+        messages = parse_messages(body["messages"])
+        source = contextlib.AsyncExitStack()
+        answer = await source.enter_async_context(service.ask_streaming(body["model"], messages))
+        headers = {"x-holdfast-run": answer.run} if answer.run else {}
+        return Live(_answer(answer.chunks), "text/event-stream", headers, source)
+
+    async def rounds(_: Request) -> Response:
+        return json_response((await service.rounds()).to_json())
+
+    async def round_(request: Request) -> Response:
+        view = await service.round(parse_round_number(request.path_params["number"]))
+        return json_response(view.to_json())
+
+    return [
+        Route("/index.json", index),
+        Route("/runs/{run}.json", run),
+        Route("/runs/{run}/bundle", bundle),
+        Route("/events", events),
+        Route("/ask", ask, methods=["POST"]),
+        Route("/rounds.json", rounds),
+        Route("/rounds/{number}.json", round_),
+    ]
+
+
+async def _answer(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The answer's events; an error on the way becomes one last event, in the one error shape."""
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except HoldfastError as error:
+        yield b"data: " + json.dumps(error.to_json(), ensure_ascii=False).encode() + b"\n\n"
+
+
+def assemble(
+    service: PanelService,
+    routes: Sequence[BaseRoute] = (),
+    late: Sequence[BaseRoute] = (),
+    refusal: Refusal | None = None,
+) -> App:
+    """Routes, the JSON side, the guard and the edge as one ASGI app; its lifespan starts the service.
+
+    ``late`` are matched last: ``/runs/{run}`` would otherwise take ``/runs/{run}.json``.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    router = Router(
+        [*routes, *data_routes(service), *standard_routes(dict), *late], redirect_slashes=False, lifespan=lifespan
+    )
+    guarded: App = Guard(router, service)
+    if refusal is not None:
+        guarded = Errors(guarded, refusal)
+    return Headers(Edge(guarded, Limits(body_bytes=service.config.max_ask_bytes)))
+
+
+def create_app(service: PanelService) -> App:
+    """The panel without pages, for programs."""
+    return assemble(service)

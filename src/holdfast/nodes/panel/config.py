@@ -1,0 +1,47 @@
+"""Settings of the panel. Nothing here is a secret: keys are references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.ports.settings import Secret, setting
+
+
+@dataclass(frozen=True, slots=True)
+class FullNodeAddress:
+    """One full node whose rounds the panel shows."""
+
+    name: str = setting(help="Name shown on the pages, for example full-1")
+    url: str = setting(help="Base URL, for example http://127.0.0.1:8610")
+
+
+@dataclass(frozen=True, slots=True)
+class PanelConfig:
+    """Where the panel listens, whom it asks and how much it takes on."""
+
+    listen: str = setting("127.0.0.1:8700", "Address and port to listen on; anything but loopback needs access_key")
+    public_origins: tuple[str, ...] = setting(
+        (), "Origins people reach the panel by besides its own, like https://holdfast.example"
+    )
+    gateway: str = setting("http://127.0.0.1:8500", "Base URL of the gateway")
+    workspace_key: Secret | None = setting(None, "The workspace's API key at the gateway, as file:… or env:…")
+    log: str = setting("http://127.0.0.1:8600", "Base URL of the log")
+    origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
+    full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
+    access_key: Secret | None = setting(None, "Key people sign in with, as file:… or env:…; needed off loopback")
+    session_hours: int = setting(12, "A sign-in lasts this long", minimum=1, maximum=720)
+    sign_in_failures_per_minute: int = setting(
+        10, "Wrong access keys tolerated in a minute, from all callers", minimum=1, maximum=600
+    )
+    read_timeout_ms: int = setting(2_000, "Longest wait for a node's answer to a read", minimum=50, maximum=60_000)
+    silence_timeout_ms: int = setting(
+        120_000, "Longest silence in an answer that streams", minimum=1_000, maximum=3_600_000
+    )
+    models_cache_ms: int = setting(5_000, "How long the list of models is kept", minimum=0, maximum=600_000)
+    max_ask_bytes: int = setting(1 << 20, "Largest question with its conversation", minimum=1_024, maximum=64 << 20)
+    max_bundle_bytes: int = setting(64 << 20, "Largest bundle read or passed on", minimum=1_024, maximum=64 << 20)
+    max_view_bytes: int = setting(4 << 20, "Largest JSON answer read from a node", minimum=1_024, maximum=64 << 20)
+    max_streams: int = setting(256, "Live streams held at once, over all readers", minimum=1, maximum=100_000)
+    max_runs_per_stream: int = setting(12, "Runs one live stream follows", minimum=1, maximum=64)
+    runs_listed: int = setting(30, "Recent runs on the first page", minimum=1, maximum=200)
+    rounds_listed: int = setting(50, "Rounds on the rounds page", minimum=1, maximum=500)

@@ -1,0 +1,383 @@
+"""The panel's logic: asks the gateway, the log and the full nodes over HTTP and gives the pages what they show.
+
+Rules:
+
+* The panel holds no evidence and checks none. What it shows is what the nodes said, and who said it.
+* The workspace key leaves this process in one header, towards the gateway, and nowhere else.
+* A node that is silent makes one part of a page say so; the rest of the page stands.
+* Streams are passed on as they come, and end upstream as soon as the reader is gone.
+* A run's secret (``capability``) is removed from what goes to the browser: the page does not need it.
+
+Not covered: HTTP towards the browser (``app.py``), pages (``holdfast.web``), who may ask (``access.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from holdfast.core import canonical
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
+from holdfast.nodes.panel import views
+from holdfast.nodes.panel.access import Access
+from holdfast.nodes.panel.config import FullNodeAddress, PanelConfig
+from holdfast.nodes.panel.views import (
+    NodeStatus,
+    RoundReport,
+    RoundsView,
+    RunSummary,
+    RunView,
+    merge_rounds,
+    parse_report,
+    parse_reports,
+)
+from holdfast.ports.clock import Clock
+
+HEARTBEAT_SECONDS = 15.0
+"""A comment line this often keeps a quiet stream alive and finds readers that are gone."""
+RETRY_SECONDS = 2.0
+"""Wait before a broken upstream stream is opened again."""
+MAX_EVENT_BYTES = 4 << 20
+"""Largest server-sent event taken from a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The head of a streamed answer from the gateway, and its bytes."""
+
+    status: int
+    content_type: str
+    run: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class SSELines:
+    """Cuts a byte stream into server-sent events (HTML Living Standard §9.2.6), raw, one blank line each."""
+
+    def __init__(self, limit_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._buffer = bytearray()
+        self._limit_bytes = limit_bytes
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events completed by ``data``, without their closing blank line. Raises ``panel.event``."""
+        self._buffer += data.replace(b"\r\n", b"\n")
+        *events, rest = bytes(self._buffer).split(b"\n\n")
+        self._buffer = bytearray(rest)
+        if len(rest) > self._limit_bytes:
+            raise MalformedError("panel.event", f"a server-sent event is larger than {self._limit_bytes} bytes")
+        return events
+
+
+def parse_event(event: bytes) -> tuple[str, bytes]:
+    """One raw event to its name and data; comments give empty data."""
+    name, data = "message", []
+    for line in event.split(b"\n"):
+        key, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if key == b"event":
+            name = value.decode("utf-8", "replace")
+        elif key == b"data":
+            data.append(value)
+    return name, b"\n".join(data)
+
+
+class PanelService:
+    """Everything a page needs. ``start`` before use and ``close`` after; safe for one event loop."""
+
+    def __init__(self, config: PanelConfig, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.access = Access(config, clock)
+        self.open_streams = 0
+        self._session: aiohttp.ClientSession | None = None
+        self._models: tuple[float, tuple[str, ...]] | None = None
+
+    async def start(self) -> None:
+        """Open the connection pool."""
+        timeout = aiohttp.ClientTimeout(total=self.config.read_timeout_ms / 1000)
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0)
+        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=True)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """``start`` and ``close`` around a block."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    # ---- reads ----------------------------------------------------------------------------------------------------
+
+    async def models(self) -> tuple[str, ...]:
+        """Model names the gateway offers; kept for ``models_cache_ms``."""
+        now = self.clock.monotonic()
+        if self._models is None or now - self._models[0] > self.config.models_cache_ms / 1000:
+            value = await self._get_json(f"{self.config.gateway}/v1/models", who="the gateway", auth=True)
+            self._models = (now, views.parse_models(value))
+        return self._models[1]
+
+    async def runs(self) -> tuple[RunSummary, ...]:
+        """The newest runs of the workspace."""
+        url = f"{self.config.gateway}/v1/runs?limit={self.config.runs_listed}"
+        return views.parse_summaries(await self._get_json(url, who="the gateway", auth=True))
+
+    async def run(self, run: str) -> RunView:
+        """One run. Raises ``panel.run_id``, the gateway's own refusal, or ``panel.silent``."""
+        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}"
+        return views.parse_run(await self._get_json(url, who="the gateway", auth=True))
+
+    async def rounds(self) -> RoundsView:
+        """The newest rounds, as each full node tells them. Silent nodes are named, not skipped."""
+        query = urlencode({"origin": self.config.origin, "limit": self.config.rounds_listed})
+        return await self._ask_full_nodes(f"/v1/rounds?{query}", parse_reports)
+
+    async def round(self, number: int) -> RoundsView:
+        """One round, as each full node tells it; ``rounds`` is empty when no node knows it."""
+        query = urlencode({"origin": self.config.origin})
+        return await self._ask_full_nodes(
+            f"/v1/rounds/{number}?{query}", lambda node, value: (parse_report(node, value),)
+        )
+
+    async def _ask_full_nodes(self, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]) -> RoundsView:
+        answers = await asyncio.gather(*(self._ask_full_node(node, path, parse) for node in self.config.full_nodes))
+        reports = [report for _, rows in answers for report in rows]
+        nodes = tuple(status for status, _ in answers)
+        return merge_rounds(self.config.origin, nodes, reports, self.config.rounds_listed)
+
+    async def _ask_full_node(
+        self, node: FullNodeAddress, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]
+    ) -> tuple[NodeStatus, tuple[RoundReport, ...]]:
+        voter = ""
+        try:
+            status = await self._get_json(f"{node.url}/v1/status", who=node.name)
+            voter = views.parse_voter(status)
+            reports = parse(node.name, await self._get_json(f"{node.url}{path}", who=node.name))
+        except UnavailableError as error:
+            return NodeStatus(node.name, False, error.message, voter), ()
+        except HoldfastError as error:
+            return NodeStatus(node.name, True, error.message, voter), ()
+        return NodeStatus(node.name, True, "", voter), reports
+
+    # ---- asking ---------------------------------------------------------------------------------------------------
+
+    async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str | None]:
+        """One turn without streaming: the gateway's answer and the run id. For pages without scripts."""
+        body = {"model": model, "messages": list(messages)}
+        async with self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response:
+            raw = await self._read(response, self.config.max_view_bytes)
+            self._refuse_error(response.status, raw)
+            return canonical.decode_object(raw), response.headers.get("x-holdfast-run")
+
+    @contextlib.asynccontextmanager
+    async def ask_streaming(self, model: str, messages: Sequence[Mapping[str, Any]]) -> AsyncIterator[Upstream]:
+        """One turn, streamed. Leaving the block closes the connection to the gateway, which notes the disconnect."""
+        body = {"model": model, "messages": list(messages), "stream": True}
+        async with (
+            self._stream_slot(),
+            self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response,
+        ):
+            if response.status != 200:
+                self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
+            run = response.headers.get("x-holdfast-run")
+            yield Upstream(response.status, response.content_type, run, self._without_secrets(response))
+
+    async def _without_secrets(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """The answer's events as they come; an event that carries the run's secret loses that member."""
+        lines = SSELines()
+        try:
+            async for chunk in response.content.iter_any():
+                for event in lines.feed(chunk):
+                    yield (_strip_secret(event) if b'"capability"' in event else event) + b"\n\n"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnavailableError("panel.broken_off", "the gateway broke the answer off") from error
+
+    # ---- live lanes -----------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def events(self, runs: Sequence[str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Server-sent events for several runs on one stream: ``run`` (a view as in ``/runs/ID.json``) whenever one
+        changes, ``trouble`` (``{"run","says","over"}``) while the gateway is silent. Never ends by itself."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=64)
+        with self._count_stream():
+            tasks = [asyncio.create_task(self._follow(run, queue)) for run in dict.fromkeys(runs)]
+            try:
+                yield self._drain(queue)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    @staticmethod
+    async def _drain(queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+        yield b"retry: 2000\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    event = await queue.get()
+            except TimeoutError:
+                event = b": still here\n\n"
+            yield event
+
+    async def _follow(self, run: str, queue: asyncio.Queue[bytes]) -> None:
+        """Pass on one run's changes for ever; the gateway may close the stream and be asked again."""
+        while True:
+            try:
+                await self._follow_once(run, queue)
+            except RefusedError as error:
+                await queue.put(_event("trouble", {"run": run, "says": error.message, "over": True}))
+                return
+            except HoldfastError as error:
+                await queue.put(_event("trouble", {"run": run, "says": error.message, "over": False}))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow_once(self, run: str, queue: asyncio.Queue[bytes]) -> None:
+        lines = SSELines()
+        url = f"{self.config.gateway}/v1/runs/{run}/events"
+        async with self._open("GET", url, None) as response:
+            if response.status != 200:
+                self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
+            try:
+                async for chunk in response.content.iter_any():
+                    for raw in lines.feed(chunk):
+                        name, data = parse_event(raw)
+                        if name == "run" and data:
+                            view = views.parse_run(canonical.decode(data))
+                            await queue.put(_event("run", view.to_json()))
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise UnavailableError("panel.silent", "the gateway stopped answering") from error
+
+    # ---- bundles --------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def bundle(self, run: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The run's bundle, exactly the gateway's bytes, as they come."""
+        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        async with self._stream_slot(), self._open("GET", url, None) as response:
+            if response.status != 200:
+                self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
+            yield response.content.iter_any()
+
+    async def texts(self, run: str) -> tuple[tuple[str, str], ...]:
+        """What was asked and answered, as (who, text), from the documents that the bundle discloses; else nothing."""
+        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        try:
+            raw = await self._get(url, who="the gateway", auth=True, limit_bytes=self.config.max_bundle_bytes)
+            return views.bundle_texts(canonical.decode(raw))
+        except HoldfastError:
+            return ()
+
+    # ---- HTTP -----------------------------------------------------------------------------------------------------
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise UnavailableError("panel.not_started", "the panel has not started")
+        return self._session
+
+    def _headers(self) -> dict[str, str]:
+        key = self.config.workspace_key
+        return {"authorization": f"Bearer {key.reveal()}"} if key is not None else {}
+
+    async def _get_json(self, url: str, *, who: str, auth: bool = False) -> Any:
+        return canonical.decode(await self._get(url, who=who, auth=auth, limit_bytes=self.config.max_view_bytes))
+
+    async def _get(self, url: str, *, who: str, auth: bool, limit_bytes: int) -> bytes:
+        try:
+            async with self._http().get(
+                url, headers=self._headers() if auth else {}, allow_redirects=False
+            ) as response:
+                raw = await self._read(response, limit_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError("panel.silent", f"{who} does not answer", hint="is it running? try again") from error
+        self._refuse_error(response.status, raw)
+        return raw
+
+    @contextlib.asynccontextmanager
+    async def _open(self, method: str, url: str, body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response from the gateway whose body may take as long as it keeps saying something."""
+        silence = self.config.silence_timeout_ms / 1000
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.config.read_timeout_ms / 1000, sock_read=silence)
+        data = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = self._headers() | ({"content-type": "application/json"} if data is not None else {})
+        try:
+            response = await self._http().request(
+                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError("panel.silent", "the gateway does not answer", hint="is it running?") from error
+        try:
+            yield response
+        finally:
+            response.close()
+
+    async def _read(self, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+        raw = bytearray()
+        try:
+            async for chunk in response.content.iter_any():
+                raw += chunk
+                if len(raw) > limit_bytes:
+                    raise UnavailableError("panel.answer_size", f"an answer is larger than {limit_bytes} bytes")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnavailableError("panel.silent", "the gateway stopped in the middle of an answer") from error
+        return bytes(raw)
+
+    @staticmethod
+    def _refuse_error(status: int, raw: bytes) -> None:
+        """Raise what a node answered instead of what was asked for, in its own words."""
+        if status == 200:
+            return
+        message, code, hint = f"the node answered with status {status}", "panel.upstream", ""
+        with contextlib.suppress(MalformedError):
+            value = canonical.decode(raw)
+            error = value.get("error") if isinstance(value, dict) else None
+            if isinstance(error, dict):
+                message = str(error.get("message") or message)
+                code = str(error.get("code") or code)
+                hint = str(error.get("hint") or "")
+        kind = RefusedError if 400 <= status < 500 else UnavailableError
+        shown = {401: 502, 403: 502}.get(status, status if 400 <= status < 600 else 502)
+        raise kind(code, message, hint=hint, status=shown)
+
+    @contextlib.contextmanager
+    def _count_stream(self) -> Iterator[None]:
+        if self.open_streams >= self.config.max_streams:
+            raise UnavailableError("panel.streams", "too many live streams are open", hint="close a tab and try again")
+        self.open_streams += 1
+        try:
+            yield
+        finally:
+            self.open_streams -= 1
+
+    @contextlib.asynccontextmanager
+    async def _stream_slot(self) -> AsyncIterator[None]:
+        with self._count_stream():
+            yield
+
+
+def _event(name: str, value: Any) -> bytes:
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _strip_secret(event: bytes) -> bytes:
+    """Remove ``holdfast.capability`` from one ``data`` line; everything else of the value stays as it was."""
+    name, data = parse_event(event)
+    value = canonical.decode(data)
+    if not isinstance(value, dict) or not isinstance(value.get("holdfast"), dict):
+        return event
+    value["holdfast"].pop("capability", None)
+    prefix = b"" if name == "message" else b"event: " + name.encode() + b"\n"
+    return prefix + b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

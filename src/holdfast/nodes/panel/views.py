@@ -1,0 +1,620 @@
+"""What the pages show, parsed once from what the nodes said.
+
+Rules:
+* Parsing is strict about what a page shows and silent about the rest, so a newer node can say more.
+* A run has exactly the eleven lanes; an answer without them is refused, never filled in.
+* Nothing here reduces lanes to one value, and no lane changes because of another.
+* Times stay the node's times; the offsets and the two marks of the time axis (``ahead``, ``proof``) are computed here.
+
+The marks: a *proof* moment is one at which the secure layer said something; a moment is *ahead of its proof* when
+something became visible, was paid or was decided before the round with its statements was final.
+
+Not covered: whether any of it is true. ``holdfast verify`` is for that.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from holdfast.core.canonical import JSON, decode
+from holdfast.core.encoding import time_decode
+from holdfast.errors import MalformedError
+
+RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+"""A run id (``conventions.md`` §4): UUID version 7, or 4 on the private path."""
+
+QUESTIONS = {
+    "enclave": "Was the signing key held by a genuine, measured, approved environment at that time?",
+    "bytes": "Are these exactly the bytes that were asked and answered?",
+    "artifact": "Which model bytes ran, and are they what the label meant last time?",
+    "computation": "Does the output follow from that artifact and input?",
+    "inputs": "Which outside facts were admitted, from where, when, through which trust path?",
+    "memory": "Which rows were carried in, how old, from what source, with what standing?",
+    "route": "Which provider and hops served this turn, and did it differ from what was asked?",
+    "privacy": "Who could see identity, plaintext and timing, at each hop of this turn?",
+    "payment": "What was offered, authorised, captured or refunded, and for which bytes?",
+    "settlement": "How far has the secure layer come, and with which verdict?",
+    "judgement": "Who decided, under which policy, having seen which lanes?",
+}
+"""The closed list of lanes in its fixed order, each with the question it answers (``lanes.md`` §1)."""
+LANES = tuple(QUESTIONS)
+"""The fixed order."""
+STATES = {
+    "proven": "proven",
+    "refuted": "refuted",
+    "pending": "pending",
+    "unknown": "unknown",
+    "expired": "expired",
+    "not_applicable": "n/a",
+}
+"""State to the word on the page."""
+BASES = (
+    "hardware",
+    "proof",
+    "signature",
+    "observed",
+    "development",
+    "provider_claim",
+    "operator_claim",
+    "human",
+)
+"""What a state can rest on."""
+
+MOVES = frozenset({"answered", "released", "captured", "paid", "decided", "recalled", "forwarded", "disconnected"})
+"""Chronology codes (first word) at which something moved: became visible, was paid or was decided."""
+PROOFS = frozenset({"logged", "cosigned", "proposed", "voted", "vote", "votes", "verdict", "final", "finality"})
+"""Chronology codes (first word) at which the secure layer said something."""
+FINAL = frozenset({"final", "finality"})
+"""Chronology codes (first word) after which nothing is ahead of its proof any more."""
+BLANK_MOMENT_AT = "1970-01-01T00:00:00.000Z"
+"""Stands in the markup that scripts clone; never shown."""
+COLLAPSE_AT = 3
+"""This many moments of one code in a row become one line that opens."""
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError("panel.shape", f"{what} is not an object")
+    return value
+
+
+def _list(value: object, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise MalformedError("panel.shape", f"{what} is not a list")
+    return value
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise MalformedError("panel.shape", f"{what} is not a string")
+    return value
+
+
+def _number(value: object, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MalformedError("panel.shape", f"{what} is not a count")
+    return value
+
+
+def parse_run_id(value: object) -> str:
+    """A run id as it stands in a URL. Raises ``panel.run_id``."""
+    if not isinstance(value, str) or RUN_ID.match(value) is None:
+        raise MalformedError("panel.run_id", "a run id is a lower-case UUID, version 4 or 7", status=404)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """One lane of one run, as the gateway's appraisal gave it."""
+
+    name: str
+    question: str
+    state: str
+    basis: str | None
+    says: str
+    does_not_say: str
+    evidence: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """The state as a word on the page."""
+        return STATES[self.state]
+
+    @property
+    def basis_word(self) -> str:
+        """The basis as words, or nothing."""
+        return (self.basis or "").replace("_", " ")
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "state": self.state,
+            "basis": self.basis,
+            "says": self.says,
+            "does_not_say": self.does_not_say,
+            "evidence": list(self.evidence),
+        }
+
+
+def parse_lane(name: str, value: object) -> LaneView:
+    """One lane from a run view. Raises ``panel.lane``."""
+    fields = _object(value, f"lane {name}")
+    state, basis = fields.get("state"), fields.get("basis")
+    if state not in STATES or (basis is not None and basis not in BASES):
+        raise MalformedError("panel.lane", f"lane {name} has no known state and basis")
+    evidence = tuple(_text(item, "evidence") for item in _list(fields.get("evidence", []), "evidence"))
+    return LaneView(
+        name,
+        QUESTIONS[name],
+        state,
+        basis,
+        _text(fields.get("says", ""), "says"),
+        _text(fields.get("does_not_say", ""), "does_not_say"),
+        evidence,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of the time axis. ``parts`` holds the lines it stands for when several were folded into one."""
+
+    at: str
+    offset_ms: int
+    """Since the first moment of the run."""
+    wait_ms: int
+    """Since the line before."""
+    code: str
+    says: str
+    evidence: str | None
+    kind: str
+    """``move``, ``proof`` or ``step``."""
+    ahead: bool
+    """Something moved here before its proof."""
+    final: bool
+    """From here on nothing is ahead of its proof."""
+    parts: tuple[Moment, ...] = ()
+
+    def to_json(self) -> dict[str, JSON]:
+        value: dict[str, JSON] = {
+            "at": self.at,
+            "offset_ms": self.offset_ms,
+            "wait_ms": self.wait_ms,
+            "code": self.code,
+            "says": self.says,
+            "evidence": self.evidence,
+            "kind": self.kind,
+            "ahead": self.ahead,
+            "final": self.final,
+        }
+        if self.parts:
+            value["parts"] = [part.to_json() for part in self.parts]
+        return value
+
+
+def _first_word(code: str) -> str:
+    return re.split(r"[._-]", code, maxsplit=1)[0]
+
+
+def _kind(code: str) -> str:
+    word = _first_word(code)
+    if word in MOVES:
+        return "move"
+    return "proof" if word in PROOFS else "step"
+
+
+def parse_chronology(value: object) -> tuple[Moment, ...]:
+    """The gateway's chronology to the time axis, in its order. Raises ``panel.shape`` or ``encoding.time``."""
+    rows: list[tuple[dt.datetime, str, str, str, str | None]] = []
+    for item in _list(value, "chronology"):
+        fields = _object(item, "a moment")
+        at, evidence = _text(fields.get("at"), "at"), fields.get("evidence")
+        rows.append(
+            (
+                time_decode(at),
+                at,
+                _text(fields.get("code"), "code"),
+                _text(fields.get("says", ""), "says"),
+                _text(evidence, "evidence") if evidence else None,
+            )
+        )
+    final_at = next((index for index, row in enumerate(rows) if _first_word(row[2]) in FINAL), len(rows))
+    moments: list[Moment] = []
+    for index, (moment, at, code, says, evidence) in enumerate(rows):
+        offset = round((moment - rows[0][0]).total_seconds() * 1000)
+        before = round((rows[index - 1][0] - rows[0][0]).total_seconds() * 1000) if index else 0
+        kind = _kind(code)
+        moments.append(
+            Moment(
+                at,
+                offset,
+                offset - before,
+                code,
+                says,
+                evidence,
+                kind,
+                ahead=kind == "move" and index < final_at,
+                final=index >= final_at,
+            )
+        )
+    return _fold(moments)
+
+
+def _fold(moments: list[Moment]) -> tuple[Moment, ...]:
+    """Put runs of the same code into one line that opens; marks come by the hundred."""
+    folded: list[Moment] = []
+    start = 0
+    while start < len(moments):
+        end = start
+        while end < len(moments) and moments[end].code == moments[start].code:
+            end += 1
+        group = moments[start:end]
+        if len(group) < COLLAPSE_AT:
+            folded += group
+        else:
+            first, last = group[0], group[-1]
+            says = f"{len(group)} in a row, until +{last.offset_ms / 1000:.3f} s. Last: {last.says}"
+            folded.append(
+                Moment(
+                    first.at,
+                    first.offset_ms,
+                    first.wait_ms,
+                    first.code,
+                    says,
+                    last.evidence,
+                    first.kind,
+                    any(part.ahead for part in group),
+                    first.final,
+                    tuple(group),
+                )
+            )
+        start = end
+    return tuple(folded)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run: its lanes, its time axis, and the trust and policy they were appraised under."""
+
+    run: str
+    lanes: tuple[LaneView, ...]
+    chronology: tuple[Moment, ...]
+    trust_digest: str
+    trust_pinned: str
+    trust_development: bool
+    policy_name: str
+    policy_digest: str
+    known: int
+    """Position in the evidence journal up to which the gateway read."""
+    texts: tuple[tuple[str, str], ...] = field(default=())
+    """What was asked and answered, as (who, text), where the bundle discloses it."""
+
+    @property
+    def evidence(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Every digest that some lane rests on, with the lanes that name it, in order of first use."""
+        lanes: dict[str, list[str]] = {}
+        for lane in self.lanes:
+            for digest in lane.evidence:
+                lanes.setdefault(digest, []).append(lane.name)
+        return tuple((digest, tuple(names)) for digest, names in lanes.items())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some lane still expects evidence. For pacing updates only; nothing else may read it."""
+        return any(lane.state == "pending" for lane in self.lanes)
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "run": self.run,
+            "lanes": {lane.name: lane.to_json() for lane in self.lanes},
+            "chronology": [moment.to_json() for moment in self.chronology],
+            "trust": {
+                "digest": self.trust_digest,
+                "pinned": self.trust_pinned,
+                "development": self.trust_development,
+            },
+            "policy": {"name": self.policy_name, "digest": self.policy_digest},
+            "known": self.known,
+        }
+
+
+def parse_run(value: object) -> RunView:
+    """``GET /v1/runs/{id}`` of the gateway to a view. Raises ``panel.shape``, ``panel.lane`` or ``panel.run_id``."""
+    fields = _object(value, "a run")
+    lanes = _object(fields.get("lanes"), "lanes")
+    if set(lanes) != set(LANES):
+        raise MalformedError("panel.lanes", "a run has exactly the eleven lanes")
+    trust, policy = _object(fields.get("trust", {}), "trust"), _object(fields.get("policy", {}), "policy")
+    return RunView(
+        run=parse_run_id(fields.get("run")),
+        lanes=tuple(parse_lane(name, lanes[name]) for name in LANES),
+        chronology=parse_chronology(fields.get("chronology", [])),
+        trust_digest=_text(trust.get("digest", ""), "trust digest"),
+        trust_pinned=_text(trust.get("pinned", ""), "trust pinned"),
+        trust_development=trust.get("development") is True,
+        policy_name=_text(policy.get("name", ""), "policy name"),
+        policy_digest=_text(policy.get("digest", ""), "policy digest"),
+        known=_number(fields.get("known", 0), "known"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line of the list of recent runs."""
+
+    run: str
+    created: str
+    kind: str
+    outcome: str
+    lanes: tuple[tuple[str, str], ...]
+    """(lane, state) for all eleven."""
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "run": self.run,
+            "created": self.created,
+            "kind": self.kind,
+            "outcome": self.outcome,
+            "lanes": dict(self.lanes),
+        }
+
+
+def parse_summaries(value: object) -> tuple[RunSummary, ...]:
+    """``GET /v1/runs`` of the gateway. Raises ``panel.shape`` or ``panel.lane``."""
+    summaries = []
+    for item in _list(_object(value, "the runs").get("runs"), "runs"):
+        fields = _object(item, "a run")
+        lanes = _object(fields.get("lanes"), "lanes")
+        if set(lanes) != set(LANES) or any(state not in STATES for state in lanes.values()):
+            raise MalformedError("panel.lanes", "a run has exactly the eleven lanes")
+        summaries.append(
+            RunSummary(
+                parse_run_id(fields.get("run")),
+                _text(fields.get("created"), "created"),
+                _text(fields.get("kind", ""), "kind"),
+                _text(fields.get("outcome") or "", "outcome"),
+                tuple((name, cast("str", lanes[name])) for name in LANES),
+            )
+        )
+    return tuple(summaries)
+
+
+def parse_models(value: object) -> tuple[str, ...]:
+    """``GET /v1/models`` of the gateway to model names, in its order. Raises ``panel.shape``."""
+    data = _list(_object(value, "the models").get("data"), "models")
+    return tuple(_text(_object(item, "a model").get("id"), "model id") for item in data)
+
+
+def message_text(message: object) -> str:
+    """The readable text of one chat message; parts that are no text are named in brackets."""
+    fields = message if isinstance(message, dict) else {}
+    content = fields.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        pieces = []
+        for part in content:
+            part_fields = part if isinstance(part, dict) else {}
+            text = part_fields.get("text")
+            pieces.append(text if isinstance(text, str) else f"[{part_fields.get('type', 'part')}]")
+        return "\n".join(pieces)
+    return "[tool calls]" if fields.get("tool_calls") else ""
+
+
+def bundle_texts(bundle: object) -> tuple[tuple[str, str], ...]:
+    """(who, text) from the disclosed request and response documents of a bundle (``bundle.md`` §2), in their order.
+
+    Raises ``panel.shape`` or ``json.*``; a bundle without disclosed documents gives nothing.
+    """
+    texts: list[tuple[str, str]] = []
+    documents = {}
+    for item in _list(_object(bundle, "a bundle").get("journal"), "journal"):
+        if isinstance(item, dict) and item.get("kind") == "document":
+            documents[item.get("document")] = decode(_text(item.get("text"), "document text").encode())
+    request = documents.get("request")
+    if isinstance(request, dict):
+        if "prompt" in request:
+            texts.append(("user", str(request["prompt"])))
+        messages = request.get("messages")
+        for message in messages if isinstance(messages, list) else []:
+            who = message.get("role") if isinstance(message, dict) else None
+            texts.append((who if isinstance(who, str) else "message", message_text(message)))
+    response = documents.get("response")
+    choices = response.get("choices") if isinstance(response, dict) else None
+    for choice in choices if isinstance(choices, list) else []:
+        if isinstance(choice, dict):
+            text = choice.get("text")
+            texts.append(("assistant", text if isinstance(text, str) else message_text(choice.get("message"))))
+    return tuple(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a round is about: the log up to ``size`` and the verdicts, as one node reports it (``round.md``)."""
+
+    number: int
+    attempt: int
+    size: int
+    root: str
+    verdict_root: str
+    blob_id: str
+    previous: str
+    epoch: int
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "number": self.number,
+            "attempt": self.attempt,
+            "size": self.size,
+            "root": self.root,
+            "verdict_root": self.verdict_root,
+            "blob_id": self.blob_id,
+            "previous": self.previous,
+            "epoch": self.epoch,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """One full node's account of one round."""
+
+    node: str
+    number: int
+    attempt: int
+    state: str
+    candidate: Candidate | None
+    voters: tuple[str, ...]
+    """Vote addresses this node has seen votes from in the current attempt."""
+    finality: bool
+    """Whether the node has signed its finality message."""
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "attempt": self.attempt,
+            "state": self.state,
+            "candidate": self.candidate.to_json() if self.candidate else None,
+            "voters": list(self.voters),
+            "finality": self.finality,
+        }
+
+
+def parse_report(node: str, value: object) -> RoundReport:
+    """One round from one full node. Raises ``panel.shape``."""
+    fields = _object(value, "a round")
+    number = _number(fields.get("number"), "number")
+    attempt = _number(fields.get("attempt", 0), "attempt")
+    candidate = None
+    if fields.get("candidate"):
+        inner = _object(fields["candidate"], "candidate")
+        candidate = Candidate(
+            number,
+            _number(inner.get("attempt", attempt), "attempt"),
+            _number(inner.get("size"), "size"),
+            _text(inner.get("root"), "root"),
+            _text(inner.get("verdict_root", ""), "verdict_root"),
+            _text(inner.get("blob_id", ""), "blob_id"),
+            _text(inner.get("previous", ""), "previous"),
+            _number(inner.get("epoch", 0), "epoch"),
+        )
+    voters = []
+    for vote in _list(fields.get("votes", []), "votes"):
+        voter = vote.get("voter") if isinstance(vote, dict) else vote
+        voters.append(_text(voter, "voter"))
+    state = _text(fields.get("state", "unknown"), "state")
+    return RoundReport(
+        node, number, attempt, state, candidate, tuple(dict.fromkeys(voters)), bool(fields.get("finality"))
+    )
+
+
+def parse_reports(node: str, value: object) -> tuple[RoundReport, ...]:
+    """``GET /v1/rounds`` of one full node. Raises ``panel.shape``."""
+    rounds = _list(_object(value, "the rounds").get("rounds"), "rounds")
+    return tuple(parse_report(node, item) for item in rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundView:
+    """One round as the full nodes tell it, side by side. No account outranks another."""
+
+    number: int
+    reports: tuple[RoundReport, ...]
+
+    @property
+    def candidates(self) -> tuple[tuple[Candidate, tuple[str, ...]], ...]:
+        """The different candidates reported, each with the nodes that report it. Normally one."""
+        groups: dict[Candidate, list[str]] = {}
+        for report in self.reports:
+            if report.candidate is not None:
+                groups.setdefault(report.candidate, []).append(report.node)
+        return tuple((candidate, tuple(nodes)) for candidate, nodes in groups.items())
+
+    @property
+    def attempt(self) -> int:
+        """The highest attempt any node reports."""
+        return max((report.attempt for report in self.reports), default=0)
+
+    @property
+    def voters(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(voter, nodes that have seen that vote), in order of first sight."""
+        seen: dict[str, list[str]] = {}
+        for report in self.reports:
+            for voter in report.voters:
+                seen.setdefault(voter, []).append(report.node)
+        return tuple((voter, tuple(nodes)) for voter, nodes in seen.items())
+
+    @property
+    def states(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The different states reported, each with the nodes that report it."""
+        groups: dict[str, list[str]] = {}
+        for report in self.reports:
+            groups.setdefault(report.state, []).append(report.node)
+        return tuple((state, tuple(nodes)) for state, nodes in groups.items())
+
+    def voted(self, voter: str) -> bool:
+        """Whether some node has seen a vote from this address."""
+        return bool(voter) and any(voter in report.voters for report in self.reports)
+
+    def report(self, node: str) -> RoundReport | None:
+        """The account of one node, if it gave one."""
+        return next((report for report in self.reports if report.node == node), None)
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "number": self.number,
+            "attempt": self.attempt,
+            "reports": {report.node: report.to_json() for report in self.reports},
+            "votes": {voter: list(nodes) for voter, nodes in self.voters},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """Whether one full node answered the panel just now, and what it says of itself."""
+
+    name: str
+    answered: bool
+    says: str
+    voter: str
+    """Vote address, where the node tells it."""
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"name": self.name, "answered": self.answered, "says": self.says, "voter": self.voter}
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsView:
+    """All rounds shown, newest first, and the nodes that were asked."""
+
+    origin: str
+    nodes: tuple[NodeStatus, ...]
+    rounds: tuple[RoundView, ...]
+
+    def known_voter(self, voter: str) -> bool:
+        """Whether the address belongs to one of the nodes shown."""
+        return any(node.voter == voter for node in self.nodes)
+
+    def voter_name(self, voter: str) -> str:
+        """The node with this vote address, or the shortened address."""
+        return next((node.name for node in self.nodes if node.voter and node.voter == voter), f"{voter[:10]}…")
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "origin": self.origin,
+            "nodes": [node.to_json() for node in self.nodes],
+            "rounds": [round_.to_json() for round_ in self.rounds],
+        }
+
+
+def merge_rounds(origin: str, nodes: tuple[NodeStatus, ...], reports: list[RoundReport], limit: int) -> RoundsView:
+    """Put the accounts of one round side by side; the ``limit`` newest rounds, newest first."""
+    numbers = sorted({report.number for report in reports}, reverse=True)[:limit]
+    rounds = (RoundView(number, tuple(report for report in reports if report.number == number)) for number in numbers)
+    return RoundsView(origin, nodes, tuple(rounds))
+
+
+def parse_voter(status: object) -> str:
+    """The vote address in ``GET /v1/status`` of a full node, or nothing where it tells none."""
+    fields = _object(status, "a status")
+    voter = fields.get("voter") or fields.get("address") or ""
+    return _text(voter, "voter")

@@ -1,0 +1,246 @@
+"""The panel's pages: ask, one run, rounds, one round, about, sign in.
+
+Each page can be read without scripts and has a JSON twin (``nodes/panel/app.py``). Asking works without scripts too:
+the form then answers with the page itself, in one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from holdfast.core import canonical
+from holdfast.errors import HoldfastError, MalformedError, RefusedError
+from holdfast.nodes.edge import App, Scope
+from holdfast.nodes.panel import views
+from holdfast.nodes.panel.access import Session
+from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
+from holdfast.nodes.panel.service import PanelService
+from holdfast.web.assets import Assets
+from holdfast.web.render import BLANK_LANES, Pages
+
+TITLES = {
+    "panel.run_id": "No such run",
+    "panel.silent": "The gateway does not answer",
+    "request.not_found": "Nothing here",
+}
+"""Headings of error pages; everything else is *That did not work*."""
+
+
+def create_app(service: PanelService) -> App:
+    """The panel as one ASGI app: pages, twins, streams, static files."""
+    site = Site(service)
+    routes = [
+        Route("/", site.index),
+        Route("/", site.ask, methods=["POST"]),
+        Route("/rounds", site.rounds),
+        Route("/about", site.about),
+        Route("/sign-in", site.sign_in_page),
+        Route("/sign-in", site.sign_in, methods=["POST"]),
+        Route("/sign-out", site.sign_out, methods=["POST"]),
+        Route("/static/{version}/{name:path}", site.assets.serve),
+    ]
+    late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
+    return assemble(service, routes, late, refusal=site.refusal)
+
+
+class Site:
+    """The pages' handlers. Holds no state besides templates and static files."""
+
+    def __init__(self, service: PanelService) -> None:
+        self.service = service
+        self.assets = Assets()
+        self.pages = Pages(self.assets.prefix)
+
+    def _page(self, request: Request, template: str, here: str, status: int = 200, **values: Any) -> Response:
+        session: Session | None = request.scope.get("session")
+        text = self.pages.render(
+            template,
+            here=here,
+            token=session.token if session else "",
+            signed_in=session is not None and session.signed_in,
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+    # ---- asking ---------------------------------------------------------------------------------------------------
+
+    async def index(self, request: Request) -> Response:
+        """``GET /``."""
+        return await self._index(request)
+
+    async def _index(self, request: Request, **more: Any) -> Response:
+        """The first page stands even when the gateway does not: its parts say what is missing."""
+        models, runs = await asyncio.gather(_attempt(self.service.models()), _attempt(self.service.runs()))
+        trouble = more.pop("trouble", None) or (models if isinstance(models, HoldfastError) else None)
+        values: dict[str, Any] = {
+            "models": () if isinstance(models, HoldfastError) else models,
+            "runs": () if isinstance(runs, HoldfastError) else runs,
+            "runs_trouble": runs if isinstance(runs, HoldfastError) and trouble is None else None,
+            "trouble": trouble,
+            "turns": (),
+            "chosen": "",
+            "history": "",
+        }
+        return self._page(request, "index.html", "/", **(values | more))
+
+    async def ask(self, request: Request) -> Response:
+        """``POST /`` from the form of a page without scripts: the whole answer, then the page with it."""
+        form = await _form(request)
+        require_change(self.service, request, form.get("token", ""))
+        prompt, model, history = form.get("prompt", ""), form.get("model", ""), form.get("history", "")
+        turns = _parse_history(history)
+        messages = parse_messages([*_messages(turns), {"role": "user", "content": prompt}])
+        try:
+            answer, run = await self.service.ask(model, messages)
+            lanes = (await self.service.run(run)).lanes if run else BLANK_LANES
+        except HoldfastError as error:
+            return await self._index(request, trouble=error, turns=_shown(turns), chosen=model, history=history)
+        choices = answer.get("choices")
+        message = choices[0].get("message") if isinstance(choices, list) and choices else None
+        turns = [*turns, {"question": prompt, "answer": views.message_text(message), "run": run or ""}]
+        shown = [*_shown(turns[:-1]), {**turns[-1], "lanes": lanes}]
+        text = json.dumps(turns, ensure_ascii=False)
+        return await self._index(request, turns=shown, chosen=model, history=text)
+
+    # ---- reading --------------------------------------------------------------------------------------------------
+
+    async def run(self, request: Request) -> Response:
+        """``GET /runs/{run}``."""
+        run_id = views.parse_run_id(request.path_params["run"])
+        view, texts = await asyncio.gather(self.service.run(run_id), self.service.texts(run_id))
+        file = f"holdfast-{run_id}.json"
+        verify = f"holdfast verify {file} --trust trust.json"
+        return self._page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify)
+
+    async def rounds(self, request: Request) -> Response:
+        """``GET /rounds``."""
+        return self._page(request, "rounds.html", "/rounds", view=await self.service.rounds())
+
+    async def round(self, request: Request) -> Response:
+        """``GET /rounds/{number}``."""
+        number = parse_round_number(request.path_params["number"])
+        view = await self.service.round(number)
+        found = view.rounds[0] if view.rounds else None
+        status = 200 if found else 404
+        return self._page(request, "round.html", "/rounds", status, view=view, round=found, number=number)
+
+    async def about(self, request: Request) -> Response:
+        """``GET /about``."""
+        return self._page(request, "about.html", "/about")
+
+    # ---- signing in -----------------------------------------------------------------------------------------------
+
+    async def sign_in_page(self, request: Request) -> Response:
+        """``GET /sign-in``."""
+        if not self.service.access.required:
+            return RedirectResponse("/", 303)
+        return self._page(request, "sign_in.html", "", next=_local(request.query_params.get("next")))
+
+    async def sign_in(self, request: Request) -> Response:
+        """``POST /sign-in``: a cookie for the right key. Same-origin only; there is no session yet to hold a token."""
+        form = await _form(request)
+        target = _local(form.get("next", ""))
+        try:
+            self.service.access.check_origin(
+                request.headers.get("host", ""), request.headers.get("origin"), request.headers.get("sec-fetch-site")
+            )
+            session = self.service.access.sign_in(form.get("key", ""))
+        except RefusedError as error:
+            return self._page(request, "sign_in.html", "", error.status, next=target, trouble=error)
+        response = RedirectResponse(target, 303)
+        response.headers["set-cookie"] = self.service.access.cookie_header(session)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """``POST /sign-out``."""
+        form = await _form(request)
+        require_change(self.service, request, form.get("token", ""))
+        response = RedirectResponse("/sign-in" if self.service.access.required else "/", 303)
+        response.headers["set-cookie"] = self.service.access.cookie_header(None)
+        return response
+
+    # ---- errors ---------------------------------------------------------------------------------------------------
+
+    def refusal(self, scope: Scope, error: HoldfastError) -> Response | None:
+        """An error as a page for people; programs (and the scripts of the pages) get JSON."""
+        request, path = Request(scope), scope["path"]
+        if (
+            path.endswith((".json", "/bundle"))
+            or path.startswith("/static/")
+            or path in {"/ask", "/events", "/metrics"}
+        ):
+            return None
+        if "text/html" not in request.headers.get("accept", ""):
+            return None
+        if error.code == "panel.sign_in":
+            return RedirectResponse(f"/sign-in?next={path}", 303)
+        title = TITLES.get(error.code, "That did not work")
+        return self._page(request, "error.html", "", error.status, error=error, title=title)
+
+
+async def _attempt(work: Any) -> Any:
+    """The result, or the error as a value."""
+    try:
+        return await work
+    except HoldfastError as error:
+        return error
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """A form's fields, each at most once. Raises ``panel.form``."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise MalformedError("panel.form", "a form of this panel is URL-encoded", status=415)
+    try:
+        text = (await request.body()).decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=16, errors="strict")
+    except ValueError as error:
+        raise MalformedError("panel.form", "the form is damaged") from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise MalformedError("panel.form", "a field of the form comes twice")
+    return fields
+
+
+def _parse_history(text: str) -> list[dict[str, str]]:
+    """The turns that a page without scripts carries in its form."""
+    if not text:
+        return []
+    value = canonical.decode(text.encode("utf-8", "replace"))
+    if not isinstance(value, list):
+        raise MalformedError("panel.history", "the conversation in the form is damaged")
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"question", "answer", "run"}:
+            raise MalformedError("panel.history", "the conversation in the form is damaged")
+        if not all(isinstance(part, str) for part in item.values()):
+            raise MalformedError("panel.history", "the conversation in the form is damaged")
+        if item["run"]:
+            views.parse_run_id(item["run"])
+    return value
+
+
+def _messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    messages = []
+    for turn in turns:
+        messages.append({"role": "user", "content": turn["question"]})
+        messages.append({"role": "assistant", "content": turn["answer"]})
+    return messages
+
+
+def _shown(turns: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return [{**turn, "lanes": ()} for turn in turns]
+
+
+def _local(target: str | None) -> str:
+    """A path on this site to go on to; anything else becomes the first page."""
+    parts = urlsplit(target or "/")
+    good = not parts.scheme and not parts.netloc and parts.path.startswith("/") and not parts.path.startswith("//")
+    if not good or "\\" in (target or "") or parts.path == "/sign-in":
+        return "/"
+    return parts.path

@@ -1,0 +1,49 @@
+/* Lane cells: brings the server's markup up to date with a newer view of the run. Cells keep their order, their focus
+   and whether they are open. A lane is only ever set from its own entry. */
+
+import { STATE_WORDS, digest, phrase } from "./parts.js";
+
+/** Set every lane cell and strip shape under `root`; returns what changed, as sentences. */
+export function updateLanes(root, lanes, { quiet = false } = {}) {
+  const changes = [];
+  for (const cell of root.querySelectorAll("details.lane")) {
+    const lane = lanes[cell.dataset.lane];
+    if (!lane) continue;
+    const basis = lane.basis ?? "";
+    const basisNode = cell.querySelector(".lane-basis");
+    if (cell.dataset.state !== lane.state || basisNode.dataset.basis !== basis) {
+      changes.push(`${cell.dataset.lane}: ${STATE_WORDS[lane.state]}${basis ? `, ${phrase(basis)}` : ""}`);
+      cell.dataset.state = lane.state;
+      cell.querySelector(".lane-word").textContent = STATE_WORDS[lane.state];
+      basisNode.dataset.basis = basis;
+      basisNode.textContent = phrase(basis);
+      if (!quiet) mark(cell);
+    }
+    setText(cell.querySelector(".lane-brief"), lane.says);
+    setText(cell.querySelector(".lane-says"), lane.says || "Nothing.");
+    setText(cell.querySelector(".lane-does-not-say"), lane.does_not_say || "Nothing more.");
+    setEvidence(cell.querySelector(".lane-evidence"), lane.evidence);
+  }
+  for (const shape of root.querySelectorAll(".strip .shape")) {
+    const lane = lanes[shape.dataset.lane];
+    if (lane) shape.dataset.state = lane.state;
+  }
+  return changes;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function setEvidence(node, digests) {
+  const key = digests.join(" ");
+  if (node.dataset.key === key) return;
+  node.dataset.key = key;
+  node.replaceChildren(...(digests.length ? digests.map(digest) : ["None."]));
+}
+
+function mark(cell) {
+  cell.classList.remove("changed");
+  void cell.offsetWidth;
+  cell.classList.add("changed");
+}
