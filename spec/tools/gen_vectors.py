@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from reference.cases import Writer
-from suites import documents, texts
+from suites import documents, logs, texts
 
-SUITES = (texts, documents)
+SUITES = (texts, documents, logs)
 
 
 def main() -> None:
