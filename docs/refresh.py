@@ -104,7 +104,7 @@ def type_of(info: SettingInfo) -> str:
 
 def bound(sign: str, value: float | None) -> str:
     """One end of a range."""
-    return "" if value is None else f"{sign} {value:,g}" if isinstance(value, float) else f"{sign} {value}"
+    return "" if value is None else f"{sign} {value:,}"
 
 
 def default(info: SettingInfo) -> str:
