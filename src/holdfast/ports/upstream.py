@@ -17,8 +17,9 @@ be one UTF-8 JSON object; its fields are the caller's to parse, strictly.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol
 
 from holdfast.errors import RefusedError, UnavailableError
 
@@ -121,7 +122,7 @@ UPSTREAM_ERRORS = (
 class EventStream(Protocol):
     """The events of one streamed answer, an ``AsyncIterator[bytes]``; close it when you stop before its end."""
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         """Itself; there is only one pass."""
         ...
 

@@ -1,0 +1,174 @@
+"""Which topic a question is about, or none: sparse vectors over stems and character trigrams, in plain Python.
+
+Every way of asking is one small document. A question's score against it is a weighted sum of two cosines, one over
+stems and one over trigrams, each with inverse document frequency (counted over topics) as weight. Words that the
+corpus does not know keep their full weight in the question's length, so that a question about something else scores
+low however many small words it shares; one spelled almost like a known word counts as that word, at a discount.
+
+Words of asking ("what", "explain", "please") weigh little. Nothing is learned or drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast.adapters.builtin.corpus import Topic
+from holdfast.adapters.builtin.words import stem, words
+
+WORD_SHARE = 0.68
+"""Weight of the stem cosine; the rest goes to trigrams. Chosen on the corpus's own held-out questions."""
+THRESHOLD = 0.5
+"""Below this score the answer is "I don't know". Chosen so that of the off-topic list at most one in twenty passes."""
+WEAK_WEIGHT = 0.22
+"""What a word of asking counts, as a share of its inverse document frequency."""
+UNKNOWN_BOOST = 1.0
+FUZZY_MIN = 0.55
+"""Dice coefficient of padded bigrams from which an unknown word counts as a known one."""
+
+_WEAK_WORDS = """
+a an the of to in on at by for from with as and or but so if then than that this these those it its there here
+is are be am was do does did have has can could will would should may might must shall
+what which who whom whose how when where why i you he she we they me my your our us one some any
+explain describe tell define mean meaning give show please about exactly really actually just say
+something anything thing things kind sort want need like know let get got ok okay well also more
+help understand question answer ask word words short simple simply briefly quickly holdfast work works use
+"""
+WEAK = frozenset(stem(word) for word in _WEAK_WORDS.split())
+"""Stems of the words of asking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A topic and how well the question fits it, 0 to 1."""
+
+    topic: Topic
+    score: float
+
+
+class Index:
+    """All topics, searchable. Built once; read-only afterwards."""
+
+    def __init__(self, topics: Sequence[Topic]) -> None:
+        self._topics = topics
+        self._owner: list[int] = []
+        documents: list[list[str]] = []
+        texts: list[list[str]] = []
+        for number, topic in enumerate(topics):
+            for ask in (*topic.ask, topic.title):
+                spoken = words(ask)
+                self._owner.append(number)
+                documents.append([stem(word) for word in spoken])
+                texts.append(_trigrams(spoken))
+        self._word_idf = _idf(documents, self._owner, len(topics))
+        self._gram_idf = _idf(texts, self._owner, len(topics))
+        self._unknown_idf = math.log(1 + len(topics)) * UNKNOWN_BOOST
+        self._word_postings = self._postings(documents, self._word_weight)
+        self._gram_postings = self._postings(texts, self._gram_weight)
+        self._shapes = {known: _bigrams(known) for known in self._word_idf if len(known) > 3}
+
+    def search(self, question: str, *, limit: int = 5) -> list[Match]:
+        """The best topics, best first, without a threshold. Deterministic; ties go to the earlier topic."""
+        spoken = words(question)
+        scores: dict[int, float] = defaultdict(float)
+        stems = Counter[str]()
+        discount: dict[str, float] = {}
+        for word in spoken:
+            root = stem(word)
+            if root not in self._word_idf and (near := self._nearest(root)) is not None:
+                root, likeness = near
+                discount[root] = likeness
+            stems[root] = 1
+        _add(scores, stems, self._word_weight, self._word_postings, share=WORD_SHARE, discount=discount)
+        _add(
+            scores,
+            Counter(_trigrams(spoken)),
+            self._gram_weight,
+            self._gram_postings,
+            share=1 - WORD_SHARE,
+            discount={},
+        )
+        best: dict[int, float] = {}
+        for document, score in scores.items():
+            owner = self._owner[document]
+            if score > best.get(owner, 0.0):
+                best[owner] = score
+        ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return [Match(self._topics[number], score) for number, score in ranked]
+
+    def best(self, question: str) -> Match | None:
+        """The best topic if it passes the threshold."""
+        found = self.search(question, limit=1)
+        return found[0] if found and found[0].score >= THRESHOLD else None
+
+    def _word_weight(self, root: str) -> float:
+        weight = self._word_idf.get(root, self._unknown_idf)
+        return weight * WEAK_WEIGHT if root in WEAK else weight
+
+    def _gram_weight(self, gram: str) -> float:
+        return self._gram_idf.get(gram, self._unknown_idf)
+
+    def _postings(
+        self, documents: list[list[str]], weigh: Callable[[str], float]
+    ) -> dict[str, list[tuple[int, float]]]:
+        postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for number, terms in enumerate(documents):
+            vector = {term: weigh(term) for term in terms}
+            norm = math.sqrt(sum(weight * weight for weight in vector.values())) or 1.0
+            for term, weight in vector.items():
+                postings[term].append((number, weight / norm))
+        return dict(postings)
+
+    def _nearest(self, root: str) -> tuple[str, float] | None:
+        if len(root) < 4 or any(sign.isdigit() for sign in root):
+            return None
+        shape = _bigrams(root)
+        best, likeness = "", 0.0
+        for known, other in self._shapes.items():
+            if abs(len(known) - len(root)) > 2:
+                continue
+            value = 2 * len(shape & other) / (len(shape) + len(other))
+            if value > likeness:
+                best, likeness = known, value
+        return (best, likeness) if likeness >= FUZZY_MIN else None
+
+
+def _idf(documents: list[list[str]], owners: list[int], topics: int) -> dict[str, float]:
+    """Term -> log(1 + topics / topics that hold it)."""
+    held: dict[str, set[int]] = defaultdict(set)
+    for owner, terms in zip(owners, documents, strict=True):
+        for term in terms:
+            held[term].add(owner)
+    return {term: math.log(1 + topics / len(holders)) for term, holders in held.items()}
+
+
+def _add(
+    scores: dict[int, float],
+    terms: Counter[str],
+    weigh: Callable[[str], float],
+    postings: dict[str, list[tuple[int, float]]],
+    *,
+    share: float,
+    discount: dict[str, float],
+) -> None:
+    """Add ``share`` times the cosine between the question's terms and every document."""
+    vector = {term: weigh(term) for term in terms}
+    norm = math.sqrt(sum(weight * weight for weight in vector.values()))
+    if norm == 0.0:
+        return
+    for term, weight in vector.items():
+        factor = share * weight * discount.get(term, 1.0) / norm
+        for document, other in postings.get(term, ()):
+            scores[document] += factor * other
+
+
+def _trigrams(spoken: list[str]) -> list[str]:
+    text = f" {' '.join(spoken)} "
+    return [text[at : at + 3] for at in range(len(text) - 2)]
+
+
+def _bigrams(word: str) -> frozenset[str]:
+    padded = f"^{word}$"
+    return frozenset(padded[at : at + 2] for at in range(len(padded) - 1))
