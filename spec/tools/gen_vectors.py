@@ -8,19 +8,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from reference import world
 from reference.cases import Writer
-from suites import documents, logs, texts
+from reference.text import exact_text, jcs
+from suites import documents, logs, statements, texts
 
-SUITES = (texts, documents, logs)
+SUITES = (texts, documents, logs, statements)
 
 
 def main() -> None:
     """Generate all suites, or fail loudly."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "vectors"
     out = Writer(target)
-    world = None
+    out.shared("trust.json", exact_text(world.usual_trust()) + "\n")
+    out.shared("policy.json", jcs(world.POLICY))
     for suite in SUITES:
-        suite.write(out, world)
+        suite.write(out)
     print(out.summary())
     if any(name == "holdfast" or name.startswith("holdfast.") for name in sys.modules):
         raise SystemExit("the generator must share no code with the implementation")

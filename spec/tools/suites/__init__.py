@@ -1,1 +1,1 @@
-"""One module a suite or a few; each offers ``write(writer, world)``."""
+"""One module a suite or a few; each offers ``write(writer)``."""

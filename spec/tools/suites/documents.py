@@ -14,9 +14,8 @@ RUN = "019b7651-c000-7000-8000-0123456789ab"
 SECRET = named("documents/secret")
 
 
-def write(out: Writer, world: Any) -> None:
+def write(out: Writer) -> None:
     """Write the suites."""
-    del world
     mapping(out)
     disclosure(out)
     folding(out)

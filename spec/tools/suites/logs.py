@@ -18,9 +18,8 @@ ENTRIES = [f'{{"entry":{number}}}'.encode() for number in range(11)]
 LEAVES = [tree.leaf(entry) for entry in ENTRIES]
 
 
-def write(out: Writer, world: Any) -> None:
+def write(out: Writer) -> None:
     """Write the suites."""
-    del world
     inclusion(out)
     consistency(out)
     checkpoints(out)

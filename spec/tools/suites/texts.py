@@ -8,9 +8,8 @@ from reference.cases import Writer
 from reference.text import named
 
 
-def write(out: Writer, world: Any) -> None:
+def write(out: Writer) -> None:
     """Write both suites."""
-    del world
     encodings(out)
     documents(out)
 
