@@ -1,8 +1,8 @@
 """Verdict blobs and final rounds, as files: what a full node serves for as long as it keeps a round.
 
 Rules: a blob is durable before any signature over a candidate that names it leaves the node. Rounds are written in
-order, one small file each, rewritten when another node's finality message arrives; after a crash a file holds the old or
-the new content, and messages of others can be collected again.
+order, one small file each, rewritten when another node's finality message arrives; after a crash a file holds the old
+or the new content, and messages of others can be collected again.
 
 Not covered: what this node signed (``journal.py`` remembers that; these files may be lost without harm to anybody but
 their readers).

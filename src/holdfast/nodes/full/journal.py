@@ -78,6 +78,7 @@ class _Cosigned(msgspec.Struct, array_like=True):
     origin: str
     size: int
     root: bytes
+    note: bytes
 
 
 class _Checkpoint(msgspec.Struct, array_like=True):
@@ -200,6 +201,8 @@ class OriginState:
     """When that checkpoint was seen, unix milliseconds; entries after it appeared later."""
     cosigned_size: int = 0
     cosigned_root: bytes = b""
+    cosigned_note: bytes = b""
+    """The checkpoint note cosigned last: half of the evidence should another of its size turn up."""
     votes: dict[tuple[int, int, int], SignedVote] = field(default_factory=dict)
     """(epoch, number, attempt) to what was signed there."""
     spoken: int = 0
@@ -265,7 +268,7 @@ class Journal:
             case _Skipped():
                 state.spoken = record.number
             case _Cosigned():
-                state.cosigned_size, state.cosigned_root = record.size, record.root
+                state.cosigned_size, state.cosigned_root, state.cosigned_note = record.size, record.root, record.note
             case _Checkpoint():
                 state.note, state.seen_ms = record.note, record.seen_ms
             case _Adopted():
@@ -376,15 +379,19 @@ class Journal:
             if number > self.origins[origin].spoken:
                 await self._write(SKIPPED, _Skipped(origin, number))
 
-    async def record_cosigned(self, origin: str, size: int, root: bytes) -> None:
+    async def record_cosigned(self, origin: str, size: int, root: bytes, note: bytes) -> None:
         """Remember the checkpoint that is about to be cosigned. The caller holds the origin's witness lock."""
-        await self._write(COSIGNED, _Cosigned(origin, size, root))
+        await self._write(COSIGNED, _Cosigned(origin, size, root, note))
 
     # Knowing
 
-    async def record_entries(self, origin: str, rows: Sequence[Row]) -> None:
-        """Append checked entries."""
-        await self._write(ENTRIES, _Entries(origin, self.origins[origin].ledger.size, list(rows)))
+    async def record_entries(self, origin: str, begin: int, rows: Sequence[Row]) -> None:
+        """Make opinions durable that the ledger already holds, from entry ``begin`` on.
+
+        Here memory runs ahead of the disk, because an entry's check reads those before it. Losing an opinion loses no
+        promise: it is formed again, and what was signed on its strength is remembered by itself.
+        """
+        await self._write(ENTRIES, _Entries(origin, begin, list(rows)))
 
     async def record_checkpoint(self, origin: str, note: bytes, seen_ms: int) -> None:
         """All entries under this checkpoint are verified."""

@@ -175,13 +175,16 @@ class Ledger:
 
     def revise(self, index: int, code: str) -> None:
         """A new own opinion on an entry (trust has changed). If its round is final, this node would add it there."""
+        final = self.final_code(index)
         self._codes[index] = self._names.number(code)
         self._possible.pop(index, None)
-        if index >= self.final_size:
-            return
-        if self._final_codes.get(index) == code:
-            del self._final_codes[index]
-        self._to_add[index] = code
+        if index < self.final_size:
+            if final == code:
+                self._final_codes.pop(index, None)
+                self._to_add.pop(index, None)
+            else:
+                self._final_codes[index] = final
+                self._to_add[index] = code
         self._note_closing(index)
 
     # What rounds said
