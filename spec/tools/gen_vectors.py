@@ -11,9 +11,9 @@ from pathlib import Path
 from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
-from suites import documents, logs, statements, texts
+from suites import documents, logs, settled, statements, texts, trusts
 
-SUITES = (texts, documents, logs, statements)
+SUITES = (texts, documents, logs, statements, trusts, settled)
 
 
 def main() -> None:
