@@ -39,6 +39,11 @@ def offset(value_ms: int) -> str:
     return f"+{value_ms // 60_000} min {value_ms % 60_000 // 1000} s"
 
 
+def pause(value_ms: int) -> int:
+    """How much room a wait gets on the time axis: 0 to 4, by orders of magnitude."""
+    return sum(value_ms >= step for step in (100, 1_000, 5_000, 30_000))
+
+
 def phrase(code: str) -> str:
     """A code as words: ``upstream.timeout`` is *upstream timeout*."""
     return code.replace(".", " ").replace("_", " ").replace("-", " ")
@@ -69,6 +74,7 @@ class Pages:
             short_run=lambda run: f"{run[:8]}…{run[-6:]}",
             short_file=lambda name: f"{name[:17]}…{name[-11:]}",
             offset=offset,
+            pause=pause,
             phrase=phrase,
             sentence=sentence,
             clock=clock,

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
@@ -36,6 +36,7 @@ from holdfast.nodes.edge import (
     json_response,
     read_json,
     standard_routes,
+    unexpected,
 )
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
@@ -141,12 +142,24 @@ class Errors:
 
         try:
             await self._app(scope, receive, watch)
-        except (HoldfastError, HTTPException) as error:
-            shaped = error if isinstance(error, HoldfastError) else http_error(error)
-            page = None if started or scope["type"] != "http" else self._refusal(scope, shaped)
-            if page is None:
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if started or scope["type"] != "http":
                 raise
+            shaped = _shaped(error)
+            page = self._refusal(scope, shaped)
+            if page is None and isinstance(error, HTTPException):
+                raise  # the edge knows its headers
+            if page is None:
+                raise shaped from error
             await page(scope, receive, send)
+
+
+def _shaped(error: Exception) -> HoldfastError:
+    if isinstance(error, HoldfastError):
+        return error
+    return http_error(error) if isinstance(error, HTTPException) else unexpected(error)
 
 
 class Live(Response):

@@ -98,6 +98,8 @@ class PanelService:
         self.open_streams = 0
         self._session: aiohttp.ClientSession | None = None
         self._models: tuple[float, tuple[str, ...]] | None = None
+        self._voters: dict[str, str] = {}
+        """Vote address of each full node, as it last said; names votes while the node is away."""
 
     async def start(self) -> None:
         """Open the connection pool."""
@@ -161,10 +163,10 @@ class PanelService:
     async def _ask_full_node(
         self, node: FullNodeAddress, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]
     ) -> tuple[NodeStatus, tuple[RoundReport, ...]]:
-        voter = ""
+        voter = self._voters.get(node.name, "")
         try:
-            status = await self._get_json(f"{node.url}/v1/status", who=node.name)
-            voter = views.parse_voter(status)
+            voter = views.parse_voter(await self._get_json(f"{node.url}/v1/status", who=node.name))
+            self._voters[node.name] = voter
             reports = parse(node.name, await self._get_json(f"{node.url}{path}", who=node.name))
         except UnavailableError as error:
             return NodeStatus(node.name, False, error.message, voter), ()

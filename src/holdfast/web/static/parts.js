@@ -15,6 +15,8 @@ export const short = (text) => (text.length > 20 ? `${text.slice(0, 8)}…${text
 
 export const offset = (ms) => (ms < 60_000 ? `+${(ms / 1000).toFixed(3)} s` : `+${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`);
 
+export const pause = (ms) => [100, 1_000, 5_000, 30_000].filter((step) => ms >= step).length;
+
 export const phrase = (code) => code.replace(/[._-]+/g, " ");
 
 export const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`).replace(/^./, (first) => first.toUpperCase());

@@ -2,16 +2,17 @@
 
 import { updateLanes } from "./lanes.js";
 import { LiveRuns } from "./live.js";
-import { announce, clone, digest, offset, phrase, sentence } from "./parts.js";
+import { announce, clone, digest, offset, pause, phrase, sentence } from "./parts.js";
 
 const head = document.getElementById("run");
 const axis = document.getElementById("axis");
 const evidence = document.getElementById("evidence");
 const trouble = document.getElementById("trouble");
 
-function moment(item, settled) {
+function moment(item, settled, next) {
   const node = clone("t-moment");
   node.dataset.kind = item.kind;
+  node.dataset.pause = pause(next?.wait_ms ?? 0);
   node.classList.toggle("settled", settled);
   const time = node.querySelector(".offset");
   time.dateTime = time.title = item.at;
@@ -42,7 +43,7 @@ function showAxis(chronology) {
   shown = key;
   const open = [...axis.children].map((node) => node.querySelector(".moment-parts").open);
   let settled = false;
-  const nodes = chronology.map((item) => moment(item, (settled ||= item.final)));
+  const nodes = chronology.map((item, index) => moment(item, (settled ||= item.final), chronology[index + 1]));
   nodes.forEach((node, index) => (node.querySelector(".moment-parts").open = open[index] ?? false));
   axis.replaceChildren(...nodes);
 }
