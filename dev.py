@@ -102,7 +102,7 @@ def fingerprint() -> str:
     with open(PINS, "rb") as file:
         pins = file.read()
     wanted = {name: project["project"].get(name) for name in ("dependencies", "optional-dependencies", "scripts")}
-    about = [wanted, project["build-system"], ROOT, VENV, list(sys.version_info[:3])]
+    about = [wanted, project["build-system"], ROOT, VENV, list(sys.version_info[:2])]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode() + pins).hexdigest()
 
 
