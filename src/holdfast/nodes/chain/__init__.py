@@ -1,0 +1,1 @@
+"""The development chain: one Ethereum-like chain in one process, for laptops and tests."""
