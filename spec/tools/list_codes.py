@@ -45,8 +45,18 @@ def literals(node: ast.expr | None) -> list[str]:
             return [value]
         case ast.IfExp(body=body, orelse=other):
             return literals(body) + literals(other)
+        case ast.Attribute(attr="code"):
+            return []  # another error's code is passed on
+        case ast.JoinedStr(values=values):
+            return ["".join(str(item.value) if isinstance(item, ast.Constant) else name_of(item) for item in values)]
         case _:
             return ["?"]
+
+
+def name_of(node: ast.expr) -> str:
+    """A computed piece of a code, as ``<name>``."""
+    names = [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
+    return f"<{names[0] if names else 'value'}>"
 
 
 def text(node: ast.expr | None) -> str:

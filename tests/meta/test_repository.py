@@ -121,7 +121,7 @@ def test_the_base_install_needs_no_node_dependency() -> None:
 def test_every_error_code_is_a_literal_in_dotted_lower_case() -> None:
     names = list(tool("spec/tools/list_codes.py").collect())
     assert len(names) > 50
-    assert [name for name in names if not re.fullmatch(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+", name)] == []
+    assert [name for name in names if not re.fullmatch(r"[a-z0-9_]+(?:\.(?:[a-z0-9_]+|<[a-z_]+>))+", name)] == []
 
 
 def test_every_error_code_is_listed_in_the_specification() -> None:
@@ -191,6 +191,23 @@ def test_every_setting_says_what_it_is_for() -> None:
         for info in describe(config):
             assert len(info.help) > 3, f"{config.__name__}.{info.name}"
             assert not info.help.endswith("."), f"{config.__name__}.{info.name}: a phrase, not a sentence"
+
+
+def test_every_setting_is_in_the_manual() -> None:
+    text = (ROOT / "docs" / "operate" / "configuration.md").read_text("utf-8")
+    nodes = {config.__module__.split(".")[2] for config in configs()}
+    assert sorted(node for node in nodes if f"<!-- generated: settings {node} -->" not in text) == []
+
+
+def test_every_node_says_what_its_owner_could_do() -> None:
+    folders = [path.parent for path in (SOURCE / "nodes").glob("*/__init__.py")]
+    assert folders
+    for folder in folders:
+        assert (folder / "__main__.py").exists(), f"{folder.name} cannot be started"
+        text = (folder / "README.md").read_text("utf-8").lower()
+        assert "may see" in text, folder.name
+        assert "must prove" in text, folder.name
+        assert "attacker" in text, folder.name
 
 
 def pins() -> dict[str, Version]:
