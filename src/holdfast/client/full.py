@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from holdfast.core import canonical, rounds
+from holdfast.core import canonical, evm, rounds
 from holdfast.core.encoding import hex_decode
 from holdfast.core.rounds import Candidate, FinalityMessage, Vote
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
@@ -38,14 +38,16 @@ class RoundView:
     origin: str
     number: int
     state: str
-    attempt: int | None
+    attempt: int
     candidate: Candidate | None
     block: int | None
     """The block that finalised it."""
     final_at: int | None
     """That block's time, unix seconds."""
     votes: tuple[Vote, ...]
-    """Votes this node has seen, its own among them."""
+    """Signed votes this node has seen, its own among them."""
+    voters: tuple[str, ...]
+    """Addresses this node knows to have voted; for some it saw only the chain's word."""
     finality: FinalityMessage | None
     """The node's own message."""
 
@@ -110,21 +112,28 @@ def parse_round(value: object) -> RoundView:
     item = _exactly(value, "origin number state attempt candidate block final_at votes finality", "a round")
     if item["state"] not in STATES:
         raise MalformedError("full.answer", "unknown state of a round")
+    votes = [_parse_vote(vote) for vote in _list(item["votes"], "votes")]
     return RoundView(
         origin=rounds.parse_origin(item["origin"]),
         number=_number(item["number"], "number"),
         state=item["state"],
-        attempt=None if item["attempt"] is None else _number(item["attempt"], "attempt"),
+        attempt=_number(item["attempt"], "attempt"),
         candidate=None if item["candidate"] is None else rounds.parse_candidate(item["candidate"]),
         block=None if item["block"] is None else _number(item["block"], "block"),
         final_at=None if item["final_at"] is None else _number(item["final_at"], "final_at"),
-        votes=tuple(rounds.parse_vote(vote) for vote in _list(item["votes"], "votes")),
+        votes=tuple(vote for _, vote in votes if vote is not None),
+        voters=tuple(dict.fromkeys(voter for voter, _ in votes)),
         finality=None if item["finality"] is None else rounds.parse_finality_message(item["finality"]),
     )
 
 
+def _parse_vote(value: object) -> tuple[str, Vote | None]:
+    item = _exactly(value, "voter vote", "a vote seen")
+    return evm.parse_address(item["voter"]), None if item["vote"] is None else rounds.parse_vote(item["vote"])
+
+
 def parse_rounds(value: object) -> tuple[RoundView, ...]:
-    """A decoded answer of ``/v1/rounds``: final rounds in rising order."""
+    """A decoded answer of ``/v1/rounds``: rounds in rising order."""
     item = _exactly(value, "origin rounds", "a page of rounds")
     return tuple(parse_round(entry) for entry in _list(item["rounds"], "rounds"))
 

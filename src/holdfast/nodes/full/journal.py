@@ -122,6 +122,10 @@ class _Trust(msgspec.Struct, array_like=True):
     digest: str
 
 
+class _TrustApplied(msgspec.Struct, array_like=True):
+    version: int
+
+
 _TYPES: dict[int, type[msgspec.Struct]] = {
     ENTRIES: _Entries,
     VOTE: _Vote,
@@ -135,6 +139,7 @@ _TYPES: dict[int, type[msgspec.Struct]] = {
     OFFENCE: _Offence,
     PUNISHED: _Offence,
     TRUST: _Trust,
+    TRUST_APPLIED: _TrustApplied,
 }
 _DECODERS = {kind: msgspec.msgpack.Decoder(shape) for kind, shape in _TYPES.items()}
 _encode = msgspec.msgpack.Encoder().encode
@@ -224,6 +229,8 @@ class Journal:
     def __init__(self, origins: Iterable[str], committer: Committer, signer: Signer) -> None:
         self.origins = {origin: OriginState(Ledger(origin)) for origin in origins}
         self.trust_accepted: tuple[int, str] | None = None
+        self.trust_applied = 0
+        """The version that every opinion is based on; entries may still have to be checked against the accepted one."""
         self.offences: dict[tuple[bytes, bytes], Offence] = {}
         """Not yet punished on chain."""
         self._punished: set[tuple[bytes, bytes]] = set()
@@ -248,6 +255,8 @@ class Journal:
     def _apply(self, record: Any) -> None:
         if isinstance(record, _Trust):
             self.trust_accepted = (record.version, record.digest)
+        elif isinstance(record, _TrustApplied):
+            self.trust_applied = record.version
         elif isinstance(record, _Offence):
             self._apply_offence(record)
         elif record.origin in self.origins:
@@ -442,6 +451,11 @@ class Journal:
         """The trust version accepted now; it is never rolled back."""
         if self.trust_accepted != (version, digest):
             await self._write(TRUST, _Trust(version, digest))
+
+    async def record_trust_applied(self, version: int) -> None:
+        """Every opinion is now based on this trust version."""
+        if self.trust_applied != version:
+            await self._write(TRUST_APPLIED, _TrustApplied(version))
 
 
 def _vote(candidate: Candidate, signature: bytes) -> Vote:

@@ -19,8 +19,9 @@ Not covered: following the log (``follow.py``), watching peers (``watch.py`` is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from holdfast.client.full import MAX_PAGE, FullNodeReader, ask_all
 from holdfast.core import evm, notes, rounds
@@ -501,9 +502,31 @@ class Settler:
                 _LOG.info("the chain refused evidence: %s", error.code, extra={"code": error.code})
             await self._journal.record_punished(offence)
 
-    def own_votes(self, number: int) -> list[Vote]:
-        """This node's votes in a round, as it serves them."""
-        return [signed.vote for key, signed in sorted(self._state.votes.items()) if key[1] == number]
+    # What it shows
+
+    def votes(self, number: int, voters: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Votes of a round as they are served: signed ones, then voters of whom only the chain tells."""
+        signed: dict[tuple[str, int, int], Vote] = {
+            (self._address, item.vote.attempt, item.vote.epoch): item.vote
+            for key, item in sorted(self._state.votes.items())
+            if key[1] == number
+        }
+        for voter, vote in self.watch.votes_in(number):
+            signed.setdefault((voter, vote.attempt, vote.epoch), vote)
+        shown: list[dict[str, Any]] = [
+            {"voter": voter, "vote": vote.to_json()} for (voter, _, _), vote in signed.items()
+        ]
+        known = {voter for voter, _, _ in signed}
+        shown += [{"voter": voter, "vote": None} for voter in sorted(voters) if voter not in known]
+        return shown
+
+    def missing_votes(self) -> list[str]:
+        """Members whose vote for the open round's candidate has not been counted; none while there is no candidate."""
+        now = self.open
+        if now is None or now.candidate is None:
+            return []
+        epoch = self._epochs.get(now.candidate.epoch)
+        return [] if epoch is None else [address for address in epoch.addresses if address not in now.voters]
 
 
 def refuse_untrusted_epoch(trust: Trust, origin: str, number: int, epoch: Epoch, chain: Chain) -> None:

@@ -56,9 +56,10 @@ class Watch:
         self._forget(message.number)
         return signer
 
-    def votes_in(self, number: int) -> list[Vote]:
-        """Every vote seen in a round, by attempt and signer."""
-        return [vote for key in sorted(self._votes) if key[0] == number for _, vote in sorted(self._votes[key].items())]
+    def votes_in(self, number: int) -> list[tuple[str, Vote]]:
+        """Every vote seen in a round, with its signer, by attempt and signer."""
+        keys = sorted(key for key in self._votes if key[0] == number)
+        return [item for key in keys for item in sorted(self._votes[key].items())]
 
     def _forget(self, newest: int) -> None:
         floor = newest - ROUNDS_WATCHED
