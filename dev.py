@@ -514,7 +514,7 @@ def counted_pytest(path: str, more: "Dict[str, str]") -> "Tuple[Dict[str, int], 
 
 def browser() -> None:
     """Have a browser for the browser tests where that is possible; they skip with a reason where it is not."""
-    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
         return
     if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")):
         say("no chromium here: the browser tests will be skipped")

@@ -25,13 +25,13 @@ async def size(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(max_connections: int = 16) -> AsyncIterator[int]:
     app = create_app(
         [Route("/size", size, methods=["POST"])],
         readiness=dict,
         limits=Limits(body_bytes=1 << 20, body_seconds=0.5),
     )
-    server = make_server(app)
+    server = make_server(app, max_connections=max_connections)
     server.install_signal_handlers = lambda: None
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 (uvicorn offers no event)
@@ -118,6 +118,22 @@ def test_a_huge_chunked_body_is_refused_while_it_comes() -> None:
     head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     assert run(head, *[chunk] * 17) == (413, "request.too_large")
+
+
+def test_connections_over_the_limit_are_told_so() -> None:
+    async def scenario() -> tuple[int, dict[str, object]]:
+        async with serving(max_connections=2) as port:
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            try:
+                return await exchange(port)
+            finally:
+                for _, writer in idle:
+                    writer.close()
+
+    status, value = asyncio.run(scenario())
+    assert status == 503
+    assert value["error"]["code"] == "node.busy"  # type: ignore[index]
 
 
 def test_one_connection_serves_many_requests() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from holdfast.errors import HoldfastError, MalformedError, RefusedError
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
 from holdfast.nodes.edge import App, error_parts
 
 MAX_HEADER_BYTES = 32 << 10
@@ -28,6 +28,8 @@ KEEP_ALIVE_SECONDS = 75
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol with bounded headers and our error shape."""
 
+    max_connections = 4096
+    """Connections beyond this are answered 503 and closed; ``make_server`` sets it."""
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _refusal: HoldfastError | None = None
@@ -35,7 +37,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection that says nothing is closed after ``HEADER_SECONDS``."""
         super().connection_made(transport)
-        self._start_timer()
+        if len(self.connections) > self.max_connections:
+            message = f"more than {self.max_connections} connections are open"
+            self._close_with(UnavailableError("node.busy", message, hint="try again in a moment"))
+        else:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer with the connection."""
@@ -103,7 +109,7 @@ def make_server(
 ) -> uvicorn.Server:
     """A uvicorn server for one node's app; ``await server.serve()`` runs it. ``more`` goes to ``uvicorn.Config``."""
     options: dict[str, Any] = {
-        "http": BoundedProtocol,
+        "http": type("NodeProtocol", (BoundedProtocol,), {"max_connections": max_connections}),
         "ws": "none",
         "loop": "uvloop" if _has_uvloop() else "asyncio",
         "lifespan": "on",
@@ -112,7 +118,6 @@ def make_server(
         "server_header": False,
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "limit_concurrency": max_connections,
         **more,
     }
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
