@@ -107,7 +107,7 @@ class Page:
     async def screenshot(self, path: Path, *, full: bool = True) -> None:
         """A PNG of the page."""
         answer = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)
-        path.write_bytes(base64.b64decode(answer["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     def take(self, method: str, event: dict[str, Any]) -> None:
         """An event of this tab."""
@@ -160,7 +160,7 @@ class Browser:
     async def page(
         self, *, width: int = 1280, height: int = 860, dark: bool = False, scripts: bool = True, calm: bool = False
     ) -> Page:
-        """A new tab of this size and theme; ``scripts=False`` switches JavaScript off, ``calm`` asks for less motion."""
+        """A new tab of this size and theme; ``scripts=False`` switches JavaScript off, ``calm`` reduces motion."""
         context = await self.call("Target.createBrowserContext", {})
         where = {"url": "about:blank", "browserContextId": context["browserContextId"]}
         target = await self.call("Target.createTarget", where)
@@ -224,7 +224,7 @@ async def _address(file: Path, process: asyncio.subprocess.Process) -> str:
         if process.returncode is not None:
             raise RuntimeError(f"Chromium ended at once with code {process.returncode}")
         with contextlib.suppress(OSError, ValueError):
-            port, path = file.read_text().split("\n")[:2]
+            port, path = (await asyncio.to_thread(file.read_text)).split("\n")[:2]
             return f"ws://127.0.0.1:{int(port)}{path}"
         await asyncio.sleep(0.05)
     raise RuntimeError("Chromium did not open its debugging port")

@@ -89,6 +89,7 @@ class FakeRun:
     def __init__(self, run: str, now: dt.datetime, messages: list[Any]) -> None:
         self.run = run
         self.created = now
+        self.capability = _hex(f"secret of {run}")
         self.messages = messages
         self.answer = ""
         self.outcome: str | None = None
@@ -103,9 +104,9 @@ class FakeRun:
 
     def note(self, now: dt.datetime, code: str, says: str, evidence: str | None = None) -> None:
         """Add one moment."""
-        moment = {"at": _time(now), "code": code, "says": says}
-        if evidence:
-            moment["evidence"] = evidence
+        time = "claimed" if code in {"routed", "answered"} else "observed"
+        known = len(self.chronology) + 1
+        moment = {"at": _time(now), "code": code, "says": says, "time": time, "evidence": evidence, "known": known}
         self.chronology.append(moment)
 
     def view(self) -> dict[str, Any]:
@@ -205,7 +206,7 @@ class FakeGateway:
         """A run that was asked and not answered yet."""
         run = FakeRun(str(uuid.uuid4()), self.now(), [{"role": "user", "content": question}])
         run.note(run.created, "asked", "One request for chat.completions, to be streamed.")
-        run.note(run.created, "route", "The route statement is signed: upstream builtin.", _hex(f"route {run.run}"))
+        run.note(run.created, "routed", "The route statement is signed: upstream builtin.", _hex(f"route {run.run}"))
         self.runs[run.run] = run
         return run
 
@@ -229,14 +230,14 @@ class FakeGateway:
             return JSONResponse(_error("model.unknown", f"no upstream serves {body['model']!r}"), 404)
         run = self.add_run(body["messages"][-1]["content"])
         run.messages = body["messages"]
-        headers = {"x-holdfast-run": run.run, "x-holdfast-capability": "c0" * 32}
+        headers = {"x-holdfast-run": run.run, "x-holdfast-capability": run.capability}
         if body.get("stream"):
             return StreamingResponse(self._stream(run, request), media_type="text/event-stream", headers=headers)
         run.answer = ANSWER
         await self.advance(run)
         message = {"role": "assistant", "content": ANSWER}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        extra = {"run": run.run, "capability": "c0" * 32}
+        extra = {"run": run.run, "capability": run.capability}
         return JSONResponse(
             {"id": "x", "object": "chat.completion", "choices": [choice], "holdfast": extra}, headers=headers
         )
@@ -255,7 +256,7 @@ class FakeGateway:
 
         complete, marks = False, 0
         try:
-            yield frame({"role": "assistant", "content": ""}, run=run.run, capability="c0" * 32)
+            yield frame({"role": "assistant", "content": ""}, run=run.run, capability=run.capability)
             for index, word in enumerate(ANSWER.split(" ")):
                 if self.break_after is not None and index >= self.break_after:
                     raise ConnectionError
@@ -263,7 +264,7 @@ class FakeGateway:
                 run.answer += piece
                 if index % 6 == 0:
                     marks += 1
-                    run.note(self.now(), "mark", f"Mark {marks} covers {len(run.answer)} characters.")
+                    run.note(self.now(), "marked", f"Mark {marks} covers {len(run.answer)} characters.")
                     yield frame({"content": piece}, mark={"seq": marks, "parts": _hex(run.answer)})
                 else:
                     yield frame({"content": piece})
@@ -329,10 +330,13 @@ class FakeGateway:
         message = {"role": "assistant", "content": run.answer}
         answered = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         at = _time(run.created)
-        journal = [
-            {"kind": "document", "at": at, "document": "request", "text": asked, "secret": "c0" * 32},
-            {"kind": "document", "at": at, "document": "response", "text": answered, "secret": "c0" * 32},
+        journal: list[dict[str, Any]] = [{"kind": "note", "at": at, "code": "asked"}]
+        disclosed = [
+            {"kind": "document", "at": at, "document": "request", "text": asked, "secret": run.capability},
+            {"kind": "document", "at": at, "document": "response", "text": answered, "secret": run.capability},
         ]
+        if request.headers.get("x-holdfast-capability") == run.capability:
+            journal += disclosed
         return JSONResponse({"type": "urn:holdfast:bundle:v1", "run": run.run, "exported_at": at, "journal": journal})
 
     async def _events(self, request: Request) -> Response:
@@ -365,6 +369,7 @@ class FakeFullNode:
         self.voter = "0x" + _hex(name)[:40]
         self.rounds: dict[int, dict[str, Any]] = {}
         self.down = False
+        self.doing = "waiting for the votes of others"
 
     def app(self) -> Starlette:
         """The ASGI app."""
@@ -394,14 +399,15 @@ class FakeFullNode:
             "attempt": attempt,
             "state": state,
             "candidate": None if state == "open" else candidate,
-            "votes": [{"voter": voter} for voter in voters],
+            "votes": [{"voter": voter, "vote": None} for voter in voters],
             "finality": {"content": _hex(f"content {number}")} if finality else None,
         }
 
     async def _status(self, _: Request) -> Response:
         if self.down:
             return JSONResponse(_error("node.down", "not now"), 503)
-        return JSONResponse({"name": self.name, "voter": self.voter})
+        about = {"origin": "holdfast.local/log/1", "doing": self.doing, "abstains": "", "problems": {}}
+        return JSONResponse({"name": self.name, "address": self.voter, "rounds": [about]})
 
     async def _rounds(self, _: Request) -> Response:
         return JSONResponse({"rounds": [self.rounds[number] for number in sorted(self.rounds)]})

@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from holdfast.nodes.panel.views import BLANK_MOMENT_AT, LANES, QUESTIONS, STATES, LaneView, Moment
+from holdfast.nodes.panel.views import BLANK_MOMENT_AT, QUESTIONS, WORDS, LaneView, Moment
+from holdfast.verifier.lanes import LANES
 
 FOLDER = Path(__file__).parent / "templates"
 LEGEND = (
@@ -23,7 +24,7 @@ BLANK_LANES = tuple(
     LaneView(name, QUESTIONS[name], "pending", None, "Nothing yet: the turn has only begun.", "", ()) for name in LANES
 )
 """A turn's lanes before the gateway has said anything."""
-BLANK_MOMENT = Moment(BLANK_MOMENT_AT, 0, 0, "", "", None, "step", ahead=False, final=False)
+BLANK_MOMENT = Moment(BLANK_MOMENT_AT, 0, 0, "", "", None, "step", ahead=False, final=False, time="")
 """The empty line of the time axis that scripts clone."""
 
 
@@ -78,7 +79,7 @@ class Pages:
             phrase=phrase,
             sentence=sentence,
             clock=clock,
-            word=STATES.__getitem__,
+            word=WORDS.__getitem__,
         )
         self._templates.globals.update(
             static=static, blank=BLANK_LANES, blank_moment=BLANK_MOMENT, legend=LEGEND, trouble=None

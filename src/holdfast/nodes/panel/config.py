@@ -43,5 +43,8 @@ class PanelConfig:
     max_view_bytes: int = setting(4 << 20, "Largest JSON answer read from a node", minimum=1_024, maximum=64 << 20)
     max_streams: int = setting(256, "Live streams held at once, over all readers", minimum=1, maximum=100_000)
     max_runs_per_stream: int = setting(12, "Runs one live stream follows", minimum=1, maximum=64)
+    capabilities_kept: int = setting(
+        4_096, "Runs asked here whose texts can still be read here; in memory only", minimum=0, maximum=1_000_000
+    )
     runs_listed: int = setting(30, "Recent runs on the first page", minimum=1, maximum=200)
     rounds_listed: int = setting(50, "Rounds on the rounds page", minimum=1, maximum=500)

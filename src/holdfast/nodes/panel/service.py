@@ -6,7 +6,8 @@ Rules:
 * The workspace key leaves this process in one header, towards the gateway, and nowhere else.
 * A node that is silent makes one part of a page say so; the rest of the page stands.
 * Streams are passed on as they come, and end upstream as soon as the reader is gone.
-* A run's secret (``capability``) is removed from what goes to the browser: the page does not need it.
+* A run's secret (``capability``) stays here, in memory, for as long as there is room; it opens the texts of runs that
+  were asked here. It is removed from what goes to the browser and is written nowhere.
 
 Not covered: HTTP towards the browser (``app.py``), pages (``holdfast.web``), who may ask (``access.py``).
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +52,8 @@ MAX_EVENT_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The head of a streamed answer from the gateway, and its bytes."""
+    """A streamed answer: the run it belongs to, and its events."""
 
-    status: int
-    content_type: str
     run: str | None
     chunks: AsyncIterator[bytes]
 
@@ -98,6 +98,7 @@ class PanelService:
         self.open_streams = 0
         self._session: aiohttp.ClientSession | None = None
         self._models: tuple[float, tuple[str, ...]] | None = None
+        self._capabilities: OrderedDict[str, str] = OrderedDict()
         self._voters: dict[str, str] = {}
         """Vote address of each full node, as it last said; names votes while the node is away."""
 
@@ -165,14 +166,15 @@ class PanelService:
     ) -> tuple[NodeStatus, tuple[RoundReport, ...]]:
         voter = self._voters.get(node.name, "")
         try:
-            voter = views.parse_voter(await self._get_json(f"{node.url}/v1/status", who=node.name))
+            status = await self._get_json(f"{node.url}/v1/status", who=node.name)
+            voter, doing = views.parse_status(self.config.origin, status)
             self._voters[node.name] = voter
             reports = parse(node.name, await self._get_json(f"{node.url}{path}", who=node.name))
         except UnavailableError as error:
-            return NodeStatus(node.name, False, error.message, voter), ()
+            return NodeStatus(node.name, False, error.message, "", voter), ()
         except HoldfastError as error:
-            return NodeStatus(node.name, True, error.message, voter), ()
-        return NodeStatus(node.name, True, "", voter), reports
+            return NodeStatus(node.name, True, error.message, "", voter), ()
+        return NodeStatus(node.name, True, "", doing, voter), reports
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +184,7 @@ class PanelService:
         async with self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response:
             raw = await self._read(response, self.config.max_view_bytes)
             self._refuse_error(response.status, raw)
-            return canonical.decode_object(raw), response.headers.get("x-holdfast-run")
+            return canonical.decode_object(raw), self._remember(response)
 
     @contextlib.asynccontextmanager
     async def ask_streaming(self, model: str, messages: Sequence[Mapping[str, Any]]) -> AsyncIterator[Upstream]:
@@ -194,8 +196,16 @@ class PanelService:
         ):
             if response.status != 200:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
-            run = response.headers.get("x-holdfast-run")
-            yield Upstream(response.status, response.content_type, run, self._without_secrets(response))
+            yield Upstream(self._remember(response), self._without_secrets(response))
+
+    def _remember(self, response: aiohttp.ClientResponse) -> str | None:
+        """Keep the capability of a run that was asked here; returns the run id."""
+        run, capability = response.headers.get("x-holdfast-run"), response.headers.get("x-holdfast-capability")
+        if run is not None and capability is not None and self.config.capabilities_kept:
+            while len(self._capabilities) >= self.config.capabilities_kept:
+                self._capabilities.popitem(last=False)
+            self._capabilities[run] = capability
+        return run
 
     async def _without_secrets(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """The answer's events as they come; an event that carries the run's secret loses that member."""
@@ -266,21 +276,29 @@ class PanelService:
 
     @contextlib.asynccontextmanager
     async def bundle(self, run: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The run's bundle, exactly the gateway's bytes, as they come."""
+        """The run's bundle, exactly the gateway's bytes, as they come; with the texts when the run was asked here."""
         url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
-        async with self._stream_slot(), self._open("GET", url, None) as response:
+        async with self._stream_slot(), self._open("GET", url, None, self._capability(run)) as response:
             if response.status != 200:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
             yield response.content.iter_any()
 
     async def texts(self, run: str) -> tuple[tuple[str, str], ...]:
-        """What was asked and answered, as (who, text), from the documents that the bundle discloses; else nothing."""
+        """What was asked and answered, as (who, text), when the run was asked here; else nothing."""
+        headers = self._capability(run)
+        if not headers:
+            return ()
         url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        limit_bytes = self.config.max_bundle_bytes
         try:
-            raw = await self._get(url, who="the gateway", auth=True, limit_bytes=self.config.max_bundle_bytes)
+            raw = await self._get(url, who="the gateway", auth=True, limit_bytes=limit_bytes, extra=headers)
             return views.bundle_texts(canonical.decode(raw))
         except HoldfastError:
             return ()
+
+    def _capability(self, run: str) -> dict[str, str]:
+        capability = self._capabilities.get(run)
+        return {"x-holdfast-capability": capability} if capability else {}
 
     # ---- HTTP -----------------------------------------------------------------------------------------------------
 
@@ -296,11 +314,12 @@ class PanelService:
     async def _get_json(self, url: str, *, who: str, auth: bool = False) -> Any:
         return canonical.decode(await self._get(url, who=who, auth=auth, limit_bytes=self.config.max_view_bytes))
 
-    async def _get(self, url: str, *, who: str, auth: bool, limit_bytes: int) -> bytes:
+    async def _get(
+        self, url: str, *, who: str, auth: bool, limit_bytes: int, extra: Mapping[str, str] | None = None
+    ) -> bytes:
+        headers = (self._headers() if auth else {}) | dict(extra or {})
         try:
-            async with self._http().get(
-                url, headers=self._headers() if auth else {}, allow_redirects=False
-            ) as response:
+            async with self._http().get(url, headers=headers, allow_redirects=False) as response:
                 raw = await self._read(response, limit_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError("panel.silent", f"{who} does not answer", hint="is it running? try again") from error
@@ -308,12 +327,16 @@ class PanelService:
         return raw
 
     @contextlib.asynccontextmanager
-    async def _open(self, method: str, url: str, body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open(
+        self, method: str, url: str, body: Any, extra: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response from the gateway whose body may take as long as it keeps saying something."""
         silence = self.config.silence_timeout_ms / 1000
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.config.read_timeout_ms / 1000, sock_read=silence)
         data = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        headers = self._headers() | ({"content-type": "application/json"} if data is not None else {})
+        headers = self._headers() | dict(extra or {})
+        if data is not None:
+            headers["content-type"] = "application/json"
         try:
             response = await self._http().request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False

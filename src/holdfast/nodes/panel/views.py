@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from holdfast.core.canonical import JSON, decode
 from holdfast.core.encoding import time_decode
 from holdfast.errors import MalformedError
+from holdfast.verifier.lanes import BASES, LANES, STATES
 
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 """A run id (``conventions.md`` §4): UUID version 7, or 4 on the private path."""
@@ -39,10 +40,8 @@ QUESTIONS = {
     "settlement": "How far has the secure layer come, and with which verdict?",
     "judgement": "Who decided, under which policy, having seen which lanes?",
 }
-"""The closed list of lanes in its fixed order, each with the question it answers (``lanes.md`` §1)."""
-LANES = tuple(QUESTIONS)
-"""The fixed order."""
-STATES = {
+"""The question that each lane answers, in the fixed order of the lanes."""
+WORDS = {
     "proven": "proven",
     "refuted": "refuted",
     "pending": "pending",
@@ -51,24 +50,15 @@ STATES = {
     "not_applicable": "n/a",
 }
 """State to the word on the page."""
-BASES = (
-    "hardware",
-    "proof",
-    "signature",
-    "observed",
-    "development",
-    "provider_claim",
-    "operator_claim",
-    "human",
-)
-"""What a state can rest on."""
 
-MOVES = frozenset({"answered", "released", "captured", "paid", "decided", "recalled", "forwarded", "disconnected"})
+MOVES = frozenset(
+    {"answered", "generated", "interrupted", "disconnected", "payment", "captured", "released", "decision", "recalled"}
+)
 """Chronology codes (first word) at which something moved: became visible, was paid or was decided."""
-PROOFS = frozenset({"logged", "cosigned", "proposed", "voted", "vote", "votes", "verdict", "final", "finality"})
+PROOFS = frozenset({"logged", "cosigned", "proposed", "voted", "verdict", "final"})
 """Chronology codes (first word) at which the secure layer said something."""
-FINAL = frozenset({"final", "finality"})
-"""Chronology codes (first word) after which nothing is ahead of its proof any more."""
+FINAL = "final"
+"""The chronology code (first word) after which nothing is ahead of its proof any more."""
 BLANK_MOMENT_AT = "1970-01-01T00:00:00.000Z"
 """Stands in the markup that scripts clone; never shown."""
 COLLAPSE_AT = 3
@@ -121,7 +111,7 @@ class LaneView:
     @property
     def word(self) -> str:
         """The state as a word on the page."""
-        return STATES[self.state]
+        return WORDS[self.state]
 
     @property
     def basis_word(self) -> str:
@@ -174,6 +164,8 @@ class Moment:
     """Something moved here before its proof."""
     final: bool
     """From here on nothing is ahead of its proof."""
+    time: str
+    """``claimed`` by the signer or ``observed`` by the gateway; empty where the gateway does not tell."""
     parts: tuple[Moment, ...] = ()
 
     def to_json(self) -> dict[str, JSON]:
@@ -187,6 +179,7 @@ class Moment:
             "kind": self.kind,
             "ahead": self.ahead,
             "final": self.final,
+            "time": self.time,
         }
         if self.parts:
             value["parts"] = [part.to_json() for part in self.parts]
@@ -206,7 +199,7 @@ def _kind(code: str) -> str:
 
 def parse_chronology(value: object) -> tuple[Moment, ...]:
     """The gateway's chronology to the time axis, in its order. Raises ``panel.shape`` or ``encoding.time``."""
-    rows: list[tuple[dt.datetime, str, str, str, str | None]] = []
+    rows: list[tuple[dt.datetime, str, str, str, str | None, str]] = []
     for item in _list(value, "chronology"):
         fields = _object(item, "a moment")
         at, evidence = _text(fields.get("at"), "at"), fields.get("evidence")
@@ -217,11 +210,12 @@ def parse_chronology(value: object) -> tuple[Moment, ...]:
                 _text(fields.get("code"), "code"),
                 _text(fields.get("says", ""), "says"),
                 _text(evidence, "evidence") if evidence else None,
+                _text(fields.get("time", ""), "time"),
             )
         )
-    final_at = next((index for index, row in enumerate(rows) if _first_word(row[2]) in FINAL), len(rows))
+    final_at = next((index for index, row in enumerate(rows) if _first_word(row[2]) == FINAL), len(rows))
     moments: list[Moment] = []
-    for index, (moment, at, code, says, evidence) in enumerate(rows):
+    for index, (moment, at, code, says, evidence, time) in enumerate(rows):
         offset = round((moment - rows[0][0]).total_seconds() * 1000)
         before = round((rows[index - 1][0] - rows[0][0]).total_seconds() * 1000) if index else 0
         kind = _kind(code)
@@ -236,6 +230,7 @@ def parse_chronology(value: object) -> tuple[Moment, ...]:
                 kind,
                 ahead=kind == "move" and index < final_at,
                 final=index >= final_at,
+                time=time,
             )
         )
     return _fold(moments)
@@ -266,6 +261,7 @@ def _fold(moments: list[Moment]) -> tuple[Moment, ...]:
                     first.kind,
                     any(part.ahead for part in group),
                     first.final,
+                    first.time,
                     tuple(group),
                 )
             )
@@ -287,8 +283,6 @@ class RunView:
     policy_digest: str
     known: int
     """Position in the evidence journal up to which the gateway read."""
-    texts: tuple[tuple[str, str], ...] = field(default=())
-    """What was asked and answered, as (who, text), where the bundle discloses it."""
 
     @property
     def evidence(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -498,9 +492,11 @@ def parse_report(node: str, value: object) -> RoundReport:
             _number(inner.get("epoch", 0), "epoch"),
         )
     voters = []
-    for vote in _list(fields.get("votes", []), "votes"):
-        voter = vote.get("voter") if isinstance(vote, dict) else vote
-        voters.append(_text(voter, "voter"))
+    for item in _list(fields.get("votes", []), "votes"):
+        entry = _object(item, "a vote")
+        vote = entry.get("vote")
+        if vote is None or _object(vote, "a vote").get("attempt") == attempt:
+            voters.append(_text(entry.get("voter"), "voter"))
     state = _text(fields.get("state", "unknown"), "state")
     return RoundReport(
         node, number, attempt, state, candidate, tuple(dict.fromkeys(voters)), bool(fields.get("finality"))
@@ -575,11 +571,20 @@ class NodeStatus:
     name: str
     answered: bool
     says: str
+    """What went wrong in asking it."""
+    doing: str
+    """What it says it is doing about the open round."""
     voter: str
     """Vote address, where the node tells it."""
 
     def to_json(self) -> dict[str, JSON]:
-        return {"name": self.name, "answered": self.answered, "says": self.says, "voter": self.voter}
+        return {
+            "name": self.name,
+            "answered": self.answered,
+            "says": self.says,
+            "doing": self.doing,
+            "voter": self.voter,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -613,8 +618,17 @@ def merge_rounds(origin: str, nodes: tuple[NodeStatus, ...], reports: list[Round
     return RoundsView(origin, nodes, tuple(rounds))
 
 
-def parse_voter(status: object) -> str:
-    """The vote address in ``GET /v1/status`` of a full node, or nothing where it tells none."""
+def parse_status(origin: str, status: object) -> tuple[str, str]:
+    """``GET /v1/status`` of a full node to (vote address, what it is doing about this origin's rounds).
+
+    Raises ``panel.shape``. The second is a sentence without its full stop; it is empty where the node says nothing.
+    """
     fields = _object(status, "a status")
-    voter = fields.get("voter") or fields.get("address") or ""
-    return _text(voter, "voter")
+    doing: list[str] = []
+    for item in _list(fields.get("rounds", []), "rounds"):
+        about = _object(item, "rounds")
+        if about.get("origin") == origin:
+            doing.append(_text(about.get("doing", ""), "doing"))
+            doing.append(_text(about.get("abstains", ""), "abstains"))
+            doing += [_text(text, "problem") for text in _object(about.get("problems", {}), "problems").values()]
+    return _text(fields.get("address", ""), "address"), "; ".join(part for part in doing if part)

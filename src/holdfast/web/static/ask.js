@@ -58,6 +58,7 @@ function addTurn(question) {
     bound: node.querySelector(".bound"),
     tail: node.querySelector(".tail"),
     status: node.querySelector(".turn-status"),
+    foot: node.querySelector(".turn-foot"),
   };
   for (const older of turns) fold(older);
   turns.push(turn);
@@ -197,11 +198,11 @@ async function ask(question) {
     setRun(turn, response.headers.get("x-holdfast-run"));
     if (!response.ok) throw await refusal(response);
     for await (const data of events(response.body)) {
-      const follow = nearEnd();
+      const follow = inSight(turn);
       first ||= performance.now() - started;
       takeEvent(turn, data);
       turn.status.textContent = status(turn, first, null);
-      if (follow) scrollToEnd();
+      if (follow) turn.foot.scrollIntoView({ block: "nearest" });
     }
     bindAtEnd(turn);
     turn.status.textContent = status(turn, first, performance.now() - started);
@@ -238,7 +239,9 @@ function busy(on) {
   send.querySelector(".visually-hidden").textContent = on ? "Stop" : "Ask";
 }
 
-const nearEnd = () => innerHeight + scrollY > document.documentElement.scrollHeight - 80;
+/** Whether the end of the answer was on the screen; who has scrolled away is not pulled back. */
+const inSight = (turn) => turn.foot.getBoundingClientRect().top < innerHeight;
+
 const scrollToEnd = () => scrollTo({ top: document.documentElement.scrollHeight });
 
 form.addEventListener("submit", (event) => {

@@ -17,6 +17,7 @@ function moment(item, settled, next) {
   const time = node.querySelector(".offset");
   time.dateTime = time.title = item.at;
   time.textContent = offset(item.offset_ms);
+  node.querySelector(".time-kind").textContent = item.time;
   node.querySelector(".moment-code").textContent = phrase(item.code);
   node.querySelector(".ahead").hidden = !item.ahead;
   node.querySelector(".moment-says").textContent = item.says;
