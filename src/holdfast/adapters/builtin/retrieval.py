@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from holdfast.adapters.builtin.corpus import Topic
 from holdfast.adapters.builtin.words import stem, words
 
-WORD_SHARE = 0.68
+WORD_SHARE = 0.6
 """Weight of the stem cosine; the rest goes to trigrams. Chosen on the corpus's own held-out questions."""
-THRESHOLD = 0.5
+THRESHOLD = 0.48
 """Below this score the answer is "I don't know". Chosen so that of the off-topic list at most one in twenty passes."""
-WEAK_WEIGHT = 0.22
+WEAK_WEIGHT = 0.25
 """What a word of asking counts, as a share of its inverse document frequency."""
-UNKNOWN_BOOST = 1.0
+COMMON_WEIGHT = 0.5
+"""As :data:`WEAK_WEIGHT`, for words that are common in any English text and say little about a topic."""
+UNKNOWN_BOOST = 1.5
+"""How much more than a word of one topic a word that the corpus does not hold counts in the question's length."""
 FUZZY_MIN = 0.55
 """Dice coefficient of padded bigrams from which an unknown word counts as a known one."""
 
@@ -34,10 +37,24 @@ is are be am was do does did have has can could will would should may might must
 what which who whom whose how when where why i you he she we they me my your our us one some any
 explain describe tell define mean meaning give show please about exactly really actually just say
 something anything thing things kind sort want need like know let get got ok okay well also more
-help understand question answer ask word words short simple simply briefly quickly holdfast work works use
+help understand question answer ask word words short simple simply briefly quickly work works use
+"""
+_COMMON_WORDS = """
+holdfast first second last next new old good best better great big small large long short far near high low early late
+many much few most least other another same different difference between every each all both none only even still yet
+time day today tomorrow week year now then again always never often ever once first
+man woman person people someone somebody anyone anybody everyone everybody friend world life place home name
+make made go going come came take took put get keep run start begin stop end find look see hear feel think believe
+write read speak talk call say tell show use try turn move happen happening change become became exist exists
+point part side line list set number kind type way case example reason idea fact problem thing matter
+able possible real true right wrong easy hard simple full free open whole
+up down out in off over under inside outside back away around before after since until while during without within
+not no yes too very quite rather together else instead maybe perhaps
+rid order live stay sit stand leave bring buy pay play follow hold meet send own form purpose role meant handle
 """
 WEAK = frozenset(stem(word) for word in _WEAK_WORDS.split())
 """Stems of the words of asking."""
+COMMON = frozenset(stem(word) for word in _COMMON_WORDS.split()) - WEAK
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +122,9 @@ class Index:
 
     def _word_weight(self, root: str) -> float:
         weight = self._word_idf.get(root, self._unknown_idf)
-        return weight * WEAK_WEIGHT if root in WEAK else weight
+        if root in WEAK:
+            return weight * WEAK_WEIGHT
+        return weight * COMMON_WEIGHT if root in COMMON else weight
 
     def _gram_weight(self, gram: str) -> float:
         return self._gram_idf.get(gram, self._unknown_idf)
