@@ -148,6 +148,11 @@ class WriteAheadLog:
         self._recover()
 
     @property
+    def begin(self) -> int:
+        """Position before the oldest record that is still kept."""
+        return self._segments[0].base
+
+    @property
     def end(self) -> int:
         """Position of the last record, durable or not; 0 when there was none."""
         return self._end
@@ -200,6 +205,8 @@ class WriteAheadLog:
 
     def records(self, after: int = 0) -> Iterator[Record]:
         """Every durable record with a position above ``after``, in order. Raises ``wal.corrupt``.
+
+        ``after`` is 0 or the position of a record: reading goes on right behind it.
 
         Reading what :meth:`drop_before` has already forgotten raises ``wal.dropped``: a reader that missed records must
         not think that there were none.
@@ -334,13 +341,29 @@ class WriteAheadLog:
 
     # Reading
 
+    def record_at(self, start: int) -> Record:
+        """The one durable record that begins at position ``start``. Raises ``wal.dropped`` or ``wal.corrupt``."""
+        if start < self._segments[0].base:
+            raise UsageError("wal.dropped", f"the record at {start} is gone; the oldest begin at {self.begin}")
+        segment = max((item for item in self._segments if item.base <= start), key=lambda item: item.base)
+        file = self._storage.open(segment.name)
+        try:
+            offset = _SEGMENT.size + start - segment.base
+            size = self._record_size(file, offset, segment, start, self._durable)
+            record = _parse_record(file.read(offset, size), 0)
+        finally:
+            file.close()
+        if record is None or record[0] != start:
+            raise MalformedError("wal.corrupt", f"{segment.name} has no record at position {start}")
+        return Record(start + _RECORD.size + len(record[3]), record[2], record[3])
+
     def _read_segment(self, segment: _Segment, limit: int, after: int) -> Iterator[Record]:
         file = self._storage.open(segment.name)
         try:
-            position, raw, origin = segment.base, b"", _SEGMENT.size
+            position, raw, origin = max(segment.base, after), b"", 0
             while position < limit:
                 offset = _SEGMENT.size + position - segment.base
-                record = _parse_record(raw, offset - origin)
+                record = _parse_record(raw, offset - origin) if raw else None
                 if record is None:
                     size = self._record_size(file, offset, segment, position, limit)
                     raw, origin = file.read(offset, max(size, _READ_BYTES)), offset
@@ -350,8 +373,7 @@ class WriteAheadLog:
                 position += _RECORD.size + len(record[3])
                 if position > limit:
                     raise MalformedError("wal.corrupt", f"{segment.name} runs past position {limit}")
-                if position > after:
-                    yield Record(position, record[2], record[3])
+                yield Record(position, record[2], record[3])
         finally:
             file.close()
 
@@ -396,6 +418,7 @@ class GroupCommit:
         self._closed = False
         self._failure: BaseException | None = None
         self._average_us = 0.0
+        self._drop_to = 0
         self._drained: asyncio.Future[None] | None = None
         self._queue: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Item]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -431,6 +454,10 @@ class GroupCommit:
             self._scheduled = True
             loop.call_soon(self._flush, loop)
         return await done
+
+    def drop_before(self, position: int) -> None:
+        """Allow records up to and including ``position`` to be forgotten; it happens with one of the next commits."""
+        self._drop_to = max(self._drop_to, position)
 
     async def close(self) -> None:
         """Wait for what was committed, stop the writer thread and close the log."""
@@ -489,6 +516,8 @@ class GroupCommit:
         try:
             positions = [[append(kind, payload) for kind, payload in batch] for batch, _ in items]
             self._log.sync()
+            if self._drop_to > self._log.begin:
+                self._log.drop_before(self._drop_to)
         except BaseException as error:  # noqa: BLE001 - whatever stopped a write must reach everyone who waits for it
             return [], error
         spent_us = (time.perf_counter() - started) * 1e6

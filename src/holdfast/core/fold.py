@@ -92,6 +92,11 @@ class Fold:
         _merge_object(message, delta)
         return any(value not in (None, "") for key, value in delta.items() if key != "role")
 
+    @property
+    def all_finished(self) -> bool:
+        """Whether at least one choice began and every one that did has a finish reason."""
+        return bool(self._choices) and self._choices is not None and self.finished >= self._choices.keys()
+
     def document(self) -> dict[str, Any]:
         """The folded document, numbers as :class:`NumberText`."""
         result = dict(self._top)

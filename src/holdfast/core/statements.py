@@ -353,6 +353,8 @@ def _route(value: dict[str, Any]) -> Route:
         raise MalformedError("statement.code", "upstream is a code")
     if not isinstance(value["cached"], bool) or not isinstance(value["streamed"], bool):
         raise MalformedError("statement.predicate", "cached and streamed are booleans")
+    if not value["rewrites"] and value["request"] != value["sent"]:
+        raise MalformedError("statement.sent", "what was sent differs from the request, yet no rewrite is named")
     return Route(
         request=parse_tree(value["request"]),
         sent=parse_tree(value["sent"]),

@@ -123,11 +123,20 @@ class RecordLog(Protocol):
         ...
 
     def records(self, after: int = 0) -> Iterator[Record]:
-        """Every durable record with a position above ``after``, in order."""
+        """Every durable record behind ``after``, in order; ``after`` is 0 or the position of a record."""
+        ...
+
+    def record_at(self, start: int) -> Record:
+        """The durable record that begins at ``start``: the position of the record before it."""
         ...
 
     def drop_before(self, position: int) -> None:
         """Allow everything up to and including ``position`` to be forgotten."""
+        ...
+
+    @property
+    def begin(self) -> int:
+        """The position before the oldest record that is still kept."""
         ...
 
     @property
@@ -148,5 +157,16 @@ class Committer(Protocol):
         ...
 
     async def commit_many(self, records: Iterable[tuple[int, bytes]]) -> list[int]:
-        """Append records in order and return their positions when all are durable."""
+        """Append records in order and return their positions when all are durable.
+
+        Without records it waits until everything committed before is durable.
+        """
+        ...
+
+    def drop_before(self, position: int) -> None:
+        """Allow records up to and including ``position`` to be forgotten, some time later."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what was committed, then close the log underneath."""
         ...

@@ -242,8 +242,7 @@ def _route(evidence: Evidence) -> Lane:
 
 
 def _describe_route(body: Route) -> str:
-    own = [item for item in body.rewrites if item in ("holdfast-removed", "stream-options")]
-    changed = [item for item in body.rewrites if item not in own]
+    changed = [item for item in body.rewrites if item != "holdfast-removed"]
     words = [f"By the gateway's own account, upstream {body.upstream} served this turn"]
     words.append(f"after {', '.join(body.fallback_from)} failed" if body.fallback_from else "with no fallback")
     words.append(

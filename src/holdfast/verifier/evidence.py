@@ -235,7 +235,9 @@ def _tree_of(document: str, evidence: Evidence) -> Tree | None:
         return closing.response if isinstance(closing, Execution) else None
     if not isinstance(route, Route):
         return None
-    return route.request if document == "request" else route.sent
+    if document == "request" or not route.rewrites:
+        return route.request if document == "request" else None
+    return route.sent
 
 
 def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:

@@ -1,0 +1,224 @@
+"""Find runs and remember what was seen of their settlement: SQLAlchemy over SQLite, or PostgreSQL (``docs/operate``).
+
+Derived state: a gateway rebuilds the runs from its write-ahead log, and learns the settlement again from the log and
+the full nodes. What it adds is order: ``settlement_events`` is append-only, so a position in it keeps its meaning.
+
+Not thread-safe by itself: the gateway calls it from one worker thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+_METADATA = sa.MetaData()
+_RUNS = sa.Table(
+    "runs",
+    _METADATA,
+    sa.Column("run", sa.String(36), primary_key=True),
+    sa.Column("workspace", sa.String(64), nullable=False),
+    sa.Column("opened_at", sa.String(24), nullable=False),
+    sa.Column("endpoint", sa.String(32), nullable=False),
+    sa.Column("outcome", sa.String(64)),
+    sa.Column("closed_at", sa.String(24)),
+    sa.Column("open_place", sa.BigInteger, nullable=False),
+    sa.Column("close_place", sa.BigInteger),
+    sa.Column("follow_place", sa.BigInteger),
+    sa.Column("route_index", sa.BigInteger),
+    sa.Column("execution_index", sa.BigInteger),
+    sa.Column("logged_at", sa.String(24)),
+    sa.Index("runs_by_workspace", "workspace", "opened_at"),
+    sa.Index("runs_by_entry", "execution_index"),
+)
+_CURSOR = sa.Table(
+    "cursors",
+    _METADATA,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+_EVENTS = sa.Table(
+    "settlement_events",
+    _METADATA,
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.String(24), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("events_by_number", "kind", "number"),
+    sa.Index("events_by_size", "kind", "size"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: places are positions in the write-ahead log, indices are log entry numbers, times RFC 3339."""
+
+    run: str
+    workspace: str
+    opened_at: str
+    endpoint: str
+    outcome: str | None
+    closed_at: str | None
+    open_place: int
+    close_place: int | None
+    follow_place: int | None
+    route_index: int | None
+    execution_index: int | None
+    logged_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementEvent:
+    """Something the gateway saw of the secure layer: ``kind`` is ``checkpoint``, ``candidate``, ``votes`` or ``final``.
+
+    ``number`` is the round (0 for a checkpoint), ``size`` the tree size it speaks of.
+    """
+
+    position: int
+    at: str
+    kind: str
+    number: int
+    size: int
+    body: dict[str, Any]
+
+
+class RunIndex:
+    """The tables of one gateway."""
+
+    def __init__(self, url: str) -> None:
+        options: dict[str, Any] = {}
+        if url.startswith("sqlite"):
+            options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        self._engine = sa.create_engine(url, **options)
+        if url.startswith("sqlite"):
+            sa.event.listen(self._engine, "connect", _quiet_sqlite)
+        _METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def put_runs(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Insert opened runs (members of :class:`RunRow`); those that are there already stay as they are."""
+        listed = list(rows)
+        if not listed:
+            return
+        with self._engine.begin() as connection:
+            known = self._known(connection, [row["run"] for row in listed])
+            fresh = [{**_EMPTY, **row} for row in listed if row["run"] not in known]
+            if fresh:
+                connection.execute(sa.insert(_RUNS), fresh)
+
+    @staticmethod
+    def _known(connection: sa.Connection, runs: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for begin in range(0, len(runs), 500):
+            chunk = runs[begin : begin + 500]
+            found.update(connection.execute(sa.select(_RUNS.c.run).where(_RUNS.c.run.in_(chunk))).scalars())
+        return found
+
+    def update_runs(self, rows: Iterable[dict[str, Any]], cursor: tuple[str, int] | None = None) -> None:
+        """Set members of runs (each row names its ``run``), and a cursor, in one transaction."""
+        with self._engine.begin() as connection:
+            for row in rows:
+                values = {name: value for name, value in row.items() if name != "run"}
+                connection.execute(sa.update(_RUNS).where(_RUNS.c.run == row["run"]).values(values))
+            if cursor is not None:
+                name, position = cursor
+                connection.execute(sa.delete(_CURSOR).where(_CURSOR.c.name == name))
+                connection.execute(sa.insert(_CURSOR), {"name": name, "position": position})
+
+    def cursor(self, name: str) -> int:
+        """A stored position; 0 when there is none."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_CURSOR.c.position).where(_CURSOR.c.name == name)).scalar()
+        return int(found) if found is not None else 0
+
+    def run(self, run: str) -> RunRow | None:
+        """One run by its id."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(_RUNS).where(_RUNS.c.run == run)).mappings().first()
+        return RunRow(**row) if row is not None else None
+
+    def recent(self, workspace: str, limit: int) -> list[RunRow]:
+        """A workspace's runs, newest first."""
+        query = (
+            sa.select(_RUNS)
+            .where(_RUNS.c.workspace == workspace)
+            .order_by(_RUNS.c.opened_at.desc(), _RUNS.c.run.desc())
+        )
+        with self._engine.connect() as connection:
+            return [RunRow(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+    def highest_entry(self) -> int:
+        """The greatest log index of any run; -1 when none is logged."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(sa.func.max(_RUNS.c.execution_index))).scalar()
+        return int(found) if found is not None else -1
+
+    def add_event(self, at: str, kind: str, number: int, size: int, body: dict[str, Any]) -> SettlementEvent:
+        """Append one event; its position is greater than every earlier one's."""
+        values = {"at": at, "kind": kind, "number": number, "size": size, "body": json.dumps(body, sort_keys=True)}
+        with self._engine.begin() as connection:
+            key = connection.execute(sa.insert(_EVENTS).values(values)).inserted_primary_key
+        return SettlementEvent(int(key[0]) if key else 0, at, kind, number, size, body)
+
+    def last_event(self, kind: str, number: int | None = None) -> SettlementEvent | None:
+        """The newest event of a kind (and round)."""
+        query = sa.select(_EVENTS).where(_EVENTS.c.kind == kind)
+        if number is not None:
+            query = query.where(_EVENTS.c.number == number)
+        return self._first(query.order_by(_EVENTS.c.position.desc()))
+
+    def events_of(self, number: int) -> list[SettlementEvent]:
+        """Every event of a round, in order."""
+        query = sa.select(_EVENTS).where(_EVENTS.c.number == number, _EVENTS.c.kind != "checkpoint")
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(_EVENTS.c.position)).mappings().all()
+        return [_event(row) for row in rows]
+
+    def first_covering(self, kind: str, index: int) -> SettlementEvent | None:
+        """The first event of a kind whose size is beyond a log index."""
+        query = sa.select(_EVENTS).where(_EVENTS.c.kind == kind, _EVENTS.c.size > index)
+        return self._first(query.order_by(_EVENTS.c.size, _EVENTS.c.position))
+
+    def highest_final(self) -> int:
+        """Number of the newest round seen final; 0 when none."""
+        query = sa.select(sa.func.max(_EVENTS.c.number)).where(_EVENTS.c.kind == "final")
+        with self._engine.connect() as connection:
+            found = connection.execute(query).scalar()
+        return int(found) if found is not None else 0
+
+    def _first(self, query: sa.Select[Any]) -> SettlementEvent | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(query.limit(1)).mappings().first()
+        return _event(row) if row is not None else None
+
+
+_EMPTY = {
+    "outcome": None,
+    "closed_at": None,
+    "close_place": None,
+    "follow_place": None,
+    "route_index": None,
+    "execution_index": None,
+    "logged_at": None,
+}
+
+
+def _event(row: Any) -> SettlementEvent:
+    body = json.loads(row["body"])
+    return SettlementEvent(row["position"], row["at"], row["kind"], row["number"], row["size"], body)
+
+
+def _quiet_sqlite(connection: Any, _record: Any) -> None:
+    """Write-ahead mode with relaxed syncs: everything here can be derived again."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

@@ -1,0 +1,301 @@
+"""The gateway's HTTP shape. Bare ASGI, because every answer passes here; errors go through ``nodes.edge``.
+
+The request and answer bodies are OpenAI's; ours is the ``holdfast`` member and the ``x-holdfast-*`` headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import parse_qs
+
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
+from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.gateway.desk import RunDesk
+from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.openapi import document
+from holdfast.nodes.gateway.request import parse_ask
+from holdfast.nodes.gateway.service import Gateway, Run
+from holdfast.ports.metrics import Metrics
+
+ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
+"""Paths that answer, and the endpoint that statements name."""
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle)?\Z")
+_WATCH_AFTER_S = 0.25
+"""A whole answer that takes longer is worth watching for a client that goes away."""
+_JSON_HEADER = (b"content-type", b"application/json")
+_EVENT_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class GatewayApp:
+    """Routes requests; see :func:`create_app`."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        desk: RunDesk,
+        workspaces: Workspaces,
+        metrics: Metrics,
+        *,
+        identity: Mapping[str, Any],
+        default_model: str | None,
+        settlement: str,
+        readiness: Callable[[], Mapping[str, str]],
+        lifespan: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self._gateway = gateway
+        self._desk = desk
+        self._workspaces = workspaces
+        self._metrics = metrics
+        self._identity = identity
+        self._default_model = default_model
+        self._settlement = settlement
+        self._readiness = readiness
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        path, method = scope["path"], scope["method"]
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is not None:
+            if method != "POST":
+                raise UsageError("request.method", "this path takes POST", status=405, hint="use POST")
+            await self._ask(endpoint, scope, receive, send)
+            return
+        if method != "GET":
+            raise UsageError("request.method", "this path takes GET", status=405, hint="use GET")
+        await self._read(path, scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan protocol around the node's background tasks."""
+        await receive()
+        context = self._lifespan()
+        try:
+            await context.__aenter__()
+        except BaseException as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await context.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # Answers
+
+    async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        workspace = self._workspaces.name(headers.get(b"authorization"))
+        body = await _read_body(receive)
+        ask = parse_ask(endpoint, body, headers, default_model=self._default_model, settlement=self._settlement)
+        run = await self._gateway.open(ask, workspace)
+        try:
+            if ask.streamed:
+                await self._stream(run, receive, send)
+            else:
+                await self._whole(run, receive, send)
+        except HoldfastError as error:
+            await send_error(send, error, _run_headers(run))
+        finally:
+            self._metrics.count("holdfast_gateway_runs_total", endpoint, run.outcome or "unknown")
+
+    async def _whole(self, run: Run, receive: Receive, send: Send) -> None:
+        watch = _Watch(receive, _WATCH_AFTER_S)
+        try:
+            body = await self._gateway.answer(run)
+        except asyncio.CancelledError:
+            if watch.gone:
+                return
+            raise
+        finally:
+            watch.stop()
+        headers = [_JSON_HEADER, (b"content-length", str(len(body)).encode()), *_run_headers(run)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
+        events = self._gateway.stream(run)
+        watch = _Watch(receive, 0.0)
+        try:
+            first = await anext(events)
+            headers = [*_EVENT_HEADERS, *_run_headers(run)]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": _event(first), "more_body": True})
+            async for payload in events:
+                await send({"type": "http.response.body", "body": _event(payload), "more_body": True})
+            if watch.gone:
+                await self._gateway.disconnected(run)
+            end = b"data: [DONE]\n\n" if run.outcome == "complete" else b""
+            await send({"type": "http.response.body", "body": end, "more_body": False})
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+        finally:
+            watch.stop()
+            await _aclose(events)
+
+    # Reading
+
+    async def _read(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path == "/healthz":
+            await _json(send, {"alive": True})
+        elif path == "/readyz":
+            waiting = self._readiness()
+            if waiting:
+                reasons = "; ".join(f"{name}: {why}" for name, why in waiting.items())
+                raise UnavailableError("node.not_ready", f"waiting for {reasons}")
+            await _json(send, {"ready": True})
+        elif path == "/metrics":
+            await _bytes(send, self._metrics.render(), METRICS_TYPE.encode())
+        elif path == "/openapi.json":
+            await _json(send, document())
+        elif path == "/v1/identity":
+            await _json(send, self._identity)
+        else:
+            await self._read_guarded(path, scope, receive, send)
+
+    async def _read_guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        match = _RUN.match(path)
+        if path == "/v1/models":
+            self._workspaces.name(headers.get(b"authorization"))
+            await _json(send, await self._models())
+        elif path == "/v1/runs":
+            workspace = self._workspaces.name(headers.get(b"authorization"))
+            await _json(send, await self._desk.recent(workspace, _limit(scope["query_string"])))
+        elif match is not None:
+            capability = headers.get(b"x-holdfast-capability")
+            workspace = None if capability else self._workspaces.name(headers.get(b"authorization"))
+            row, secret = await self._desk.find(
+                match[1], workspace, capability.decode("latin-1") if capability else None
+            )
+            if match[2] == "/bundle":
+                await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
+            elif match[2] == "/events":
+                await self._watch_run(row.run, receive, send)
+            else:
+                await _json(send, await self._desk.show(row))
+        else:
+            raise UsageError("request.not_found", "there is nothing at this path", status=404)
+
+    async def _models(self) -> dict[str, Any]:
+        offers = self._gateway.catalog.models()
+        if not offers:
+            await self._gateway.catalog.refresh()
+            offers = self._gateway.catalog.models()
+        data = [
+            {
+                "id": offer.model.id,
+                "object": "model",
+                "created": offer.model.created,
+                "owned_by": offer.model.owned_by,
+                "holdfast": {"upstream": offer.upstream.code},
+            }
+            for offer in offers
+        ]
+        return {"object": "list", "data": data}
+
+    async def _watch_run(self, run: str, receive: Receive, send: Send) -> None:
+        events = self._desk.events(run)
+        watch = _Watch(receive, 0.0)
+        try:
+            first = await anext(events)
+            await send({"type": "http.response.start", "status": 200, "headers": _EVENT_HEADERS})
+            await send({"type": "http.response.body", "body": _named_event(first), "more_body": True})
+            async for view in events:
+                await send({"type": "http.response.body", "body": _named_event(view), "more_body": True})
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+        finally:
+            watch.stop()
+            await _aclose(events)
+
+
+class _Watch:
+    """Cancels the current task when the client goes away. Starts to look only after a while: most answers are quick,
+    and looking costs a task."""
+
+    def __init__(self, receive: Receive, after_s: float) -> None:
+        self.gone = False
+        self._receive = receive
+        self._owner = asyncio.current_task()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(after_s, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._owner is not None:
+            self._owner.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+
+async def _aclose(events: AsyncIterator[bytes]) -> None:
+    """End an async generator; what it still does on its way out must not be cut off."""
+    close = getattr(events, "aclose", None)
+    if close is not None:
+        await asyncio.shield(asyncio.ensure_future(close()))
+
+
+async def _read_body(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise UsageError("request.disconnected", "the client went away", status=400)
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
+    return [(b"x-holdfast-run", run.id.encode()), (b"x-holdfast-capability", run.secret.hex().encode())]
+
+
+def _event(payload: bytes) -> bytes:
+    return b"data: " + payload + b"\n\n"
+
+
+def _named_event(view: bytes) -> bytes:
+    return b"event: run\ndata: " + view + b"\n\n" if view else b": still here\n\n"
+
+
+def _limit(query: bytes) -> int:
+    values = parse_qs(query.decode("latin-1")).get("limit", ["20"])
+    if len(values) != 1 or not values[0].isascii() or not values[0].isdigit() or not 1 <= int(values[0][:6]) <= 200:
+        raise MalformedError("request.limit", "limit is an integer from 1 to 200", param="limit")
+    return int(values[0])
+
+
+async def _json(send: Send, value: Mapping[str, Any]) -> None:
+    await _bytes(send, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), b"application/json")
+
+
+async def _bytes(send: Send, body: bytes, content_type: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def create_app(app: GatewayApp, *, request_bytes: int, request_seconds: float) -> Edge:
+    """The gateway behind the shared edge."""
+    return Edge(app, Limits(request_bytes, request_seconds))

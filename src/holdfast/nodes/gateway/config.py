@@ -1,0 +1,73 @@
+"""Settings of the gateway. Every limit is here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.ports.settings import Secret, setting
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceKey:
+    """One API key and the workspace it speaks for."""
+
+    name: str = setting(help="Workspace name: lower-case letters, digits and hyphens")
+    key: Secret = setting(help="The API key, as file:… or env:…")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAddress:
+    """One OpenAI-compatible server."""
+
+    code: str = setting(help="Short id that stands in statements: lower-case letters, digits, hyphens")
+    base_url: str = setting(help="Base URL up to and including /v1")
+    api_key: Secret | None = setting(None, "The provider's API key, as file:… or env:…")
+    models: tuple[str, ...] = setting((), "Models to offer, as NAME or NAME=PROVIDER_NAME; empty: ask the server")
+    fallback: str | None = setting(None, "Code of the upstream to try when this one cannot be reached")
+
+
+@dataclass(frozen=True, slots=True)
+class FullNodeReader:
+    """One full node whose rounds the gateway follows."""
+
+    name: str = setting(help="Node name, as in its key document")
+    url: str = setting(help="Base URL")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Where the gateway listens, who may ask, who answers, and how much it takes on."""
+
+    listen: str = setting("127.0.0.1:8500", "Address and port to listen on")
+    state: Path = setting(Path(".holdfast/gateway"), "Folder for the write-ahead log and the run index")
+    database: str | None = setting(None, "SQLAlchemy URL of the run index; default: SQLite in the state folder")
+    signing_key: Path = setting(Path(".holdfast/keys/gateway.statement.pem"), "Statement key (PEM, mode 0600)")
+    key_document: Path = setting(Path(".holdfast/keys/gateway.json"), "Key document of this node")
+    attestation: Path | None = setting(None, "Attestation of the key document: FORMAT on one line, then base64")
+    trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
+    workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
+    upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")
+    builtin: bool = setting(True, "Offer the built-in responder (retrieval over a written corpus, no language model)")
+    builtin_tokens_per_second: int = setting(60, "Pace of the built-in responder; 0: as fast as possible", minimum=0)
+    discover: bool = setting(True, "Look for Ollama and llama.cpp on their default local ports")
+    default_model: str | None = setting(None, "Model that a request without one gets; default: refuse")
+    log: str = setting("http://127.0.0.1:8600", "Base URL of the log")
+    log_token: Secret | None = setting(None, "Bearer token for the log, as file:… or env:…")
+    origin: str = setting("holdfast.local/log/1", "Origin of the log that statements go to")
+    full_nodes: tuple[FullNodeReader, ...] = setting((), "Full nodes whose rounds are followed")
+    settlement: str = setting(
+        "batch", "Settlement mode of requests that name none", choices=("batch", "individual", "private")
+    )
+    retention_days: int = setting(30, "How long stored parts are kept", minimum=0, maximum=3650)
+    mark_ms: int = setting(250, "Longest time between two marks of a stream", minimum=10, maximum=10_000)
+    request_bytes: int = setting(8 << 20, "Largest request body", minimum=1024, maximum=64 << 20)
+    request_seconds: int = setting(30, "Longest time for a request body to arrive", minimum=1, maximum=600)
+    answer_bytes: int = setting(32 << 20, "Largest answer of an upstream", minimum=1024, maximum=64 << 20)
+    upstream_seconds: int = setting(600, "Longest time for a whole answer", minimum=1, maximum=7200)
+    idle_seconds: int = setting(60, "Longest silence of an upstream", minimum=1, maximum=3600)
+    runs_at_once: int = setting(1024, "Runs under way at once; beyond that callers are told to wait", minimum=1)
+    outbox_batch: int = setting(512, "Entries sent to the log at once", minimum=1, maximum=4096)
+    poll_ms: int = setting(400, "How often log and full nodes are asked while runs wait", minimum=50, maximum=60_000)
+    max_span_s: int = setting(600, "Appraisal bound: claimed time to trusted time, seconds", minimum=1)
+    watchers: int = setting(512, "Live event streams at once", minimum=1)

@@ -1,0 +1,133 @@
+"""Reading runs back: who may, what they get, and live updates.
+
+A workspace key opens the runs of its workspace; a run's capability opens that run alone, and its stored parts too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from holdfast.adapters.run_index_sql import RunRow
+from holdfast.core.encoding import hex_decode
+from holdfast.core.parts import pseudo_random_key
+from holdfast.core.statements import is_run_id
+from holdfast.errors import MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.nodes.gateway.evidence import EvidenceDesk
+from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.ledger import Ledger
+from holdfast.nodes.gateway.turn import parse_opening, reader_of
+from holdfast.verifier.appraisal import Appraisal
+
+_COALESCE_S = 0.1
+"""Changes within this time become one update."""
+
+
+class Changes:
+    """Wakes whoever watches runs."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.watchers = 0
+
+    def notify(self) -> None:
+        """Something changed: everybody who waits looks again."""
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+
+    def waiter(self) -> asyncio.Event:
+        """Set at the next change after this call."""
+        return self._event
+
+
+class RunDesk:
+    """Runs for readers."""
+
+    def __init__(
+        self, ledger: Ledger, indexer: Indexer, evidence: EvidenceDesk, changes: Changes, *, most_watchers: int
+    ) -> None:
+        self._ledger = ledger
+        self._indexer = indexer
+        self._evidence = evidence
+        self._changes = changes
+        self._most_watchers = most_watchers
+
+    async def find(self, run: str, workspace: str | None, capability: str | None) -> tuple[RunRow, bytes | None]:
+        """A run the reader may see, and its secret when a capability was shown.
+
+        A run of somebody else looks like one that is not there. Raises ``run.unknown`` or ``run.capability``.
+        """
+        if not is_run_id(run):
+            raise MalformedError("run.id", "a run id is a UUID of version 4 or 7")
+        row = await self._indexer.run(run)
+        if row is not None and capability is not None:
+            return row, self._check_capability(row, capability)
+        if row is None or row.workspace != workspace:
+            raise UsageError("run.unknown", "there is no such run for this key", status=404)
+        return row, None
+
+    def _check_capability(self, row: RunRow, capability: str) -> bytes:
+        secret = hex_decode(capability, 32)
+        opening = parse_opening(self._ledger.read(row.open_place).record.header)
+        if not hmac.compare_digest(reader_of(pseudo_random_key(row.run, secret)), opening.reader):
+            raise RefusedError("run.capability", "this capability is not this run's", status=403)
+        return secret
+
+    async def recent(self, workspace: str, limit: int) -> dict[str, Any]:
+        """A workspace's newest runs with the state of each lane."""
+        listed = []
+        for row in await self._indexer.recent(workspace, limit):
+            appraisal, _ = await self._evidence.view(row)
+            listed.append(
+                {
+                    "run": row.run,
+                    "created": row.opened_at,
+                    "kind": row.endpoint,
+                    "outcome": row.outcome,
+                    "lanes": {name: lane.state for name, lane in appraisal.lanes.items()},
+                }
+            )
+        return {"runs": listed}
+
+    async def show(self, row: RunRow) -> dict[str, Any]:
+        """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers."""
+        appraisal, story = await self._evidence.view(row)
+        return _view(row, appraisal, story)
+
+    async def bundle(self, row: RunRow, secret: bytes | None) -> bytes:
+        """A run's bundle; with the secret its stored documents are disclosed in it."""
+        return await self._evidence.bundle(row, secret)
+
+    async def events(self, run: str) -> AsyncIterator[bytes]:
+        """The view again whenever it changes, as JSON; a comment (empty bytes) every 15 s to keep the line alive."""
+        if self._changes.watchers >= self._most_watchers:
+            raise UnavailableError("gateway.watchers", "too many live streams are open", hint="poll instead")
+        self._changes.watchers += 1
+        last = b""
+        try:
+            while True:
+                waiter = self._changes.waiter()
+                row = await self._indexer.run(run)
+                if row is not None:
+                    view = json.dumps(await self.show(row), separators=(",", ":")).encode()
+                    if view != last:
+                        last = view
+                        yield view
+                try:
+                    async with asyncio.timeout(15):
+                        await waiter.wait()
+                        await asyncio.sleep(_COALESCE_S)
+                except TimeoutError:
+                    yield b""
+        finally:
+            self._changes.watchers -= 1
+
+
+def _view(row: RunRow, appraisal: Appraisal, story: list[dict[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {"run": row.run, "created": row.opened_at, "kind": row.endpoint, "outcome": row.outcome}
+    value.update(appraisal.to_json())
+    value["chronology"] = story
+    return value

@@ -1,0 +1,241 @@
+"""Builds a run's bundle from what is stored and what was seen of its settlement, and appraises it.
+
+The journal's order is the order in which this gateway came to know things. It only grows at its end while a run
+settles, so a position keeps its meaning. Disclosures come last: whoever does not hold the capability sees the same positions.
+
+Proofs are made from the log's own tiles and the full nodes' verdict blobs when somebody asks, and kept for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.adapters.run_index_sql import RunRow, SettlementEvent
+from holdfast.client.log import LogReader
+from holdfast.core import canonical, merkle, rounds
+from holdfast.core.bundles import build_bundle, parse_bundle
+from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.parts import pseudo_random_key
+from holdfast.core.statements import parse_envelope
+from holdfast.core.trust import Trust
+from holdfast.errors import UnavailableError
+from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.ledger import Closing, Ledger, parse_closing
+from holdfast.nodes.gateway.records import unseal
+from holdfast.nodes.gateway.settlement import Settlement
+from holdfast.nodes.gateway.turn import Opening, parse_opening
+from holdfast.ports.clock import Clock
+from holdfast.verifier.appraisal import Appraisal, appraise
+from holdfast.verifier.chronology import chronology
+from holdfast.verifier.policy import Policy
+
+_KEPT = 4096
+"""Settled views kept in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What the gateway presents for its key document: a format code and the evidence."""
+
+    format: str
+    evidence: bytes
+
+
+class EvidenceDesk:
+    """Answers "what is known of this run?"."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        indexer: Indexer,
+        settlement: Settlement,
+        log: LogReader,
+        trust: Callable[[], Trust],
+        policy: Policy,
+        clock: Clock,
+        *,
+        attester: str,
+        attestation: Attestation | None,
+    ) -> None:
+        self._ledger = ledger
+        self._indexer = indexer
+        self._settlement = settlement
+        self._log = log
+        self._trust = trust
+        self._policy = policy
+        self._clock = clock
+        self._attester = attester
+        self._attestation = attestation
+        self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
+        self._settled: OrderedDict[str, tuple[str, Appraisal, list[dict[str, Any]]]] = OrderedDict()
+        self._proofs: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
+
+    async def bundle(self, row: RunRow, secret: bytes | None = None) -> bytes:
+        """The bundle of a run. With the run's secret it discloses the stored documents; raises ``run.capability``."""
+        opening_record = self._ledger.read(row.open_place)
+        opening = parse_opening(opening_record.record.header)
+        journal: list[dict[str, Any]] = [{"kind": "note", "at": opening.opened_at, "code": "asked"}]
+        if self._attestation is not None:
+            evidence = {"format": self._attestation.format, "evidence": b64_encode(self._attestation.evidence)}
+            journal.append({"kind": "attestation", "at": opening.opened_at, "node": self._attester, **evidence})
+        closing: Closing | None = None
+        if row.close_place is not None and row.closed_at is not None:
+            closing = parse_closing(self._ledger.read(row.close_place).record)
+            journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
+            for entry, salt in zip(closing.entries, closing.salts, strict=False):
+                commitment = {"entry": b64_encode(entry), "salt": salt.hex()}
+                journal.append({"kind": "commitment", "at": row.closed_at, **commitment})
+            if row.follow_place is not None:
+                journal.append(_statement(self._ledger.read(row.follow_place).record.blobs[0], row.closed_at))
+            journal += await self._settled_items(row, closing)
+        if secret is not None:
+            at = time_encode(self._clock.now())
+            journal += self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
+        return build_bundle(row.run, self._clock.now(), journal)
+
+    async def _settled_items(self, row: RunRow, closing: Closing) -> list[dict[str, Any]]:
+        """Entries, the first cosigned checkpoint, the rounds: in the order in which they became known."""
+        if row.route_index is None or row.execution_index is None or row.logged_at is None:
+            return []
+        entries = list(zip(closing.entries, (row.route_index, row.execution_index), strict=True))
+        named = [(_entry_digest(entry), index) for entry, index in entries]
+        items: list[dict[str, Any]] = [
+            {"kind": "entry", "at": row.logged_at, "digest": digest, "index": index} for digest, index in named
+        ]
+        last = max(row.route_index, row.execution_index)
+        index = self._indexer.index
+        events: list[SettlementEvent] = []
+        checkpoint = await self._indexer.call(index.first_covering, "checkpoint", last)
+        if checkpoint is not None:
+            events.append(checkpoint)
+        numbers = set()
+        for _, place in named:
+            for kind in ("final", "candidate"):
+                found = await self._indexer.call(index.first_covering, kind, place)
+                if found is not None:
+                    numbers.add(found.number)
+                    break
+        for number in sorted(numbers):
+            events += await self._indexer.call(index.events_of, number)
+        for event in sorted(events, key=lambda event: event.position):
+            items += await self._event_items(event, named)
+        return items
+
+    async def _event_items(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
+        """One event with the proofs that lead from this run's entries to it."""
+        if event.kind == "checkpoint":
+            paths = await self._inclusions(event, named)
+            return [{"kind": "checkpoint", "at": event.at, "note": event.body["note"]}, *paths]
+        if event.kind == "candidate":
+            return [{"kind": "candidate", "at": event.at, "round": event.body}]
+        if event.kind == "votes":
+            return [{"kind": "votes", "at": event.at, "number": event.number, **event.body}]
+        if event.kind != "final":
+            return []
+        final = {"kind": "finality", "at": event.at, **event.body}
+        return [final, *await self._inclusions(event, named), *await self._verdicts(event, named)]
+
+    async def _inclusions(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
+        items = []
+        for digest, index in named:
+            if index < event.size:
+                proof = await self._proof(index, event.size)
+                items.append(
+                    {
+                        "kind": "inclusion",
+                        "at": event.at,
+                        "digest": digest,
+                        "index": index,
+                        "size": event.size,
+                        "proof": proof,
+                    }
+                )
+        return items
+
+    async def _proof(self, index: int, size: int) -> list[str]:
+        """An inclusion path from the log's tiles, as hex. The verifier checks it; a wrong one refutes."""
+        found = self._proofs.get((index, size))
+        if found is None:
+            hashes = await self._log.hashes(merkle.inclusion_ranges(index, size), size)
+            found = self._proofs[index, size] = [item.hex() for item in hashes]
+            while len(self._proofs) > _KEPT:
+                self._proofs.popitem(last=False)
+        return found
+
+    async def _verdicts(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
+        candidate = rounds.parse_candidate(event.body["round"])
+        entries, leaves = await self._verdict_tree(candidate.blob_id)
+        wanted = {bytes.fromhex(digest) for digest, _ in named}
+        items: list[dict[str, Any]] = []
+        for position, entry in enumerate(entries):
+            if entry.statement_digest not in wanted:
+                continue
+            proof = await asyncio.to_thread(merkle.inclusion_proof, leaves, position)
+            items.append(
+                {
+                    "kind": "verdict",
+                    "at": event.at,
+                    "number": event.number,
+                    "index": entry.index,
+                    "digest": entry.statement_digest.hex(),
+                    "code": entry.code,
+                    "position": position,
+                    "size": len(entries),
+                    "proof": [item.hex() for item in proof],
+                }
+            )
+        return items
+
+    async def _verdict_tree(self, blob_id: bytes) -> tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]:
+        found = self._blobs.get(blob_id)
+        if found is None:
+            blob = await self._settlement.verdict_blob(blob_id)
+            if blob is None:
+                raise UnavailableError("round.verdicts", "no full node serves this round's verdicts", hint="try again")
+            entries = rounds.parse_verdict_blob(blob)
+            found = self._blobs[blob_id] = (entries, [merkle.leaf_hash(entry.leaf) for entry in entries])
+            while len(self._blobs) > 16:
+                self._blobs.popitem(last=False)
+        return found
+
+    def _disclosures(
+        self, opening: Opening, sealed_request: bytes, closing: Closing | None, secret: bytes, at: str
+    ) -> list[dict[str, Any]]:
+        key = pseudo_random_key(opening.run, secret)
+        items: list[dict[str, Any]] = []
+        for document, sealed in (("request", sealed_request), ("response", closing.sealed if closing else b"")):
+            if sealed:
+                text = unseal(key, document, sealed).decode()
+                items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
+        return items
+
+    async def view(self, row: RunRow) -> tuple[Appraisal, list[dict[str, Any]]]:
+        """Lanes and chronology of a run, as of now."""
+        trust = self._trust()
+        kept = self._settled.get(row.run)
+        if kept is not None and kept[0] == trust.digest and trust.current.expires_at > self._clock.now():
+            self._settled.move_to_end(row.run)
+            return kept[1], kept[2]
+        bundle = parse_bundle(await self.bundle(row))
+        appraisal = appraise(bundle, trust, self._policy, bundle.exported_at)
+        story = [dict(item) for item in chronology(bundle)]
+        if appraisal.lanes["settlement"].state in ("proven", "refuted"):
+            self._settled[row.run] = (trust.digest, appraisal, story)
+            while len(self._settled) > _KEPT:
+                self._settled.popitem(last=False)
+        return appraisal, story
+
+
+def _statement(envelope: bytes, at: str) -> dict[str, Any]:
+    return {"kind": "statement", "at": at, "envelope": canonical.decode_object(envelope)}
+
+
+def _entry_digest(entry: bytes) -> str:
+    """What the log deduplicates by: the statement digest, or the SHA-256 of a commitment (``log.md``)."""
+    if entry.startswith(b'{"commitment":'):
+        return sha256_hex(entry)
+    return parse_envelope(entry).digest

@@ -1,0 +1,137 @@
+"""Writes runs to the index behind the answers' back, in batches, from one worker thread.
+
+A run is findable at once: while its rows wait, :class:`Indexer` answers from memory. The index is derived; on start the
+write-ahead log is replayed from the last position that was indexed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from holdfast.adapters.run_index_sql import RunIndex, RunRow
+from holdfast.nodes.gateway.ledger import Ledger
+from holdfast.nodes.gateway.records import CLOSE, FOLLOW, OPEN
+
+Result = TypeVar("Result")
+CURSOR = "indexed"
+"""Name of the cursor: the write-ahead log up to here is in the index."""
+_FIELDS = {field.name for field in fields(RunRow)}
+
+
+class Indexer:
+    """Memory in front of :class:`RunIndex`."""
+
+    def __init__(self, index: RunIndex, ledger: Ledger) -> None:
+        self._index = index
+        self._ledger = ledger
+        self._worker = ThreadPoolExecutor(1, "holdfast-index")
+        self._waiting: dict[str, RunRow] = {}
+        self._fresh: set[str] = set()
+        self._changed: dict[str, dict[str, Any]] = {}
+        self._wake = asyncio.Event()
+
+    async def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run one index function on the worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+    @property
+    def index(self) -> RunIndex:
+        return self._index
+
+    def opened(self, row: RunRow) -> None:
+        """A run began."""
+        self._waiting[row.run] = row
+        self._fresh.add(row.run)
+        self._wake.set()
+
+    def changed(self, run: str, **values: Any) -> None:
+        """Members of a run changed."""
+        row = self._waiting.get(run)
+        if row is not None:
+            self._waiting[run] = replace(row, **values)
+        self._changed.setdefault(run, {"run": run}).update(values)
+        self._wake.set()
+
+    async def run(self, run: str) -> RunRow | None:
+        """A run by its id, with everything that was said of it so far."""
+        row = self._waiting.get(run)
+        if row is None:
+            row = await self.call(self._index.run, run)
+            if row is not None and run in self._changed:
+                row = replace(row, **{key: item for key, item in self._changed[run].items() if key != "run"})
+        return row
+
+    async def recent(self, workspace: str, limit: int) -> list[RunRow]:
+        """A workspace's newest runs."""
+        await self.flush()
+        return await self.call(self._index.recent, workspace, limit)
+
+    async def work(self, interval_s: float = 0.05) -> None:
+        """Write what waits, for ever."""
+        while True:
+            await self._wake.wait()
+            # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.
+            position = self._ledger.end
+            await asyncio.sleep(interval_s)
+            await self.flush(position)
+
+    async def flush(self, position: int | None = None) -> None:
+        """Write what waits, once, and move the cursor to ``position``."""
+        self._wake.clear()
+        fresh, changed = self._fresh, self._changed
+        if not fresh and not changed:
+            return
+        self._fresh, self._changed = set(), {}
+        written = [self._waiting[run] for run in fresh]
+        rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
+        updates = [values for run, values in changed.items() if run not in fresh]
+        await self.call(self._write, rows, updates, position)
+        for row in written:
+            if self._waiting.get(row.run) is row:
+                del self._waiting[row.run]
+        for run in changed:
+            if run not in self._fresh and run not in self._changed:
+                self._waiting.pop(run, None)
+
+    def _write(self, rows: list[dict[str, Any]], updates: list[dict[str, Any]], position: int | None) -> None:
+        self._index.put_runs(rows)
+        self._index.update_runs(updates, (CURSOR, position) if position is not None else None)
+
+    async def rebuild(self) -> None:
+        """Index what the write-ahead log holds beyond the cursor. Harmless to repeat."""
+        after = await self.call(self._index.cursor, CURSOR)
+        for item in self._ledger.replay(min(after, self._ledger.end)):
+            header = item.record.header
+            if item.kind == OPEN:
+                self.opened(
+                    RunRow(
+                        run=header["run"],
+                        workspace=header["workspace"],
+                        opened_at=header["opened_at"],
+                        endpoint=header["endpoint"],
+                        outcome=None,
+                        closed_at=None,
+                        open_place=item.start,
+                        close_place=None,
+                        follow_place=None,
+                        route_index=None,
+                        execution_index=None,
+                        logged_at=None,
+                    )
+                )
+            elif item.kind == CLOSE:
+                self.changed(
+                    header["run"], outcome=header["outcome"], closed_at=header["closed_at"], close_place=item.start
+                )
+            elif item.kind == FOLLOW:
+                self.changed(header["run"], follow_place=item.start)
+        await self.flush(self._ledger.end)
+
+    async def close(self) -> None:
+        await self.flush()
+        self._worker.shutdown()
+        self._index.close()

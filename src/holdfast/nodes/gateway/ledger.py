@@ -1,0 +1,160 @@
+"""The gateway's write-ahead log, seen as runs (``records`` has the bytes).
+
+Rules: an OPEN record is durable before the upstream is called, a MARK before it leaves, a CLOSE before the terminal
+frame. Every method returns only when its record is durable. A run without a CLOSE when the ledger is opened was
+interrupted; :meth:`Ledger.unclosed` names it with its last mark, and the service closes it with a signed statement.
+
+Not covered: finding a run by id (``adapters.run_index_sql``) and delivery to the log (``outbox``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.adapters.wal import RECORD_OVERHEAD_BYTES, GroupCommit, WriteAheadLog
+from holdfast.core.encoding import hex_decode
+from holdfast.core.statements import MarkReference
+from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.gateway import records
+from holdfast.nodes.gateway.records import CLOSE, FOLLOW, MARK, OPEN, StoredRecord
+from holdfast.nodes.gateway.turn import Opening, SignedStatement, parse_opening
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies: the position at which it starts."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRecord:
+    """One record as it was read back."""
+
+    start: int
+    end: int
+    kind: int
+    record: StoredRecord
+
+
+@dataclass(slots=True)
+class Interrupted:
+    """A run that was open when the process ended."""
+
+    opening: Opening
+    place: Place
+    last_mark: MarkReference | None = None
+
+
+class Ledger:
+    """Durable runs of one gateway."""
+
+    def __init__(self, log: WriteAheadLog, commit: GroupCommit) -> None:
+        self._log = log
+        self._commit = commit
+
+    @property
+    def end(self) -> int:
+        """Position after the last durable record."""
+        return self._log.durable
+
+    async def open_run(self, opening: Opening, sealed_request: bytes) -> Place:
+        """Make an opening durable. ``sealed_request`` is empty where nothing may be kept."""
+        return await self._write(OPEN, records.encode(opening.header(), (sealed_request,)))
+
+    async def mark(self, run: str, seq: int, parts: bytes) -> Place:
+        """Make a mark durable."""
+        return await self._write(MARK, records.encode({"run": run, "seq": seq, "parts": parts.hex()}))
+
+    async def close_run(
+        self,
+        opening: Opening,
+        closed_at: str,
+        outcome: str,
+        statements: tuple[SignedStatement, SignedStatement],
+        *,
+        sealed: bytes = b"",
+        published: bytes = b"",
+    ) -> Place:
+        """Make the closing statements durable, with the sealed response and, in mode ``individual``, the blob."""
+        route, execution = statements
+        header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
+        if route.salt is not None and execution.salt is not None:
+            header["salts"] = [route.salt.hex(), execution.salt.hex()]
+        blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published)
+        return await self._write(CLOSE, records.encode(header, blobs))
+
+    async def follow_up(self, run: str, envelope: bytes, entry: bytes) -> Place:
+        """Make a follow-up statement durable."""
+        return await self._write(FOLLOW, records.encode({"run": run}, (envelope, entry)))
+
+    async def _write(self, kind: int, payload: bytes) -> Place:
+        end = await self._commit.commit(kind, payload)
+        return Place(end - RECORD_OVERHEAD_BYTES - len(payload))
+
+    def read(self, place: int) -> LedgerRecord:
+        """The record that starts at a position; raises ``run.expired`` when it was dropped."""
+        if place < self._log.begin:
+            raise UsageError("run.expired", "what was stored of this run is past its retention", status=410)
+        record = self._log.record_at(place)
+        return LedgerRecord(place, record.position, record.kind, records.decode(record.payload))
+
+    def replay(self, after: int = 0) -> Iterator[LedgerRecord]:
+        """Durable records from a position on, in order."""
+        start = max(after, self._log.begin)
+        for record in self._log.records(start):
+            yield LedgerRecord(start, record.position, record.kind, records.decode(record.payload))
+            start = record.position
+
+    def unclosed(self) -> list[Interrupted]:
+        """Runs without a CLOSE, oldest first: for recovery, before the first new run."""
+        waiting: dict[str, Interrupted] = {}
+        for item in self.replay():
+            header = item.record.header
+            if item.kind == OPEN:
+                opening = parse_opening(header)
+                waiting[opening.run] = Interrupted(opening, Place(item.start))
+            elif item.kind == MARK and header["run"] in waiting:
+                waiting[header["run"]].last_mark = MarkReference(header["seq"], hex_decode(header["parts"], 32))
+            elif item.kind == CLOSE:
+                waiting.pop(header["run"], None)
+        return list(waiting.values())
+
+    def drop_before(self, position: int) -> None:
+        """Give up whole segments before a position (retention)."""
+        self._log.drop_before(position)
+
+    async def close(self) -> None:
+        await self._commit.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A CLOSE record taken apart: two envelopes, two entries, the sealed response, the blob, the salts."""
+
+    envelopes: tuple[bytes, bytes]
+    entries: tuple[bytes, bytes]
+    sealed: bytes
+    published: bytes
+    salts: tuple[bytes, ...]
+    """What opens the commitments, in mode ``private``; empty otherwise."""
+
+
+def parse_closing(record: StoredRecord) -> Closing:
+    """Blobs of a CLOSE record; raises ``records.damaged``."""
+    if len(record.blobs) != 6:
+        raise MalformedError("records.damaged", "a closing record has six blobs")
+    route, execution, first, second, sealed, published = record.blobs
+    salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
+    return Closing((route, execution), (first, second), sealed, published, salts)
+
+
+def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:
+    """What the log gets of a record, in order."""
+    if item.kind == CLOSE:
+        return parse_closing(item.record).entries
+    if item.kind == FOLLOW:
+        return item.record.blobs[1:]
+    return ()

@@ -1,0 +1,85 @@
+"""What the gateway writes ahead, byte for byte.
+
+One record = ``header length u32 | header JSON | (blob length u32 | blob)*``. Kinds:
+
+======== ============================================================ ==========================================
+kind     header                                                       blobs
+======== ============================================================ ==========================================
+OPEN     everything needed to close the run without its caller       sealed request text
+MARK     run, seq, parts                                              none
+CLOSE    run, times, outcome, salts in mode ``private``               two envelopes, two entries for the log, sealed
+                                                                      response, published blob (``individual``)
+FOLLOW   run                                                          envelope, entry for the log
+======== ============================================================ ==========================================
+
+Texts are sealed with AES-256-GCM under a key of the run secret, which is not stored: reading them needs the
+capability. Header members are ours; a record that does not parse means damage and stops the gateway.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from holdfast.core import canonical
+from holdfast.core.parts import derive_salt
+from holdfast.errors import MalformedError, RefusedError
+
+OPEN, MARK, CLOSE, FOLLOW = 1, 2, 3, 4
+"""Record kinds."""
+_LENGTH = struct.Struct(">I")
+_NONCE = bytes(12)
+"""Each sealing key seals one text, so a fixed nonce is used once (NIST SP 800-38D §8.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A decoded record."""
+
+    header: dict[str, Any]
+    blobs: tuple[bytes, ...]
+
+
+def encode(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
+    """Header and blobs to the payload of a record."""
+    text = canonical.encode_known(header)
+    pieces = [_LENGTH.pack(len(text)), text]
+    for blob in blobs:
+        pieces += (_LENGTH.pack(len(blob)), blob)
+    return b"".join(pieces)
+
+
+def decode(payload: bytes) -> StoredRecord:
+    """The inverse of :func:`encode`; raises ``records.damaged``."""
+    pieces: list[bytes] = []
+    offset = 0
+    while offset < len(payload):
+        if offset + 4 > len(payload):
+            raise MalformedError("records.damaged", "a stored record ends within a length")
+        (size,) = _LENGTH.unpack_from(payload, offset)
+        offset += 4
+        pieces.append(payload[offset : offset + size])
+        if len(pieces[-1]) != size:
+            raise MalformedError("records.damaged", "a stored record ends within a blob")
+        offset += size
+    if not pieces:
+        raise MalformedError("records.damaged", "a stored record is empty")
+    return StoredRecord(canonical.decode_object(pieces[0]), tuple(pieces[1:]))
+
+
+def seal(key: bytes, document: str, text: bytes) -> bytes:
+    """Encrypt a stored text; ``key`` is the run's pseudo-random key."""
+    return AESGCM(derive_salt(key, f"store/{document}", 32)).encrypt(_NONCE, text, document.encode())
+
+
+def unseal(key: bytes, document: str, sealed: bytes) -> bytes:
+    """The text again; raises ``run.capability`` when the key is another run's."""
+    try:
+        return AESGCM(derive_salt(key, f"store/{document}", 32)).decrypt(_NONCE, sealed, document.encode())
+    except InvalidTag as error:
+        raise RefusedError("run.capability", "this capability does not open the stored parts", status=403) from error

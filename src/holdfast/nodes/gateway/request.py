@@ -1,0 +1,155 @@
+"""What a caller asks: strict parsing of a request into an :class:`Ask`, with its parts committed.
+
+Everything a client can send is either used, passed on, or refused here; nothing is dropped silently. The ``holdfast``
+member of a request is the caller's word to us: it is bound as part of the request and not sent on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core import canonical
+from holdfast.core.canonical import NumberText
+from holdfast.core.parts import Commitment, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.statements import SETTLEMENTS, is_nonce, is_run_id
+from holdfast.errors import MalformedError, UsageError
+
+PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
+"""Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
+OPTION_HEADERS = {
+    b"x-holdfast-nonce": "nonce",
+    b"x-holdfast-parent-run": "parent_run",
+    b"x-holdfast-settlement": "settlement",
+}
+"""Headers that say the same as members of the ``holdfast`` field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller asks of Holdfast itself."""
+
+    nonce: str | None
+    parent_run: str | None
+    settlement: str
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request, parsed: what was asked, decoded (numbers as text), and what Holdfast was asked to do with it."""
+
+    endpoint: str
+    text: bytes
+    value: dict[str, Any]
+    model: str
+    streamed: bool
+    options: Options
+
+
+@dataclass(slots=True)
+class BoundRequest:
+    """The request document committed under a run's secret."""
+
+    key: bytes
+    """Pseudo-random key of the run (``parts.md`` §4)."""
+    request: Commitment
+    sent: Commitment
+    """The same object as ``request`` when nothing was rewritten."""
+    sent_text: bytes
+    rewrites: tuple[str, ...]
+
+
+def parse_ask(
+    endpoint: str, text: bytes, headers: Mapping[bytes, bytes], *, default_model: str | None, settlement: str
+) -> Ask:
+    """Strictly parse one request body; raises ``json.*`` and ``request.*``."""
+    value = canonical.decode_exact(text)
+    if not isinstance(value, dict):
+        raise MalformedError("request.object", "a request body is a JSON object")
+    model = value.get("model", default_model)
+    if not _is_text(model) or not model:
+        raise MalformedError("request.model", "model is a string", param="model", hint="GET /v1/models lists them")
+    streamed = value.get("stream", False)
+    if streamed is None:
+        streamed = False
+    if not isinstance(streamed, bool):
+        raise MalformedError("request.stream", "stream is true or false", param="stream")
+    if endpoint == "chat.completions":
+        _check_messages(value.get("messages"))
+    elif not _is_prompt(value.get("prompt")):
+        raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
+    return Ask(endpoint, text, value, model, streamed, _options(value, headers, settlement))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, NumberText)
+
+
+def _is_prompt(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value)
+    return _is_text(value)
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise MalformedError("request.messages", "messages is a list of at least one message", param="messages")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or not _is_text(message.get("role")):
+            raise MalformedError(
+                "request.messages", "a message is an object with a role", param=f"messages.{number}.role"
+            )
+
+
+def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: str) -> Options:
+    given = value.get("holdfast", {})
+    if not isinstance(given, dict):
+        raise MalformedError("request.holdfast", "holdfast is an object", param="holdfast")
+    found: dict[str, object] = dict(given)
+    for header, name in OPTION_HEADERS.items():
+        if header in headers:
+            word = headers[header].decode("latin-1")
+            if found.get(name, word) != word:
+                raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
+            found[name] = word
+    unknown = found.keys() - {"nonce", "parent_run", "settlement"}
+    if unknown:
+        name = min(unknown)
+        raise UsageError("request.holdfast", f"holdfast has no member {name!r}", param=f"holdfast.{name}")
+    nonce, parent_run = found.get("nonce"), found.get("parent_run")
+    if nonce is not None and not (is_nonce(nonce) and _is_text(nonce)):
+        raise MalformedError(
+            "request.nonce", "a nonce is 16 to 64 letters, digits, hyphens or underscores", param="holdfast.nonce"
+        )
+    if parent_run is not None and not (is_run_id(parent_run) and _is_text(parent_run)):
+        raise MalformedError("request.parent_run", "parent_run is a run id", param="holdfast.parent_run")
+    mode = found.get("settlement", settlement)
+    if mode not in SETTLEMENTS:
+        raise MalformedError(
+            "request.settlement", f"settlement is one of {', '.join(SETTLEMENTS)}", param="holdfast.settlement"
+        )
+    return Options(
+        nonce if isinstance(nonce, str) else None, parent_run if isinstance(parent_run, str) else None, str(mode)
+    )
+
+
+def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> BoundRequest:
+    """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model.
+
+    Nothing is rewritten unless it must be: then the sent document is one of its own and says why.
+    """
+    key = pseudo_random_key(run, secret)
+    request = commit_parts("request", map_parts("request", ask.value), key)
+    rewrites = []
+    sent_value = ask.value
+    if "holdfast" in sent_value:
+        sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
+        rewrites.append("holdfast-removed")
+    if sent_value.get("model") != provider_model:
+        sent_value = {**sent_value, "model": provider_model}
+        rewrites.append("model")
+    if not rewrites:
+        return BoundRequest(key, request, request, ask.text, ())
+    sent = commit_parts("sent", map_parts("sent", sent_value), key)
+    return BoundRequest(key, request, sent, canonical.encode_exact(sent_value), tuple(rewrites))

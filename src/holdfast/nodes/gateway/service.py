@@ -1,0 +1,399 @@
+"""The gateway's work: take a request, bind it, have it answered, bind the answer, and say all of that durably.
+
+Order (``statement.md`` §4, ``parts.md`` §7), the same for whole answers and streams:
+
+1. The request is parsed and committed; an OPEN record is durable.
+2. The upstream is called.
+3. Streams: a mark is durable before the event that carries it leaves.
+4. Route and execution statements are signed; a CLOSE record is durable.
+5. The terminal frame leaves.
+
+Whatever goes wrong after step 1 is closed by a signed statement too. What is still open when the process starts was
+interrupted, and :meth:`Gateway.recover` says so. Not covered: HTTP (``app``), delivery and settlement (``outbox``,
+``settlement``), and what a run looks like later (``evidence``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from holdfast.adapters.run_index_sql import RunRow
+from holdfast.core import canonical
+from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.parts import commit_parts, map_parts
+from holdfast.core.statements import Execution, MarkReference
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError
+from holdfast.nodes.gateway.catalog import Catalog, Offer
+from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.ledger import Interrupted, Ledger
+from holdfast.nodes.gateway.records import seal
+from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
+from holdfast.nodes.gateway.turn import (
+    Identity,
+    Opening,
+    SignedStatement,
+    StreamBinder,
+    attach,
+    close_statements,
+    follow_up,
+    has_carrier,
+    reader_of,
+    without_carriers,
+)
+from holdfast.ports.clock import Clock
+from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
+
+_LOG = logging.getLogger("holdfast.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one run, seconds."""
+
+    upstream_s: float
+    idle_s: float
+    mark_s: float
+    runs_at_once: int
+
+
+@dataclass(slots=True)
+class Run:
+    """One run under way."""
+
+    ask: Ask
+    bound: BoundRequest
+    opening: Opening
+    secret: bytes
+    offer: Offer
+    fallback_from: tuple[str, ...] = ()
+    closed: tuple[SignedStatement, SignedStatement] | None = None
+    outcome: str = ""
+    blob: str | None = None
+    """SHA-256 of the published blob, in mode ``individual``."""
+
+    @property
+    def id(self) -> str:
+        return self.opening.run
+
+
+class Gateway:
+    """Answers runs."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        indexer: Indexer,
+        catalog: Catalog,
+        clock: Clock,
+        limits: Limits,
+        *,
+        random_bytes: Callable[[int], bytes],
+        on_closed: Callable[[str, str], None],
+    ) -> None:
+        self.identity = identity
+        self.catalog = catalog
+        self.limits = limits
+        self._ledger = ledger
+        self._indexer = indexer
+        self._clock = clock
+        self._random = random_bytes
+        self._on_closed = on_closed
+        self.under_way = 0
+        """Runs that are open now."""
+
+    # Opening
+
+    async def open(self, ask: Ask, workspace: str) -> Run:
+        """Find who answers, bind the request and make the run durable. Raises ``request.*`` or ``gateway.busy``."""
+        if self.under_way >= self.limits.runs_at_once:
+            raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
+        offer = await self.catalog.find(ask.model)
+        now = self._clock.now()
+        private = ask.options.settlement == "private"
+        run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
+        secret = self._random(32)
+        bound = bind_request(ask, run, secret, offer.provider_model)
+        opening = Opening(
+            run=run,
+            opened_at=time_encode(now),
+            workspace=workspace,
+            endpoint=ask.endpoint,
+            streamed=ask.streamed,
+            settlement=ask.options.settlement,
+            nonce=ask.options.nonce,
+            parent_run=ask.options.parent_run,
+            request=bound.request.tree,
+            sent=bound.sent.tree,
+            rewrites=tuple(sorted(bound.rewrites)),
+            upstream=offer.upstream.code,
+            reader=reader_of(bound.key),
+        )
+        self.under_way += 1
+        try:
+            place = await self._ledger.open_run(opening, b"" if private else seal(bound.key, "request", ask.text))
+        except BaseException:
+            self.under_way -= 1
+            raise
+        self._indexer.opened(_row(opening, place.start))
+        return Run(ask, bound, opening, secret, offer)
+
+    # Whole answers
+
+    async def answer(self, run: Run) -> bytes:
+        """The answer's body with its ``holdfast`` member. Raises what the upstream raised, after signing that."""
+        try:
+            text = await self._complete(run)
+            value = canonical.decode_exact(text)
+            if not isinstance(value, dict):
+                raise MalformedError("upstream.protocol", "the upstream's answer is not a JSON object", status=502)
+            if has_carrier(value):
+                value = without_carriers(value)
+                text = canonical.encode_exact(value)
+            response = commit_parts("response", map_parts("response", value), run.bound.key)
+        except asyncio.CancelledError:
+            await self._close(run, Execution("failed", "client.disconnected", None, None, run.offer.upstream.code))
+            raise
+        except HoldfastError as error:
+            await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
+            raise
+        execution = Execution("generated", "complete", response.tree, None, run.offer.upstream.code)
+        await self._close(run, execution, text)
+        return attach(text, self.carrier(run))
+
+    async def _complete(self, run: Run) -> bytes:
+        path = PATHS[run.ask.endpoint]
+        try:
+            answer = await run.offer.upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
+        except UpstreamUnreachableError:
+            if not self._fall_back(run):
+                raise
+            answer = await run.offer.upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
+        return answer.body
+
+    def _fall_back(self, run: Run) -> bool:
+        """Turn to the configured fallback, if it takes the very same bytes."""
+        other = self.catalog.fallback(run.offer)
+        if other is None or other.provider_model != run.offer.provider_model:
+            return False
+        run.fallback_from = (*run.fallback_from, run.offer.upstream.code)
+        run.offer = other
+        return True
+
+    # Streams
+
+    async def stream(self, run: Run) -> AsyncIterator[bytes]:
+        """The payloads of a streamed answer's events, marks and carrier fields in place.
+
+        The first ``__anext__`` raises what the upstream raised before its first event. Later failures become a last
+        event with an ``error`` member. The last payload is the terminal frame: when it is yielded the closing statement
+        is durable. Closing the iterator early signs that the client went away.
+        """
+        binder = StreamBinder(run.bound.key, run.id)
+        events: EventStream | None = None
+        held: bytes | None = None
+        began = False
+        try:
+            events, payload = await self._first_event(run)
+            while payload is not None:
+                if held is not None:
+                    yield await self._marked(run, binder, held, carried=True)
+                    began = True
+                    held = None
+                text, carried = binder.add(payload)
+                if binder.finished:
+                    held = text
+                else:
+                    yield await self._marked(run, binder, text, carried=carried)
+                    began = True
+                payload = await anext(events, None)
+            yield await self._last_frame(run, binder, held)
+        except (GeneratorExit, asyncio.CancelledError):
+            await asyncio.shield(self._cut(run, binder, "client.disconnected", began=began))
+            raise
+        except HoldfastError as error:
+            await self._cut(run, binder, outcome_of(error), began=began)
+            if not began:
+                raise
+            yield self._error_frame(run, error)
+        finally:
+            if events is not None:
+                await events.aclose()
+
+    async def _first_event(self, run: Run) -> tuple[EventStream, bytes | None]:
+        while True:
+            events = run.offer.upstream.stream(
+                PATHS[run.ask.endpoint],
+                run.bound.sent_text,
+                timeout_s=self.limits.upstream_s,
+                idle_timeout_s=self.limits.idle_s,
+            )
+            try:
+                return events, await anext(events, None)
+            except UpstreamUnreachableError:
+                await events.aclose()
+                if not self._fall_back(run):
+                    raise
+            except BaseException:
+                await events.aclose()
+                raise
+
+    async def _marked(self, run: Run, binder: StreamBinder, text: bytes, *, carried: bool) -> bytes:
+        """An event's text, with a mark when one is due and durable."""
+        now = self._clock.monotonic()
+        if not binder.mark_due(now, self.limits.mark_s, carried=carried):
+            return text
+        mark = await self._mark(run, binder, now)
+        return attach(text, canonical.encode_known({"run": run.id, "mark": mark}))
+
+    async def _mark(self, run: Run, binder: StreamBinder, now: float) -> dict[str, canonical.JSON]:
+        mark = binder.seal(now)
+        signature = self.identity.signer.sign(mark.message(run.id))
+        await self._ledger.mark(run.id, mark.seq, mark.parts)
+        return mark.to_json(signature)
+
+    async def _last_frame(self, run: Run, binder: StreamBinder, held: bytes | None) -> bytes:
+        if held is None:
+            held, _ = binder.add(b'{"choices":[{"index":0,"delta":{},"finish_reason":null}]}')
+        mark = await self._mark(run, binder, self._clock.monotonic())
+        response, text = binder.response()
+        reference = binder.reference()
+        execution = Execution("generated", "complete", response.tree, reference, run.offer.upstream.code)
+        await self._close(run, execution, text)
+        return attach(held, self.carrier(run, mark))
+
+    async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
+        """Close a stream that did not reach its end: what was generated is bound, as far as it came."""
+        if run.closed is not None:
+            return
+        upstream = run.offer.upstream.code
+        if not began:
+            await self._close(run, Execution("failed", outcome, None, None, upstream))
+            return
+        response, text = binder.response()
+        await self._close(run, Execution("generated", outcome, response.tree, binder.reference(), upstream), text)
+
+    def _error_frame(self, run: Run, error: HoldfastError) -> bytes:
+        return attach(canonical.encode_known(error.to_json()), self.carrier(run))
+
+    # Closing
+
+    async def _close(self, run: Run, execution: Execution, text: bytes = b"") -> None:
+        """Sign route and execution and make them durable; the run is over."""
+        now = self._clock.now()
+        opening = run.opening
+        statements = close_statements(
+            self.identity, opening, execution, now=now, fallback_from=run.fallback_from, key=run.bound.key
+        )
+        published = b""
+        if opening.settlement == "individual" and text:
+            published = _publication(run, text)
+            run.blob = sha256_hex(published)
+        sealed = seal(run.bound.key, "response", text) if text and opening.settlement != "private" else b""
+        run.closed, run.outcome = statements, execution.outcome
+        self.under_way -= 1
+        closed_at = time_encode(now)
+        place = await self._ledger.close_run(
+            opening, closed_at, execution.outcome, statements, sealed=sealed, published=published
+        )
+        self._indexer.changed(run.id, outcome=execution.outcome, closed_at=closed_at, close_place=place.start)
+        self._on_closed(run.id, execution.outcome)
+
+    async def disconnected(self, run: Run) -> None:
+        """The client went away before the terminal frame was written: a follow-up statement."""
+        if run.closed is None:
+            return
+        closing = run.closed[1].digest
+        upstream = run.offer.upstream.code
+        signed = follow_up(self.identity, run.opening, closing, upstream, now=self._clock.now(), key=run.bound.key)
+        place = await self._ledger.follow_up(run.id, signed.envelope, signed.entry)
+        self._indexer.changed(run.id, follow_place=place.start)
+        self._on_closed(run.id, "client.disconnected")
+
+    def carrier(self, run: Run, mark: dict[str, canonical.JSON] | None = None) -> bytes:
+        """The ``holdfast`` member of an answer: what a caller needs to ask, read and verify later."""
+        value: dict[str, canonical.JSON] = {
+            "run": run.id,
+            "capability": run.secret.hex(),
+            "attester": self.identity.attester,
+            "settlement": run.opening.settlement,
+            "outcome": run.outcome,
+        }
+        if run.closed is not None:
+            value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in run.closed]
+        if mark is not None:
+            value["mark"] = mark
+        if run.blob is not None:
+            value["blob"] = run.blob
+            value["warning"] = "individual settlement publishes the whole request and answer, permanently"
+        return canonical.encode_known(value)
+
+    # Recovery
+
+    async def recover(self) -> int:
+        """Close what an earlier process left open: signed "interrupted at mark n". Returns how many there were."""
+        waiting = self._ledger.unclosed()
+        for interrupted in waiting:
+            await self._close_interrupted(interrupted)
+        if waiting:
+            _LOG.warning("%d runs were interrupted and are closed now", len(waiting))
+        return len(waiting)
+
+    async def _close_interrupted(self, interrupted: Interrupted) -> None:
+        opening = interrupted.opening
+        now = self._clock.now()
+        mark: MarkReference | None = interrupted.last_mark
+        execution = Execution("interrupted", "gateway.interrupted", None, mark, opening.upstream)
+        statements = close_statements(self.identity, opening, execution, now=now)
+        await self._ledger.close_run(opening, time_encode(now), execution.outcome, statements)
+
+
+def outcome_of(error: HoldfastError) -> str:
+    """The outcome code of an execution that ended in an error: upstream codes as they are, the rest as protocol."""
+    if isinstance(error, UPSTREAM_ERRORS):
+        return error.code
+    return "upstream.protocol"
+
+
+def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
+    """A UUID of version 7 (RFC 9562 §5.7), or of version 4 where the time must not show."""
+    value = bytearray(entropy)
+    if timed:
+        value[:6] = milliseconds.to_bytes(6)
+    value[6] = (value[6] & 0x0F) | (0x70 if timed else 0x40)
+    value[8] = (value[8] & 0x3F) | 0x80
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _row(opening: Opening, place: int) -> RunRow:
+    return RunRow(
+        run=opening.run,
+        workspace=opening.workspace,
+        opened_at=opening.opened_at,
+        endpoint=opening.endpoint,
+        outcome=None,
+        closed_at=None,
+        open_place=place,
+        close_place=None,
+        follow_place=None,
+        route_index=None,
+        execution_index=None,
+        logged_at=None,
+    )
+
+
+def _publication(run: Run, text: bytes) -> bytes:
+    """What mode ``individual`` publishes: both documents and the run secret, so that anybody can check them."""
+    return canonical.encode_known(
+        {
+            "type": "urn:holdfast:publication:v1",
+            "run": run.id,
+            "secret": run.secret.hex(),
+            "request": run.ask.text.decode(),
+            "response": text.decode(),
+        }
+    )
