@@ -34,9 +34,8 @@ from holdfast.nodes.full.ledger import Ledger, Row
 from holdfast.ports.signer import Signer
 from holdfast.ports.storage import Committer, Record
 
-ENTRIES, VOTE, FINALITY, SKIPPED, COSIGNED, CHECKPOINT, ADOPTED, REVISED, EQUIVOCATION, OFFENCE, PUNISHED, TRUST = (
-    range(1, 13)
-)
+ENTRIES, VOTE, FINALITY, SKIPPED, COSIGNED, CHECKPOINT = range(1, 7)
+ADOPTED, REVISED, EQUIVOCATION, OFFENCE, PUNISHED, TRUST, TRUST_APPLIED = range(7, 14)
 """Record kinds; numbers are never reused."""
 VOTES_KEPT_ROUNDS = 4096
 """Votes of rounds this far behind are forgotten, and nothing that old is ever signed again."""
