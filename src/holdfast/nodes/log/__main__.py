@@ -1,0 +1,79 @@
+"""Run a log: ``python -m holdfast.nodes.log [FILE]``. The only place in this node that picks adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from holdfast.adapters.blobs_files import FileBlobs
+from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.settings_toml import load
+from holdfast.adapters.signer_files import load_or_create_signer
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.nodes.edge import App
+from holdfast.nodes.log.app import create_app
+from holdfast.nodes.log.config import LogConfig
+from holdfast.nodes.log.service import METRICS, LogService
+from holdfast.nodes.server import make_server
+from holdfast.ports.storage import Committer, RecordLog
+
+
+def build(config: LogConfig) -> App:
+    """The log on this machine's disk, clock and network."""
+    storage = FileStorage(config.state)
+    http = AiohttpHTTP()
+    metrics = PrometheusMetrics(METRICS)
+
+    def open_records() -> tuple[RecordLog, Committer]:
+        log = WriteAheadLog(storage, "wal", config.segment_bytes)
+        return log, GroupCommit(log)
+
+    async def offload(call: Callable[[], None]) -> None:
+        await asyncio.to_thread(call)
+
+    service = LogService(
+        config,
+        storage=storage,
+        open_records=open_records,
+        signer=load_or_create_signer(config.key, "log"),
+        clock=SystemClock(),
+        blobs=FileBlobs(storage),
+        http=http,
+        metrics=metrics,
+        offload=offload,
+    )
+    return create_app(service, metrics.render, http.close)
+
+
+def run(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Load ``[log]`` from the TOML file named in ``arguments`` (or none) and serve; returns the exit code."""
+    try:
+        path = Path(arguments[0]) if arguments else None
+        config = load(path, environment, {"log": LogConfig}).table("log", LogConfig)
+        app = build(config)
+        host, _, port = config.listen.rpartition(":")
+        if not host or not port.isdigit():
+            raise UsageError("log.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
+    except HoldfastError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging("log")
+    asyncio.run(make_server(app, host=host.strip("[]"), port=int(port)).serve())
+    return 0
+
+
+def main() -> None:
+    """``python -m holdfast.nodes.log [FILE]``."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+if __name__ == "__main__":
+    main()
