@@ -15,10 +15,17 @@ from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
 
 POLICY_TYPE = "urn:holdfast:policy:v1"
 """``type`` of a policy (``lanes.md`` §4)."""
-DEFAULT_POLICY = canonical.encode_known(
-    {"type": POLICY_TYPE, "name": "default", "max_span_s": 600, "max_skew_s": 30, "require": {}}
-)
-"""The bounds of ``statement.md`` §8 and no requirement."""
+
+
+def build_policy(name: str, *, max_span_s: int = 600, max_skew_s: int = 30) -> bytes:
+    """Bytes of a policy with the bounds of ``statement.md`` §8 and no requirement."""
+    return canonical.encode_known(
+        {"type": POLICY_TYPE, "name": name, "max_span_s": max_span_s, "max_skew_s": max_skew_s, "require": {}}
+    )
+
+
+DEFAULT_POLICY = build_policy("default")
+"""What applies when nobody names a policy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,11 +174,9 @@ class GatewayApp:
             workspace = self._workspaces.name(headers.get(b"authorization"))
             await _json(send, await self._desk.recent(workspace, _limit(scope["query_string"])))
         elif match is not None:
-            capability = headers.get(b"x-holdfast-capability")
-            workspace = None if capability else self._workspaces.name(headers.get(b"authorization"))
-            row, secret = await self._desk.find(
-                match[1], workspace, capability.decode("latin-1") if capability else None
-            )
+            capability = headers.get(b"x-holdfast-capability", b"").decode("latin-1")
+            asker = None if capability else self._workspaces.name(headers.get(b"authorization"))
+            row, secret = await self._desk.find(match[1], asker, capability or None)
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
             elif match[2] == "/events":

@@ -62,6 +62,11 @@ class Outbox:
         """How much of the write-ahead log waits to be delivered."""
         return max(0, self._ledger.end - self._sent)
 
+    @property
+    def delivered(self) -> int:
+        """The write-ahead log up to this position is in the log."""
+        return self._sent
+
     def wake(self) -> None:
         """Something was closed."""
         self._wake.set()

@@ -28,7 +28,7 @@ _LOG = logging.getLogger("holdfast.gateway.settlement")
 class CheckpointSource(Protocol):
     """Where the newest checkpoint note comes from."""
 
-    async def fetch_note(self) -> bytes:
+    async def checkpoint(self) -> bytes:
         """The bytes at ``/checkpoint``; raises :class:`HoldfastError` when there are none."""
         ...
 
@@ -85,7 +85,7 @@ class Settlement:
         covered = last.size if last else 0
         if highest < covered:
             return False
-        raw = await self._log.fetch_note()
+        raw = await self._log.checkpoint()
         size, quorum = self._read_checkpoint(raw)
         if quorum and size > covered:
             await self._note("checkpoint", 0, size, {"note": raw.decode()})

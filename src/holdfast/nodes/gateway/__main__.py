@@ -1,0 +1,217 @@
+"""Run a gateway: ``python -m holdfast.nodes.gateway [FILE]``. The only place in this node that picks adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.run_index_sql import RunIndex
+from holdfast.adapters.settings_toml import load
+from holdfast.adapters.signer_files import load_signer
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.trust_file import TrustFile
+from holdfast.adapters.upstream_builtin import BuiltinUpstream
+from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
+from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.client.full import HTTPFullNode
+from holdfast.client.log import LogReader
+from holdfast.client.log_writer import HTTPLogWriter
+from holdfast.core.encoding import b64_decode, b64_encode
+from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.nodes.edge import App
+from holdfast.nodes.gateway.app import GatewayApp, create_app
+from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
+from holdfast.nodes.gateway.desk import Changes, RunDesk
+from holdfast.nodes.gateway.evidence import Attestation, EvidenceDesk
+from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.ledger import Ledger
+from holdfast.nodes.gateway.metrics import METRICS
+from holdfast.nodes.gateway.outbox import Outbox
+from holdfast.nodes.gateway.service import Gateway, Limits
+from holdfast.nodes.gateway.settlement import Settlement
+from holdfast.nodes.gateway.tasks import Background
+from holdfast.nodes.gateway.turn import Identity
+from holdfast.nodes.server import make_server
+from holdfast.ports.upstream import Upstream
+from holdfast.verifier.policy import build_policy, parse_policy
+
+LOCK = "writer.lock"
+"""Held while a process owns the write-ahead log."""
+
+
+def build(config: GatewayConfig) -> App:
+    """The gateway on this machine's disk, clock and network; everything starts with the app's lifespan."""
+    clock = SystemClock()
+    storage = FileStorage(config.state)
+    lock = storage.lock(LOCK)
+    document = _load_key_document(config)
+    signer = load_signer(config.signing_key, "statement")
+    if document.key_by_id(signer.key.key_id) is None:
+        raise UsageError("gateway.key", f"{config.key_document} does not name the key in {config.signing_key}")
+    identity = Identity(document.digest, signer, signer.key.key_id)
+    attestation = _load_attestation(config.attestation)
+    trust = TrustFile(config.trust, storage)
+    wal = WriteAheadLog(storage, "wal")
+    committer = GroupCommit(wal)
+    ledger = Ledger(wal, committer)
+    indexer = Indexer(RunIndex(config.database or f"sqlite:///{config.state / 'runs.sqlite'}"), ledger)
+    metrics = PrometheusMetrics(METRICS)
+    http = AiohttpHTTP()
+    reader = LogReader(http, config.log)
+    full_nodes = [HTTPFullNode(http, node.url) for node in config.full_nodes]
+    changes = Changes()
+    settlement = Settlement(
+        config.origin,
+        trust,
+        indexer,
+        reader,
+        full_nodes,
+        clock,
+        poll_s=config.poll_ms / 1000,
+        on_event=changes.notify,
+    )
+    policy = parse_policy(build_policy("default", max_span_s=config.max_span_s))
+    evidence = EvidenceDesk(
+        ledger,
+        indexer,
+        settlement,
+        reader,
+        trust,
+        policy,
+        clock,
+        attester=document.digest,
+        attestation=attestation,
+    )
+    outbox = Outbox(
+        ledger,
+        indexer,
+        HTTPLogWriter(http, config.log, config.log_token),
+        clock,
+        batch=config.outbox_batch,
+        on_logged=lambda _run: changes.notify(),
+    )
+
+    def closed(_run: str, _outcome: str) -> None:
+        outbox.wake()
+        changes.notify()
+
+    catalog = Catalog(
+        _upstreams(config, clock), {item.code: item.fallback for item in config.upstreams if item.fallback}, clock
+    )
+    gateway = Gateway(
+        identity,
+        ledger,
+        indexer,
+        catalog,
+        clock,
+        Limits(config.upstream_seconds, config.idle_seconds, config.mark_ms / 1000, config.runs_at_once),
+        random_bytes=os.urandom,
+        on_closed=closed,
+    )
+    background = Background(config, gateway, ledger, indexer, outbox, settlement, committer, metrics, clock)
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with background.running():
+            yield
+        await http.close()
+        lock.release()
+
+    app = GatewayApp(
+        gateway,
+        RunDesk(ledger, indexer, evidence, changes, most_watchers=config.watchers),
+        Workspaces(config.workspaces),
+        metrics,
+        identity=_identity(document, attestation),
+        default_model=config.default_model,
+        settlement=config.settlement,
+        readiness=background.readiness,
+        lifespan=lifespan,
+    )
+    return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
+
+
+def _load_key_document(config: GatewayConfig) -> KeyDocument:
+    try:
+        return parse_key_document(config.key_document.read_bytes())
+    except OSError as error:
+        raise UsageError("gateway.key_document", f"cannot read {config.key_document}: {error.strerror}") from error
+
+
+def _load_attestation(path: Path | None) -> Attestation | None:
+    """FORMAT on one line, then base64 of the evidence."""
+    if path is None:
+        return None
+    try:
+        kind, _, evidence = path.read_text().strip().partition("\n")
+    except OSError as error:
+        raise UsageError("gateway.attestation", f"cannot read {path}: {error.strerror}") from error
+    return Attestation(kind.strip(), b64_decode(evidence.strip()))
+
+
+def _identity(document: KeyDocument, attestation: Attestation | None) -> Mapping[str, object]:
+    shown = {"format": attestation.format, "evidence": b64_encode(attestation.evidence)} if attestation else None
+    return {"node": document.digest, "key_document": b64_encode(document.raw), "attestation": shown}
+
+
+def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
+    found: list[Upstream] = [_openai(address, config) for address in config.upstreams]
+    if config.discover:
+        from holdfast.adapters.upstream_discovery import discover_sync  # noqa: PLC0415 - only where it is wanted
+
+        found += discover_sync()
+    if config.builtin:
+        pace = float(config.builtin_tokens_per_second)
+        found.append(BuiltinUpstream(clock, lambda: f"chatcmpl-{uuid.uuid4().hex}", pace_tokens_s=pace))
+    return found
+
+
+def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:
+    models = dict(item.partition("=")[::2] for item in address.models)
+    return OpenAIUpstream(
+        OpenAIUpstreamConfig(
+            code=address.code,
+            base_url=address.base_url,
+            api_key=address.api_key.reveal() if address.api_key else "",
+            models={label: name or label for label, name in models.items()},
+            max_answer_bytes=config.answer_bytes,
+        )
+    )
+
+
+def run(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Load ``[gateway]`` from the TOML file named in ``arguments`` (or none) and serve; returns the exit code."""
+    try:
+        path = Path(arguments[0]) if arguments else None
+        config = load(path, environment, {"gateway": GatewayConfig}).table("gateway", GatewayConfig)
+        host, _, port = config.listen.rpartition(":")
+        if not host or not port.isdigit():
+            raise UsageError("gateway.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
+        app = build(config)
+    except HoldfastError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging("gateway")
+    asyncio.run(make_server(app, host=host.strip("[]"), port=int(port)).serve())
+    return 0
+
+
+def main() -> None:
+    """``python -m holdfast.nodes.gateway [FILE]``."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+from holdfast.ports.metrics import Metric
+
+METRICS = (
+    Metric("holdfast_gateway_runs_total", "count", "Runs, by endpoint and outcome", ("endpoint", "outcome")),
+    Metric("holdfast_gateway_runs_open", "level", "Runs under way"),
+    Metric("holdfast_gateway_outbox_bytes", "level", "Write-ahead log that waits to be delivered to the log"),
+    Metric("holdfast_gateway_commit_seconds", "level", "Moving average of one durable commit"),
+    Metric("holdfast_gateway_silent_full_nodes", "level", "Full nodes that did not answer when last asked"),
+)
+"""Declared metrics; labels are closed sets of codes."""
