@@ -15,7 +15,7 @@ MAX_PAGE: constant(uint256) = 100
 
 struct Node:
     document: bytes32  # SHA-256 of the key document
-    roles: uint256  # one bit a role, in the order of spec/round.md §10
+    roles: uint256  # one bit a role, as spec/round.md §8 numbers them
     endpoint: String[256]
 
 

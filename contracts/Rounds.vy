@@ -60,8 +60,8 @@ struct OpenRound:
     root: bytes32
     verdict_root: bytes32
     blob_id: bytes32
-    voters: uint256
     stake_for: uint256
+    voters: DynArray[address, MAX_MEMBERS]
 
 
 struct FinalRound:
@@ -586,8 +586,11 @@ def open_round(origin: bytes32) -> OpenRound:
         shown.root = candidate.root
         shown.verdict_root = candidate.verdict_root
         shown.blob_id = candidate.blob_id
-        shown.voters = candidate.tally & U64
         shown.stake_for = candidate.tally >> 64
+        members: DynArray[address, MAX_MEMBERS] = self.epoch_list[shown.epoch]
+        for place: uint256 in range(len(members), bound=MAX_MEMBERS):
+            if candidate.tally & (1 << place) != 0:
+                shown.voters.append(members[place])
     return shown
 
 

@@ -38,6 +38,7 @@ from holdfast.ports.chain import (
     RoundsSettings,
     Stake,
     VoteCounted,
+    ordered_roles,
     refusal,
 )
 from holdfast.ports.clock import Clock
@@ -270,6 +271,8 @@ class _State:
         self.events.append(EpochAnnounced(self.block, len(self.epochs), starts_at))
 
     def register(self, sender: str, document_digest: bytes, endpoint: str, roles: Sequence[str]) -> None:
+        _require(document_digest != bytes(32), "nodes.document")
+        _require(len(roles) > 0, "nodes.roles")
         self.nodes[sender] = NodeRecord(sender, document_digest, endpoint, tuple(roles))
 
 
@@ -523,7 +526,7 @@ class SimulatedChainClient:
         return await self._submit(lambda state: state.announce(self._account, starts_at, listed))
 
     async def register_node(self, document_digest: bytes, endpoint: str, roles: Sequence[str]) -> Inclusion:
-        listed = tuple(roles)
+        listed = ordered_roles(roles)
         return await self._submit(lambda state: state.register(self._account, document_digest, endpoint, listed))
 
     async def node(self, address: str) -> NodeRecord | None:

@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from holdfast.core.keys import ROLES
 from holdfast.core.rounds import Candidate, ChainDomain, FinalityMessage, Vote
-from holdfast.errors import ConflictError, RefusedError
+from holdfast.errors import ConflictError, RefusedError, UsageError
 
 CONFLICT_REASONS = frozenset({"round.number", "round.attempt", "round.candidate", "round.content", "round.epoch"})
 """Reasons of the contract that mean: the state moved on since you looked."""
@@ -33,7 +34,16 @@ def refusal(reason: str) -> RefusedError:
         return ConflictError(reason, "the chain has moved on", hint="read the round again")
     if reason.startswith(("round.", "stake.", "epoch.", "nodes.")):
         return RefusedError(reason, "the contract refused the call")
+    if reason == "chain.funds":
+        return RefusedError(reason, "the account cannot pay for the call", hint="send it coin")
     return RefusedError("chain.reverted", f"the call reverted: {reason or 'no reason given'}")
+
+
+def ordered_roles(roles: Sequence[str]) -> tuple[str, ...]:
+    """Roles in the order of key documents, each once; raises ``nodes.role`` for an unknown one."""
+    if not set(roles) <= set(ROLES):
+        raise UsageError("nodes.role", f"roles are {', '.join(ROLES)}")
+    return tuple(role for role in ROLES if role in roles)
 
 
 @dataclass(frozen=True, slots=True)
