@@ -169,13 +169,13 @@ class SimulatedLog:
 
     async def entries(self, begin: int, end: int, size: int) -> list[bytes]:
         await asyncio.sleep(0)
-        if self.withhold or self.silent:
+        if self.withhold or self.silent or end > len(self.entries_held):
             raise RefusedError("log.withheld", "the log does not serve this")
         return [self.serve_other.get(index, self.entries_held[index]) for index in range(begin, end)]
 
     async def hashes(self, ranges: Sequence[tuple[int, int]], size: int) -> list[bytes]:
         await asyncio.sleep(0)
-        if self.withhold or self.silent:
+        if self.withhold or self.silent or size > len(self.entries_held):
             raise RefusedError("log.withheld", "the log does not serve this")
         leaves = self.leaves(size)
         return [merkle.root(leaves[begin:end]) for begin, end in ranges]

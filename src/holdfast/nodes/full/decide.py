@@ -20,8 +20,8 @@ The rules of voting, in plain words:
 
 The rules that keep rounds moving when honest nodes differ (clocks, late arrivals):
 
-* A proposer that came too late for some entry stays silent for the first rotation of a round; somebody who was there
-  may say more.
+* A proposer that came too late for some entry stays silent for the first rotation it sees of a round; somebody who was
+  there may say more.
 * After a whole rotation a proposer says ``cannot_tell`` wherever another candidate of the round contradicted it.
   Everyone can vote for that, so a round with more than two thirds of honest stake ends.
 
@@ -138,7 +138,7 @@ class Situation:
     late: bool
     """Some entry to be covered is one this node came late to."""
     first_rotation: bool
-    """Fewer attempts were opened than the epoch has members."""
+    """Since this node joined the round, fewer attempts were opened than the epoch has members."""
     timeout: bool
     """The chain's timeout has passed, and this node had something to settle for all that time."""
 

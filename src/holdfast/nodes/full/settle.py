@@ -102,7 +102,10 @@ class Settler:
         self._limits = limits or SettleLimits()
         self._epochs: dict[int, Epoch] = {}
         self._timeout_s: int | None = None
-        self._judged: tuple[int, int, bytes] | None = None
+        self._judged: tuple[tuple[int, int, bytes], str] | None = None
+        """The candidate this node abstains on, and why."""
+        self._round_since: tuple[int, int] | None = None
+        """The open round's number, and at which attempt this node first saw it."""
         self._contested: dict[int, set[int]] = {}
         self._adding: tuple[int, tuple[int, ...]] | None = None
         self._since: tuple[tuple[int, int, bool], float] | None = None
@@ -194,7 +197,7 @@ class Settler:
         mine = before.root if final.size == before.size else ledger.root_at(final.size)
         if mine != final.root or final.previous != before.content:
             return "names another tree than the log shows this node; the log or two thirds of the nodes lie"
-        blob = await self._blob(final.blob_id)
+        blob = self._own_blob(final, before) or await self._blob(final.blob_id)
         if blob is None:
             return "its verdict blob is nowhere to be found"
         try:
@@ -214,6 +217,21 @@ class Settler:
                 self._archive.drop_blob(candidate.blob_id)
         for number in [number for number in self._contested if number <= final.number]:
             del self._contested[number]
+
+    def _own_blob(self, candidate: Candidate, settled: Settled) -> bytes | None:
+        """The candidate's verdict blob, if it says exactly what this node would; kept and served from then on."""
+        own = decide.build_proposal(
+            self._state.ledger,
+            settled,
+            origin=self.origin,
+            epoch=candidate.epoch,
+            attempt=candidate.attempt,
+            size=candidate.size,
+        )
+        if own is None or own.candidate != candidate:
+            return None
+        self._archive.save_blob(own.blob)
+        return own.blob
 
     async def _blob(self, blob_id: bytes) -> bytes | None:
         """A verdict blob, from the own disk or from whoever has it."""
@@ -280,8 +298,7 @@ class Settler:
         unsettled = fresh or bool(adding)
         candidate = now.candidate
         if answered is None:
-            judged = candidate is not None and self._judged == (now.number, now.attempt, candidate.content)
-            answered = self._address in now.voters or judged
+            answered = self._address in now.voters or self._abstains_on(candidate)
         signed = self._state.votes.get((epoch.number, now.number, now.attempt))
         repeatable = signed is not None and self._is_own(signed, epoch) and signed.candidate.previous == settled.content
         gathered_s = self._limits.interval_s
@@ -298,9 +315,15 @@ class Settler:
             spoken=repeatable,
             silenced=signed is not None and not repeatable,
             late=ledger.late_within(settled.size, size),
-            first_rotation=now.attempt < len(epoch.members),
+            first_rotation=now.attempt < self._first_attempt(now) + len(epoch.members),
             timeout=await self._timed_out(now, epoch, unsettled=unsettled),
         )
+
+    def _first_attempt(self, now: OpenRound) -> int:
+        """At which attempt this node joined the open round."""
+        if self._round_since is None or self._round_since[0] != now.number:
+            self._round_since = (now.number, now.attempt)
+        return self._round_since[1]
 
     def _is_own(self, signed: SignedVote, epoch: Epoch) -> bool:
         candidate = signed.candidate
@@ -322,6 +345,19 @@ class Settler:
         patience_s = rotations * self._timeout_s + rank * OPENING_STAGGER_S
         return at - self._since[1] >= patience_s and self._clock.now().timestamp() >= now.next_attempt_at
 
+    def _abstain(self, candidate: Candidate, reason: str) -> None:
+        """Remember for as long as this candidate is open; an abstention is not a message."""
+        self._judged = ((candidate.number, candidate.attempt, candidate.content), reason)
+        self.progress.abstains = reason
+
+    def _abstains_on(self, candidate: Candidate | None) -> bool:
+        if candidate is None or self._judged is None:
+            return False
+        if self._judged[0] != (candidate.number, candidate.attempt, candidate.content):
+            return False
+        self.progress.abstains = self._judged[1]
+        return True
+
     async def _judge(self, candidate: Candidate, settled: Settled, epoch: Epoch, stake_for: int) -> Judgement:
         """The answer to a candidate; an abstention is remembered for the attempt."""
         judgement = decide.judge_frame(candidate, settled, self._state.ledger)
@@ -329,7 +365,7 @@ class Settler:
             judgement = await self._judge_verdicts(candidate, settled, epoch, stake_for)
         if judgement.answer is Answer.ABSTAIN:
             self._contested.setdefault(candidate.number, set()).update(judgement.contested)
-            self._judged = (candidate.number, candidate.attempt, candidate.content)
+            self._abstain(candidate, judgement.reason)
             _LOG.info(
                 "abstains in round %d attempt %d: %s",
                 candidate.number,
@@ -340,17 +376,7 @@ class Settler:
         return judgement
 
     async def _judge_verdicts(self, candidate: Candidate, settled: Settled, epoch: Epoch, stake_for: int) -> Judgement:
-        ledger = self._state.ledger
-        own = decide.build_proposal(
-            ledger,
-            settled,
-            origin=self.origin,
-            epoch=candidate.epoch,
-            attempt=candidate.attempt,
-            size=candidate.size,
-        )
-        if own is not None and own.candidate == candidate:
-            self._archive.save_blob(own.blob)
+        if self._own_blob(candidate, settled) is not None:
             return Judgement(Answer.VOTE, "it is exactly what this node would say")
         blob = await self._blob(candidate.blob_id)
         if blob is None:
@@ -360,15 +386,14 @@ class Settler:
         except HoldfastError as error:
             return Judgement(Answer.ABSTAIN, f"its verdict blob is wrong: {error.code}")
         backed = decide.more_than_a_third(stake_for, epoch.total)
-        return decide.judge(candidate, verdicts, settled, ledger, backed=backed)
+        return decide.judge(candidate, verdicts, settled, self._state.ledger, backed=backed)
 
     async def _vote(self, candidate: Candidate) -> None:
         """Sign (durable first) and send the vote. Having signed another content here, stay silent."""
         try:
             vote = await self._journal.sign_vote(self._chain.domain, candidate)
         except ConflictError as error:
-            self._judged = (candidate.number, candidate.attempt, candidate.content)
-            self.progress.abstains = error.message
+            self._abstain(candidate, error.message)
             return
         await self._chain.submit_votes(
             self.origin, candidate.number, candidate.attempt, candidate.content, [vote.signature]
