@@ -27,7 +27,9 @@ def contains(whole, part):
 def test_vector(folder):
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     code, answer = conformance.run(case["run"], folder)
-    shown = {name: value for name, value in answer.items() if name in ("verdict", "code", "message", "lanes", "verdicts")}
+    shown = {
+        name: value for name, value in answer.items() if name in ("verdict", "code", "message", "lanes", "verdicts")
+    }
     assert (answer["verdict"], answer["code"]) == (case["expect"], case.get("code", answer["code"])), shown
     assert code == EXITS[case["expect"]]
     expected = case.get("result", {})

@@ -51,9 +51,8 @@ class Writer:
             raise SystemExit(f"{name}: a refusal states its code, and only a refusal")
         self.seen[name] = expect
         record: dict[str, Any] = {"spec": spec, "operation": run[0], "run": run, "expect": expect}
-        for key, value in (("code", code), ("at", at), ("bug_type", bug), ("result", result)):
-            if value is not None:
-                record[key] = value
+        more = {"code": code, "at": at, "bug_type": bug, "result": result}
+        record |= {member: value for member, value in more.items() if value is not None}
         for file, content in (files or {}).items():
             self._write(self.folder / name / file, content)
         self._write(self.folder / name / "case.json", record)

@@ -36,7 +36,7 @@ tool /tools/** /tool_choice/** /functions/** /function_call/**
 format /response_format/**
 holdfast /holdfast/**
 field /**
-""".strip().splitlines()  # noqa: E501
+""".strip().splitlines()
 ]
 """The table of parts.md §5, row by row."""
 
@@ -144,9 +144,7 @@ class Bound:
         self.parts = map_document(document, name)
         prk = pseudo_random_key(run, secret)
         self.salts = [salt(prk, name, position) for position in range(len(self.parts))]
-        self.leaves = [
-            leaf(label, salt_i, data) for (label, data), salt_i in zip(self.parts, self.salts, strict=True)
-        ]
+        self.leaves = [leaf(label, salt_i, data) for (label, data), salt_i in zip(self.parts, self.salts, strict=True)]
         self.root = tree.head(self.leaves)
 
     def named(self) -> dict[str, Any]:
@@ -200,7 +198,7 @@ def _merge(old: Any, new: Any, member: str) -> Any:
         return _fresh(new)
     if _kind(old) != _kind(new):
         raise SpecError("stream.fold")
-    if isinstance(new, Number) or isinstance(new, bool):
+    if isinstance(new, Number | bool):
         return new
     if isinstance(new, str):
         return new if member in {"role", "id", "type", "name"} else old + new
@@ -252,9 +250,7 @@ def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
             for element in value:
                 _fold_choice(choices.setdefault(_index(element.get("index", Number("0"))), {}), element)
     if seen_choices:
-        document["choices"] = [
-            {**choices[position], "index": Number(str(position))} for position in sorted(choices)
-        ]
+        document["choices"] = [{**choices[position], "index": Number(str(position))} for position in sorted(choices)]
     if document.get("object") == "chat.completion.chunk":
         document["object"] = "chat.completion"
     return document

@@ -66,11 +66,7 @@ def finality(separator: bytes, key: Any, candidate: dict[str, Any], about: bytes
     body = {name: candidate[name] for name in ("origin", "epoch", "number")}
     about = content(candidate) if about is None else about
     struct = (
-        keccak256(FINALITY)
-        + keccak256(body["origin"].encode())
-        + _word(body["epoch"])
-        + _word(body["number"])
-        + about
+        keccak256(FINALITY) + keccak256(body["origin"].encode()) + _word(body["epoch"]) + _word(body["number"]) + about
     )
     return {**body, "content": about.hex(), "signature": key.sign_digest(_typed(separator, struct)).hex()}
 

@@ -31,9 +31,7 @@ class Ed25519:
 
     def __init__(self, name: str) -> None:
         self._key = ed25519.Ed25519PrivateKey.from_private_bytes(named("ed25519/" + name))
-        self.public = self._key.public_key().public_bytes(
-            serialization.Encoding.Raw, serialization.PublicFormat.Raw
-        )
+        self.public = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
     def sign(self, message: bytes) -> bytes:
         """RFC 8032."""
@@ -96,9 +94,7 @@ def envelope(payload: bytes, keys: list[Any], payload_type: str = STATEMENT_PAYL
     return {
         "payload": b64(payload),
         "payloadType": payload_type,
-        "signatures": [
-            {"keyid": key_id(key.algorithm, key.public), "sig": b64(key.sign(message))} for key in keys
-        ],
+        "signatures": [{"keyid": key_id(key.algorithm, key.public), "sig": b64(key.sign(message))} for key in keys],
     }
 
 

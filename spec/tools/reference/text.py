@@ -161,7 +161,7 @@ def quote(text: str) -> str:
     out = ['"']
     for char in text:
         code = ord(char)
-        out.append(SHORT[code] if code in SHORT else f"\\u{code:04x}" if code < 32 else char)
+        out.append(SHORT.get(code, f"\\u{code:04x}" if code < 32 else char))
     return "".join(out) + '"'
 
 

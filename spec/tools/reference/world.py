@@ -312,9 +312,7 @@ class Ledger:
         self.cosignatures = [
             notes.cosignature_line(node.name, node.keys["cosignature"], self.text, seconds) for node in cosigned_by
         ]
-        self.note = notes.note(
-            self.text, notes.log_line(origin, signed_by.keys["log"], self.text), *self.cosignatures
-        )
+        self.note = notes.note(self.text, notes.log_line(origin, signed_by.keys["log"], self.text), *self.cosignatures)
         digests = digests or {}
         rows = [
             (index, digests.get(index, entry_digest(entry)), (codes or {}).get(index, default_code(entry)))
@@ -373,36 +371,34 @@ class Story:
     ) -> None:
         self.turn = turn = turn or Turn()
         own = [turn.route.entry, turn.execution.entry, *(item.entry for item in extra)]
-        self.ledger = Ledger(
-            [*neighbour("before"), *(order(own) if order else own), *neighbour("after")], **ledger
-        )
+        self.ledger = Ledger([*neighbour("before"), *(order(own) if order else own), *neighbour("after")], **ledger)
         log = self.ledger
         self.statements = [turn.route, turn.execution, *extra]
         self.journal: list[dict[str, Any]] = []
-        self._add("statement", 150, envelope=turn.route.envelope)
-        self._add("note", 200, code="upstream.connected")
-        self._add("statement", 1900, envelope=turn.execution.envelope)
+        self.add("statement", 150, envelope=turn.route.envelope)
+        self.add("note", 200, code="upstream.connected")
+        self.add("statement", 1900, envelope=turn.execution.envelope)
         for item in extra:
-            self._add("statement", 1950, envelope=item.envelope)
+            self.add("statement", 1950, envelope=item.envelope)
         for document in disclose:
             if document in turn.texts:
-                self._add("document", 1900, document=document, text=turn.texts[document], secret=turn.secret.hex())
+                self.add("document", 1900, document=document, text=turn.texts[document], secret=turn.secret.hex())
         logged = [item for item in self.statements if item.entry in log.entries]
         for item in logged:
-            self._add("entry", 2200, digest=item.digest, index=log.index(item.digest))
+            self.add("entry", 2200, digest=item.digest, index=log.index(item.digest))
         for item in logged:
             index = log.index(item.digest)
             proof = [step.hex() for step in tree.inclusion(log.leaves, index)]
-            self._add("inclusion", 2600, digest=item.digest, index=index, size=log.size, proof=proof)
-        self._add("checkpoint", 3100, note=log.note)
-        self._add("candidate", 5000, round=log.candidate)
+            self.add("inclusion", 2600, digest=item.digest, index=index, size=log.size, proof=proof)
+        self.add("checkpoint", 3100, note=log.note)
+        self.add("candidate", 5000, round=log.candidate)
         voters = [node.keys["vote"].address for node in FULL]
-        self._add("votes", 6000, number=log.candidate["number"], attempt=log.candidate["attempt"], voters=voters)
+        self.add("votes", 6000, number=log.candidate["number"], attempt=log.candidate["attempt"], voters=voters)
         for item in logged:
             index = log.index(item.digest)
             if index >= 2:
                 row = next(row for row in log.verdicts.rows if row[0] == index)
-                self._add(
+                self.add(
                     "verdict",
                     7000,
                     number=log.candidate["number"],
@@ -412,9 +408,9 @@ class Story:
                     **log.verdicts.path(index),
                 )
         if finality_by:
-            self._add("finality", 8000, round=log.candidate, messages=log.finality(finality_by))
+            self.add("finality", 8000, round=log.candidate, messages=log.finality(finality_by))
 
-    def _add(self, kind: str, after_ms: int, **members: Any) -> None:
+    def add(self, kind: str, after_ms: int, **members: Any) -> None:
         self.journal.append({"kind": kind, "at": when(START, plus_ms=after_ms), **members})
 
     def items(self, kind: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from reference import notes, tree
 from reference.cases import Writer
 from reference.signing import Ed25519
-from reference.text import b64, named
+from reference.text import b64
 
 ORIGIN = "log.example/1"
 LOG = Ed25519("logs/log")
@@ -60,7 +60,14 @@ def inclusion(out: Writer) -> None:
     case("last-of-eleven", "The last entry of an uneven tree has a short path.", 10, 11)
     case("first-of-eight", "A full tree.", 0, 8)
     good = hexes(tree.inclusion(LEAVES, 5))
-    case("forged-step", "One hash of the path changed: the log would claim an entry it never had.", 5, 11, bad, proof=[good[0], "00" * 32, *good[2:]])
+    case(
+        "forged-step",
+        "One hash of the path changed: the log would claim an entry it never had.",
+        5,
+        11,
+        bad,
+        proof=[good[0], "00" * 32, *good[2:]],
+    )
     case("other-entry", "The path of an entry, shown with another entry.", 5, 11, bad, entry=b64(ENTRIES[6]))
     case("other-index", "The right path at the wrong index.", 5, 11, bad, index=4)
     case("index-is-size", "An index outside the tree.", 5, 11, bad, index=11)
@@ -70,7 +77,17 @@ def inclusion(out: Writer) -> None:
     case("other-size", "The size steers the path: nine leaves have another shape.", 5, 11, bad, size=64)
     case("short-hash", "A step of 31 bytes.", 5, 11, bad, proof=[good[0][:-2], *good[1:]])
     inner = LEAVES[0] + LEAVES[1]
-    case("inner-node-as-entry", "Two leaf hashes shown as an entry: leaves are hashed behind 0x00 and nodes behind 0x01, so it cannot be one.", 0, 2, bad, entry=b64(inner), size=1, proof=[], root=tree.head(LEAVES[:2]).hex())
+    case(
+        "inner-node-as-entry",
+        "Two leaf hashes shown as an entry: leaves are hashed behind 0x00 and nodes behind 0x01, so it cannot be one.",
+        0,
+        2,
+        bad,
+        entry=b64(inner),
+        size=1,
+        proof=[],
+        root=tree.head(LEAVES[:2]).hex(),
+    )
     case("empty-tree", "Nothing is in the tree over nothing.", 0, 1, bad, size=0, proof=[], root=tree.head([]).hex())
 
 
@@ -103,10 +120,33 @@ def consistency(out: Writer) -> None:
     case("from-nothing", "Every tree extends the empty one.", 0, 11)
     good = hexes(tree.consistency(LEAVES, 7))
     rewritten = [LEAVES[0], tree.leaf(b"rewritten"), *LEAVES[2:]]
-    case("rewritten-entry", "The new tree changed an old entry: the whole point of a log.", 7, 11, bad, new_root=tree.head(rewritten).hex(), proof=hexes(tree.consistency(rewritten, 7)))
-    case("removed-entry", "The new tree left an entry out.", 7, 10, bad, new_root=tree.head(LEAVES[1:11]).hex(), proof=hexes(tree.consistency(LEAVES[1:11], 7)))
+    case(
+        "rewritten-entry",
+        "The new tree changed an old entry: the whole point of a log.",
+        7,
+        11,
+        bad,
+        new_root=tree.head(rewritten).hex(),
+        proof=hexes(tree.consistency(rewritten, 7)),
+    )
+    case(
+        "removed-entry",
+        "The new tree left an entry out.",
+        7,
+        10,
+        bad,
+        new_root=tree.head(LEAVES[1:11]).hex(),
+        proof=hexes(tree.consistency(LEAVES[1:11], 7)),
+    )
     case("shrinking", "A log never gets smaller.", 11, 7, bad)
-    case("same-size-other-root", "Two trees of one size: a split view.", 7, 7, bad, new_root=tree.head(rewritten[:7]).hex())
+    case(
+        "same-size-other-root",
+        "Two trees of one size: a split view.",
+        7,
+        7,
+        bad,
+        new_root=tree.head(rewritten[:7]).hex(),
+    )
     case("same-size-with-proof", "Equal sizes need no proof; one too many is refused.", 7, 7, bad, proof=good)
     case("forged-step", "A changed step.", 7, 11, bad, proof=["00" * 32, *good[1:]])
     case("short-proof", "A missing step.", 7, 11, bad, proof=good[:-1])
@@ -121,7 +161,14 @@ def checkpoints(out: Writer) -> None:
     signed = notes.log_line(ORIGIN, LOG, text)
 
     def case(
-        name: str, why: str, note: str | bytes, code: str | None = None, *, expect: str = "reject", key: str = LOG_VKEY, origin: str = ORIGIN
+        name: str,
+        why: str,
+        note: str | bytes,
+        code: str | None = None,
+        *,
+        expect: str = "reject",
+        key: str = LOG_VKEY,
+        origin: str = ORIGIN,
     ) -> None:
         out.case(
             f"checkpoint/{name}",
@@ -138,32 +185,129 @@ def checkpoints(out: Writer) -> None:
     good = notes.note(text, signed)
     case("signed", "A checkpoint signed by its log.", good)
     extended = notes.checkpoint_text(ORIGIN, size, root, "some extension 1")
-    case("extension-lines", "Extension lines are covered by the signature and otherwise ignored.", notes.note(extended, notes.log_line(ORIGIN, LOG, extended)))
+    case(
+        "extension-lines",
+        "Extension lines are covered by the signature and otherwise ignored.",
+        notes.note(extended, notes.log_line(ORIGIN, LOG, extended)),
+    )
     stranger = notes.log_line("stranger.example", OTHER, text)
-    case("unknown-signature-ignored", "Signatures by unknown keys are ignored, whatever they are.", notes.note(text, stranger, signed))
+    case(
+        "unknown-signature-ignored",
+        "Signatures by unknown keys are ignored, whatever they are.",
+        notes.note(text, stranger, signed),
+    )
     case("only-a-stranger-signed", "Nobody we know signed.", notes.note(text, stranger), "note.unsigned")
-    case("wrong-key-same-name", "Signed under the log's name by another key: the key id tells them apart, and no known key is left.", notes.note(text, notes.log_line(ORIGIN, OTHER, text)), "note.unsigned")
+    case(
+        "wrong-key-same-name",
+        "Signed under the log's name by another key: the key id tells them apart, and no known key is left.",
+        notes.note(text, notes.log_line(ORIGIN, OTHER, text)),
+        "note.unsigned",
+    )
     forged = notes.line(ORIGIN, notes.LOG_SIGNATURE, LOG.public, OTHER.sign(text.encode()))
-    case("forged-signature", "The log's name and key id, a stranger's signature.", notes.note(text, forged), "note.signature")
+    case(
+        "forged-signature",
+        "The log's name and key id, a stranger's signature.",
+        notes.note(text, forged),
+        "note.signature",
+    )
     case("altered-size", "A larger size under the old signature.", good.replace("\n11\n", "\n12\n"), "note.signature")
-    case("altered-root", "Another root under the old signature.", good.replace(b64(root), b64(tree.head(LEAVES[:10]))), "note.signature")
+    case(
+        "altered-root",
+        "Another root under the old signature.",
+        good.replace(b64(root), b64(tree.head(LEAVES[:10]))),
+        "note.signature",
+    )
     other_text = notes.checkpoint_text("other.example/9", size, root)
     other = notes.note(other_text, notes.log_line("other.example/9", LOG, other_text))
-    case("other-origin", "A good checkpoint of another log by the same key: its history is not this one's.", other, "checkpoint.origin", key=notes.vkey("other.example/9", notes.LOG_SIGNATURE, LOG.public))
+    case(
+        "other-origin",
+        "A good checkpoint of another log by the same key: its history is not this one's.",
+        other,
+        "checkpoint.origin",
+        key=notes.vkey("other.example/9", notes.LOG_SIGNATURE, LOG.public),
+    )
     as_witness = notes.cosignature_line(ORIGIN, LOG, text, 1767225603)
-    case("cosignature-is-no-log-signature", "A cosignature by the log's own key bytes does not stand in for the log's signature: types differ.", notes.note(text, as_witness), "note.unsigned")
+    case(
+        "cosignature-is-no-log-signature",
+        "A cosignature by the log's own key bytes does not stand in for the log's signature: types differ.",
+        notes.note(text, as_witness),
+        "note.unsigned",
+    )
     case("no-signature", "An unsigned note.", text + "\n", "note.signature_line", expect="malformed")
-    case("no-empty-line", "Nothing separates text from signatures.", text + signed, "note.structure", expect="malformed")
-    case("two-lines", "Origin and size alone are no checkpoint.", _signed("\n".join((ORIGIN, "11")) + "\n"), "checkpoint.lines", expect="malformed")
-    case("size-with-leading-zero", "A second spelling of eleven.", _signed(text.replace("\n11\n", "\n011\n")), "checkpoint.size", expect="malformed")
-    case("size-with-sign", "Sizes have no sign.", _signed(text.replace("\n11\n", "\n+11\n")), "checkpoint.size", expect="malformed")
-    case("size-beyond-63-bits", "Sizes fit in 63 bits.", _signed(text.replace("\n11\n", "\n9223372036854775808\n")), "checkpoint.size", expect="malformed")
-    case("short-root", "A root has 32 bytes.", _signed(text.replace(b64(root), b64(root[:31]))), "encoding.base64", expect="malformed")
-    case("url-base64-root", "The URL alphabet is a second spelling.", _signed(text.replace(b64(root), "-" + b64(root)[1:])), "encoding.base64", expect="malformed")
-    case("carriage-return", "Line ends are one byte.", good.replace("\n", "\r\n").encode(), "note.control", expect="malformed")
-    case("hyphen-for-dash", "A signature line begins with an em dash.", good.replace("\u2014", "-"), "note.signature_line", expect="malformed")
-    case("not-utf8", "Notes are UTF-8.", good.encode().replace(b"log.example", b"log\xff.example"), "note.utf8", expect="malformed")
-    case("vkey-with-wrong-id", "The verifier key's id does not belong to its bytes.", good, "note.vkey", expect="malformed", key=f"{ORIGIN}+00000000+{LOG_VKEY.split('+', 2)[2]}")
+    case(
+        "no-empty-line", "Nothing separates text from signatures.", text + signed, "note.structure", expect="malformed"
+    )
+    case(
+        "two-lines",
+        "Origin and size alone are no checkpoint.",
+        _signed(f"{ORIGIN}\n11\n"),
+        "checkpoint.lines",
+        expect="malformed",
+    )
+    case(
+        "size-with-leading-zero",
+        "A second spelling of eleven.",
+        _signed(text.replace("\n11\n", "\n011\n")),
+        "checkpoint.size",
+        expect="malformed",
+    )
+    case(
+        "size-with-sign",
+        "Sizes have no sign.",
+        _signed(text.replace("\n11\n", "\n+11\n")),
+        "checkpoint.size",
+        expect="malformed",
+    )
+    case(
+        "size-beyond-63-bits",
+        "Sizes fit in 63 bits.",
+        _signed(text.replace("\n11\n", "\n9223372036854775808\n")),
+        "checkpoint.size",
+        expect="malformed",
+    )
+    case(
+        "short-root",
+        "A root has 32 bytes.",
+        _signed(text.replace(b64(root), b64(root[:31]))),
+        "encoding.base64",
+        expect="malformed",
+    )
+    case(
+        "url-base64-root",
+        "The URL alphabet is a second spelling.",
+        _signed(text.replace(b64(root), "-" + b64(root)[1:])),
+        "encoding.base64",
+        expect="malformed",
+    )
+    case(
+        "carriage-return",
+        "Line ends are one byte.",
+        good.replace("\n", "\r\n").encode(),
+        "note.control",
+        expect="malformed",
+    )
+    case(
+        "hyphen-for-dash",
+        "A signature line begins with an em dash.",
+        good.replace("\u2014", "-"),
+        "note.signature_line",
+        expect="malformed",
+    )
+    case(
+        "not-utf8",
+        "Notes are UTF-8.",
+        good.encode().replace(b"log.example", b"log\xff.example"),
+        "note.utf8",
+        expect="malformed",
+    )
+    case(
+        "vkey-with-wrong-id",
+        "The verifier key's id does not belong to its bytes.",
+        good,
+        "note.vkey",
+        expect="malformed",
+        key=f"{ORIGIN}+00000000+{LOG_VKEY.split('+', 2)[2]}",
+    )
     extension(out, text, signed)
 
 
@@ -180,7 +324,18 @@ def extension(out: Writer, text: str, signed: str) -> None:
             f"checkpoint/{name}",
             why,
             spec="checkpoint.md §4",
-            run=["verify-extension", "--origin", ORIGIN, "--key", LOG_VKEY, "--old", "old", "--proof", "proof.json", "new"],
+            run=[
+                "verify-extension",
+                "--origin",
+                ORIGIN,
+                "--key",
+                LOG_VKEY,
+                "--old",
+                "old",
+                "--proof",
+                "proof.json",
+                "new",
+            ],
             expect="reject" if code else "accept",
             code=code,
             bug="SPLIT_VIEW" if code else None,
@@ -191,9 +346,30 @@ def extension(out: Writer, text: str, signed: str) -> None:
     case("extends", "The log grew.", _signed(old_text), notes.note(text, signed), proof)
     forked = [*LEAVES[:6], tree.leaf(b"another seventh")]
     fork_text = notes.checkpoint_text(ORIGIN, 7, tree.head(forked))
-    case("split-view", "One log, one size, two roots, two good signatures: evidence that convicts the log, whatever proof comes with it.", _signed(old_text), _signed(fork_text), [], "log.equivocation")
-    case("fork-of-an-older-tree", "The older checkpoint is of a history the newer one does not contain.", _signed(fork_text), notes.note(text, signed), proof, "log.consistency")
-    case("rollback", "A newer answer with a smaller tree.", notes.note(text, signed), _signed(old_text), proof, "log.consistency")
+    case(
+        "split-view",
+        "One log, one size, two roots, two good signatures: evidence that convicts the log, whatever proof comes with it.",
+        _signed(old_text),
+        _signed(fork_text),
+        [],
+        "log.equivocation",
+    )
+    case(
+        "fork-of-an-older-tree",
+        "The older checkpoint is of a history the newer one does not contain.",
+        _signed(fork_text),
+        notes.note(text, signed),
+        proof,
+        "log.consistency",
+    )
+    case(
+        "rollback",
+        "A newer answer with a smaller tree.",
+        notes.note(text, signed),
+        _signed(old_text),
+        proof,
+        "log.consistency",
+    )
 
 
 def cosignatures(out: Writer) -> None:
@@ -209,12 +385,25 @@ def cosignatures(out: Writer) -> None:
         for number, (name, key) in enumerate(zip(names, WITNESSES, strict=True))
     )
 
-    def case(name: str, why: str, lines: list[str], found: list[Any] | None, code: str | None = None, body: str = text) -> None:
+    def case(
+        name: str, why: str, lines: list[str], found: list[Any] | None, code: str | None = None, body: str = text
+    ) -> None:
         out.case(
             f"cosignature/{name}",
             why,
             spec="checkpoint.md §3",
-            run=["verify-checkpoint", "--origin", ORIGIN, "--key", LOG_VKEY, "--cosigner", vkeys[0], "--cosigner", vkeys[1], "checkpoint"],
+            run=[
+                "verify-checkpoint",
+                "--origin",
+                ORIGIN,
+                "--key",
+                LOG_VKEY,
+                "--cosigner",
+                vkeys[0],
+                "--cosigner",
+                vkeys[1],
+                "checkpoint",
+            ],
             expect="reject" if code else "accept",
             code=code,
             bug="FORGED_COSIGNATURE" if code else None,
@@ -227,21 +416,71 @@ def cosignatures(out: Writer) -> None:
     case("order-does-not-matter", "Signature lines may come in any order.", [second, signed, first], both)
     case("none", "A checkpoint without cosignatures is still the log's word, and no more.", [signed], [])
     stranger = notes.cosignature_line("stranger.example", OTHER, text, time)
-    case("by-a-stranger", "A cosignature by somebody we do not know counts for nothing and harms nothing.", [signed, stranger], [])
+    case(
+        "by-a-stranger",
+        "A cosignature by somebody we do not know counts for nothing and harms nothing.",
+        [signed, stranger],
+        [],
+    )
     borrowed = notes.cosignature_line(names[0], OTHER, text, time)
-    case("borrowed-name", "A stranger under a witness's name: another key id, so not that witness.", [signed, borrowed], [])
+    case(
+        "borrowed-name",
+        "A stranger under a witness's name: another key id, so not that witness.",
+        [signed, borrowed],
+        [],
+    )
     forged = notes.line(names[0], notes.COSIGNATURE, WITNESSES[0].public, time.to_bytes(8, "big") + OTHER.sign(b"x"))
-    case("forged", "Name and key id of a witness, and a signature that is not its own: somebody tried.", [signed, forged], None, "note.signature")
-    shifted = notes.line(names[0], notes.COSIGNATURE, WITNESSES[0].public, (time - 86400).to_bytes(8, "big") + WITNESSES[0].sign(f"cosignature/v1\ntime {time}\n{text}".encode()))
-    case("altered-time", "The time is signed: an attacker cannot make a cosignature older so that a stolen key looks unstolen.", [signed, shifted], None, "note.signature")
+    case(
+        "forged",
+        "Name and key id of a witness, and a signature that is not its own: somebody tried.",
+        [signed, forged],
+        None,
+        "note.signature",
+    )
+    shifted = notes.line(
+        names[0],
+        notes.COSIGNATURE,
+        WITNESSES[0].public,
+        (time - 86400).to_bytes(8, "big") + WITNESSES[0].sign(f"cosignature/v1\ntime {time}\n{text}".encode()),
+    )
+    case(
+        "altered-time",
+        "The time is signed: an attacker cannot make a cosignature older so that a stolen key looks unstolen.",
+        [signed, shifted],
+        None,
+        "note.signature",
+    )
     plain = notes.line(names[0], notes.COSIGNATURE, WITNESSES[0].public, WITNESSES[0].sign(text.encode()))
     case("without-time", "A plain signature under a cosignature's key id.", [signed, plain], None, "note.signature")
-    late = notes.line(names[0], notes.COSIGNATURE, WITNESSES[0].public, (2**63).to_bytes(8, "big") + WITNESSES[0].sign(f"cosignature/v1\ntime {2**63}\n{text}".encode()))
-    case("time-beyond-63-bits", "A time that a signed reader would see as before 1970.", [signed, late], None, "note.signature")
+    late = notes.line(
+        names[0],
+        notes.COSIGNATURE,
+        WITNESSES[0].public,
+        (2**63).to_bytes(8, "big") + WITNESSES[0].sign(f"cosignature/v1\ntime {2**63}\n{text}".encode()),
+    )
+    case(
+        "time-beyond-63-bits",
+        "A time that a signed reader would see as before 1970.",
+        [signed, late],
+        None,
+        "note.signature",
+    )
     other = notes.checkpoint_text(ORIGIN, 10, tree.head(LEAVES[:10]))
     moved = notes.cosignature_line(names[0], WITNESSES[0], other, time)
-    case("of-another-checkpoint", "A good cosignature, moved here from another checkpoint.", [signed, moved], None, "note.signature")
-    case("without-the-log", "Witnesses say that a log only grew; they do not speak for the log.", [first, second], None, "note.unsigned")
+    case(
+        "of-another-checkpoint",
+        "A good cosignature, moved here from another checkpoint.",
+        [signed, moved],
+        None,
+        "note.signature",
+    )
+    case(
+        "without-the-log",
+        "Witnesses say that a log only grew; they do not speak for the log.",
+        [first, second],
+        None,
+        "note.unsigned",
+    )
 
 
 def tiles(out: Writer) -> None:
@@ -263,12 +502,42 @@ def tiles(out: Writer) -> None:
     bundle = b"".join(len(entry).to_bytes(2, "big") + entry for entry in ENTRIES)
     hashes = b"".join(LEAVES)
     root = tree.head(LEAVES).hex()
-    case("partial-hashes", "Eleven leaf hashes.", "tile/0/000.p/11", hashes, result={"level": 0, "index": 0, "width": 11, "root": root})
-    case("partial-entries", "The eleven entries under them: their leaf hashes have the same root.", "tile/entries/000.p/11", bundle, result={"index": 0, "width": 11, "root": root})
+    case(
+        "partial-hashes",
+        "Eleven leaf hashes.",
+        "tile/0/000.p/11",
+        hashes,
+        result={"level": 0, "index": 0, "width": 11, "root": root},
+    )
+    case(
+        "partial-entries",
+        "The eleven entries under them: their leaf hashes have the same root.",
+        "tile/entries/000.p/11",
+        bundle,
+        result={"index": 0, "width": 11, "root": root},
+    )
     full = [tree.leaf(bytes([number])) for number in range(256)]
-    case("full", "A full tile of 256 hashes, far to the right, high up.", "tile/1/x001/x234/067", b"".join(full), result={"level": 1, "index": 1234067, "width": 256, "root": tree.head(full).hex()})
-    case("empty-entry", "An entry may be empty.", "tile/entries/000.p/2", b"\x00\x00\x00\x01a", result={"width": 2, "root": tree.head([tree.leaf(b""), tree.leaf(b"a")]).hex()})
-    case("entry-missing", "Fewer entries than the path says.", "tile/entries/000.p/11", bundle[: -len(ENTRIES[10]) - 2], "tile.bundle")
+    case(
+        "full",
+        "A full tile of 256 hashes, far to the right, high up.",
+        "tile/1/x001/x234/067",
+        b"".join(full),
+        result={"level": 1, "index": 1234067, "width": 256, "root": tree.head(full).hex()},
+    )
+    case(
+        "empty-entry",
+        "An entry may be empty.",
+        "tile/entries/000.p/2",
+        b"\x00\x00\x00\x01a",
+        result={"width": 2, "root": tree.head([tree.leaf(b""), tree.leaf(b"a")]).hex()},
+    )
+    case(
+        "entry-missing",
+        "Fewer entries than the path says.",
+        "tile/entries/000.p/11",
+        bundle[: -len(ENTRIES[10]) - 2],
+        "tile.bundle",
+    )
     case("entry-too-many", "More entries than the path says.", "tile/entries/000.p/10", bundle, "tile.bundle")
     case("entry-cut", "The last entry is cut short.", "tile/entries/000.p/11", bundle[:-1], "tile.bundle")
     case("hash-cut", "A hash is cut short.", "tile/0/000.p/11", hashes[:-1], "tile.hashes")
@@ -285,4 +554,10 @@ def tiles(out: Writer) -> None:
         ("dots", "tile/0/../000.p/11"),
         ("other-digits", "tile/0/٠٠٠.p/11"),
     ):
-        case(f"path-{name}", "Each tile has one path: a second spelling could be cached with other bytes.", path, hashes, "tile.path")
+        case(
+            f"path-{name}",
+            "Each tile has one path: a second spelling could be cached with other bytes.",
+            path,
+            hashes,
+            "tile.path",
+        )

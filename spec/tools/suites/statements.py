@@ -42,23 +42,69 @@ def envelopes(out: Writer) -> None:
             expect="malformed" if code else "accept",
             code=code,
             bug="SECOND_SPELLING" if code else None,
-            result=None if code else {"digest": turn.route.digest, "kind": "route", "run": turn.run, "attester": GATEWAY.id},
+            result=None
+            if code
+            else {"digest": turn.route.digest, "kind": "route", "run": turn.run, "attester": GATEWAY.id},
             files={"envelope.json": raw},
         )
 
     case("route", "A route statement in its envelope.", good)
-    case("signed-again", "Another signature over the same payload: the digest is of the payload, so it is the same statement.", {**good, "signatures": [{**sig, "sig": b64(bytes(64))}]})
-    case("white-space", "Readable JSON is another spelling of a log entry.", exact_text(good).replace(",", ", ").encode(), "json.spelling")
+    case(
+        "signed-again",
+        "Another signature over the same payload: the digest is of the payload, so it is the same statement.",
+        {**good, "signatures": [{**sig, "sig": b64(bytes(64))}]},
+    )
+    case(
+        "white-space",
+        "Readable JSON is another spelling of a log entry.",
+        exact_text(good).replace(",", ", ").encode(),
+        "json.spelling",
+    )
     case("trailing-newline", "One byte more is another log entry.", jcs(good) + b"\n", "json.spelling")
-    case("duplicate-key", "Two payloads: which one was signed?", jcs(good)[:-1] + b',"payload":"e30="}', "json.duplicate_key")
+    case(
+        "duplicate-key",
+        "Two payloads: which one was signed?",
+        jcs(good)[:-1] + b',"payload":"e30="}',
+        "json.duplicate_key",
+    )
     case("unknown-member", "An envelope has exactly three members.", {**good, "note": "x"}, "envelope.fields")
-    case("missing-signatures", "A statement without a signature member.", {"payload": good["payload"], "payloadType": STATEMENT_PAYLOAD}, "envelope.fields")
-    case("other-payload-type", "An envelope of another kind of payload: its signature was made for something else.", {**good, "payloadType": "application/vnd.holdfast.trust+json"}, "envelope.fields")
+    case(
+        "missing-signatures",
+        "A statement without a signature member.",
+        {"payload": good["payload"], "payloadType": STATEMENT_PAYLOAD},
+        "envelope.fields",
+    )
+    case(
+        "other-payload-type",
+        "An envelope of another kind of payload: its signature was made for something else.",
+        {**good, "payloadType": "application/vnd.holdfast.trust+json"},
+        "envelope.fields",
+    )
     case("no-signature", "An empty list of signatures.", {**good, "signatures": []}, "envelope.signatures")
-    case("two-signatures", "Exactly one signature: a second would be a place to hide something.", {**good, "signatures": [sig, sig]}, "envelope.signatures")
-    case("signature-with-more", "A signature has exactly keyid and sig.", {**good, "signatures": [{**sig, "cert": "x"}]}, "envelope.signatures")
-    case("url-base64-payload", "Standard base64 only.", {**good, "payload": good["payload"][:-4] + "-_-_"}, "encoding.base64")
-    case("upper-case-keyid", "One spelling of a key id.", {**good, "signatures": [{**sig, "keyid": sig["keyid"].upper()}]}, "encoding.hex")
+    case(
+        "two-signatures",
+        "Exactly one signature: a second would be a place to hide something.",
+        {**good, "signatures": [sig, sig]},
+        "envelope.signatures",
+    )
+    case(
+        "signature-with-more",
+        "A signature has exactly keyid and sig.",
+        {**good, "signatures": [{**sig, "cert": "x"}]},
+        "envelope.signatures",
+    )
+    case(
+        "url-base64-payload",
+        "Standard base64 only.",
+        {**good, "payload": good["payload"][:-4] + "-_-_"},
+        "encoding.base64",
+    )
+    case(
+        "upper-case-keyid",
+        "One spelling of a key id.",
+        {**good, "signatures": [{**sig, "keyid": sig["keyid"].upper()}]},
+        "encoding.hex",
+    )
     case("not-an-object", "An envelope is an object.", b"[]", "json.object")
     case("too-large", "A log entry has at most 65,535 bytes.", {**good, "payload": b64(bytes(50000))}, "envelope.size")
 
@@ -113,43 +159,230 @@ def payloads(out: Writer) -> None:
 
     execution = turn.execution
     case("execution", "An execution statement.", of=execution, section="§4.2")
-    case("route-without-nonce", "The nonce is there only if the client sent one.", drop("predicate", "nonce"), section="§3")
-    case("payload-white-space", "The payload is canonical JSON too.", payload=exact_text(turn.route.value).replace(":", ": ").encode(), code="json.spelling", section="§2")
-    case("payload-float", "A float in signed JSON: two readers may round it apart.", payload=jcs(turn.route.value).replace(b'"size":', b'"size":1.0e1,"x":', 1), code="json.float", section="§2")
-    case("payload-duplicate-key", "Two upstreams in one statement.", payload=jcs(turn.route.value).replace(b'"upstream":', b'"upstream":"other","upstream":'), code="json.duplicate_key", section="§2")
-    case("payload-lone-surrogate", "A string without bytes.", payload=jcs(turn.route.value).replace(b"small.provider", b"\\ud800"), code="json.surrogate", section="§2")
-    case("other-statement-type", "Not in-toto Statement v1.", put("_type", to="https://in-toto.io/Statement/v0.1"), "statement.fields", section="§2")
-    case("unknown-top-member", "A statement has four members.", put("comment", to="free text"), "statement.fields", section="§2")
-    case("unknown-kind", "Kinds are a closed list.", put("predicateType", to="urn:holdfast:wish:v1"), "statement.kind", section="§2")
-    case("next-version", "A later version of a kind is another kind.", put("predicateType", to="urn:holdfast:route:v2"), "statement.kind", section="§2")
-    case("two-subjects", "One statement, one subject.", put("subject", to=turn.route.value["subject"] * 2), "statement.subject", section="§2")
-    case("plain-sha256-subject", "An unsalted digest of content would let anybody test guesses against the log.", put("subject", 0, "digest", to={"sha256": "00" * 32}), "statement.subject", section="§2")
-    case("subject-is-not-the-request", "in-toto tools would show another root than the predicate binds.", put("subject", 0, "digest", "holdfast-parts-v1", to="11" * 32), "statement.subject")
-    case("unknown-predicate-member", "Free text does not get into the log.", put("predicate", "user", to="ann@example.org"), "statement.predicate", section="§3")
+    case(
+        "route-without-nonce",
+        "The nonce is there only if the client sent one.",
+        drop("predicate", "nonce"),
+        section="§3",
+    )
+    case(
+        "payload-white-space",
+        "The payload is canonical JSON too.",
+        payload=exact_text(turn.route.value).replace(":", ": ").encode(),
+        code="json.spelling",
+        section="§2",
+    )
+    case(
+        "payload-float",
+        "A float in signed JSON: two readers may round it apart.",
+        payload=jcs(turn.route.value).replace(b'"size":', b'"size":1.0e1,"x":', 1),
+        code="json.float",
+        section="§2",
+    )
+    case(
+        "payload-duplicate-key",
+        "Two upstreams in one statement.",
+        payload=jcs(turn.route.value).replace(b'"upstream":', b'"upstream":"other","upstream":'),
+        code="json.duplicate_key",
+        section="§2",
+    )
+    case(
+        "payload-lone-surrogate",
+        "A string without bytes.",
+        payload=jcs(turn.route.value).replace(b"small.provider", b"\\ud800"),
+        code="json.surrogate",
+        section="§2",
+    )
+    case(
+        "other-statement-type",
+        "Not in-toto Statement v1.",
+        put("_type", to="https://in-toto.io/Statement/v0.1"),
+        "statement.fields",
+        section="§2",
+    )
+    case(
+        "unknown-top-member",
+        "A statement has four members.",
+        put("comment", to="free text"),
+        "statement.fields",
+        section="§2",
+    )
+    case(
+        "unknown-kind",
+        "Kinds are a closed list.",
+        put("predicateType", to="urn:holdfast:wish:v1"),
+        "statement.kind",
+        section="§2",
+    )
+    case(
+        "next-version",
+        "A later version of a kind is another kind.",
+        put("predicateType", to="urn:holdfast:route:v2"),
+        "statement.kind",
+        section="§2",
+    )
+    case(
+        "two-subjects",
+        "One statement, one subject.",
+        put("subject", to=turn.route.value["subject"] * 2),
+        "statement.subject",
+        section="§2",
+    )
+    case(
+        "plain-sha256-subject",
+        "An unsalted digest of content would let anybody test guesses against the log.",
+        put("subject", 0, "digest", to={"sha256": "00" * 32}),
+        "statement.subject",
+        section="§2",
+    )
+    case(
+        "subject-is-not-the-request",
+        "in-toto tools would show another root than the predicate binds.",
+        put("subject", 0, "digest", "holdfast-parts-v1", to="11" * 32),
+        "statement.subject",
+    )
+    case(
+        "unknown-predicate-member",
+        "Free text does not get into the log.",
+        put("predicate", "user", to="ann@example.org"),
+        "statement.predicate",
+        section="§3",
+    )
     case("missing-member", "Every member is there.", drop("predicate", "cached"), "statement.predicate")
     case("run-not-a-uuid", "A run id is a UUID.", put("predicate", "run", to="run-1"), "statement.run", section="§3")
-    case("run-upper-case", "One spelling of a run id.", put("predicate", "run", to=turn.run.upper()), "statement.run", section="§3")
-    case("run-version-1", "Version 1 holds a machine address.", put("predicate", "run", to="01234567-89ab-1def-8123-456789abcdef"), "statement.run", section="§3")
-    case("parents-unsorted", "Parents are sorted, so one set has one spelling.", put("predicate", "parents", to=["22" * 32, "11" * 32]), "statement.parents", section="§3")
-    case("parents-repeated", "Parents are distinct.", put("predicate", "parents", to=["11" * 32] * 2), "statement.parents", section="§3")
-    case("claimed-at-with-offset", "One spelling of a time.", put("predicate", "claimed_at", to="2026-01-01T01:00:00.120+01:00"), "encoding.time", section="§3")
-    case("short-nonce", "A nonce has 16 to 64 characters.", put("predicate", "nonce", to="short"), "statement.nonce", section="§3")
+    case(
+        "run-upper-case",
+        "One spelling of a run id.",
+        put("predicate", "run", to=turn.run.upper()),
+        "statement.run",
+        section="§3",
+    )
+    case(
+        "run-version-1",
+        "Version 1 holds a machine address.",
+        put("predicate", "run", to="01234567-89ab-1def-8123-456789abcdef"),
+        "statement.run",
+        section="§3",
+    )
+    case(
+        "parents-unsorted",
+        "Parents are sorted, so one set has one spelling.",
+        put("predicate", "parents", to=["22" * 32, "11" * 32]),
+        "statement.parents",
+        section="§3",
+    )
+    case(
+        "parents-repeated",
+        "Parents are distinct.",
+        put("predicate", "parents", to=["11" * 32] * 2),
+        "statement.parents",
+        section="§3",
+    )
+    case(
+        "claimed-at-with-offset",
+        "One spelling of a time.",
+        put("predicate", "claimed_at", to="2026-01-01T01:00:00.120+01:00"),
+        "encoding.time",
+        section="§3",
+    )
+    case(
+        "short-nonce",
+        "A nonce has 16 to 64 characters.",
+        put("predicate", "nonce", to="short"),
+        "statement.nonce",
+        section="§3",
+    )
     case("null-nonce", "Null is not absent.", put("predicate", "nonce", to=None), "statement.nonce", section="§3")
-    case("nonce-with-text", "A nonce is no place for a sentence.", put("predicate", "nonce", to="what did Ann ask today?"), "statement.nonce", section="§3")
-    case("parent-run-not-a-uuid", "parent_run is a run id.", put("predicate", "parent_run", to="x"), "statement.parent_run", section="§3")
-    case("upstream-is-a-url", "A URL is not a code.", put("predicate", "upstream", to="https://api.example/v1"), "statement.code")
-    case("rewrites-unsorted", "A set of codes has one spelling.", put("predicate", "rewrites", to=["model", "holdfast-removed"]), "statement.code")
+    case(
+        "nonce-with-text",
+        "A nonce is no place for a sentence.",
+        put("predicate", "nonce", to="what did Ann ask today?"),
+        "statement.nonce",
+        section="§3",
+    )
+    case(
+        "parent-run-not-a-uuid",
+        "parent_run is a run id.",
+        put("predicate", "parent_run", to="x"),
+        "statement.parent_run",
+        section="§3",
+    )
+    case(
+        "upstream-is-a-url",
+        "A URL is not a code.",
+        put("predicate", "upstream", to="https://api.example/v1"),
+        "statement.code",
+    )
+    case(
+        "rewrites-unsorted",
+        "A set of codes has one spelling.",
+        put("predicate", "rewrites", to=["model", "holdfast-removed"]),
+        "statement.code",
+    )
+    case(
+        "nothing-rewritten",
+        "Where nothing was rewritten, sent is the request.",
+        lambda value: value["predicate"].update(rewrites=[], sent=value["predicate"]["request"]),
+    )
+    case(
+        "rewrite-not-named",
+        "Another request was sent than was asked, and no rewrite is named.",
+        put("predicate", "rewrites", to=[]),
+        "statement.sent",
+    )
     case("unknown-settlement", "Three modes.", put("predicate", "settlement", to="later"), "statement.settlement")
     case("unknown-endpoint", "Two endpoints.", put("predicate", "endpoint", to="embeddings"), "statement.endpoint")
     case("cached-as-text", "A boolean is true or false.", put("predicate", "cached", to="false"), "statement.predicate")
     case("empty-tree", "A document has at least one part.", put("predicate", "request", "size", to=0), "statement.tree")
     case("size-as-boolean", "true is not 1.", put("predicate", "request", "size", to=True), "statement.tree")
-    case("unknown-event", "Four events.", put("predicate", "event", to="delivered"), "statement.event", of=execution, section="§4.2")
-    case("generated-without-response", "An answer that is bound by nothing.", put("predicate", "response", to=None), "statement.response", of=execution, section="§4.2")
-    case("failed-with-response", "A failed run has no answer.", put("predicate", "event", to="failed"), "statement.response", of=execution, section="§4.2")
-    case("outcome-is-a-sentence", "An outcome is a code.", put("predicate", "outcome", to="the upstream said no"), "statement.code", of=execution, section="§4.2")
-    case("marks-from-zero", "seq counts from 1.", put("predicate", "marks", to={"seq": 0, "parts": "11" * 32}), "statement.marks", of=execution, section="§4.2")
-    case("response-subject-mismatch", "The subject is the response that the predicate binds.", put("subject", 0, "name", to="request"), "statement.subject", of=execution, section="§4.2")
+    case(
+        "unknown-event",
+        "Four events.",
+        put("predicate", "event", to="delivered"),
+        "statement.event",
+        of=execution,
+        section="§4.2",
+    )
+    case(
+        "generated-without-response",
+        "An answer that is bound by nothing.",
+        put("predicate", "response", to=None),
+        "statement.response",
+        of=execution,
+        section="§4.2",
+    )
+    case(
+        "failed-with-response",
+        "A failed run has no answer.",
+        put("predicate", "event", to="failed"),
+        "statement.response",
+        of=execution,
+        section="§4.2",
+    )
+    case(
+        "outcome-is-a-sentence",
+        "An outcome is a code.",
+        put("predicate", "outcome", to="the upstream said no"),
+        "statement.code",
+        of=execution,
+        section="§4.2",
+    )
+    case(
+        "marks-from-zero",
+        "seq counts from 1.",
+        put("predicate", "marks", to={"seq": 0, "parts": "11" * 32}),
+        "statement.marks",
+        of=execution,
+        section="§4.2",
+    )
+    case(
+        "response-subject-mismatch",
+        "The subject is the response that the predicate binds.",
+        put("subject", 0, "name", to="request"),
+        "statement.subject",
+        of=execution,
+        section="§4.2",
+    )
 
 
 # --- attesters ------------------------------------------------------------------------------------------------------
@@ -193,47 +426,208 @@ def attesters(out: Writer) -> None:
 
     turn = Turn()
     case("by-a-gateway", "Signed by an admitted gateway, seen in time.", turn.route)
-    case("without-trust", "Without trust nobody can say whose signature this is: no answer, not a yes.", turn.route, without_trust=True, expect="undecided")
+    case(
+        "without-trust",
+        "Without trust nobody can say whose signature this is: no answer, not a yes.",
+        turn.route,
+        without_trust=True,
+        expect="undecided",
+    )
     hardware = Turn(node=HARDWARE_GATEWAY)
     case("by-a-p256-gateway", "The same by a gateway with a P-256 key: r and s as 64 bytes.", hardware.route)
     raw = copy.deepcopy(hardware.route.envelope)
     r_s = unb64(raw["signatures"][0]["sig"])
-    raw["signatures"][0]["sig"] = b64(bytes.fromhex("30") + bytes([len(r_s) + 4, 2, 32]) + r_s[:32] + b"\x02\x20" + r_s[32:])
+    raw["signatures"][0]["sig"] = b64(
+        bytes.fromhex("30") + bytes([len(r_s) + 4, 2, 32]) + r_s[:32] + b"\x02\x20" + r_s[32:]
+    )
     case("p256-signature-as-der", "DER is a second spelling of an ECDSA signature.", jcs(raw), "statement.signature")
-    case("unknown-key", "A node that trust does not know. Were this undecided, an open log would be a place to park claims.", Turn(node=STRANGER).route, "statement.unknown-key", section="§7(2)")
-    case("stolen-name", "The attester names the gateway, the signature is a stranger's.", Turn(route_signer=STRANGER.statement_key).route, "statement.signature", section="§7(5)")
+    case(
+        "unknown-key",
+        "A node that trust does not know. Were this undecided, an open log would be a place to park claims.",
+        Turn(node=STRANGER).route,
+        "statement.unknown-key",
+        section="§7(2)",
+    )
+    case(
+        "stolen-name",
+        "The attester names the gateway, the signature is a stranger's.",
+        Turn(route_signer=STRANGER.statement_key).route,
+        "statement.signature",
+        section="§7(5)",
+    )
     altered = copy.deepcopy(turn.route.envelope)
     altered["payload"] = b64(jcs(turn.route.value).replace(b"small.provider", b"large.provider"))
-    case("altered-payload", "One word of the payload changed after signing.", jcs(altered), "statement.signature", section="§7(5)", bug="SUBSTITUTION")
+    case(
+        "altered-payload",
+        "One word of the payload changed after signing.",
+        jcs(altered),
+        "statement.signature",
+        section="§7(5)",
+        bug="SUBSTITUTION",
+    )
     bare = copy.deepcopy(turn.route.envelope)
     bare["signatures"][0]["sig"] = b64(GATEWAY.statement_key.sign(turn.route.payload))
-    case("signature-without-pae", "A signature over the bare payload says nothing about its type.", jcs(bare), "statement.signature", section="§1")
+    case(
+        "signature-without-pae",
+        "A signature over the bare payload says nothing about its type.",
+        jcs(bare),
+        "statement.signature",
+        section="§1",
+    )
     typed = copy.deepcopy(turn.route.envelope)
     typed["signatures"][0]["sig"] = b64(GATEWAY.statement_key.sign(pae("application/json", turn.route.payload)))
-    case("signature-for-another-type", "A signature over the same bytes as another type.", jcs(typed), "statement.signature", section="§1")
+    case(
+        "signature-for-another-type",
+        "A signature over the same bytes as another type.",
+        jcs(typed),
+        "statement.signature",
+        section="§1",
+    )
     named_other = copy.deepcopy(turn.route.envelope)
     named_other["signatures"][0]["keyid"] = key_id("ed25519", named("some other key"))
-    case("other-keyid", "The key id names a key that is not the attester's statement key.", jcs(named_other), "statement.signature", section="§7(5)")
-    from_data = statement("route", DATA, run=turn.run, claimed_at=when(START, plus_ms=120), parents=[], subject=("request", turn.bound["request"].root), body={k: v for k, v in turn.route.value["predicate"].items() if k not in ("run", "attester", "claimed_at", "parents", "nonce")})
-    case("wrong-role", "A data node says how a request was routed: it is known and its signature is good, but this is not for it to say.", from_data, "statement.role", section="§7(4)")
-    revoked = world.usual_trust(nodes=[world.admit(GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=-3_600_000), "reason": "key-stolen"})])
-    case("revoked-key", "The key is suspect since an hour before the statement.", turn.route, "statement.key-revoked", trust=revoked, section="§7(3)")
-    touching = world.usual_trust(nodes=[world.admit(GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=2000), "reason": "key-stolen"})])
-    case("revoked-between-claim-and-sight", "Claimed before the key became suspect, first seen after: a thief can claim any time.", turn.route, "statement.key-revoked", trust=touching, section="§8", bug="BACKDATED")
-    after = world.usual_trust(nodes=[world.admit(GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=3_600_000), "reason": "retired"})])
-    case("revoked-later", "Revoked in June, suspect from an hour after: what was seen before stays said.", turn.route, trust=after, section="§8")
-    at_once = world.usual_trust(nodes=[world.admit(GATEWAY, revoked={"at": late, "suspect_since": SEEN, "reason": "key-stolen"})])
-    case("suspect-at-the-moment-of-sight", "A span that reaches the suspect moment supports nothing.", turn.route, "statement.key-revoked", trust=at_once, section="§8")
+    case(
+        "other-keyid",
+        "The key id names a key that is not the attester's statement key.",
+        jcs(named_other),
+        "statement.signature",
+        section="§7(5)",
+    )
+    from_data = statement(
+        "route",
+        DATA,
+        run=turn.run,
+        claimed_at=when(START, plus_ms=120),
+        parents=[],
+        subject=("request", turn.bound["request"].root),
+        body={
+            k: v
+            for k, v in turn.route.value["predicate"].items()
+            if k not in ("run", "attester", "claimed_at", "parents", "nonce")
+        },
+    )
+    case(
+        "wrong-role",
+        "A data node says how a request was routed: it is known and its signature is good, but this is not for it to say.",
+        from_data,
+        "statement.role",
+        section="§7(4)",
+    )
+    revoked = world.usual_trust(
+        nodes=[
+            world.admit(
+                GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=-3_600_000), "reason": "key-stolen"}
+            )
+        ]
+    )
+    case(
+        "revoked-key",
+        "The key is suspect since an hour before the statement.",
+        turn.route,
+        "statement.key-revoked",
+        trust=revoked,
+        section="§7(3)",
+    )
+    touching = world.usual_trust(
+        nodes=[
+            world.admit(
+                GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=2000), "reason": "key-stolen"}
+            )
+        ]
+    )
+    case(
+        "revoked-between-claim-and-sight",
+        "Claimed before the key became suspect, first seen after: a thief can claim any time.",
+        turn.route,
+        "statement.key-revoked",
+        trust=touching,
+        section="§8",
+        bug="BACKDATED",
+    )
+    after = world.usual_trust(
+        nodes=[
+            world.admit(
+                GATEWAY, revoked={"at": late, "suspect_since": when(START, plus_ms=3_600_000), "reason": "retired"}
+            )
+        ]
+    )
+    case(
+        "revoked-later",
+        "Revoked in June, suspect from an hour after: what was seen before stays said.",
+        turn.route,
+        trust=after,
+        section="§8",
+    )
+    at_once = world.usual_trust(
+        nodes=[world.admit(GATEWAY, revoked={"at": late, "suspect_since": SEEN, "reason": "key-stolen"})]
+    )
+    case(
+        "suspect-at-the-moment-of-sight",
+        "A span that reaches the suspect moment supports nothing.",
+        turn.route,
+        "statement.key-revoked",
+        trust=at_once,
+        section="§8",
+    )
     early = world.usual_trust(nodes=[world.admit(GATEWAY, start=when(START, plus_ms=1000))])
-    case("key-not-yet-valid", "Claimed before the admission begins.", turn.route, "statement.key-not-yet-valid", trust=early, section="§7(3)")
+    case(
+        "key-not-yet-valid",
+        "Claimed before the admission begins.",
+        turn.route,
+        "statement.key-not-yet-valid",
+        trust=early,
+        section="§7(3)",
+    )
     ended = world.usual_trust(nodes=[world.admit(GATEWAY, end=START)])
-    case("key-expired", "Claimed after the admission ended.", turn.route, "statement.key-expired", trust=ended, section="§7(3)")
+    case(
+        "key-expired",
+        "Claimed after the admission ended.",
+        turn.route,
+        "statement.key-expired",
+        trust=ended,
+        section="§7(3)",
+    )
     ending = world.usual_trust(nodes=[world.admit(GATEWAY, end=when(START, plus_ms=2500))])
-    case("key-expired-before-sight", "Claimed while valid, first seen after the end: nobody saw it while the key was good.", turn.route, "statement.key-expired", trust=ending, section="§8", bug="BACKDATED")
-    case("at-the-bound", "Seen exactly 600 seconds after the claim.", turn.route, at=when(START, plus_ms=600_120), section="§8")
-    case("backdated", "Seen a millisecond later than the bound allows: it may have been signed long after it claims.", turn.route, "statement.backdated", at=when(START, plus_ms=600_121), section="§8", bug="BACKDATED")
-    case("skew-at-the-bound", "Clocks may differ by 30 seconds.", turn.route, at=when(START, plus_ms=-29_880), section="§8")
-    case("future", "Claims a time that had not come when it was seen: tomorrow's key state is nobody's to use.", turn.route, "statement.future", at=when(START, plus_ms=-29_881), section="§8", bug="BACKDATED")
+    case(
+        "key-expired-before-sight",
+        "Claimed while valid, first seen after the end: nobody saw it while the key was good.",
+        turn.route,
+        "statement.key-expired",
+        trust=ending,
+        section="§8",
+        bug="BACKDATED",
+    )
+    case(
+        "at-the-bound",
+        "Seen exactly 600 seconds after the claim.",
+        turn.route,
+        at=when(START, plus_ms=600_120),
+        section="§8",
+    )
+    case(
+        "backdated",
+        "Seen a millisecond later than the bound allows: it may have been signed long after it claims.",
+        turn.route,
+        "statement.backdated",
+        at=when(START, plus_ms=600_121),
+        section="§8",
+        bug="BACKDATED",
+    )
+    case(
+        "skew-at-the-bound",
+        "Clocks may differ by 30 seconds.",
+        turn.route,
+        at=when(START, plus_ms=-29_880),
+        section="§8",
+    )
+    case(
+        "future",
+        "Claims a time that had not come when it was seen: tomorrow's key state is nobody's to use.",
+        turn.route,
+        "statement.future",
+        at=when(START, plus_ms=-29_881),
+        section="§8",
+        bug="BACKDATED",
+    )
 
 
 # --- traces ---------------------------------------------------------------------------------------------------------
@@ -243,13 +637,24 @@ def traces(out: Writer) -> None:
     """Entries of one log, in order (statement.md §7(7, 8), trace.md)."""
     good = Turn()
 
-    def case(name: str, why: str, entries: list[bytes], verdicts: list[str], section: str = "§2", bug: str = "BROKEN_TRACE") -> None:
+    def case(
+        name: str, why: str, entries: list[bytes], verdicts: list[str], section: str = "§2", bug: str = "BROKEN_TRACE"
+    ) -> None:
         refuted = [code.removeprefix("refuted:") for code in verdicts if code.startswith("refuted:")]
         out.case(
             f"trace/{name}",
             why,
             spec=f"trace.md {section}",
-            run=["verify-entries", "--policy", "../../shared/policy.json", "--at", SEEN, "--trust", "../../shared/trust.json", "entries.jsonl"],
+            run=[
+                "verify-entries",
+                "--policy",
+                "../../shared/policy.json",
+                "--at",
+                SEEN,
+                "--trust",
+                "../../shared/trust.json",
+                "entries.jsonl",
+            ],
             expect="reject" if refuted else "accept",
             code=f"statement.{refuted[0]}" if refuted else None,
             at=SEEN,
@@ -260,44 +665,158 @@ def traces(out: Writer) -> None:
 
     route, execution = good.route, good.execution
     case("route-and-execution", "The smallest closed run.", [route.entry, execution.entry], ["ok", "ok"])
-    case("interleaved-runs", "Two runs whose statements alternate.", [route.entry, Turn("other").route.entry, execution.entry, Turn("other").execution.entry], ["ok"] * 4)
+    case(
+        "interleaved-runs",
+        "Two runs whose statements alternate.",
+        [route.entry, Turn("other").route.entry, execution.entry, Turn("other").execution.entry],
+        ["ok"] * 4,
+    )
     gone = _follow_up(good, "disconnected", [execution.digest])
-    case("disconnected", "A client that went away: a follow-up of the closing statement, not a second one.", [route.entry, execution.entry, gone.entry], ["ok"] * 3, "§2(5)")
+    case(
+        "disconnected",
+        "A client that went away: a follow-up of the closing statement, not a second one.",
+        [route.entry, execution.entry, gone.entry],
+        ["ok"] * 3,
+        "§2(5)",
+    )
     failed = Turn("failed", response=None, event="failed", outcome="upstream.timeout")
     case("failed", "A run without an answer is closed too.", [failed.route.entry, failed.execution.entry], ["ok", "ok"])
-    interrupted = Turn("crash", response=None, event="interrupted", outcome="gateway.crash", marks={"seq": 4, "parts": "ab" * 32})
-    case("interrupted", "A crash closed by what had been acknowledged.", [interrupted.route.entry, interrupted.execution.entry], ["ok", "ok"])
-    case("child-before-parent", "The execution stands before its route in the log: what names must come after what it names.", [execution.entry, route.entry], ["refuted:parent", "ok"], "§4")
+    interrupted = Turn(
+        "crash", response=None, event="interrupted", outcome="gateway.crash", marks={"seq": 4, "parts": "ab" * 32}
+    )
+    case(
+        "interrupted",
+        "A crash closed by what had been acknowledged.",
+        [interrupted.route.entry, interrupted.execution.entry],
+        ["ok", "ok"],
+    )
+    case(
+        "child-before-parent",
+        "The execution stands before its route in the log: what names must come after what it names.",
+        [execution.entry, route.entry],
+        ["refuted:parent", "ok"],
+        "§4",
+    )
     case("missing-parent", "The route was never logged.", [execution.entry], ["refuted:parent"], "§4")
     bad = Turn("liar", route_signer=STRANGER.statement_key)
-    case("refuted-parent", "A good execution on a refuted route cannot be better than its parent.", [bad.route.entry, bad.execution.entry], ["refuted:signature", "refuted:parent-refuted"], "§2(4)")
+    case(
+        "refuted-parent",
+        "A good execution on a refuted route cannot be better than its parent.",
+        [bad.route.entry, bad.execution.entry],
+        ["refuted:signature", "refuted:parent-refuted"],
+        "§2(4)",
+    )
     other = Turn("other")
     foreign = Turn("good", execution_parents=[other.route.digest])
-    case("parent-of-another-run", "An execution that follows from another run's route.", [other.route.entry, foreign.execution.entry], ["ok", "refuted:trace"], "§2(1)")
+    case(
+        "parent-of-another-run",
+        "An execution that follows from another run's route.",
+        [other.route.entry, foreign.execution.entry],
+        ["ok", "refuted:trace"],
+        "§2(1)",
+    )
     nonce = Turn("good", nonce="nonce-of-a-client-2")
     mixed = Turn("good", nonce="nonce-of-a-client-2", execution_parents=[route.digest])
-    case("another-nonce", "An execution with another client's nonce than its route.", [route.entry, mixed.execution.entry], ["ok", "refuted:trace"], "§2(1)")
+    case(
+        "another-nonce",
+        "An execution with another client's nonce than its route.",
+        [route.entry, mixed.execution.entry],
+        ["ok", "refuted:trace"],
+        "§2(1)",
+    )
     no_parent = Turn("good", execution_parents=[])
-    case("execution-without-route", "A closing execution has exactly one route among its parents.", [no_parent.execution.entry], ["refuted:trace"], "§2(4)")
+    case(
+        "execution-without-route",
+        "A closing execution has exactly one route among its parents.",
+        [no_parent.execution.entry],
+        ["refuted:trace"],
+        "§2(4)",
+    )
     both = Turn("good", execution_parents=[route.digest, nonce.route.digest], nonce=None)
-    case("execution-with-two-routes", "Two routes: through which of them did it go?", [route.entry, nonce.route.entry, both.execution.entry], ["ok", "ok", "refuted:trace"], "§2(4)")
+    case(
+        "execution-with-two-routes",
+        "Two routes: through which of them did it go?",
+        [route.entry, nonce.route.entry, both.execution.entry],
+        ["ok", "ok", "refuted:trace"],
+        "§2(4)",
+    )
     changed = Turn("good", execution_change=lambda value: value["predicate"].__setitem__("upstream", "large.provider"))
-    case("another-upstream", "The execution names another upstream than the route it follows: a swapped provider.", [route.entry, changed.execution.entry], ["ok", "refuted:trace"], "§2(4)", "SUBSTITUTION")
+    case(
+        "another-upstream",
+        "The execution names another upstream than the route it follows: a swapped provider.",
+        [route.entry, changed.execution.entry],
+        ["ok", "refuted:trace"],
+        "§2(4)",
+        "SUBSTITUTION",
+    )
     on_route = _follow_up(good, "disconnected", [route.digest])
-    case("disconnected-on-a-route", "The only parent of a disconnection is the closing statement.", [route.entry, on_route.entry], ["ok", "refuted:trace"], "§2(5)")
+    case(
+        "disconnected-on-a-route",
+        "The only parent of a disconnection is the closing statement.",
+        [route.entry, on_route.entry],
+        ["ok", "refuted:trace"],
+        "§2(5)",
+    )
     parented = Turn("good", parents=[execution.digest])
-    case("route-after-execution", "A route has only admissions and recalls as parents: a closed run is not routed again.", [route.entry, execution.entry, parented.route.entry], ["ok", "ok", "refuted:trace"], "§2(3)")
-    again = Turn("good", execution_at=when(START, plus_ms=1900), execution_parents=[route.digest], outcome="upstream.cut")
-    case("duplicate-closure", "Two closing statements of one run: the later is refuted, and both are evidence against the gateway.", [route.entry, execution.entry, again.execution.entry], ["ok", "ok", "refuted:duplicate-closure"], "§2(7)", "EQUIVOCATION")
+    case(
+        "route-after-execution",
+        "A route has only admissions and recalls as parents: a closed run is not routed again.",
+        [route.entry, execution.entry, parented.route.entry],
+        ["ok", "ok", "refuted:trace"],
+        "§2(3)",
+    )
+    again = Turn(
+        "good", execution_at=when(START, plus_ms=1900), execution_parents=[route.digest], outcome="upstream.cut"
+    )
+    case(
+        "duplicate-closure",
+        "Two closing statements of one run: the later is refuted, and both are evidence against the gateway.",
+        [route.entry, execution.entry, again.execution.entry],
+        ["ok", "ok", "refuted:duplicate-closure"],
+        "§2(7)",
+        "EQUIVOCATION",
+    )
     resigned = envelope(execution.payload, [GATEWAY.statement_key])
-    case("same-statement-twice", "The same payload again is the same statement, not a second closure.", [route.entry, execution.entry, jcs(resigned)], ["ok", "ok", "ok"], "§2(7)")
+    case(
+        "same-statement-twice",
+        "The same payload again is the same statement, not a second closure.",
+        [route.entry, execution.entry, jcs(resigned)],
+        ["ok", "ok", "ok"],
+        "§2(7)",
+    )
     commitment = jcs({"commitment": sha(b"x").hex(), "type": "urn:holdfast:commitment:v1"})
     case("commitment", "A commitment is not a statement: existence, and no more.", [commitment], ["cannot_tell"], "§1")
-    case("broken-commitment", "A commitment has exactly two members.", [jcs({"commitment": sha(b"x").hex(), "note": "x", "type": "urn:holdfast:commitment:v1"})], ["refuted:malformed"], "§1")
-    case("malformed-entry", "An entry that is no statement gets a verdict like any other.", [b"hello", route.entry], ["refuted:malformed", "ok"], "§1")
-    admission = statement("admission", DATA, run=good.run, claimed_at=when(START, plus_ms=50), parents=[], subject=("admitted", named("admitted body")), body={})
+    case(
+        "broken-commitment",
+        "A commitment has exactly two members.",
+        [jcs({"commitment": sha(b"x").hex(), "note": "x", "type": "urn:holdfast:commitment:v1"})],
+        ["refuted:malformed"],
+        "§1",
+    )
+    case(
+        "malformed-entry",
+        "An entry that is no statement gets a verdict like any other.",
+        [b"hello", route.entry],
+        ["refuted:malformed", "ok"],
+        "§1",
+    )
+    admission = statement(
+        "admission",
+        DATA,
+        run=good.run,
+        claimed_at=when(START, plus_ms=50),
+        parents=[],
+        subject=("admitted", named("admitted body")),
+        body={},
+    )
     routed = Turn("good", parents=[admission.digest])
-    case("admission-before-route", "A kind whose predicate is not fixed yet: signed and in place, and nobody can tell more.", [admission.entry, routed.route.entry], ["cannot_tell", "ok"], "§2(3)")
+    case(
+        "admission-before-route",
+        "A kind whose predicate is not fixed yet: signed and in place, and nobody can tell more.",
+        [admission.entry, routed.route.entry],
+        ["cannot_tell", "ok"],
+        "§2(3)",
+    )
 
 
 def _follow_up(turn: Turn, event: str, parents: list[str]) -> Statement:
@@ -308,5 +827,11 @@ def _follow_up(turn: Turn, event: str, parents: list[str]) -> Statement:
         claimed_at=when(START, plus_ms=2000),
         parents=parents,
         subject=("request", turn.bound["request"].root),
-        body={"event": event, "outcome": "client.disconnected", "response": None, "marks": None, "upstream": "small.provider"},
+        body={
+            "event": event,
+            "outcome": "client.disconnected",
+            "response": None,
+            "marks": None,
+            "upstream": "small.provider",
+        },
     )

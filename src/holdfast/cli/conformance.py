@@ -460,7 +460,8 @@ def run(words: Sequence[str], folder: Path) -> tuple[int, Answer]:
 def main() -> None:
     """Answer one command line on standard output and exit with its code."""
     code, answer = run(sys.argv[1:], Path.cwd())
-    print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
+    sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n")
+    sys.stdout.buffer.flush()
     raise SystemExit(code)
 
 

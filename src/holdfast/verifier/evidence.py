@@ -81,6 +81,8 @@ class CheckedStatement:
     """A statement of the trace with the answers about it. ``refusal`` is a verdict reason or None."""
 
     statement: Statement
+    copies: list[Statement] = field(default_factory=list)
+    """Every envelope of this payload that was presented: signing again makes no second statement."""
     refusal: str | None = None
     judged: bool = False
     """False while no trust was there to judge the attester by."""
@@ -168,7 +170,7 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
             evidence.bytes_refusals.append(("trace.run", "A statement of another run stands in this trace."))
             record.note("trace.md §2(1)", "no", f"Statement {statement.digest[:12]} is of another run.", "trace.run")
             continue
-        evidence.statements.setdefault(statement.digest, CheckedStatement(statement))
+        evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
     for checked in evidence.statements.values():
         body = checked.statement.body
         if isinstance(body, Route):
@@ -423,6 +425,12 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
                 candidate.number, CheckedRound(candidate, False, len(item.messages), sum(stakes.values()), ())
             )
         return
+    before = evidence.final_rounds.get(candidate.number)
+    same_round = before is not None and before.final and before.candidate.origin == candidate.origin
+    if before is not None and same_round and before.candidate.content != candidate.content:
+        says = f"A quorum called two contents of round {candidate.number} final."
+        _refuse_settlement(evidence, record, "round.equivocation", says)
+        return
     evidence.final_rounds[candidate.number] = CheckedRound(
         candidate, True, final.stake_for, final.stake_total, final.signers
     )
@@ -445,12 +453,13 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         if isinstance(item, CommitmentItem):
             _open_commitment(item, evidence, record)
     leaves = {
-        digest: merkle.leaf_hash(checked.statement.envelope.raw) for digest, checked in evidence.statements.items()
+        digest: [merkle.leaf_hash(copy.envelope.raw) for copy in checked.copies]
+        for digest, checked in evidence.statements.items()
     }
     by_commitment = {entry: digest for digest, entry in evidence.commitments.items()}
     for item in listed:
         if isinstance(item, CommitmentItem):
-            leaves[sha256_hex(item.entry)] = merkle.leaf_hash(item.entry)
+            leaves[sha256_hex(item.entry)] = [merkle.leaf_hash(item.entry)]
     roots: dict[int, set[bytes]] = {}
     for checked in evidence.checkpoints:
         roots.setdefault(checked.checkpoint.size, set()).add(checked.checkpoint.root)
@@ -462,17 +471,14 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
             evidence.entries[item.digest] = item.index
         if not isinstance(item, InclusionItem):
             continue
-        leaf = leaves.get(item.digest)
-        if leaf is None or item.size not in roots:
+        candidates = leaves.get(item.digest)
+        if not candidates or item.size not in roots:
             record.note(
                 "bundle.md §3", "cannot_tell", f"Nothing to check a path of size {item.size} against.", "log.unanchored"
             )
             continue
-        try:
-            for root in roots[item.size]:
-                merkle.verify_inclusion(leaf, item.index, item.size, list(item.proof), root)
-        except RefusedError as error:
-            _refuse_settlement(evidence, record, error.code, "An inclusion proof does not lead to its checkpoint.")
+        if not any(_leads_to_all(leaf, item, roots[item.size]) for leaf in candidates):
+            _refuse_settlement(evidence, record, "log.inclusion", "An inclusion proof does not lead to its checkpoint.")
             continue
         record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")
         owner = evidence.statements.get(by_commitment.get(item.digest, item.digest))
@@ -482,6 +488,16 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         owner.logged_at_size = max(owner.logged_at_size or 0, item.size)
         _take_trusted_time(owner, item, evidence)
     _check_log_order(evidence, record)
+
+
+def _leads_to_all(leaf: bytes, item: InclusionItem, roots: Iterable[bytes]) -> bool:
+    """Whether a path leads from this leaf to every root known at its size."""
+    try:
+        for root in roots:
+            merkle.verify_inclusion(leaf, item.index, item.size, list(item.proof), root)
+    except RefusedError:
+        return False
+    return True
 
 
 def _take_trusted_time(owner: CheckedStatement, item: InclusionItem, evidence: Evidence) -> None:
@@ -516,8 +532,11 @@ def _check_attesters(
     evidence: Evidence, trust: Trust, bounds: CheckPolicy, at: dt.datetime, record: Transcript
 ) -> None:
     for checked in evidence.statements.values():
+        until = checked.trusted_time or at
+        refusals = [refuse_attester(copy, trust, until=until) for copy in checked.copies]
+        best = refusals.index(None) if None in refusals else 0
+        checked.statement, checked.refusal = checked.copies[best], refusals[best]
         statement = checked.statement
-        checked.refusal = refuse_attester(statement, trust, until=checked.trusted_time or at)
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
@@ -572,6 +591,7 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
             "round.md §5",
             answer,  # type: ignore[arg-type]
             f"Final round {item.number} says {item.entry.code} of {owner.statement.kind} {digest[:12]}.",
+            "round.refuted" if answer == "no" else None,
         )
 
 
