@@ -117,7 +117,9 @@ class Settler:
     async def step(self) -> None:
         """See the module. What the world refuses is kept in :attr:`progress`; a failing disk is raised."""
         try:
-            self.open = await self._chain.open_round(self.origin)
+            before, self.open = self.open, await self._chain.open_round(self.origin)
+            if before is None or before.number != self.open.number:
+                self._epochs.clear()  # an epoch may have been announced anew after a reorganisation
             self.progress.number, self.progress.attempt = self.open.number, self.open.attempt
             self.progress.problems.pop("chain", None)
             if not self._repaired:
