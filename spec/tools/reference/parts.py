@@ -39,6 +39,8 @@ field /**
 """.strip().splitlines()
 ]
 """The table of parts.md §5, row by row."""
+PATTERNS = [(name, [pattern.split("/")[1:] for pattern in patterns]) for name, *patterns in TYPES]
+"""The same, cut into segments."""
 
 
 def _fits(pattern: list[str], path: list[str]) -> bool:
@@ -53,8 +55,8 @@ def _fits(pattern: list[str], path: list[str]) -> bool:
 
 def type_of(path: list[str]) -> str:
     """The first row whose pattern fits (§3.6)."""
-    for name, *patterns in TYPES:
-        if any(_fits(pattern.split("/")[1:], path) for pattern in patterns):
+    for name, patterns in PATTERNS:
+        if any(_fits(pattern, path) for pattern in patterns):
             return name
     raise AssertionError(path)
 
