@@ -24,6 +24,7 @@ def main() -> None:
     out.shared("policy.json", jcs(world.POLICY))
     for suite in SUITES:
         suite.write(out)
+    out.flush()
     print(out.summary())
     if any(name == "holdfast" or name.startswith("holdfast.") for name in sys.modules):
         raise SystemExit("the generator must share no code with the implementation")

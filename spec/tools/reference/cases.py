@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,12 @@ CODES = {"accept": 0, "malformed": 1, "reject": 1, "undecided": 3}
 
 
 class Writer:
-    """Writes cases below one folder and refuses two of one name."""
+    """Collects cases below one folder, refuses two of one name, and writes only what changed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seen: dict[str, str] = {}
-        if folder.exists():
-            for suite in folder.iterdir():
-                if suite.is_dir() and suite.name != "released":
-                    shutil.rmtree(suite)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.files: dict[Path, bytes] = {}
 
     def shared(self, name: str, content: Any) -> None:
         """A file that many cases point to as ``../../shared/<name>``."""
@@ -60,12 +55,26 @@ class Writer:
         self._write(self.folder / name / "README", text + "\n")
 
     def _write(self, path: Path, content: Any) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, str):
             content = content.encode("utf-8")
         elif not isinstance(content, bytes):
             content = (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
-        path.write_bytes(content)
+        self.files[path] = content
+
+    def flush(self) -> None:
+        """Bring the folder to what was collected; files at its top and released vectors are left alone."""
+        for path, content in self.files.items():
+            if not path.is_file() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            inside = path.relative_to(self.folder).parts
+            if inside[0] == "released":
+                continue
+            if path.is_file() and len(inside) > 1 and path not in self.files:
+                path.unlink()
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
     def summary(self) -> str:
         """How many cases of each kind."""
