@@ -479,7 +479,7 @@ def parse_report(node: str, value: object) -> RoundReport:
     number = _number(fields.get("number"), "number")
     attempt = _number(fields.get("attempt", 0), "attempt")
     candidate = None
-    if fields.get("candidate"):
+    if fields.get("candidate") is not None:
         inner = _object(fields["candidate"], "candidate")
         candidate = Candidate(
             number,
