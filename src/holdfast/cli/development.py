@@ -1,0 +1,333 @@
+"""A development network's state: keys, trust, contracts, settings. Everything here is marked ``development``.
+
+Made once per state folder, by ``holdfast up``; a second start finds it and makes nothing new. The root keys lie beside
+the node keys, which is what makes this a development network: whoever reads the folder is the root of trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast import __version__
+from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, deploy
+from holdfast.adapters.signer_files import load_or_create_signer
+from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
+from holdfast.core import canonical
+from holdfast.core.encoding import b64_encode, time_encode
+from holdfast.core.keys import KeyDocument, PublicKey, build_key_document
+from holdfast.core.notes import COSIGNATURE, VerifierKey
+from holdfast.core.statements import pre_authentication_encoding
+from holdfast.core.trust import TRUST_PAYLOAD_TYPE, TRUST_TYPE, build_trust_chain
+from holdfast.errors import UnavailableError, UsageError
+from holdfast.ports.chain import Member, RoundsSettings
+from holdfast.verifier.evidence import INSECURE_ATTESTATION_DOMAIN
+
+FULL_NODES = 4
+"""Full nodes of a development network, with equal stake: one may fail and rounds still finalise."""
+STAKE = 1_000_000
+"""Stake of each, in base units of the development chain's coin."""
+ROUND_TIMEOUT_S = 4
+"""How long an attempt has on the development chain before anyone may open the next."""
+UNBONDING_S = 3600
+"""Unbonding delay of the development contract, seconds."""
+VALID_DAYS = 365
+"""How long a development trust root holds."""
+ROOT_KEYS, ROOT_THRESHOLD = 3, 2
+"""Development root keys and how many must sign."""
+CHAIN_ID = 31337
+"""Customary chain id for development."""
+HOST = "127.0.0.1"
+"""A development network listens on loopback only."""
+SERVICES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)))
+"""Nodes in the order of their ports, counted from the base port."""
+NETWORK_FILE = "network.json"
+"""What other commands read to find the network (written when it is ready)."""
+SETTINGS_FILE = "holdfast.toml"
+"""The settings of every node, as they are in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a development network keeps things, and its ports."""
+
+    state: Path
+    base_port: int
+
+    def port(self, service: str) -> int:
+        return self.base_port + SERVICES.index(service)
+
+    def url(self, service: str) -> str:
+        return f"http://{HOST}:{self.port(service)}"
+
+    def key(self, name: str) -> Path:
+        return self.state / "keys" / name
+
+    @property
+    def origin(self) -> str:
+        return "holdfast.local/log/1"
+
+    @property
+    def trust(self) -> Path:
+        return self.state / "trust" / "trust.json"
+
+    @property
+    def full_names(self) -> list[str]:
+        return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Everything that a development network signs with, loaded or made."""
+
+    documents: Mapping[str, KeyDocument]
+    """Key documents by node name: ``gateway``, ``log``, ``full-1`` …"""
+    vote_addresses: Mapping[str, str]
+    deployer: str
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A file only its owner may read, replaced as a whole."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_or_create_secret(path: Path, prefix: str) -> str:
+    """A random token in a file."""
+    if not path.exists():
+        write_private(path, f"{prefix}{secrets.token_urlsafe(24)}\n".encode())
+    return path.read_text().strip()
+
+
+def make_keys(layout: Layout) -> Keys:
+    """Load every key and key document, making what is missing."""
+    documents = {}
+    gateway = load_or_create_signer(layout.key("gateway.statement.pem"), "statement")
+    documents["gateway"] = _document(layout, "gateway", ["gateway"], [gateway.key])
+    log = load_or_create_signer(layout.key("log.log.pem"), "log")
+    documents["log"] = _document(layout, "log", ["log"], [log.key])
+    addresses = {}
+    for name in layout.full_names:
+        cosigner = load_or_create_signer(layout.key(f"{name}.cosignature.pem"), "cosignature")
+        voter = load_or_create_secp256k1(layout.key(f"{name}.vote.key"))
+        addresses[name] = voter.address
+        documents[name] = _document(layout, name, ["full"], [cosigner.key, voter.key])
+    deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
+    root = load_or_create_signer(layout.key("insecure-dev-root.pem"), "root")
+    evidence = root.sign(INSECURE_ATTESTATION_DOMAIN + bytes.fromhex(documents["gateway"].digest))
+    write_private(layout.key("gateway.attestation"), f"insecure-dev\n{b64_encode(evidence)}\n".encode())
+    load_or_create_secret(layout.key("workspace.token"), "hf_")
+    load_or_create_secret(layout.key("log.token"), "hfl_")
+    return Keys(documents, addresses, deployer.address)
+
+
+def _document(layout: Layout, name: str, roles: list[str], keys: list[PublicKey]) -> KeyDocument:
+    """A node's key document; one that exists is kept, since its digest is the node's identity."""
+    path = layout.key(f"{name}.json")
+    if not path.exists():
+        host = f"{name}.holdfast.local"
+        write_private(path, build_key_document(host, roles, f"holdfast/{__version__}", keys).raw)
+    from holdfast.core.keys import parse_key_document
+
+    return parse_key_document(path.read_bytes())
+
+
+def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
+    """Every node's settings as TOML values; paths are absolute."""
+    state = layout.state.resolve()
+    token = f"file:{(state / 'keys' / 'log.token')}"
+    full_nodes = [{"name": name, "url": layout.url(name)} for name in layout.full_names]
+    witnesses = [
+        {"url": layout.url(name), "key": str(_witness_key(keys.documents[name]))} for name in layout.full_names
+    ]
+    listen = {service: f"{HOST}:{layout.port(service)}" for service in SERVICES}
+    tables: dict[str, dict[str, Any]] = {
+        "chain": {
+            "listen": listen["chain"],
+            "state": str(state / "chain"),
+            "chain_id": CHAIN_ID,
+            "funded": [keys.deployer, *keys.vote_addresses.values()],
+        },
+        "log": {
+            "listen": listen["log"],
+            "state": str(state / "log"),
+            "origin": layout.origin,
+            "key": str(state / "keys" / "log.log.pem"),
+            "token": token,
+            "witnesses": witnesses,
+        },
+        "gateway": {
+            "listen": listen["gateway"],
+            "state": str(state / "gateway"),
+            "signing_key": str(state / "keys" / "gateway.statement.pem"),
+            "key_document": str(state / "keys" / "gateway.json"),
+            "attestation": str(state / "keys" / "gateway.attestation"),
+            "trust": str(layout.trust.resolve()),
+            "workspaces": [{"name": "development", "key": f"file:{state / 'keys' / 'workspace.token'}"}],
+            "log": layout.url("log"),
+            "log_token": token,
+            "origin": layout.origin,
+            "full_nodes": full_nodes,
+        },
+        "panel": {
+            "listen": listen["panel"],
+            "gateway": layout.url("gateway"),
+            "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
+            "log": layout.url("log"),
+            "origin": layout.origin,
+            "full_nodes": full_nodes,
+        },
+    }
+    for name in layout.full_names:
+        tables[name] = {
+            "listen": listen[name],
+            "state": str(state / name),
+            "trust": str(layout.trust.resolve()),
+            "key_document": str(state / "keys" / f"{name}.json"),
+            "vote_key": str(state / "keys" / f"{name}.vote.key"),
+            "cosignature_key": str(state / "keys" / f"{name}.cosignature.pem"),
+            "logs": [{"origin": layout.origin, "url": layout.url("log")}],
+            "chain": layout.url("chain"),
+            "peers": [layout.url(other) for other in layout.full_names if other != name],
+        }
+    return tables
+
+
+def _witness_key(document: KeyDocument) -> VerifierKey:
+    key = document.key_for("cosignature")
+    if key is None:
+        raise UsageError("keys.use", f"{document.name} has no cosignature key")
+    return VerifierKey(document.name, COSIGNATURE, key.public)
+
+
+def write_settings(layout: Layout, tables: dict[str, dict[str, Any]], overrides: Path | None) -> Path:
+    """Write the settings in force: ours, with a person's TOML on top. Raises ``settings.*``."""
+    if overrides is not None:
+        try:
+            given = tomllib.loads(overrides.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError("settings.file", f"cannot read {overrides}: {error}") from error
+        for table, values in given.items():
+            if table not in tables or not isinstance(values, dict):
+                raise UsageError(
+                    "settings.unknown", f"{overrides}: unknown table [{table}]", hint=f"known: {', '.join(tables)}"
+                )
+            tables[table].update(values)
+    lines = ["# Written by `holdfast up` at every start. Change it with `holdfast up --config FILE`, not here.", ""]
+    for table, values in tables.items():
+        lines += [f"[{table}]", *(f"{name} = {_toml(value)}" for name, value in values.items()), ""]
+    path = layout.state / SETTINGS_FILE
+    write_private(path, "\n".join(lines).encode())
+    return path
+
+
+def _toml(value: Any) -> str:
+    """A TOML value; strings as JSON strings, which TOML reads the same."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+async def make_contracts(layout: Layout, keys: Keys) -> Deployment:
+    """Deploy the contracts, bond the full nodes' stake and announce the first epoch."""
+    deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
+    connection = EvmConnection(layout.url("chain"))
+    try:
+        settings = RoundsSettings(ROUND_TIMEOUT_S, UNBONDING_S, 0)
+        deployment = await deploy(connection, deployer, settings)
+        chain = EvmChain(connection, deployment.rounds, deployer, finality_depth=0, nodes=deployment.nodes)
+        await asyncio.gather(*(chain.deposit(address, STAKE) for address in keys.vote_addresses.values()))
+        members = [Member(address, STAKE) for address in sorted(keys.vote_addresses.values())]
+        await chain.announce_epoch(0, members)
+        return deployment
+    finally:
+        await connection.close()
+
+
+def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datetime) -> None:
+    """Write trust version 1: everything of this network, marked development."""
+    roots = [load_or_create_signer(layout.key(f"root-{number}.pem"), "root") for number in range(1, ROOT_KEYS + 1)]
+    span = {
+        "valid_from": time_encode(now - dt.timedelta(minutes=5)),
+        "valid_until": time_encode(now + dt.timedelta(days=VALID_DAYS)),
+    }
+    enclave_root = load_or_create_signer(layout.key("insecure-dev-root.pem"), "root")
+    stakes = [{"node": keys.documents[name].digest, "stake": STAKE} for name in layout.full_names]
+    version: dict[str, Any] = {
+        "type": TRUST_TYPE,
+        "version": 1,
+        "issued_at": time_encode(now),
+        "expires_at": span["valid_until"],
+        "development": True,
+        "root": {
+            "threshold": ROOT_THRESHOLD,
+            "keys": [{"algorithm": root.key.algorithm, "public": b64_encode(root.key.public)} for root in roots],
+        },
+        "nodes": [
+            {"key_document": b64_encode(document.raw), "revoked": None, **span} for document in keys.documents.values()
+        ],
+        "logs": [{"origin": layout.origin, "node": keys.documents["log"].digest, **span}],
+        "epochs": [{"origin": layout.origin, "number": 1, "first_round": 1, "stakes": stakes, **span}],
+        "chains": [
+            {
+                "origin": layout.origin,
+                "chain_id": deployment.rounds.chain_id,
+                "contract": deployment.rounds.contract,
+                "finality_depth": 0,
+                "development": True,
+            }
+        ],
+        "enclave_roots": [
+            {"kind": "insecure-dev", "certificate": b64_encode(enclave_root.key.public), "development": True}
+        ],
+        "measurements": [],
+    }
+    payload = canonical.encode(version)
+    message = pre_authentication_encoding(payload, TRUST_PAYLOAD_TYPE)
+    signatures = [(root.key.key_id, root.sign(message)) for root in roots[:ROOT_THRESHOLD]]
+    write_private(layout.trust, build_trust_chain([(payload, signatures)]))
+
+
+def check_consistent(layout: Layout) -> None:
+    """A state folder is whole or new; half of one is refused rather than mended by guessing."""
+    chain, trust = (layout.state / "chain").exists(), layout.trust.exists()
+    if trust and not chain:
+        raise UnavailableError(
+            "up.state",
+            f"{layout.state} has a trust root but no chain: part of it was lost",
+            hint="start again with --fresh, or restore the folder as a whole",
+        )
+
+
+def network_json(layout: Layout) -> dict[str, Any]:
+    """What ``network.json`` says: how to reach and trust this network. Holds no secret, only where they lie."""
+    return {
+        "gateway": layout.url("gateway"),
+        "panel": layout.url("panel"),
+        "log": layout.url("log"),
+        "chain": layout.url("chain"),
+        "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
+        "origin": layout.origin,
+        "trust": str(layout.trust.resolve()),
+        "key_file": str(layout.key("workspace.token").resolve()),
+        "settings": str((layout.state / SETTINGS_FILE).resolve()),
+        "development": True,
+    }

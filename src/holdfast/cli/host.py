@@ -1,0 +1,148 @@
+"""Runs several nodes in one process, each on its own port, talking HTTP like any others.
+
+As a worker of ``holdfast up``: ``python -m holdfast.cli.host SETTINGS NODE…``. It imports, waits for a line on standard
+input (the supervisor's word that trust and contracts are there), builds, serves, and ends when standard input ends: a
+supervisor that dies, however it dies, leaves no worker behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.settings_toml import load
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.nodes.edge import App
+from holdfast.nodes.server import make_server
+
+MODULES = {
+    "chain": ("holdfast.nodes.chain.__main__", "holdfast.nodes.chain.config", "ChainConfig"),
+    "log": ("holdfast.nodes.log.__main__", "holdfast.nodes.log.config", "LogConfig"),
+    "gateway": ("holdfast.nodes.gateway.__main__", "holdfast.nodes.gateway.config", "GatewayConfig"),
+    "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
+    "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
+}
+"""Kind of node to the module that builds it and its settings."""
+
+
+def kind_of(node: str) -> str:
+    """``full-2`` is a ``full``."""
+    return "full" if node.startswith("full-") else node
+
+
+def config_type(node: str) -> type:
+    """The settings dataclass of a node."""
+    _, module, name = MODULES[kind_of(node)]
+    found: type = getattr(importlib.import_module(module), name)
+    return found
+
+
+def load_configs(settings: Path, nodes: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of each node from one TOML file and the environment."""
+    tables = {name: config_type(name) for name in known_tables(settings)}
+    loaded = load(settings, environment, tables)
+    return {node: loaded.table(node, tables[node]) for node in nodes}
+
+
+def known_tables(settings: Path) -> list[str]:
+    """Tables of a settings file that name nodes."""
+    import tomllib
+
+    return [name for name in tomllib.loads(settings.read_text()) if kind_of(name) in MODULES]
+
+
+class NodeServer(uvicorn.Server):
+    """A server that leaves signals alone: whoever hosts it decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def make_node_server(node: str, config: Any) -> NodeServer:
+    """Build a node and the server for it."""
+    module = importlib.import_module(MODULES[kind_of(node)][0])
+    app: App = module.build(config)
+    host, _, port = str(config.listen).rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError("host.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
+    return NodeServer(make_server(app, host=host.strip("[]"), port=int(port)).config)
+
+
+async def serve(servers: Mapping[str, NodeServer], stop: asyncio.Event) -> None:
+    """Serve until told to stop, or until one of them ends by itself: then all end."""
+    tasks = {asyncio.create_task(server.serve(), name=name): server for name, server in servers.items()}
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        for server in tasks.values():
+            server.should_exit = True
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _say(word: str, **more: Any) -> None:
+    sys.stdout.write(json.dumps({"worker": word, **more}) + "\n")
+    sys.stdout.flush()
+
+
+async def _work(settings: Path, nodes: Sequence[str], environment: Mapping[str, str]) -> None:
+    loop = asyncio.get_running_loop()
+    stop, lines = asyncio.Event(), asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    for node in nodes:
+        importlib.import_module(MODULES[kind_of(node)][0])
+    _say("imported")
+    if not await lines.readline():
+        return
+
+    async def watch() -> None:
+        await lines.read()
+        stop.set()
+
+    watcher = asyncio.create_task(watch())
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    configs = load_configs(settings, nodes, environment)
+    servers = {node: make_node_server(node, configs[node]) for node in nodes}
+    _say("built")
+    await serve(servers, stop)
+    watcher.cancel()
+
+
+def main() -> None:
+    """``python -m holdfast.cli.host SETTINGS NODE…``."""
+    settings, *nodes = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging(",".join(nodes))
+    try:
+        _run(settings, nodes)
+    except HoldfastError as error:
+        _say("failed", code=error.code, message=str(error))
+        sys.exit(1)
+
+
+def _run(settings: str, nodes: Sequence[str]) -> None:
+    """On uvloop where there is one."""
+    work = _work(Path(settings), nodes, os.environ)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+if __name__ == "__main__":
+    main()

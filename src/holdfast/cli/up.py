@@ -1,0 +1,373 @@
+"""``holdfast up``: a whole development network on one machine, in three processes.
+
+This process runs the chain, the log and the panel; one worker runs the gateway, another the four full nodes. They talk
+HTTP, as they would on ten machines. Workers end when this process does, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+
+from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.cli import development
+from holdfast.cli.development import HOST, SERVICES, Layout
+from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
+from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
+
+READY_S = 60.0
+"""How long a node may take to become ready before ``up`` gives up."""
+STOP_S = 8.0
+"""How long a worker may take to end before it is killed."""
+LOCK = "up.lock"
+"""Held while a network runs from a state folder."""
+WORKERS = {"gateway": ["gateway"], "full nodes": [name for name in SERVICES if name.startswith("full-")]}
+"""Nodes with a process of their own."""
+
+
+class Console:
+    """Says what happens: sentences for a person, or JSON lines for a program."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._json = as_json
+        self._started = time.monotonic()
+
+    def step(self, text: str) -> None:
+        """Progress during start-up."""
+        if self._json:
+            self.event("starting", says=text)
+        else:
+            click.echo(f"  {time.monotonic() - self._started:5.1f} s  {text}")
+
+    def event(self, event: str, **more: Any) -> None:
+        """Something that happened, as one JSON line."""
+        if self._json:
+            click.echo(json.dumps({"event": event, **more}, separators=(",", ":")))
+
+    def ready(self, layout: Layout, key: str) -> None:
+        """The network is up."""
+        network = development.network_json(layout)
+        if self._json:
+            click.echo(json.dumps({"ready": True, "key": key, "state": str(layout.state), **network}))
+            return
+        click.echo(
+            f"""
+Ready after {time.monotonic() - self._started:.1f} s. This is a development network: every key lies in {layout.state}.
+
+  Ask in a browser     {layout.url("panel")}/
+  Ask in a terminal    holdfast chat --state {layout.state}
+  Ask with any client  {layout.url("gateway")}/v1   (OpenAI-compatible; the key is in {layout.key("workspace.token")})
+
+Ctrl-C stops it; the same command goes on where it stopped.
+"""
+        )
+
+    def say(self, text: str) -> None:
+        """A line for a person, after start-up."""
+        if not self._json:
+            click.echo(f"  {dt.datetime.now(dt.UTC):%H:%M:%S}  {text}")  # noqa: TID251 (the clock on the wall)
+
+
+class Worker:
+    """A process that hosts nodes (``cli.host``)."""
+
+    def __init__(self, name: str, nodes: list[str], settings: Path, console: Console) -> None:
+        self.name = name
+        self._nodes = nodes
+        self._settings = settings
+        self._console = console
+        self._process: asyncio.subprocess.Process | None = None
+        self._readers: list[asyncio.Task[None]] = []
+        self.failure: str = ""
+
+    async def start(self) -> None:
+        """Start it; it imports and waits."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "holdfast.cli.host",
+            str(self._settings),
+            *self._nodes,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._readers = [asyncio.create_task(self._read_words()), asyncio.create_task(self._read_log())]
+
+    async def _read_words(self) -> None:
+        stream = self._process.stdout if self._process else None
+        while stream is not None and (line := await stream.readline()):
+            with contextlib.suppress(ValueError):
+                word = json.loads(line)
+                if isinstance(word, dict) and word.get("worker") == "failed":
+                    self.failure = str(word.get("message"))
+
+    async def _read_log(self) -> None:
+        """Relay what the nodes log from warnings on; the rest stays with them."""
+        stream = self._process.stderr if self._process else None
+        last = ""
+        while stream is not None and (line := await stream.readline()):
+            text = line.decode("utf-8", "replace").rstrip()
+            try:
+                entry = json.loads(text)
+            except ValueError:
+                last = text or last
+                continue
+            if isinstance(entry, dict) and entry.get("level") in ("warning", "error", "critical"):
+                relay_log(self._console, entry)
+        self.failure = self.failure or last
+
+    async def go(self) -> None:
+        """Let it build its nodes and serve."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(b"go\n")
+            await self._process.stdin.drain()
+
+    async def wait(self) -> int:
+        """Until it ends."""
+        return await self._process.wait() if self._process is not None else 0
+
+    async def stop(self) -> None:
+        """End it: first by closing its input, then by force."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+
+def relay_log(console: Console, entry: dict[str, Any]) -> None:
+    """One structured log line of a node."""
+    node, message = entry.get("node", ""), entry.get("message", "")
+    console.event("log", level=entry.get("level"), node=node, message=message, code=entry.get("code"))
+    if entry.get("level") != "warning":
+        console.say(f"{node}: {message}")
+
+
+def check_ports(layout: Layout) -> None:
+    """Every port is free; raises ``up.port`` naming the first that is not."""
+    for service in SERVICES:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, layout.port(service)))
+            except OSError as error:
+                raise UsageError(
+                    "up.port",
+                    f"port {layout.port(service)} for the {service} is taken",
+                    hint=f"choose another base with --port N (ports N to N+{len(SERVICES) - 1} are used)",
+                ) from error
+
+
+async def wait_ready(layout: Layout, services: list[str], workers: list[Worker]) -> None:
+    """Until every service says it is ready; raises ``up.slow`` or ``up.worker``."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        deadline = time.monotonic() + READY_S
+        for service in services:
+            while not await _is_ready(session, layout.url(service)):
+                failed = [worker for worker in workers if worker.failure]
+                if failed:
+                    raise UnavailableError("up.worker", f"the {failed[0].name} process failed: {failed[0].failure}")
+                if time.monotonic() > deadline:
+                    raise UnavailableError("up.slow", f"the {service} did not become ready in {READY_S:.0f} s")
+                await asyncio.sleep(0.05)
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(f"{url}/readyz") as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+async def follow_rounds(layout: Layout, console: Console) -> None:
+    """Say when a round becomes final."""
+    last: int | None = None
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        while True:
+            await asyncio.sleep(1.0)
+            for name in layout.full_names:
+                try:
+                    url = f"{layout.url(name)}/v1/rounds"
+                    async with session.get(url, params={"origin": layout.origin, "after": str(last or 0)}) as response:
+                        found = (await response.json()).get("rounds", [])
+                except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                    continue
+                for item in found:
+                    if last is not None:
+                        console.event("round", number=item["number"], state=item["state"], candidate=item["candidate"])
+                        console.say(
+                            f"round {item['number']} is final: the log up to {item['candidate']['size']} entries"
+                        )
+                last = max([last or 0, *(item["number"] for item in found)])
+                break
+
+
+class Network:
+    """A development network under way."""
+
+    def __init__(self, layout: Layout, console: Console, overrides: Path | None) -> None:
+        self._layout = layout
+        self._console = console
+        self._overrides = overrides
+        self._stop = asyncio.Event()
+        settings = layout.state / development.SETTINGS_FILE
+        self._workers = [Worker(name, nodes, settings, console) for name, nodes in WORKERS.items()]
+        self._serving: list[asyncio.Task[None]] = []
+
+    def stop(self) -> None:
+        """End the network, in order."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Start, say so, serve until stopped. Raises what keeps it from starting."""
+        try:
+            for worker in self._workers:
+                await worker.start()
+            key = await self._start()
+            self._console.ready(self._layout, key)
+            await self._until_stopped()
+        finally:
+            await self._end()
+
+    async def _start(self) -> str:
+        layout, console = self._layout, self._console
+        keys = development.make_keys(layout)
+        settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
+        console.step("keys and settings are in place")
+        configs = load_configs(settings, ["chain", "log", "panel"], os.environ)
+        self._serve({"chain": make_node_server("chain", configs["chain"])})
+        await wait_ready(layout, ["chain"], self._workers)
+        console.step("the development chain runs")
+        if not layout.trust.exists():
+            deployment = await development.make_contracts(layout, keys)
+            now = dt.datetime.now(dt.UTC)  # noqa: TID251 (the outermost layer hands time inwards)
+            development.make_trust(layout, keys, deployment, now)
+            console.step("contracts are deployed, stake is bonded, the trust root is signed (development)")
+        for worker in self._workers:
+            await worker.go()
+        self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel")})
+        await wait_ready(layout, list(SERVICES), self._workers)
+        console.step(f"log, gateway, panel and {development.FULL_NODES} full nodes answer")
+        network = json.dumps(development.network_json(layout), indent=2) + "\n"
+        development.write_private(layout.state / development.NETWORK_FILE, network.encode())
+        return development.load_or_create_secret(layout.key("workspace.token"), "hf_")
+
+    def _serve(self, servers: dict[str, NodeServer]) -> None:
+        self._serving.append(asyncio.create_task(serve(servers, self._stop)))
+
+    async def _until_stopped(self) -> None:
+        rounds = asyncio.create_task(follow_rounds(self._layout, self._console))
+        ends = {asyncio.create_task(worker.wait()): worker for worker in self._workers}
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopping, *ends, *self._serving], return_when=asyncio.FIRST_COMPLETED)
+        rounds.cancel()
+        stopping.cancel()
+        for task, worker in ends.items():
+            if task in done and not self._stop.is_set():
+                raise UnavailableError("up.worker", f"the {worker.name} process ended: {worker.failure or 'no reason'}")
+            task.cancel()
+
+    async def _end(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+
+async def _main(layout: Layout, console: Console, overrides: Path | None) -> None:
+    network = Network(layout, console, overrides)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, network.stop)
+    await network.run()
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    lock = FileStorage(state).lock(LOCK)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run_loop(main: Callable[[], Any]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 (absent on platforms without a build of it)
+    except ImportError:
+        asyncio.run(main())
+    else:
+        uvloop.run(main())
+
+
+@click.command("up")
+@click.option("--state", type=click.Path(path_type=Path), default=Path(".holdfast"), show_default=True,
+              help="Folder for keys, logs and databases.")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Forget the folder's network first: keys, trust, runs, everything.")
+@click.option("--port", type=click.IntRange(1024, 65535 - len(SERVICES)), default=8500, show_default=True,
+              help="Base of the ports: panel, gateway, log, chain, full nodes.")  # fmt: skip
+@click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
+@click.option("--json", "as_json", is_flag=True, help="One ready line, then one JSON event a line.")
+def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Run a whole development network on this machine."""
+    console = Console(as_json=as_json)
+    layout = Layout(state.absolute(), port)
+    configure_logging("up", "error")
+    if not as_json:
+        click.echo("Starting a Holdfast development network.")
+    try:
+        with _locked(layout.state):
+            if fresh:
+                _forget(layout.state)
+            development.check_consistent(layout)
+            check_ports(layout)
+            with contextlib.suppress(FileNotFoundError):
+                (layout.state / development.NETWORK_FILE).unlink()
+            _run_loop(lambda: _main(layout, console, overrides))
+    except ConflictError as error:
+        raise UsageError("up.running", f"a network already runs from {state}", hint="stop it first") from error
+    except HoldfastError as error:
+        console.event("failed", **error.to_json()["error"])
+        raise
+    if not as_json:
+        click.echo("Stopped.")
+
+
+def _forget(state: Path) -> None:
+    """Remove a network's folders; refuses a folder that is not one of ours."""
+    known = {"keys", "trust", "gateway", "log", "chain", "panel", LOCK, development.NETWORK_FILE}
+    known |= {development.SETTINGS_FILE, *(name for name in SERVICES if name.startswith("full-"))}
+    found = {item.name for item in state.iterdir()} if state.exists() else set()
+    strange = found - known
+    if strange:
+        raise UsageError(
+            "up.fresh",
+            f"{state} holds {min(strange)!r}, which no network made",
+            hint="choose another folder with --state, or remove it yourself",
+        )
+    for name in found - {LOCK}:
+        path = state / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
