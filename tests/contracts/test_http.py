@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.enable_socket
 def against(reply: bytes, ask: Callable[[HTTP, str], Awaitable[Answer]], *, pause: float = 0.0) -> tuple[Answer, bytes]:
     """Run one exchange with a server that reads the head and the body, writes ``reply`` and closes."""
     seen: list[bytes] = []
+    served = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -25,6 +27,9 @@ def against(reply: bytes, ask: Callable[[HTTP, str], Awaitable[Answer]], *, paus
         await asyncio.sleep(pause)
         writer.write(reply)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        served.set()
 
     async def scenario() -> Answer:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -33,6 +38,7 @@ def against(reply: bytes, ask: Callable[[HTTP, str], Awaitable[Answer]], *, paus
             return await ask(client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         finally:
             await client.close()
+            await served.wait()
             server.close()
 
     return asyncio.run(scenario()), seen[0]
@@ -88,7 +94,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "204 No Content"])
 def test_any_status_is_an_answer(status: str) -> None:
     answer, _ = against(head(0, status), lambda client, url: client.request("GET", url))
-    assert answer.status == int(status.split()[0])
+    assert answer.status == int(status.split(maxsplit=1)[0])
 
 
 def test_method_headers_and_body_arrive_as_given() -> None:
