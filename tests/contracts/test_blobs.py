@@ -1,4 +1,4 @@
-"""What every store of blobs keeps (ports/blobs.py), over the local disk and over a disk that forgets unsynced writes."""
+"""What every store of blobs keeps (ports/blobs.py), over the local disk and a disk that forgets unsynced writes."""
 
 from __future__ import annotations
 
