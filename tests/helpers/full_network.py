@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.signer_files import FileSigner
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.storage_simulated import SimulatedDisk
-from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.adapters.wal import WriteAheadLog
 from holdfast.client.full import (
     FinalityView,
     RoundView,
@@ -31,15 +31,16 @@ from holdfast.client.full import (
     parse_rounds,
     parse_status,
 )
-from holdfast.core import canonical, merkle, notes, statements, trust
+from holdfast.core import canonical, evm, merkle, notes, rounds, statements, trust, witness
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document
 from holdfast.core.notes import Checkpoint, VerifierKey
+from holdfast.core.rounds import Candidate
 from holdfast.core.statements import Execution, Route, Tree
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError
 from holdfast.nodes.full.service import FullNode
 from holdfast.nodes.full.settle import SettleLimits
-from holdfast.ports.chain import Member, RoundsSettings
+from holdfast.ports.chain import Inclusion, Member, RoundsSettings
 
 ORIGIN = "holdfast.test/log/1"
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -247,6 +248,87 @@ class SimulatedPeer:
         return self._node().archive.load_blob(blob_id)
 
 
+class DirectCommitter:
+    """Appends and syncs at once, so that a crash of the simulated disk reaches whoever commits."""
+
+    def __init__(self, wal: WriteAheadLog) -> None:
+        self._wal = wal
+
+    async def commit(self, kind: int, payload: bytes) -> int:
+        return (await self.commit_many(((kind, payload),)))[0]
+
+    async def commit_many(self, records: Iterable[tuple[int, bytes]]) -> list[int]:
+        positions = [self._wal.append(kind, payload) for kind, payload in records]
+        self._wal.sync()
+        return positions
+
+
+class Audit:
+    """Everything that ever left any life of any node under its signature. Raises when a promise is broken."""
+
+    def __init__(self) -> None:
+        self.votes: dict[tuple[str, int, int, int], bytes] = {}
+        self.finality: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self.cosigned: dict[str, tuple[int, bytes]] = {}
+
+    def vote(self, signer: str, epoch: int, number: int, attempt: int, content: bytes) -> None:
+        first = self.votes.setdefault((signer, epoch, number, attempt), content)
+        if first != content:
+            raise AssertionError(f"{signer} voted twice in round {number} attempt {attempt}")
+
+    def finality_message(self, signer: str, message: dict[str, Any]) -> None:
+        said = (message["epoch"], bytes.fromhex(message["content"]))
+        if self.finality.setdefault((signer, message["number"]), said) != said:
+            raise AssertionError(f"{signer} made two finality messages in round {message['number']}")
+
+    def cosignature(self, name: str, size: int, root: bytes) -> None:
+        before = self.cosigned.get(name, (0, b""))
+        if size < before[0] or (size == before[0] > 0 and root != before[1]):
+            raise AssertionError(f"{name} cosigned {size} after {before[0]}")
+        self.cosigned[name] = (size, root)
+
+
+class AuditedChain:
+    """A node's view of the chain; every signature that passes is told to the audit before it can have an effect."""
+
+    def __init__(self, seat: Seat, chain: SimulatedChainClient, audit: Audit) -> None:
+        self._seat = seat
+        self._chain = chain
+        self._audit = audit
+        self._domain = chain.domain
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    async def submit_candidate(self, candidate: Candidate, signature: bytes) -> Inclusion:
+        digest = rounds.vote_digest(
+            self._domain,
+            candidate.origin,
+            candidate.epoch,
+            candidate.number,
+            candidate.attempt,
+            candidate.content,
+        )
+        self._audit.vote(
+            evm.recover(digest, signature), candidate.epoch, candidate.number, candidate.attempt, candidate.content
+        )
+        self._seat.on_the_wire("before")
+        found = await self._chain.submit_candidate(candidate, signature)
+        self._seat.on_the_wire("after")
+        return found
+
+    async def submit_votes(
+        self, origin: str, number: int, attempt: int, content: bytes, signatures: Sequence[bytes]
+    ) -> Inclusion:
+        for signature in signatures:
+            digest = rounds.vote_digest(self._domain, origin, 1, number, attempt, content)
+            self._audit.vote(evm.recover(digest, signature), 1, number, attempt, content)
+        self._seat.on_the_wire("before")
+        found = await self._chain.submit_votes(origin, number, attempt, content, signatures)
+        self._seat.on_the_wire("after")
+        return found
+
+
 class Seat:
     """One full node's place in the network: keys and disk, which outlive the processes that use them."""
 
@@ -261,6 +343,8 @@ class Seat:
         self.mute = False
         self.withholds_blobs = False
         self.alter: Callable[[str, Any], Any] = lambda _, value: value
+        self.on_the_wire: Callable[[str], None] = lambda _: None
+        """Called when a signature has left the node, before and after it reaches the chain; may raise."""
         self.chain: SimulatedChainClient | None = None
         self.starts = 0
 
@@ -282,6 +366,7 @@ class Network:
         self, count: int = 4, *, seed: int = 0, depth: int = 1, timeout_s: int = 10, interval_s: float = 0.0
     ) -> None:
         self.clock = FakeClock()
+        self.audit = Audit()
         self.gateway = Gateway(self.clock)
         self.log_signer = ed25519_signer("log", "log")
         self.log_document = build_key_document("log", ["log"], "test", [self.log_signer.key])
@@ -387,9 +472,9 @@ class Network:
             vote_signer=seat.vote,
             cosignature_signer=seat.cosignature,
             logs={ORIGIN: seat.view},
-            chain=seat.chain,
+            chain=AuditedChain(seat, seat.chain, self.audit),  # type: ignore[arg-type]
             storage=storage,
-            committer=GroupCommit(wal, mode="inline"),
+            committer=DirectCommitter(wal),
             records=wal.records,
             peers=[SimulatedPeer(other) for other in self.seats if other is not seat],
             clock=self.clock,
@@ -405,6 +490,23 @@ class Network:
         """Kill a node; what it had not synced may be lost."""
         seat.node = None
         seat.disk.crash("power")
+
+    async def cosign(self, seat: Seat, log: SimulatedLog | None = None) -> None:
+        """The log asks a node for a cosignature, as the log node does; the answer is audited."""
+        log = log or self.log
+        size = seat.up.journal.origins[ORIGIN].cosigned_size
+        leaves = log.leaves()
+        proof = merkle.consistency_proof(leaves, size) if size else []
+        answer = await seat.up.add_checkpoint(witness.build_add_checkpoint(size, proof, log.note()))
+        notes.parse_signature_lines(answer)
+        self.audit.cosignature(seat.name, len(leaves), merkle.root(leaves))
+
+    def listen_to(self, seat: Seat) -> None:
+        """Read every finality message a node serves, and audit its own."""
+        state = seat.up.journal.origins[ORIGIN]
+        for view in seat.up.rounds(ORIGIN, max(0, state.spoken - 100), 100)["rounds"]:
+            if view["finality"] is not None:
+                self.audit.finality_message(seat.address, view["finality"])
 
     async def step(self, seat: Seat) -> None:
         """One turn of everything a node does."""
