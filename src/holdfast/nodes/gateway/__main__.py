@@ -174,7 +174,7 @@ def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
         found += discover_sync()
     if config.builtin:
         pace = float(config.builtin_tokens_per_second)
-        found.append(BuiltinUpstream(clock, lambda: f"chatcmpl-{uuid.uuid4().hex}", pace_tokens_s=pace))
+        found.append(BuiltinUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
     return found
 
 
