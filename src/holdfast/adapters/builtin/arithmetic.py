@@ -36,7 +36,7 @@ _LEAD = re.compile(
 )
 _TAIL = re.compile(r"(?:\s*(?:please|thanks|thank you|equals?|equal to|make|makes|come to|give|=))*[\s?.!=]*\Z")
 _SAID = (
-    (re.compile(r"\bsquare root of\b|√"), " sqrt "),
+    (re.compile(r"\b(?:the )?square root of\b|√"), " sqrt "),
     (re.compile(r"\b(?:raised )?to the power (?:of )?|\*\*"), "^"),
     (re.compile(r"\bsquared\b|²"), "^2"),
     (re.compile(r"\bcubed\b|³"), "^3"),

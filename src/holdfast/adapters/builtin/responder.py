@@ -33,7 +33,7 @@ _GREETING = re.compile(
     r"\A (?: (?: hi|hello|hey|good\ (?:morning|afternoon|evening)|thanks|thank\ you|ok|okay|great|so )\b [\s,.!]* )+",
     _FLAGS,
 )
-_SENTENCE = re.compile(r"[^.?!\n]+[.?!]*")
+_SENTENCE = re.compile(r"\S(?:[^.?!\n]|[.?!](?=\S))*[.?!]*")
 _MORE = re.compile(
     rf"""\A {_SMALL_WORDS}
     (?: (?: (?:can|could)\ you\ )? (?: tell\ me|say|explain|give\ me )\ (?: a\ bit\ |some\ |a\ little\ )? more

@@ -50,6 +50,15 @@ IRREGULAR = {
     "thanks": "thank",
     "bye": "bye",
     "keys": "key",
+    "payment": "pay",
+    "payments": "pay",
+    "payer": "pay",
+    "user": "us",
+    "users": "us",
+    "voter": "vot",
+    "action": "act",
+    "option": "option",
+    "options": "option",
     "people": "person",
     "ai": "ai",
     "chose": "choos",
@@ -150,6 +159,11 @@ _SUFFIXES = (
     "y",
 )
 _MIN_STEM = 3
+_MIN_LONG_STEM = 5
+_LONG = frozenset(
+    {"ation", "ations", "ion", "ions", "ment", "ments", "able", "ible", "er", "ers", "ly", "ity", "ities"}
+)
+"""Suffixes that belong to the word itself when little is left before them: "station", "paper", "table"."""
 
 
 def words(text: str) -> list[str]:
@@ -179,6 +193,8 @@ def stem(word: str) -> str:
             if suffix == "s" and word.endswith(("ss", "us", "is")):
                 return word
             base = word[: -len(suffix)]
+            if len(base) < _MIN_LONG_STEM and suffix in _LONG:
+                continue
             if suffix in {"ification", "ifications", "ify", "ifies", "ier", "iers", "ied", "ies"}:
                 return base + ("if" if suffix.startswith("if") else "i").removesuffix("i")
             if len(base) > _MIN_STEM and base[-1] == base[-2] and base[-1] not in "lsez":
