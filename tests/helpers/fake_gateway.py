@@ -113,6 +113,9 @@ class FakeRun:
         """The answer of ``GET /v1/runs/{id}``."""
         return {
             "run": self.run,
+            "created": _time(self.created),
+            "kind": "chat.completions",
+            "outcome": self.outcome,
             "lanes": self.lanes,
             "chronology": self.chronology,
             "trust": {"digest": _hex("trust"), "pinned": "first use", "development": True},
@@ -133,6 +136,8 @@ class FakeGateway:
         self.down = False
         self.break_after: int | None = None
         """Break the connection after this many pieces."""
+        self.fail = False
+        """Every question fails at the upstream."""
         self.disconnected: list[str] = []
         """Runs whose reader went away before the end."""
         self.followers = 0
@@ -231,6 +236,10 @@ class FakeGateway:
         run = self.add_run(body["messages"][-1]["content"])
         run.messages = body["messages"]
         headers = {"x-holdfast-run": run.run, "x-holdfast-capability": run.capability}
+        if self.fail:
+            return JSONResponse(
+                _error("upstream.status", "the upstream answered with status 500"), 502, headers=headers
+            )
         if body.get("stream"):
             return StreamingResponse(self._stream(run, request), media_type="text/event-stream", headers=headers)
         run.answer = ANSWER

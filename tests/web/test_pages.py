@@ -318,6 +318,18 @@ def test_the_gateways_refusal_arrives_in_its_own_words():
     asyncio.run(check())
 
 
+def test_a_run_that_failed_at_once_can_still_be_opened():
+    async def check() -> None:
+        gateway = FakeGateway()
+        gateway.fail = True
+        async with open_panel(gateway) as panel, await ask(panel) as answer:
+            assert answer.status == 502
+            assert (await answer.json())["error"]["code"] == "upstream.status"
+            assert answer.headers["x-holdfast-run"] in gateway.runs
+
+    asyncio.run(check())
+
+
 def test_more_streams_than_allowed_are_refused_until_one_ends():
     async def check() -> None:
         async with open_panel(FakeGateway(piece_s=0.05), max_streams=1) as panel:
@@ -476,7 +488,8 @@ def test_the_twin_of_a_run_has_its_lanes_in_order_and_no_value_for_all_of_them()
             run = await settled_run(panel)
             value = json.loads((await panel.get(f"/runs/{run}.json"))[1])
             assert list(value["lanes"]) == list(LANES)
-            assert set(value) == {"run", "lanes", "chronology", "trust", "policy", "known"}
+            beside = {"created", "kind", "outcome", "chronology", "trust", "policy", "known"}
+            assert set(value) == {"run", "lanes", *beside}
 
     asyncio.run(check())
 

@@ -32,6 +32,7 @@ from holdfast.nodes.edge import (
     Scope,
     Send,
     bearer_token,
+    error_response,
     http_error,
     json_response,
     read_json,
@@ -276,6 +277,11 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         source = contextlib.AsyncExitStack()
         answer = await source.enter_async_context(service.ask_streaming(body["model"], messages))
         headers = {"x-holdfast-run": answer.run} if answer.run else {}
+        if answer.refusal is not None:
+            await source.aclose()
+            refusal = error_response(answer.refusal)
+            refusal.raw_headers += [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+            return refusal
         return Live(_answer(answer.chunks), "text/event-stream", headers, source)
 
     async def rounds(_: Request) -> Response:

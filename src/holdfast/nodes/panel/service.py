@@ -52,10 +52,11 @@ MAX_EVENT_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A streamed answer: the run it belongs to, and its events."""
+    """A streamed answer: the run it belongs to, and its events, or why there are none."""
 
     run: str | None
     chunks: AsyncIterator[bytes]
+    refusal: HoldfastError | None = None
 
 
 class SSELines:
@@ -194,9 +195,11 @@ class PanelService:
             self._stream_slot(),
             self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response,
         ):
+            refusal = None
             if response.status != 200:
-                self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
-            yield Upstream(self._remember(response), self._without_secrets(response))
+                raw = await self._read(response, self.config.max_view_bytes)
+                refusal = self._refusal(response.status, raw)
+            yield Upstream(self._remember(response), self._without_secrets(response), refusal)
 
     def _remember(self, response: aiohttp.ClientResponse) -> str | None:
         """Keep the capability of a run that was asked here; returns the run id."""
@@ -359,11 +362,15 @@ class PanelService:
             raise UnavailableError("panel.silent", "the gateway stopped in the middle of an answer") from error
         return bytes(raw)
 
+    @classmethod
+    def _refuse_error(cls, status: int, raw: bytes) -> None:
+        """Raise what a node answered instead of what was asked for."""
+        if status != 200:
+            raise cls._refusal(status, raw)
+
     @staticmethod
-    def _refuse_error(status: int, raw: bytes) -> None:
-        """Raise what a node answered instead of what was asked for, in its own words."""
-        if status == 200:
-            return
+    def _refusal(status: int, raw: bytes) -> HoldfastError:
+        """What a node answered instead of what was asked for, in its own words."""
         message, code, hint = f"the node answered with status {status}", "panel.upstream", ""
         with contextlib.suppress(MalformedError):
             value = canonical.decode(raw)
@@ -374,7 +381,7 @@ class PanelService:
                 hint = str(error.get("hint") or "")
         kind = RefusedError if 400 <= status < 500 else UnavailableError
         shown = {401: 502, 403: 502}.get(status, status if 400 <= status < 600 else 502)
-        raise kind(code, message, hint=hint, status=shown)
+        return kind(code, message, hint=hint, status=shown)
 
     @contextlib.contextmanager
     def _count_stream(self) -> Iterator[None]:

@@ -276,7 +276,12 @@ class RunView:
     run: str
     lanes: tuple[LaneView, ...]
     chronology: tuple[Moment, ...]
+    created: str
+    kind: str
+    outcome: str
+    """How the run closed, as a code; empty while it is open."""
     trust_digest: str
+    """Empty when the gateway has no trust; then nothing that needs it is decided."""
     trust_pinned: str
     trust_development: bool
     policy_name: str
@@ -293,14 +298,12 @@ class RunView:
                 lanes.setdefault(digest, []).append(lane.name)
         return tuple((digest, tuple(names)) for digest, names in lanes.items())
 
-    @property
-    def waiting(self) -> bool:
-        """Whether some lane still expects evidence. For pacing updates only; nothing else may read it."""
-        return any(lane.state == "pending" for lane in self.lanes)
-
     def to_json(self) -> dict[str, JSON]:
         return {
             "run": self.run,
+            "created": self.created,
+            "kind": self.kind,
+            "outcome": self.outcome,
             "lanes": {lane.name: lane.to_json() for lane in self.lanes},
             "chronology": [moment.to_json() for moment in self.chronology],
             "trust": {
@@ -324,8 +327,11 @@ def parse_run(value: object) -> RunView:
         run=parse_run_id(fields.get("run")),
         lanes=tuple(parse_lane(name, lanes[name]) for name in LANES),
         chronology=parse_chronology(fields.get("chronology", [])),
-        trust_digest=_text(trust.get("digest", ""), "trust digest"),
-        trust_pinned=_text(trust.get("pinned", ""), "trust pinned"),
+        created=_text(fields.get("created") or "", "created"),
+        kind=_text(fields.get("kind") or "", "kind"),
+        outcome=_text(fields.get("outcome") or "", "outcome"),
+        trust_digest=_text(trust.get("digest") or "", "trust digest"),
+        trust_pinned=_text(trust.get("pinned") or "", "trust pinned"),
         trust_development=trust.get("development") is True,
         policy_name=_text(policy.get("name", ""), "policy name"),
         policy_digest=_text(policy.get("digest", ""), "policy digest"),

@@ -85,6 +85,7 @@ const live = new LiveRuns(
     showAxis(view.chronology);
     showEvidence(view.lanes);
     document.getElementById("known").textContent = view.known;
+    document.getElementById("outcome").textContent = view.outcome ? phrase(view.outcome) : "still open";
   },
   ({ says }) => {
     trouble.className = "trouble trouble-soft section";

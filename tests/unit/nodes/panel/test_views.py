@@ -79,7 +79,13 @@ def test_lanes_keep_the_fixed_order_and_their_own_words():
 
 
 def test_a_view_says_nothing_about_all_lanes_at_once():
-    assert set(views.parse_run(run()).to_json()) == {"run", "lanes", "chronology", "trust", "policy", "known"}
+    beside = {"created", "kind", "outcome", "chronology", "trust", "policy", "known"}
+    assert set(views.parse_run(run()).to_json()) == {"run", "lanes", *beside}
+
+
+def test_a_gateway_without_trust_shows_none():
+    view = views.parse_run(run(trust={"digest": None, "pinned": None, "development": None}))
+    assert (view.trust_digest, view.trust_development) == ("", False)
 
 
 def test_evidence_is_listed_once_with_every_lane_that_rests_on_it():
