@@ -17,7 +17,7 @@ from holdfast.core.encoding import sha256
 from holdfast.errors import UnavailableError
 from holdfast.nodes.edge import App
 from holdfast.nodes.log.config import LogConfig
-from holdfast.nodes.log.service import LogService
+from holdfast.nodes.log.service import LogService, Offload, run_inline
 from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP, Answer
 from holdfast.ports.settings import Secret
@@ -66,7 +66,11 @@ class NoHTTP:
 
 
 def make_service(
-    storage: Storage, clock: Clock, settings: LogConfig | None = None, http: HTTP | None = None
+    storage: Storage,
+    clock: Clock,
+    settings: LogConfig | None = None,
+    http: HTTP | None = None,
+    offload: Offload = run_inline,
 ) -> LogService:
     """A log on ``storage``; every life of it has the same key."""
     chosen = settings or config()
@@ -84,6 +88,7 @@ def make_service(
         blobs=FileBlobs(storage),
         http=http or NoHTTP(),
         metrics=MemoryMetrics(),
+        offload=offload,
     )
 
 

@@ -18,7 +18,7 @@ between a file and its folder beyond the above.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -117,6 +117,8 @@ class SimulatedDisk:
         """How many changing calls there were in all lives."""
         self.crashed = False
         """Whether the current life has crashed."""
+        self.on_crash: Callable[[], object] | None = None
+        """Called when a life has crashed, for a test that has to end what still waits."""
         self._crash_at: int | None = None
         self._crash_kind: CrashKind = "power"
         self._fail_at: int | None = None
@@ -125,6 +127,7 @@ class SimulatedDisk:
     def mount(self) -> SimulatedStorage:
         """Begin a life. Lives that have not crashed go on, as two processes on one disk do."""
         self.crashed = False
+        self._crash_at = None
         return SimulatedStorage(self, self._life)
 
     def crash_after(self, operations: int, kind: CrashKind = "power") -> None:
@@ -144,6 +147,8 @@ class SimulatedDisk:
         self.crashed = True
         self._crash_at = self._fail_at = None
         self._failing = False
+        if self.on_crash is not None:
+            self.on_crash()
         if kind == "kill":
             return
         for change in self._changes:

@@ -223,12 +223,12 @@ class WriteAheadLog:
                 yield from self._read_segment(segment, limit, after)
 
     def drop_before(self, position: int) -> None:
-        """Allow records up to and including ``position`` to be forgotten; whole segments go, the newest one stays."""
-        dropped = False
+        """Allow records up to and including ``position`` to be forgotten; whole segments go, the newest one stays.
+
+        Each removal is durable before the next, oldest first: a crash in between leaves no hole.
+        """
         while len(self._segments) > 1 and self._segments[1].base <= position:
             self._storage.remove(self._segments.pop(0).name)
-            dropped = True
-        if dropped:
             self._storage.sync_folder(self._folder)
 
     def close(self) -> None:
