@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from holdfast.adapters._http_aiohttp import AiohttpClient
+from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.ports.upstream import Upstream, UpstreamStatusError
 from tests.helpers.upstreams import FaultyServer, ScriptedUpstream, chat_server
@@ -40,7 +42,12 @@ async def scripted() -> AsyncIterator[Upstream]:
     yield ScriptedUpstream()
 
 
-ADAPTERS = [direct, over_aiohttp, scripted]
+@asynccontextmanager
+async def builtin() -> AsyncIterator[Upstream]:
+    yield BuiltinUpstream(SystemClock(), lambda: "1", pace_tokens_s=10_000)
+
+
+ADAPTERS = [direct, over_aiohttp, builtin, scripted]
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)
