@@ -24,6 +24,7 @@ def write(out: Writer) -> None:
     consistency(out)
     checkpoints(out)
     cosignatures(out)
+    requests(out)
     tiles(out)
 
 
@@ -480,6 +481,104 @@ def cosignatures(out: Writer) -> None:
         [first, second],
         None,
         "note.unsigned",
+    )
+
+
+def requests(out: Writer) -> None:
+    """What a log sends to a witness, and verifier keys."""
+    text = notes.checkpoint_text(ORIGIN, 11, tree.head(LEAVES))
+    note = notes.note(text, notes.log_line(ORIGIN, LOG, text))
+    proof = "".join(b64(step) + "\n" for step in tree.consistency(LEAVES, 7))
+    good = f"old 7\n{proof}\n{note}"
+
+    def case(name: str, why: str, kind: str, content: str, code: str | None = None, section: str = "§4") -> None:
+        out.case(
+            f"cosignature/{name}",
+            why,
+            spec=f"checkpoint.md {section}",
+            run=["decode", kind, "input"],
+            expect="malformed" if code else "accept",
+            code=code,
+            bug="SECOND_SPELLING" if code else None,
+            files={"input": content},
+        )
+
+    case(
+        "request",
+        "add-checkpoint: the size cosigned last, a consistency proof, the new checkpoint.",
+        "add-checkpoint",
+        good,
+    )
+    case("request-first", "A witness that has cosigned nothing needs no proof.", "add-checkpoint", f"old 0\n\n{note}")
+    case(
+        "request-leading-zero",
+        "One spelling of a size.",
+        "add-checkpoint",
+        good.replace("old 7", "old 07"),
+        "witness.request",
+    )
+    case(
+        "request-without-size",
+        "The first line names the old size.",
+        "add-checkpoint",
+        proof + "\n" + note,
+        "witness.request",
+    )
+    case(
+        "request-short-hash",
+        "A proof line is 32 bytes.",
+        "add-checkpoint",
+        f"old 7\n{b64(bytes(31))}\n\n{note}",
+        "encoding.base64",
+    )
+    case(
+        "request-too-many-lines",
+        "At most 63 lines.",
+        "add-checkpoint",
+        "old 7\n" + (b64(bytes(32)) + "\n") * 64 + "\n" + note,
+        "witness.request",
+    )
+    case(
+        "vkey",
+        "A witness's verifier key.",
+        "vkey",
+        notes.vkey("witness-1.example", notes.COSIGNATURE, WITNESSES[0].public),
+        section="§1",
+    )
+    case(
+        "vkey-of-unknown-type",
+        "A signature type that nobody here checks.",
+        "vkey",
+        notes.vkey("witness-1.example", 9, WITNESSES[0].public),
+        "note.key_type",
+        "§1",
+    )
+    case(
+        "vkey-short",
+        "An Ed25519 key has 32 bytes.",
+        "vkey",
+        notes.vkey("witness-1.example", notes.COSIGNATURE, WITNESSES[0].public[:31]),
+        "note.key",
+        "§1",
+    )
+    case(
+        "vkey-name-with-space",
+        "A key name has no spaces: it could hide a second name.",
+        "vkey",
+        notes.vkey("witness 1", notes.COSIGNATURE, WITNESSES[0].public),
+        "note.key_name",
+        "§1",
+    )
+    empty = notes.checkpoint_text(ORIGIN, 0, bytes(32))
+    out.case(
+        "checkpoint/empty-tree-with-other-root",
+        "The tree without entries has one root only: another would promise a history that does not exist yet.",
+        spec="checkpoint.md §2",
+        run=["verify-checkpoint", "--origin", ORIGIN, "--key", LOG_VKEY, "checkpoint"],
+        expect="malformed",
+        code="checkpoint.root",
+        bug="FORGED_CHECKPOINT",
+        files={"checkpoint": notes.note(empty, notes.log_line(ORIGIN, LOG, empty))},
     )
 
 

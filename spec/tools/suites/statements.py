@@ -17,10 +17,71 @@ SEEN = when(START, plus_ms=3000)
 
 def write(out: Writer) -> None:
     """Write the suites."""
+    key_documents(out)
     envelopes(out)
     payloads(out)
     attesters(out)
     traces(out)
+
+
+# --- key documents -------------------------------------------------------------------------------------------------
+
+
+def key_documents(out: Writer) -> None:
+    """Who a node is (§5)."""
+    good = HARDWARE_GATEWAY.document
+
+    def case(name: str, why: str, change: dict[str, Any], code: str | None = None, raw: bytes | None = None) -> None:
+        out.case(
+            f"statement/key-document-{name}",
+            why,
+            spec="statement.md §5",
+            run=["decode", "key-document", "key-document.json"],
+            expect="malformed" if code else "accept",
+            code=code,
+            bug="MALFORMED_KEY" if code else None,
+            files={"key-document.json": jcs({**good, **change}) if raw is None else raw},
+        )
+
+    key = good["keys"][0]
+    full = world.FULL[0].document["keys"]
+    case("p256", "A gateway with a P-256 statement key.", {})
+    case(
+        "two-roles",
+        "A node may hold several roles, and one key for each use.",
+        {"roles": ["full", "gateway"], "keys": [key, *full]},
+    )
+    case(
+        "roles-unsorted",
+        "A set of roles has one spelling, since the digest of the document is the node's name.",
+        {"roles": ["gateway", "full"]},
+        "keys.roles",
+    )
+    case("no-roles", "A node without a role may say nothing.", {"roles": []}, "keys.roles")
+    case("no-keys", "A node without a key can say nothing.", {"keys": []}, "keys.fields")
+    case(
+        "unknown-member",
+        "A key document has exactly five members: an address is none of them.",
+        {"endpoint": "https://gateway.example"},
+        "keys.fields",
+    )
+    case("upper-case-name", "Names are lower case.", {"name": "Gateway.example"}, "keys.name")
+    case("long-software", "software has at most 128 characters.", {"software": "x" * 129}, "keys.software")
+    case(
+        "unknown-algorithm",
+        "An algorithm nobody checks would be a signature nobody checks.",
+        {"keys": [{**key, "algorithm": "rsa"}]},
+        "keys.algorithm",
+    )
+    case("unknown-use", "Each key has one known use.", {"keys": [{**key, "use": "everything"}]}, "keys.use")
+    case(
+        "short-key",
+        "An Ed25519 key has 32 bytes.",
+        {"keys": [{**key, "algorithm": "ed25519", "public": b64(bytes(31))}]},
+        "encoding.base64",
+    )
+    case("key-with-more", "A key has exactly three members.", {"keys": [{**key, "comment": "mine"}]}, "keys.fields")
+    case("too-large", "At most 8,192 bytes are read.", {}, "keys.size", raw=jcs(good) + b" " * 8192)
 
 
 # --- envelope -------------------------------------------------------------------------------------------------------

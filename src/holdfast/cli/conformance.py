@@ -20,6 +20,7 @@ from holdfast.core.evm import address_of
 from holdfast.core.fold import Fold
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.witness import parse_add_checkpoint
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.checks import (
@@ -105,19 +106,20 @@ def _decode(arguments: Arguments) -> Answer:
         raise UsageError("usage.kind", "what should be decoded?")
     kind = arguments.rest.pop(0)
     raw = arguments.file()
-    if kind == "json":
-        canonical.decode(raw)
-    elif kind == "canonical":
-        canonical.decode_signed(raw)
-    elif kind in {"hex", "base64", "time"}:
-        decoders: dict[str, Callable[[str], object]] = {"hex": hex_decode, "base64": b64_decode, "time": time_decode}
-        decoders[kind](raw.decode())
-    elif kind in {"run-id", "code", "nonce"}:
-        checks = {"run-id": statements.is_run_id, "code": statements.is_code, "nonce": statements.is_nonce}
-        if not checks[kind](raw.decode()):
-            raise MalformedError(f"encoding.{kind.replace('-', '_')}", f"not a {kind}")
-    else:
+    decoders: dict[str, Callable[[bytes], object]] = {
+        "json": canonical.decode,
+        "canonical": canonical.decode_signed,
+        "hex": lambda value: hex_decode(value.decode("utf-8", "replace")),
+        "base64": lambda value: b64_decode(value.decode("utf-8", "replace")),
+        "time": lambda value: time_decode(value.decode("utf-8", "replace")),
+        "vkey": lambda value: notes.parse_vkey(value.decode("utf-8", "replace")),
+        "key-document": parse_key_document,
+        "add-checkpoint": parse_add_checkpoint,
+        "verdict-blob": rounds.parse_verdict_blob,
+    }
+    if kind not in decoders:
         raise UsageError("usage.kind", f"unknown kind {kind}")
+    decoders[kind](raw)
     return {}
 
 
