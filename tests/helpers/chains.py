@@ -28,6 +28,8 @@ START = 1_790_000_000
 COIN = 10**18
 FUNDS = 1_000 * COIN
 ORIGIN = "holdfast.local/log/1"
+SEGMENT_BYTES = 256 * 1024
+"""Small, so that simulated disks stay quick."""
 SETTINGS = RoundsSettings(timeout_s=10, unbonding_s=3600, notice_s=0)
 
 
@@ -133,7 +135,7 @@ def development_chain(
     clock: ManualClock, funded: Sequence[str], disk: SimulatedDisk | None = None, **rules: Any
 ) -> DevelopmentChain:
     """The development chain on a simulated disk; the same disk again replays its blocks."""
-    log = WriteAheadLog((disk or SimulatedDisk()).mount(), "blocks")
+    log = WriteAheadLog((disk or SimulatedDisk()).mount(), "blocks", SEGMENT_BYTES)
     return DevelopmentChain(
         ChainRules(31337, **rules),
         {address: GenesisAccount(FUNDS) for address in funded},

@@ -33,7 +33,7 @@ def raw(
 
 
 async def mined(chain: DevelopmentChain, digest: bytes) -> None:
-    for _ in range(1000):
+    for _step in range(1000):
         if chain.receipt(digest):
             return
         await asyncio.sleep(0)
@@ -89,11 +89,11 @@ def test_a_transaction_in_a_block_is_known() -> None:
 def test_no_block_is_mined_without_a_transaction() -> None:
     async def scenario(chain: DevelopmentChain, clock: ManualClock) -> None:
         clock.time += 1000
-        for _ in range(50):
+        for _step in range(50):
             await asyncio.sleep(0)
         assert chain.head.number == 0
         await chain.submit(raw(5))
-        for _ in range(50):
+        for _step in range(50):
             await asyncio.sleep(0)
         assert (chain.head.number, chain.pool_counts()) == (0, (0, 1))
 
@@ -107,7 +107,7 @@ def test_a_transaction_that_became_too_expensive_leaves_without_a_block() -> Non
         await chain.submit(raw(1, value=FUNDS * 2 // 3))
         chain.set_automine(True)
         await mined(chain, chain_hash(raw(0, value=FUNDS * 2 // 3)))
-        for _ in range(50):
+        for _step in range(50):
             await asyncio.sleep(0)
         assert (chain.head.number, chain.pool_counts()) == (1, (0, 0))
 
@@ -185,7 +185,7 @@ def test_no_block_that_was_seen_is_lost_when_the_power_goes(seed: int) -> None:
         disk.crash_after(3 + seed % 17)
         for nonce in range(start, start + 12):
             digest = await chain.submit(raw(nonce))
-            for _ in range(20):
+            for _step in range(20):
                 await asyncio.sleep(0)
             if chain.receipt(digest) is None:
                 break
@@ -243,7 +243,7 @@ def test_a_chain_whose_disk_failed_promises_nothing_more() -> None:
         await mined(chain, await chain.submit(raw(0)))
         disk.fail_after(0, for_good=True)
         await chain.submit(raw(1))
-        for _ in range(50):
+        for _step in range(50):
             await asyncio.sleep(0)
         assert isinstance(chain.failure, HoldfastError)
         assert chain.head.number == 1
