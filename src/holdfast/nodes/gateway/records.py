@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -47,7 +48,7 @@ class StoredRecord:
 
 def encode(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
     """Header and blobs to the payload of a record."""
-    text = canonical.encode_known(header)
+    text = msgspec.json.encode(header)
     pieces = [_LENGTH.pack(len(text)), text]
     for blob in blobs:
         pieces += (_LENGTH.pack(len(blob)), blob)

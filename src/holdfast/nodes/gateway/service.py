@@ -200,15 +200,17 @@ class Gateway:
             events, payload = await self._first_event(run)
             while payload is not None:
                 if held is not None:
-                    yield await self._marked(run, binder, held, carried=True)
-                    began = True
+                    ready = await self._marked(run, binder, held, carried=True)
+                    began = True  # before the yield: once it is handed over, it may have been seen
+                    yield ready
                     held = None
                 text, carried = binder.add(payload)
                 if binder.finished:
                     held = text
                 else:
-                    yield await self._marked(run, binder, text, carried=carried)
+                    ready = await self._marked(run, binder, text, carried=carried)
                     began = True
+                    yield ready
                 payload = await anext(events, None)
             yield await self._last_frame(run, binder, held)
         except (GeneratorExit, asyncio.CancelledError):
