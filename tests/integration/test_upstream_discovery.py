@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from holdfast.adapters.upstream_discovery import CANDIDATES, Candidate, Finding, discover
+from holdfast.adapters.upstream_discovery import CANDIDATES, Candidate, Finding, discover, discover_sync
 from holdfast.adapters.upstream_openai import OpenAIUpstream
 from tests.helpers import upstreams as fake
 from tests.helpers.upstreams import FaultyServer
@@ -69,6 +69,22 @@ def test_a_server_with_models_is_ready_to_use():
     assert took_s < 0.6
     assert [(request.method, request.path) for request in server.requests] == [("GET", "/v1/models")]
     assert "authorization" not in server.requests[0].headers
+
+
+def test_what_can_be_used_is_returned_also_without_a_running_loop(caplog):
+    async def serve() -> list[str]:
+        async with FaultyServer(fake.chat_server) as server:
+            candidates = [Candidate("ollama", "Ollama", server.base_url)]
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(None, discover_sync, candidates)
+            answers = [await upstream.complete("/chat/completions", b"{}", timeout_s=5) for upstream in found]
+            for upstream in found:
+                await upstream.close()
+            return [upstream.code for upstream in found] + [str(answer.status) for answer in answers]
+
+    with caplog.at_level("INFO"):
+        assert asyncio.run(serve()) == ["ollama", "200"]
+    assert "found Ollama at" in caplog.text
 
 
 def test_only_this_machine_is_looked_at():

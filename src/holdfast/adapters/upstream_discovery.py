@@ -10,11 +10,15 @@ Not covered: servers on other ports or hosts (name those in the settings), and n
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
-from holdfast.ports.upstream import UPSTREAM_ERRORS, ModelInfo, UpstreamUnreachableError
+from holdfast.ports.upstream import UPSTREAM_ERRORS, ModelInfo, Upstream, UpstreamUnreachableError
+
+_LOG = logging.getLogger("holdfast.upstream.discovery")
 
 DISCOVERY_S = 0.3
 """All looking together takes no longer than this, so that a start never waits noticeably."""
@@ -53,6 +57,18 @@ class Finding:
 async def discover(candidates: Sequence[Candidate] = CANDIDATES, *, timeout_s: float = DISCOVERY_S) -> list[Finding]:
     """Look at every candidate at once; one finding each, in their order. Never raises for what it meets."""
     return list(await asyncio.gather(*(_look(candidate, timeout_s) for candidate in candidates)))
+
+
+def discover_sync(candidates: Sequence[Candidate] = CANDIDATES, *, timeout_s: float = DISCOVERY_S) -> list[Upstream]:
+    """As :func:`discover`, for code that builds an app before its loop runs: the upstreams that can be used.
+
+    Looks in a thread with a loop of its own, so it works inside a running loop too, and logs each finding's line.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        findings = pool.submit(lambda: asyncio.run(discover(candidates, timeout_s=timeout_s))).result()
+    for found in findings:
+        _LOG.info("%s", found.says)
+    return [OpenAIUpstream(found.config) for found in findings if found.config is not None]
 
 
 async def _look(candidate: Candidate, timeout_s: float) -> Finding:
