@@ -1,0 +1,149 @@
+"""The ``holdfast`` command: one click group, each command imported only when it is asked for.
+
+Rules:
+
+1. ``holdfast verify`` and ``holdfast trust`` need the base install alone. What needs more says how to install it.
+2. Every refusal is one line on standard error, ``error: CODE: message``, and a hint below it. With ``--json`` the error
+   shape of ``conventions.md`` §6 goes to standard output too.
+3. Exit codes (``conventions.md`` §5): 0 accept, 1 reject or failure, 2 usage, 3 undecided; 130 when interrupted.
+
+Not covered: what each command does; see the module named beside it in :data:`COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from holdfast import __version__
+from holdfast.cli.output import clean, prepare_streams
+from holdfast.errors import HoldfastError, UndecidedError, UsageError
+
+ACCEPT, REJECT, USAGE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes (``conventions.md`` §5); the last is what shells expect after Ctrl-C."""
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("holdfast.cli.up:up_command", "Start a whole network on this machine"),
+    "chat": ("holdfast.cli.chat:chat", "Ask in the terminal and watch the lanes move"),
+    "run": ("holdfast.cli.runs:run", "Show runs, export their bundles"),
+    "trust": ("holdfast.cli.trust:trust", "Export and show trust documents"),
+    "verify": ("holdfast.cli.verify:verify", "Check a bundle offline and print its eleven lanes"),
+    "log": ("holdfast.cli.logs:log", "Show the log's checkpoint and entries, checked"),
+    "round": ("holdfast.cli.rounds:rounds", "Show rounds: candidates, votes, finality"),
+    "config": ("holdfast.cli.config:config", "Show every setting and where its value came from"),
+    "doctor": ("holdfast.cli.doctor:doctor", "Look for what is wrong here and say what to do"),
+    "node": ("holdfast.cli.node:node", "Run one node by itself"),
+}
+"""Command to (where it is, one line of help), in the order in which ``holdfast --help`` lists them."""
+NODE_EXTRA = frozenset(
+    {
+        "aiohttp",
+        "httptools",
+        "jinja2",
+        "msgspec",
+        "prometheus_client",
+        "pyrevm",
+        "rich",
+        "sqlalchemy",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+        "web3",
+    }
+)
+"""Top-level modules that only ``holdfast[node]`` installs."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports one when it is run or its help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, in the order of :data:`COMMANDS`."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in ``--help``, without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, says) for name, (_, says) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="holdfast")
+def cli() -> None:
+    """Verifiable AI answers: ask, watch eleven lanes move, check everything offline.
+
+    Nothing here reduces the lanes to one word. Exit codes: 0 accept, 1 reject or failure, 2 usage, 3 undecided.
+    """
+
+
+def exit_code(error: HoldfastError) -> int:
+    """What a command exits with after this error. A thing that is not there is a failure, not a wrong command line."""
+    if isinstance(error, UndecidedError):
+        return UNDECIDED
+    return USAGE if isinstance(error, UsageError) and error.status != 404 else REJECT
+
+
+def _complain(error: HoldfastError, *, as_json: bool) -> int:
+    click.echo(clean(f"error: {error.code}: {error.message}"), err=True)
+    if error.hint:
+        click.echo(clean(f"  hint: {error.hint}"), err=True)
+    if as_json:
+        click.echo(json.dumps(error.to_json(), ensure_ascii=False))
+    return exit_code(error)
+
+
+def _usage(error: click.UsageError) -> HoldfastError:
+    path = error.ctx.command_path if error.ctx else "holdfast"
+    return UsageError("usage.arguments", error.format_message(), hint=f"try '{path} --help'")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command line; returns the exit code."""
+    prepare_streams()
+    as_json = "--json" in arguments
+    try:
+        answer: Any = cli.main(args=list(arguments), prog_name="holdfast", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.UsageError as error:
+        return _complain(_usage(error), as_json=as_json)
+    except click.ClickException as error:
+        return _complain(UsageError("usage.file", error.format_message()), as_json=as_json)
+    except click.Abort:
+        return INTERRUPTED
+    except HoldfastError as error:
+        return _complain(error, as_json=as_json)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in NODE_EXTRA:
+            raise
+        missing = UsageError(
+            "usage.extra", f"this command needs {name}, which is not installed", hint="pip install 'holdfast[node]'"
+        )
+        return _complain(missing, as_json=as_json)
+    return answer if isinstance(answer, int) else ACCEPT
+
+
+def main() -> None:
+    """Entry point of the ``holdfast`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""How commands show things: lanes as shape, word and basis; text from outside made safe for a terminal; JSON.
+
+Rules: a lane is never a colour alone and lanes are never summed up; what came from outside passes :func:`clean`, so it
+cannot move the cursor, hide text or turn its direction round. Colour is off where there is no terminal, with
+``--no-color`` and with ``NO_COLOR`` in the environment.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from holdfast.errors import UnavailableError, UsageError
+from holdfast.verifier.lanes import LANES, Lane
+
+SHAPES = {"proven": "●", "refuted": "✕", "pending": "◔", "unknown": "?", "expired": "◌", "not_applicable": "·"}
+"""One shape a state, so that a lane reads without colour."""
+PLAIN_SHAPES = {"proven": "*", "refuted": "x", "pending": "o", "unknown": "?", "expired": "~", "not_applicable": "-"}
+"""For terminals that cannot show the others."""
+COLOURS = {
+    "proven": "blue",
+    "refuted": "red",
+    "pending": "yellow",
+    "unknown": "magenta",
+    "expired": "yellow",
+    "not_applicable": "bright_black",
+}
+"""Not a green among them: no lane is a go-ahead."""
+ANSWERS = {"yes": "yes", "no": "no", "cannot_tell": "cannot tell"}
+"""The three answers in words."""
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]")
+"""C0 and C1 controls but newline and tab, and everything that changes the direction of text."""
+_WIDTH = 100
+
+
+def prepare_streams() -> None:
+    """A character that the terminal cannot encode is shown as an escape instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def clean(text: str) -> str:
+    """Text from outside, safe to print: control and direction characters become visible escapes."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shapes() -> Mapping[str, str]:
+    """The shapes this terminal can show."""
+    try:
+        "".join(SHAPES.values()).encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return PLAIN_SHAPES
+    return SHAPES
+
+
+def wants_colour(*, no_color: bool) -> bool | None:
+    """What :func:`click.echo` takes as ``color``: off, or whatever the terminal is."""
+    return False if no_color or os.environ.get("NO_COLOR") else None
+
+
+def emit(text: str = "", *, colour: bool | None = None) -> None:
+    """One line to standard output."""
+    click.echo(text, color=colour)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON document to standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def paint(text: str, state: str) -> str:
+    """Text in the colour of a state."""
+    return click.style(text, fg=COLOURS[state])
+
+
+def words(state: str) -> str:
+    """A state as people read it."""
+    return state.replace("_", " ")
+
+
+def lane_lines(lanes: Mapping[str, Lane], *, evidence: bool = True) -> Iterable[str]:
+    """Each lane: shape, name, state and basis; what it says and does not say; the digests of its evidence."""
+    shown = shapes()
+    for name in LANES:
+        lane = lanes[name]
+        head = paint(f"{shown[lane.state]} {name:<12} {words(lane.state)}", lane.state)
+        basis = f"{'':{15 - len(words(lane.state))}} {lane.basis.replace('_', ' ')}" if lane.basis else ""
+        yield head + basis
+        yield from _hanging("says          ", clean(lane.says))
+        yield from _hanging("does not say  ", clean(lane.does_not_say))
+        if evidence and lane.evidence:
+            yield from _hanging("evidence      ", " ".join(digest[:16] for digest in lane.evidence))
+
+
+def _hanging(label: str, text: str) -> list[str]:
+    indent = " " * (4 + len(label))
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent="    " + label, subsequent_indent=indent, break_on_hyphens=False
+    ) or ["    " + label.rstrip()]
+
+
+def read_file(name: str) -> bytes:
+    """The bytes of a named file, ``-`` for standard input; raises ``usage.file``."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError("usage.file", f"cannot read {name}: {error.strerror}") from error
+
+
+def write_file(name: str, data: bytes) -> None:
+    """Write a named file, ``-`` for standard output; raises ``output.file``."""
+    try:
+        if name == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            Path(name).write_bytes(data)
+    except OSError as error:
+        raise UnavailableError("output.file", f"cannot write {name}: {error.strerror}") from error

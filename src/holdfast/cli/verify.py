@@ -1,0 +1,186 @@
+"""``holdfast verify``: check a bundle offline, print every check and the eleven lanes (``lanes.md`` §5).
+
+Reads files and nothing else: no network, and no clock, as ``--at`` defaults to the bundle's own time. It prints no
+summary of the lanes, because there is none; the exit code answers one question only: is the bundle well formed, is no
+lane refuted, and does every ``--require`` hold?
+
+``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
+digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at; or null), ``checks`` (list of number,
+spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology`` and ``requirements`` (list of
+requirement and answer).
+
+Not covered: what a policy's ``require`` asks (that is the gate's), and remembering which trust version was seen last.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from holdfast.cli.output import ANSWERS, clean, emit, emit_json, lane_lines, read_file, wants_colour
+from holdfast.cli.trust import open_trust
+from holdfast.core.bundles import Bundle, parse_bundle
+from holdfast.core.encoding import hex_decode, time_decode, time_encode
+from holdfast.core.trust import Trust
+from holdfast.errors import MalformedError, UsageError
+from holdfast.verifier.appraisal import Appraisal, appraise
+from holdfast.verifier.chronology import chronology
+from holdfast.verifier.policy import DEFAULT_POLICY, Requirement, parse_policy, parse_requirement
+
+ACCEPT, REJECT, UNDECIDED = 0, 1, 3
+"""Exit codes (``lanes.md`` §5)."""
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--trust", "trust_file", metavar="FILE", help="Trust file: whose signatures count, and for how much.")
+@click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first trust version must have.")
+@click.option("--require", "required", multiple=True, metavar="LANE=STATE[:BASIS]", help="Must hold; may be repeated.")
+@click.option("--at", "at_text", metavar="RFC3339", help="Judge validity for this time.  [default: the bundle's own]")
+@click.option("--known", type=click.IntRange(min=0), metavar="N", help="Read the journal up to position N only.")
+@click.option("--policy", "policy_file", metavar="FILE", help="Appraisal policy.  [default: the built-in one]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+@click.option("--no-color", is_flag=True, help="No colours.")
+def verify(
+    bundle: str,
+    trust_file: str | None,
+    trust_pin: str | None,
+    required: Sequence[str],
+    at_text: str | None,
+    known: int | None,
+    policy_file: str | None,
+    as_json: bool,
+    no_color: bool,
+) -> int:
+    """Check BUNDLE (- for standard input) offline and print its lanes.
+
+    Exits 0 when the bundle is well formed, no lane is refuted and every --require holds; 3 when a requirement cannot be
+    told yet (its lane is pending or unknown) or trust is missing; 1 otherwise; 2 for a wrong command line.
+    """
+    requirements = [parse_requirement(text) for text in required]
+    at = None if at_text is None else parse_moment(at_text)
+    if trust_pin is not None:
+        _check_pin(trust_pin)
+    policy = parse_policy(read_file(policy_file) if policy_file else DEFAULT_POLICY)
+    trust = open_trust(trust_file, trust_pin)
+    parsed = parse_bundle(read_file(bundle))
+    if known is not None and known > len(parsed.journal):
+        raise UsageError("usage.known", f"the journal has {len(parsed.journal)} positions, not {known}", param="known")
+    result = appraise(parsed, trust, policy, parsed.exported_at if at is None else at, known)
+    if as_json:
+        emit_json(result_json(parsed, trust, result, requirements))
+    else:
+        own_time = at is None
+        for line in result_lines(parsed, trust, result, requirements, own_time=own_time):
+            emit(line, colour=wants_colour(no_color=no_color))
+    return exit_of(result, trust, requirements)
+
+
+def parse_moment(text: str) -> dt.datetime:
+    """An RFC 3339 time in any of its spellings, with a zone; raises ``usage.time``."""
+    try:
+        return time_decode(text)
+    except MalformedError:
+        pass
+    try:
+        moment = dt.datetime.fromisoformat(text)
+        if moment.tzinfo is not None and "T" in text.upper():
+            return moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError("usage.time", f"{text!r} is not an RFC 3339 time", param="at", hint="like 2026-01-01T00:00:00Z")
+
+
+def _check_pin(text: str) -> None:
+    try:
+        hex_decode(text, 32)
+    except MalformedError as error:
+        raise UsageError("usage.pin", "a trust pin is a SHA-256 in lower-case hex", param="trust-pin") from error
+
+
+def exit_of(result: Appraisal, trust: Trust | None, requirements: Iterable[Requirement]) -> int:
+    """The exit code (``lanes.md`` §5). What is refused stays refused, however much else is still open."""
+    if any(lane.state == "refuted" for lane in result.lanes.values()):
+        return REJECT
+    answers = [item.answer(result.lanes[item.lane]) for item in requirements]
+    if trust is None:
+        return UNDECIDED
+    if "no" in answers:
+        return REJECT
+    return UNDECIDED if "cannot_tell" in answers else ACCEPT
+
+
+def result_json(
+    bundle: Bundle, trust: Trust | None, result: Appraisal, requirements: Iterable[Requirement]
+) -> dict[str, Any]:
+    """The JSON form; see the module's first lines."""
+    return {
+        "bundle": {
+            "digest": result.bundle_digest,
+            "run": result.run,
+            "exported_at": time_encode(bundle.exported_at),
+            "items": len(bundle.journal),
+        },
+        "at": time_encode(result.at),
+        "known": result.known,
+        "policy": {"name": result.policy_name, "digest": result.policy_digest},
+        "trust": trust
+        and {
+            "digest": trust.digest,
+            "version": trust.version,
+            "first_digest": trust.first_digest,
+            "pinned": trust.pin,
+            "development": trust.development,
+            "expires_at": time_encode(trust.current.expires_at),
+        },
+        "checks": [check.to_json() for check in result.transcript],
+        "lanes": {name: lane.to_json() for name, lane in result.lanes.items()},
+        "chronology": chronology(bundle, result.known),
+        "requirements": [
+            {"requirement": str(item), "answer": item.answer(result.lanes[item.lane])} for item in requirements
+        ],
+    }
+
+
+def result_lines(
+    bundle: Bundle, trust: Trust | None, result: Appraisal, requirements: Sequence[Requirement], *, own_time: bool
+) -> Iterable[str]:
+    """The same as text."""
+    yield f"bundle  {result.bundle_digest}"
+    yield f"        run {result.run}, exported {time_encode(bundle.exported_at)}"
+    unread = len(bundle.journal) - result.known
+    left_out = f"; {unread} after it left out" if unread else ""
+    yield f"        read up to position {result.known} of {len(bundle.journal)}{left_out}"
+    yield f"at      {time_encode(result.at)}, {'the time of export' if own_time else 'as asked'}"
+    yield f"policy  {result.policy_digest}, {result.policy_name}"
+    yield from _trust_lines(trust)
+    yield ""
+    yield "checks"
+    for check in result.transcript:
+        code = f"  [{check.code}]" if check.code else ""
+        line = f"  {check.number:>3}  {ANSWERS[check.answer]:<11}  {check.spec:<18}  {check.says}{code}"
+        yield clean(line)
+    yield ""
+    yield "lanes"
+    yield from lane_lines(result.lanes)
+    if requirements:
+        yield ""
+        yield "required"
+        for item in requirements:
+            lane = result.lanes[item.lane]
+            found = f"{lane.state}{':' + lane.basis if lane.basis else ''}"
+            yield f"  {ANSWERS[item.answer(lane)]:<11}  {item!s:<36}  it is {found}"
+
+
+def _trust_lines(trust: Trust | None) -> Iterable[str]:
+    if trust is None:
+        yield "trust   none given: nobody's signature can be judged"
+        return
+    yield f"trust   {trust.digest}"
+    words = "pinned by its digest" if trust.pin == "digest" else "taken on first use"
+    yield f"        version {trust.version}; first version {trust.first_digest}, {words}"
+    if trust.development:
+        yield "        development: everything it admits is a stand-in"
