@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, rounds
+from holdfast.core import canonical, evm, rounds
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
@@ -251,9 +251,8 @@ def _candidate(value: Mapping[str, Any]) -> Item:
 
 def _votes(value: Mapping[str, Any]) -> Item:
     _members(value, "number attempt voters")
-    return VotesItem(
-        _count(value["number"], 1), _count(value["attempt"]), tuple(_text(item) for item in _array(value["voters"]))
-    )
+    voters = tuple(evm.parse_address(item) for item in _array(value["voters"]))
+    return VotesItem(_count(value["number"], 1), _count(value["attempt"]), voters)
 
 
 def _verdict(value: Mapping[str, Any]) -> Item:

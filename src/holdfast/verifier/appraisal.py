@@ -16,7 +16,7 @@ from holdfast.core.bundles import Bundle
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
-from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence
+from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, vote_addresses
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.transcript import Check, Transcript
@@ -302,7 +302,7 @@ def _is_private(evidence: Evidence) -> bool:
 
 
 def _private_settlement(evidence: Evidence, seen: tuple[str, ...]) -> Lane:
-    logged = [item for item in evidence.closure() if item.logged_at_size is not None]
+    logged = [item for item in evidence.closure() if item.sizes]
     if evidence.closing is not None and len(logged) == len(evidence.closure()):
         says = "Existence logged, never checked: only salted commitments are in the log."
         return Lane("settlement", "unknown", None, says, seen)
@@ -311,10 +311,7 @@ def _private_settlement(evidence: Evidence, seen: tuple[str, ...]) -> Lane:
 
 def _in_final_round(item: CheckedStatement, evidence: Evidence) -> bool:
     """The entry is included in the tree of a final round that covers it."""
-    size = item.logged_at_size
-    return size is not None and any(
-        checked.final and checked.candidate.size == size for checked in evidence.final_rounds.values()
-    )
+    return any(checked.final and checked.candidate.size in item.sizes for checked in evidence.final_rounds.values())
 
 
 def _settlement_basis(evidence: Evidence, trust: Trust) -> str:
@@ -340,16 +337,19 @@ def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust)
         item for item in evidence.proposed.values() if item.size > index and item.number not in evidence.final_rounds
     ]
     for candidate in sorted(open_rounds, key=lambda item: item.number)[:1]:
-        votes = evidence.votes.get((candidate.number, candidate.attempt), set())
         epoch = trust.epoch(candidate.origin, candidate.number)
-        total = len(epoch.stakes) if epoch else 0
-        return f"{words}; in round {candidate.number}, attempt {candidate.attempt}, {len(votes)} of {total} full nodes have voted."
+        members = vote_addresses(trust, epoch) if epoch else set()
+        votes = members & evidence.votes.get((candidate.number, candidate.attempt), set())
+        return (
+            f"{words}; in round {candidate.number}, attempt {candidate.attempt}, "
+            f"{len(votes)} of {len(members)} full nodes are said to have voted."
+        )
     waiting = [item for item in evidence.final_rounds.values() if not item.final and item.candidate.size > index]
     if waiting:
         item = waiting[0]
         return (
-            f"{words}; round {item.candidate.number} has finality messages from {item.stake_for} full nodes, "
-            "which is not more than two thirds of the stake."
+            f"{words}; round {item.candidate.number} has finality messages from {len(item.signers)} full nodes, "
+            f"{item.stake_for} of {item.stake_total} units of stake: not more than two thirds."
         )
     undecided = [item.statement.kind for item in closure if item.verdict is None]
     return f"{words}; waiting for a final round that covers {' and '.join(sorted(undecided)) or 'it'}."

@@ -90,7 +90,8 @@ class CheckedStatement:
     trusted_time: dt.datetime | None = None
     late: str | None = None
     """``backdated`` or ``future`` once a trusted time contradicts the claim."""
-    logged_at_size: int | None = None
+    sizes: set[int] = field(default_factory=set)
+    """Sizes of the trees that a path leads to: a checkpoint's and a round's need not be the same."""
     verdict: str | None = None
     """The newest final verdict code."""
     verdict_round: int | None = None
@@ -292,7 +293,9 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
         key = admission.key_document.key_for("statement") if admission else None
         body = source.statement.body
         named = body.marks if isinstance(body, Execution) else None
-        if named is not None and (named.seq, named.parts) != (item.mark.seq, item.mark.parts):
+        if isinstance(body, Execution) and (
+            named is None or (named.seq, named.parts) != (item.mark.seq, item.mark.parts)
+        ):
             _refuse_trace(
                 evidence, record, "mark.chain", "The mark is not the one that was signed last.", "parts.md §7"
             )
@@ -315,6 +318,11 @@ def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey
         if key is not None:
             keys[node] = key
     return keys
+
+
+def vote_addresses(trust: Trust, epoch: Epoch) -> set[str]:
+    """Addresses that may vote in an epoch."""
+    return {address_of(key.public) for key in _full_node_keys(trust, epoch, "vote").values()}
 
 
 def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trust: Trust, record: Transcript) -> None:
@@ -383,7 +391,7 @@ def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, rec
         if isinstance(item, CandidateItem):
             evidence.proposed[item.candidate.number] = item.candidate
         elif isinstance(item, VotesItem):
-            evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)
+            evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)  # not proof: unsigned
         elif isinstance(item, FinalityItem):
             _check_finality(item, evidence, trust, record)
 
@@ -421,8 +429,10 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
                 (error.code, f"The finality of round {candidate.number} does not hold.")
             )
         else:
+            signers = {rounds.verify_finality_message(domain, message, stakes).signer for message in item.messages}
+            stake_for = sum(stakes[signer] for signer in signers)
             evidence.final_rounds.setdefault(
-                candidate.number, CheckedRound(candidate, False, len(item.messages), sum(stakes.values()), ())
+                candidate.number, CheckedRound(candidate, False, stake_for, epoch.total, tuple(sorted(signers)))
             )
         return
     before = evidence.final_rounds.get(candidate.number)
@@ -485,7 +495,7 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         if owner is None:
             continue
         owner.index = item.index
-        owner.logged_at_size = max(owner.logged_at_size or 0, item.size)
+        owner.sizes.add(item.size)
         _take_trusted_time(owner, item, evidence)
     _check_log_order(evidence, record)
 
