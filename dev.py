@@ -433,7 +433,7 @@ def no_network() -> "Optional[List[str]]":
 def conformance(rest: "List[str]") -> int:
     """Drive the command line over the vectors as a stranger would."""
     ensure("dev", "node")
-    return call("pytest", "-q", "tests/conformance", *rest)
+    return call("pytest", "-q", "tests/conformance", "--cases=all", *rest)
 
 
 def vectors(_: "List[str]") -> int:
@@ -470,6 +470,7 @@ def everything() -> int:
         say("SKIPPED offline: this system cannot remove the network namespace (unshare --map-root-user --net)")
     else:
         steps.append(("offline", offline([])))
+    steps.append(("conformance", conformance([])))
     say("all tests, with %s" % " ".join("%s=%s" % item for item in FULL_COUNTS.items()))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     counts, code = counted_pytest("tests", wanted)
