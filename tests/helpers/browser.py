@@ -73,13 +73,13 @@ class Page:
             raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", script))
         return answer["result"].get("value")
 
-    async def wait(self, script: str, seconds: float = 10.0) -> Any:
+    async def wait(self, script: str, seconds: float = 10.0) -> None:
         """Wait until an expression is true; it may fail while a page is on its way."""
         end = asyncio.get_running_loop().time() + seconds
         while True:
             with contextlib.suppress(AssertionError):
-                if value := await self.run(script):
-                    return value
+                if await self.run(f"!!({script})"):
+                    return
             if asyncio.get_running_loop().time() > end:
                 text = await self.run("document.body.innerText")
                 raise AssertionError(f"never true: {script}\n{self.complaints}\n{text}")

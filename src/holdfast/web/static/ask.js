@@ -48,6 +48,7 @@ function restore() {
 function addTurn(question) {
   const node = clone("t-turn");
   node.querySelector(".question").textContent = question;
+  node.querySelector(".turn-lanes").hidden = true;
   const turn = {
     node,
     question,
@@ -81,6 +82,7 @@ function setRun(turn, run) {
   const link = turn.node.querySelector(".turn-run");
   link.href = `/runs/${run}`;
   link.hidden = false;
+  turn.node.querySelector(".turn-lanes").hidden = false;
   live.follow(run);
 }
 
@@ -244,12 +246,15 @@ const inSight = (turn) => turn.foot.getBoundingClientRect().top < innerHeight;
 
 const scrollToEnd = () => scrollTo({ top: document.documentElement.scrollHeight });
 
+send.addEventListener("click", (event) => {
+  if (!running) return;
+  event.preventDefault();
+  running.abort();
+});
+
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (running) {
-    running.abort();
-    return;
-  }
+  if (running) return;
   const question = prompt.value.trim();
   if (!question) return;
   prompt.value = "";
