@@ -111,6 +111,23 @@ def helpers(tree: ast.AST) -> Functions:
     return found
 
 
+def subclass_codes(tree: ast.AST) -> list[tuple[str, str, str]]:
+    """Code, kind and meaning of error classes that hand their base class a code; their docstring says ``code: meaning``."""
+    found: list[tuple[str, str, str]] = []
+    for item in ast.walk(tree):
+        if not isinstance(item, ast.ClassDef):
+            continue
+        bases = [base.id for base in item.bases if isinstance(base, ast.Name)]
+        kind = next((KINDS[base] for base in bases if base in KINDS), None)
+        if kind is None:
+            continue
+        meaning = (ast.get_docstring(item) or "").partition("\n\n")[0].partition(": ")[2].rstrip(".")
+        for node in ast.walk(item):
+            if called(node) == "__init__" and isinstance(node, ast.Call):
+                found += [(code, kind, meaning) for code in literals(argument(node, 0, "code")) if code != "?"]
+    return found
+
+
 def collect(source: Path = SOURCE) -> dict[str, Code]:
     """Every code in the source and in the contracts, by name."""
     found: dict[str, Code] = {}
@@ -126,6 +143,8 @@ def collect(source: Path = SOURCE) -> dict[str, Code]:
         tree = ast.parse(path.read_text("utf-8"))
         known = helpers(tree)
         inside = {id(node) for item in ast.walk(tree) if getattr(item, "name", "") in known for node in ast.walk(item)}
+        for code, kind, message in subclass_codes(tree):
+            add(code, kind, place, message)
         for node in ast.walk(tree):
             name = called(node)
             if not isinstance(node, ast.Call) or name not in KINDS.keys() | known.keys():
