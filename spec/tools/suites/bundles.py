@@ -278,6 +278,16 @@ def outcomes(b: Bundles) -> None:
         suite="lanes",
         spec="statement.md §8",
     )
+    ended = world.usual_trust(nodes=[{**nodes[0], "valid_until": when(START, plus_ms=300_000)}, *nodes[1:]])
+    b.case(
+        "key-ran-out-undated",
+        "The key was good when the statements claim to be made, has run out by `at`, and no quorum dated them in time: expired, neither proven nor refuted.",
+        Story(cosigned_by=[]).without("finality"),
+        {"bytes": ["expired", None], "route": ["expired", None], "settlement": PENDING},
+        trust=ended,
+        suite="lanes",
+        spec="lanes.md §3",
+    )
     stranger_cosigned = Story(cosigned_by=[OUTSIDER])
     b.case(
         "cosigned-by-a-stranger",
@@ -889,6 +899,15 @@ def bad_statements(b: Bundles) -> None:
         "key-expired",
         "The admission ended before the run.",
         Story(),
+        BOTH,
+        "statement.key-expired",
+        trust=gateway(valid_until=START),
+        **more,
+    )
+    b.case(
+        "key-expired-before-the-claim-undated",
+        "Nobody dated the statements, and by their own claim the key had run out already.",
+        Story(cosigned_by=[]).without("finality"),
         BOTH,
         "statement.key-expired",
         trust=gateway(valid_until=START),

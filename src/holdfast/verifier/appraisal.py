@@ -126,7 +126,7 @@ def _refusals(items: list[CheckedStatement]) -> tuple[list[str], list[str]]:
     """(refused, run out): reasons of statements that are refused, and of those whose key has run out undated."""
     refused, run_out = [], []
     for item in items:
-        if item.refusal == "key-expired" and item.trusted_time is None:
+        if item.ran_out:
             run_out.append(item.statement.kind)
         elif item.refusal is not None:
             refused.append(f"the {item.statement.kind} statement is refused ({item.refusal})")

@@ -84,6 +84,8 @@ class CheckedStatement:
     copies: list[Statement] = field(default_factory=list)
     """Every envelope of this payload that was presented: signing again makes no second statement."""
     refusal: str | None = None
+    ran_out: bool = False
+    """Whether ``refusal`` is only that the key was good at the claimed time and has run out since, undated."""
     judged: bool = False
     """False while no trust was there to judge the attester by."""
     index: int | None = None
@@ -547,6 +549,8 @@ def _check_attesters(
         best = refusals.index(None) if None in refusals else 0
         checked.statement, checked.refusal = checked.copies[best], refusals[best]
         statement = checked.statement
+        if checked.refusal == "key-expired" and checked.trusted_time is None:
+            checked.ran_out = refuse_attester(statement, trust, until=statement.claimed_at) is None
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
