@@ -103,16 +103,18 @@ class RunIndex:
     def close(self) -> None:
         self._engine.dispose()
 
-    def put_runs(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Insert opened runs (members of :class:`RunRow`); those that are there already stay as they are."""
+    def put_runs(self, rows: Iterable[dict[str, Any]]) -> set[str]:
+        """Insert opened runs (members of :class:`RunRow`). Returns those that were there already: they stay as they
+        are, and whoever knows more of them updates them."""
         listed = list(rows)
         if not listed:
-            return
+            return set()
         with self._engine.begin() as connection:
             known = self._known(connection, [row["run"] for row in listed])
             fresh = [{**_EMPTY, **row} for row in listed if row["run"] not in known]
             if fresh:
                 connection.execute(sa.insert(_RUNS), fresh)
+        return known
 
     @staticmethod
     def _known(connection: sa.Connection, runs: Sequence[str]) -> set[str]:

@@ -88,8 +88,7 @@ class Indexer:
         self._fresh, self._changed = set(), {}
         written = [self._waiting[run] for run in fresh]
         rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
-        updates = [values for run, values in changed.items() if run not in fresh]
-        await self.call(self._write, rows, updates, position)
+        await self.call(self._write, rows, fresh, changed, position)
         for row in written:
             if self._waiting.get(row.run) is row:
                 del self._waiting[row.run]
@@ -97,8 +96,12 @@ class Indexer:
             if run not in self._fresh and run not in self._changed:
                 self._waiting.pop(run, None)
 
-    def _write(self, rows: list[dict[str, Any]], updates: list[dict[str, Any]], position: int | None) -> None:
-        self._index.put_runs(rows)
+    def _write(
+        self, rows: list[dict[str, Any]], fresh: set[str], changed: dict[str, dict[str, Any]], position: int | None
+    ) -> None:
+        """Insert and update. A row that is inserted carries its changes; one that was there already needs them."""
+        known = self._index.put_runs(rows)
+        updates = [values for run, values in changed.items() if run not in fresh or run in known]
         self._index.update_runs(updates, (CURSOR, position) if position is not None else None)
 
     async def rebuild(self) -> None:

@@ -1,0 +1,163 @@
+"""A real gateway process, killed in the middle of its work again and again: what it acknowledged is there afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from holdfast.adapters.chain_evm import Deployment
+from holdfast.cli import development
+from holdfast.cli.development import Layout
+from holdfast.core.rounds import ChainDomain
+from tests.helpers import crashes
+from tests.helpers.processes import fetch, free_ports, wait_for
+
+pytestmark = pytest.mark.enable_socket
+MODEL = "holdfast-builtin"
+
+
+@dataclass
+class Promises:
+    """What callers saw: the last mark of each run, and the statements that its end named."""
+
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    closed: dict[str, set[str]] = field(default_factory=dict)
+
+    def note(self, value: dict[str, Any]) -> None:
+        holdfast = value.get("holdfast")
+        if holdfast is None:
+            return
+        if "mark" in holdfast:
+            self.marks[holdfast["run"]] = holdfast["mark"]
+        if "statements" in holdfast:
+            self.closed[holdfast["run"]] = {item["digest"] for item in holdfast["statements"]}
+
+
+def prepare(state: Path, port: int) -> tuple[Layout, str]:
+    """Keys, trust and settings of a gateway without a network around it."""
+    layout = Layout(state, port)
+    keys = development.make_keys(layout)
+    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
+    development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
+    overrides = state / "own.toml"
+    overrides.write_text("[gateway]\ndiscover = false\nbuiltin_tokens_per_second = 40\nmark_ms = 20\n")
+    development.write_settings(layout, development.settings_of(layout, keys), overrides)
+    return layout, layout.key("workspace.token").read_text().strip()
+
+
+def start(layout: Layout, key: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "holdfast.cli.host", str(layout.state / development.SETTINGS_FILE), "gateway"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert process.stdin is not None
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+
+    def ready() -> bool:
+        try:
+            return "ready" in fetch(layout.url("gateway") + "/readyz", key=key)
+        except OSError:
+            assert process.poll() is None, "the gateway ended by itself"
+            return False
+
+    wait_for(ready, 60, "the gateway's start")
+    return process
+
+
+async def call(layout: Layout, key: str, promises: Promises, chance: random.Random, until: float) -> None:
+    """One caller: asks until the time is over or the gateway is gone."""
+    headers = {"authorization": f"Bearer {key}"}
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=20)) as session:
+            while time.monotonic() < until:
+                streamed = chance.random() < 0.7
+                body = {
+                    "model": MODEL,
+                    "stream": streamed,
+                    "messages": [{"role": "user", "content": "What is a lane?"}],
+                }
+                async with session.post(layout.url("gateway") + "/v1/chat/completions", json=body) as answer:
+                    async for value in read(answer, streamed=streamed):
+                        promises.note(value)
+
+
+async def read(answer: aiohttp.ClientResponse, *, streamed: bool) -> AsyncIterator[dict[str, Any]]:
+    if not streamed:
+        yield json.loads(await answer.read())
+        return
+    async for line in answer.content:
+        text = line.strip()
+        if text.startswith(b"data: {"):
+            yield json.loads(text[6:])
+
+
+def test_a_killed_gateway_loses_and_doubles_nothing_it_acknowledged(tmp_path: Path) -> None:
+    layout, key = prepare(tmp_path, free_ports(8))
+    promises, chance = Promises(), random.Random("kills")
+
+    async def callers(process: subprocess.Popen[bytes]) -> None:
+        span = chance.uniform(0.2, 1.0)
+        until = time.monotonic() + span + 5
+        tasks = [asyncio.create_task(call(layout, key, promises, chance, until)) for _ in range(6)]
+        await asyncio.sleep(span)
+        process.kill()
+        process.wait()
+        _close_input(process)
+        await asyncio.gather(*tasks)
+
+    for _ in range(crashes.kills()):
+        process = start(layout, key)
+        asyncio.run(callers(process))
+    assert promises.marks, "nothing was acknowledged before the kills"
+    process = start(layout, key)
+    try:
+        check(layout, key, promises)
+    finally:
+        process.terminate()
+        process.wait(20)
+        _close_input(process)
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def check(layout: Layout, key: str, promises: Promises) -> None:
+    interrupted = 0
+    for run, digests in promises.closed.items():
+        assert statements_of(layout, key, run).keys() == digests, f"the end of {run} was acknowledged and is lost"
+    for run, mark in promises.marks.items():
+        found = statements_of(layout, key, run)
+        closings = [item for item in found.values() if item["predicateType"] == "urn:holdfast:execution:v1"]
+        assert len(closings) == 1, f"{run} has {len(closings)} closing statements"
+        named = closings[0]["predicate"]["marks"]
+        assert named is not None, f"a mark of {run} was acknowledged and is lost"
+        assert named["seq"] >= mark["seq"]
+        if named["seq"] == mark["seq"]:
+            assert named["parts"] == mark["parts"]
+        interrupted += closings[0]["predicate"]["event"] == "interrupted"
+    assert interrupted, "no kill interrupted a run: the test did not test"
+
+
+def statements_of(layout: Layout, key: str, run: str) -> dict[str, dict[str, Any]]:
+    """Digest to payload of the statements that the gateway now holds of a run."""
+    bundle = fetch(f"{layout.url('gateway')}/v1/runs/{run}/bundle", key=key)
+    payloads = [
+        base64.b64decode(item["envelope"]["payload"]) for item in bundle["journal"] if item["kind"] == "statement"
+    ]
+    return {hashlib.sha256(payload).hexdigest(): json.loads(payload) for payload in payloads}
