@@ -54,7 +54,7 @@ def create_app(node: FullNode, close: Callable[[], Awaitable[None]] | None = Non
         try:
             answer = await node.add_checkpoint(await request.body())
         except OldSizeError as error:
-            return Response(witness.build_size(error.size), error.status, media_type=witness.SIZE_TYPE)
+            return Response(witness.build_size(error.size), error.status, {"content-type": witness.SIZE_TYPE})
         return Response(answer, media_type="text/plain; charset=utf-8")
 
     async def status(_: Request) -> Response:
