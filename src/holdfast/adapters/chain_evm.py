@@ -65,6 +65,8 @@ REQUEST_TIMEOUT_S = 10.0
 """Longest wait for one answer."""
 GAS_MARGIN_PERCENT = 130
 """Gas sent of gas estimated: the state may have changed until the block (a first vote in a slot costs more)."""
+GAS_EXTRA = 100_000
+"""Gas on top: a vote that was estimated as one of many may be the one that makes the round final."""
 OPEN_ATTEMPT_GAS = 120_000
 """Gas of ``open_attempt``, which is not tried first: the newest state's clock may be an old block's."""
 DEPLOY_GAS_MARGIN_PERCENT = 110
@@ -293,7 +295,7 @@ class EvmAccount:
         ``chain.timeout`` or ``chain.unreachable``.
         """
         if gas is None:
-            gas = await self._estimate(to, data, value) * margin // 100
+            gas = await self._estimate(to, data, value) * margin // 100 + GAS_EXTRA
         nonce, hashes, raw, unsigned = await self._send(to, data, value, gas)
         try:
             receipt = await self._wait(nonce, hashes, raw, unsigned)
