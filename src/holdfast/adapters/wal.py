@@ -57,8 +57,8 @@ _SEQUENCE_DIGITS = 20
 """Digits of a segment's file name: any unsigned 64-bit number, so names sort like numbers."""
 DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024
 """Size of a segment file unless the caller says otherwise."""
-_FILL_BYTES = 1024 * 1024
-"""How far zeros are written ahead of the records at a time."""
+_FILL_BYTES = 256 * 1024
+"""How far zeros are written ahead of the records at a time; a larger write pays for its own metadata."""
 _READ_BYTES = 1024 * 1024
 """How much is read at a time when records are read back."""
 
@@ -193,7 +193,7 @@ class WriteAheadLog:
         data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         offset = _SEGMENT.size + self._durable - self._segments[-1].base
         try:
-            if offset + len(data) > self._filled:
+            if offset + len(data) > self._filled and len(data) < _FILL_BYTES:
                 data = self._fill(offset, data)
             self._file.write(offset, data)
             self._file.sync()

@@ -30,13 +30,13 @@ from typing import Any
 from holdfast.core import merkle, notes, tiles
 from holdfast.core.encoding import hex_decode
 from holdfast.core.notes import Checkpoint, Note, NoteSignature, VerifiedCheckpoint, VerifierKey
-from holdfast.core.positions import MAX_POSITION, PositionIndex
 from holdfast.core.tiles import Tile
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.log.config import LogConfig
+from holdfast.nodes.log.digests import Digests
 from holdfast.nodes.log.entries import Entry, parse_entry
 from holdfast.nodes.log.fence import Fence
-from holdfast.nodes.log.tree import PUBLIC, LogTree, load_digests, public_name
+from holdfast.nodes.log.tree import PUBLIC, LogTree, public_name
 from holdfast.nodes.log.witnesses import Witness
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
@@ -97,7 +97,7 @@ class Sequenced:
 class _Waiting:
     """A sequenced entry that no checkpoint covers yet."""
 
-    entry: Entry
+    entry: bytes
     leaf: bytes
 
 
@@ -131,9 +131,8 @@ class LogService:
         self._fence = Fence(storage)
         self._committer: Committer | None = None
         self._failure: HoldfastError | None = None
-        self._digests = bytearray()
-        """The digest of every sequenced entry, 32 bytes each; durable or not."""
-        self._index = PositionIndex(self._digest_at)
+        self._digests = Digests()
+        """The digest of every sequenced entry, its order durable or not."""
         self._durable = 0
         """Entries whose order is durable."""
         self._waiting: deque[_Waiting] = deque()
@@ -179,13 +178,11 @@ class LogService:
                 raise MalformedError(
                     "log.state", "the stored tiles are not what was signed", hint="restore the state from a copy"
                 )
-            self._digests = load_digests(self._storage.load, size)
-            for index in range(size):
-                self._index.put(self._digest_at(index), index)
+            self._digests.load(self._storage.load, size)
         records, self._committer = self._open_records()
         for record in records.records(records.begin):
             self._recover(record)
-        self._durable = len(self._digests) // merkle.HASH_BYTES
+        self._durable = len(self._digests)
         self._load_published()
         await self.publish()
 
@@ -194,7 +191,7 @@ class LogService:
         if record.kind != ENTRIES_KIND:
             raise MalformedError("log.state", f"unknown record of kind {record.kind} in the write-ahead log")
         first, entries = _parse_entries(record.payload)
-        known = len(self._digests) // merkle.HASH_BYTES
+        known = len(self._digests)
         if first > known:
             raise MalformedError("log.state", f"entries {known} to {first} are missing from the write-ahead log")
         for raw in entries[known - first :]:
@@ -259,7 +256,7 @@ class LogService:
             raise UnavailableError("log.busy", "too many entries wait for a checkpoint", hint="try again in a second")
         started = self.clock.monotonic()
         results: list[Sequenced] = []
-        first = len(self._digests) // merkle.HASH_BYTES
+        first = len(self._digests)
         fresh: list[bytes] = []
         for raw in raw_entries:
             try:
@@ -268,7 +265,7 @@ class LogService:
                 self._metrics.count("holdfast_log_refused_total", error.code)
                 results.append(Sequenced("", None, error))
                 continue
-            index = self._index.find(entry.digest)
+            index = self._digests.find(entry.digest)
             if index is None:
                 index = self._take(entry)
                 fresh.append(raw)
@@ -283,12 +280,8 @@ class LogService:
 
     def _take(self, entry: Entry) -> int:
         """Give an entry the next index, in memory."""
-        index = len(self._digests) // merkle.HASH_BYTES
-        if index > MAX_POSITION:
-            raise UnavailableError("log.full", "this log is full", hint="start another origin")
-        self._digests += entry.digest
-        self._index.put(entry.digest, index)
-        self._waiting.append(_Waiting(entry, merkle.leaf_hash(entry.raw)))
+        index = self._digests.append(entry.digest)
+        self._waiting.append(_Waiting(entry.raw, merkle.leaf_hash(entry.raw)))
         return index
 
     async def _make_durable(self, first: int, fresh: list[bytes]) -> None:
@@ -347,7 +340,7 @@ class LogService:
                     waiting = self._waiting.popleft()
                     self._tree.append(waiting.entry, waiting.leaf)
                 checkpoint = Checkpoint(self.config.origin, self._tree.size, self._tree.root())
-                files = self._tree.take_files()
+                files = self._tree.take_files() | self._digests.new_files(old_size, self._tree.size)
                 if files:
                     await self._offload(lambda: self._storage.save_all(files))
                 await self._sign(checkpoint)
@@ -471,7 +464,7 @@ class LogService:
 
     def index_of(self, digest: str) -> int:
         """The index of the entry with this digest; raises ``log.unknown_digest`` as 404."""
-        index = self._index.find(hex_decode(digest, merkle.HASH_BYTES))
+        index = self._digests.find(hex_decode(digest, merkle.HASH_BYTES))
         if index is None or index >= self._durable:
             raise UsageError("log.unknown_digest", "no entry with this digest was sequenced", status=404)
         return index
@@ -498,10 +491,6 @@ class LogService:
         if data is None:
             raise UsageError("log.no_blob", "there is no blob with this digest", status=404)
         return data
-
-    def _digest_at(self, index: int) -> bytes:
-        begin = index * merkle.HASH_BYTES
-        return bytes(self._digests[begin : begin + merkle.HASH_BYTES])
 
 
 def _entries_records(first: int, entries: Sequence[bytes], limit_bytes: int) -> list[tuple[int, bytes]]:

@@ -2,9 +2,6 @@
 
 Only the rightmost, still open tile of each level is in memory, with the entries of the open bundle. :meth:`append` adds
 an entry; :meth:`take_files` hands out what has to be written before a checkpoint of the new size may be signed.
-
-Besides what C2SP tlog-tiles serves, each full bundle has a file of the digests of its entries (``keys/…``), from which
-the index of known statements is rebuilt at a start. It is derived data: a missing one is made again from the bundle.
 """
 
 from __future__ import annotations
@@ -14,11 +11,9 @@ from collections.abc import Callable
 from holdfast.core import merkle, tiles
 from holdfast.core.tiles import ENTRIES, Tile
 from holdfast.errors import MalformedError
-from holdfast.nodes.log.entries import Entry, parse_entry
 
 PUBLIC = "public"
 """Folder of what readers may fetch; everything in it could be served by any file server."""
-_KEYS = "keys"
 
 Load = Callable[[str], bytes | None]
 """Reads a file of the storage."""
@@ -27,11 +22,6 @@ Load = Callable[[str], bytes | None]
 def public_name(tile: Tile) -> str:
     """The storage name of a tile."""
     return f"{PUBLIC}/{tile.path}"
-
-
-def keys_name(index: int) -> str:
-    """The storage name of the digests of a full bundle's entries."""
-    return f"{_KEYS}/{tiles.encode_index(index)}"
 
 
 def _damaged(tile: Tile, why: str) -> MalformedError:
@@ -47,20 +37,6 @@ def load_bundle(load: Load, index: int, width: int) -> list[bytes]:
     return tiles.parse_bundle(raw, width)
 
 
-def load_digests(load: Load, size: int) -> bytearray:
-    """The digest of every entry of a tree of ``size``, 32 bytes each, in log order."""
-    digests = bytearray()
-    for index in range(size // tiles.WIDTH):
-        raw = load(keys_name(index))
-        if raw is None or len(raw) != tiles.WIDTH * merkle.HASH_BYTES:
-            raw = b"".join(parse_entry(entry).digest for entry in load_bundle(load, index, tiles.WIDTH))
-        digests += raw
-    if size % tiles.WIDTH:
-        bundle = load_bundle(load, size // tiles.WIDTH, size % tiles.WIDTH)
-        digests += b"".join(parse_entry(entry).digest for entry in bundle)
-    return digests
-
-
 class LogTree:
     """The growing right edge of the tree. Owned by the sequencer; not for several threads."""
 
@@ -68,7 +44,7 @@ class LogTree:
         self.size = 0
         self._levels: list[list[bytes]] = [[]]
         """The open tile of each level: fewer than 256 hashes."""
-        self._entries: list[Entry] = []
+        self._entries: list[bytes] = []
         """The open bundle."""
         self._files: dict[str, bytes] = {}
         """Full tiles that were not handed out yet."""
@@ -95,21 +71,20 @@ class LogTree:
                 break
         if size % tiles.WIDTH:
             bundle = load_bundle(load, size // tiles.WIDTH, size % tiles.WIDTH)
-            tree._entries = [parse_entry(entry) for entry in bundle]
+            tree._entries = bundle
             leaves = [merkle.leaf_hash(entry) for entry in bundle]
             if leaves != tree._levels[0]:
                 raise _damaged(Tile(ENTRIES, size // tiles.WIDTH, size % tiles.WIDTH), "is not what was hashed")
         return tree
 
-    def append(self, entry: Entry, leaf: bytes) -> None:
+    def append(self, entry: bytes, leaf: bytes) -> None:
         """Add one entry and its leaf hash."""
         self._entries.append(entry)
         self.size += 1
         if len(self._entries) == tiles.WIDTH:
             index = self.size // tiles.WIDTH - 1
-            bundle = tiles.encode_bundle(item.raw for item in self._entries)
+            bundle = tiles.encode_bundle(self._entries)
             self._files[public_name(Tile(ENTRIES, index))] = bundle
-            self._files[keys_name(index)] = b"".join(item.digest for item in self._entries)
             self._entries = []
         level, value = 0, leaf
         while True:
@@ -139,7 +114,7 @@ class LogTree:
         files, self._files = self._files, {}
         if self._entries:
             tile = Tile(ENTRIES, self.size // tiles.WIDTH, len(self._entries))
-            files[public_name(tile)] = tiles.encode_bundle(item.raw for item in self._entries)
+            files[public_name(tile)] = tiles.encode_bundle(self._entries)
         for level in sorted(self._grown):
             hashes = self._levels[level]
             if hashes:

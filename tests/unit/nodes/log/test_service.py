@@ -321,17 +321,22 @@ def test_partial_tiles_go_when_the_full_one_is_there() -> None:
 def test_lost_digest_files_are_made_again_from_bundles() -> None:
     disk = SimulatedDisk()
 
-    async def first(service: LogService) -> None:
-        for begin in range(0, 600, 100):
-            await service.append([entry(number) for number in range(begin, begin + 100)])
+    async def grow(service: LogService) -> None:
+        begin = service.describe()["sequenced"]
+        for first in range(begin, begin + 4500, 900):
+            await service.append([entry(number) for number in range(first, first + 900)])
 
-    async def second(service: LogService) -> None:
-        assert [service.index_of(digest(number)) for number in (0, 255, 256, 599)] == [0, 255, 256, 599]
+    async def look(service: LogService) -> None:
+        for index in (0, 255, 256, 4095, 4096, 8999):
+            assert service.index_of(digest(index)) == index
 
-    run(first, disk)
+    run(grow, disk)
+    assert [name for name in disk.names() if name.startswith("keys/")] == ["keys/000"]
+    run(grow, disk)
+    run(look, disk)
     disk.mount().remove("keys/000")
-    disk.damage("keys/001", 0, b"")
-    run(second, disk)
+    disk.mount().save("keys/001", b"short")
+    run(look, disk)
 
 
 def test_write_ahead_records_are_forgotten_once_their_entries_are_under_a_checkpoint() -> None:
