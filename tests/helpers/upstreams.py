@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -44,8 +45,9 @@ class FaultyServer:
     """``async with FaultyServer(behaviour) as server``: every request gets ``behaviour`` unless :meth:`then` queued
     others for the next ones. ``base_url`` ends in ``/v1``."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour or chat_server
+        self._tls = tls
         self.requests: list[Request] = []
         self.connections = 0
         """Connections accepted so far."""
@@ -70,7 +72,7 @@ class FaultyServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(

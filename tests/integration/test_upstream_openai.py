@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from holdfast.adapters._http_aiohttp import AiohttpClient
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
@@ -28,7 +36,7 @@ pytestmark = pytest.mark.enable_socket
 
 BODY = json.dumps({"model": fake.MODEL, "messages": []}).encode()
 STREAM = json.dumps({"model": fake.MODEL, "messages": [], "stream": True}).encode()
-CLIENTS = ("direct", "aiohttp")
+CLIENTS = ("direct", "direct-uvloop", "aiohttp")
 
 
 @pytest.fixture(params=CLIENTS)
@@ -50,7 +58,13 @@ def run(
             finally:
                 await upstream.close()
 
-    return asyncio.run(main())
+    return run_loop(client, main())
+
+
+def run_loop(client: str, main: Coroutine[Any, Any, Any]) -> Any:
+    """In the loop that the client's name asks for."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if client == "direct-uvloop" else None) as runner:
+        return runner.run(main)
 
 
 def _upstream(client: str, base_url: str, **settings: Any) -> OpenAIUpstream:
@@ -120,7 +134,7 @@ def test_nobody_listening_is_unreachable(client):
         finally:
             await upstream.close()
 
-    asyncio.run(main())
+    run_loop(client, main())
 
 
 def test_a_silent_server_is_a_timeout(client):
@@ -154,7 +168,7 @@ def test_a_redirect_is_never_followed_with_the_credential(client):
                 await upstream.close()
             assert other.requests == []
 
-    asyncio.run(main())
+    run_loop(client, main())
 
 
 def test_a_post_is_never_sent_twice(client):
@@ -412,6 +426,199 @@ def test_closing_the_upstream_ends_calls_under_way():
             await complete(upstream)
 
     run("direct", fake.hang(), ask)
+
+
+@pytest.fixture(params=["direct", "direct-uvloop"])
+def loop_client(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_a_free_connection_is_closed_when_it_grew_old(loop_client):
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> Any:
+        await asyncio.gather(complete(upstream), complete(upstream))
+        await asyncio.sleep(0.35)
+        after = len(upstream._client._open)
+        await complete(upstream)
+        return after, server.connections
+
+    assert run(loop_client, fake.answer(delay_s=0.02), ask, keepalive_s=0.1) == (0, 3)
+
+
+def test_a_connection_that_the_server_closed_is_not_reused(loop_client):
+    closing = fake.answer(headers=[("connection", "close")])
+
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> int:
+        for _ in range(3):
+            await complete(upstream)
+            await asyncio.sleep(0.01)
+        return server.connections
+
+    assert run(loop_client, closing, ask) == 3
+
+
+def test_bytes_that_nobody_asked_for_end_a_free_connection(loop_client):
+    async def chatty(request: fake.Request, writer: asyncio.StreamWriter) -> bool:
+        await fake.answer()(request, writer)
+        await asyncio.sleep(0.03)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        return True
+
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> Any:
+        first = await complete(upstream)
+        await asyncio.sleep(0.1)
+        second = await complete(upstream)
+        return first.body == second.body, server.connections
+
+    assert run(loop_client, chatty, ask) == (True, 2)
+
+
+def test_bytes_after_an_answer_do_not_become_the_next_one(loop_client):
+    body = json.dumps(fake.chat_completion()).encode()
+    split = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+    forged = b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n" + b'{"forged": true} '
+
+    async def smuggle(_request: fake.Request, writer: asyncio.StreamWriter) -> bool:
+        writer.write(split + body + forged)
+        await writer.drain()
+        return True
+
+    async def ask(upstream: OpenAIUpstream, _: FaultyServer) -> Any:
+        answers = []
+        for _ in range(2):
+            try:
+                answers.append((await complete(upstream)).body)
+            except UPSTREAM_ERRORS as error:
+                answers.append(error.code)
+        return answers
+
+    for answer in run(loop_client, smuggle, ask):
+        assert answer in {body, "upstream.protocol"}
+
+
+def test_a_cancelled_wait_for_a_connection_gives_its_place_on(loop_client):
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> Any:
+        first = asyncio.ensure_future(complete(upstream))
+        await asyncio.sleep(0.02)
+        second = asyncio.ensure_future(complete(upstream))
+        third = asyncio.ensure_future(complete(upstream))
+        await asyncio.sleep(0.02)
+        second.cancel()
+        done = await asyncio.gather(first, second, third, return_exceptions=True)
+        return [type(item).__name__ for item in done], server.connections
+
+    names, connections = run(loop_client, fake.answer(delay_s=0.1), ask, max_connections=1)
+    assert names == ["UpstreamAnswer", "CancelledError", "UpstreamAnswer"]
+    assert connections == 1
+
+
+def test_a_cancelled_call_gives_its_place_on_with_a_fresh_connection(loop_client):
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> Any:
+        server.then(fake.hang())
+        first = asyncio.ensure_future(complete(upstream))
+        await asyncio.sleep(0.02)
+        second = asyncio.ensure_future(complete(upstream))
+        await asyncio.sleep(0.02)
+        first.cancel()
+        answer = await second
+        return answer.status, server.connections
+
+    assert run(loop_client, fake.answer(), ask, max_connections=1) == (200, 2)
+
+
+def test_a_stream_that_does_not_end_after_done_does_not_keep_its_connection(loop_client):
+    async def lingering(_request: fake.Request, writer: asyncio.StreamWriter) -> bool:
+        await fake.raw_stream([b"data: [DONE]\n\n"], clean=False)(_request, writer)
+        await asyncio.Event().wait()
+        return False
+
+    async def ask(upstream: OpenAIUpstream, _: FaultyServer) -> Any:
+        started = asyncio.get_running_loop().time()
+        got, error = await failing_stream()(upstream)
+        took = asyncio.get_running_loop().time() - started
+        open_at_once = len(upstream._client._open)
+        await asyncio.sleep(1.2)
+        return got, error, took < 0.5, open_at_once, len(upstream._client._open)
+
+    assert run(loop_client, lingering, ask) == ([], None, True, 1, 0)
+
+
+def test_a_switch_of_protocols_is_refused(loop_client):
+    raw = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+    with pytest.raises(UpstreamProtocolError):
+        run(loop_client, fake.garbage(raw), complete)
+
+
+def test_tls_is_checked_against_the_configured_roots(client, tmp_path):
+    certificate, key = _certificate(tmp_path)
+    server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_tls.load_cert_chain(certificate, key)
+
+    async def main() -> Any:
+        async with FaultyServer(fake.chat_server, tls=server_tls) as server:
+            url = f"https://localhost:{server.port}/v1"
+            trusting = _upstream(client, url, tls_ca_file=str(certificate), api_key="sk-1")
+            doubting = _upstream(client, url)
+            try:
+                answer = await complete(trusting)
+                payloads, error = await failing_stream()(trusting)
+                with pytest.raises(UpstreamUnreachableError):
+                    await complete(doubting)
+                return answer.status, len(payloads), error
+            finally:
+                await trusting.close()
+                await doubting.close()
+
+    assert run_loop(client, main()) == (200, len(fake.chat_chunks()), None)
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, valid for the coming day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, secret = folder / "cert.pem", folder / "key.pem"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate, secret
+
+
+def test_a_proxy_is_used_only_when_named(monkeypatch):
+    """Also not when the environment names one."""
+
+    async def main() -> Any:
+        async with FaultyServer(fake.answer(b'{"from": "proxy"}')) as proxy, FaultyServer(fake.chat_server) as server:
+            address = f"http://127.0.0.1:{proxy.port}"
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+                monkeypatch.setenv(name, address)
+            direct = OpenAIUpstream(OpenAIUpstreamConfig("up", server.base_url))
+            named = OpenAIUpstream(OpenAIUpstreamConfig("up", server.base_url, proxy=address))
+            first = await direct.complete("/chat/completions", BODY, timeout_s=5)
+            untouched = len(proxy.requests)
+            second = await named.complete("/chat/completions", BODY, timeout_s=5)
+            await direct.close()
+            await named.close()
+            return (
+                first.body != second.body,
+                untouched,
+                second.body,
+                proxy.requests[0].path == server.base_url + "/chat/completions",
+            )
+
+    assert asyncio.run(main()) == (True, 0, b'{"from": "proxy"}', True)
 
 
 # Models.
