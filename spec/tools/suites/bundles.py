@@ -1075,7 +1075,7 @@ def bad_settlement(b: Bundles) -> None:
         SETTLEMENT,
         "log.equivocation",
         bug="SPLIT_VIEW",
-        spec="checkpoint.md §4",
+        spec="checkpoint.md §2(3)",
     )
     b.case(
         "checkpoint-by-another-key",

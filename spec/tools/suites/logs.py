@@ -324,7 +324,7 @@ def extension(out: Writer, text: str, signed: str) -> None:
         out.case(
             f"checkpoint/{name}",
             why,
-            spec="checkpoint.md §4",
+            spec="checkpoint.md §2(3)",
             run=[
                 "verify-extension",
                 "--origin",
