@@ -37,7 +37,7 @@ class Topic:
 def _paragraphs(text: str) -> str:
     """Lines are joined, an empty line parts paragraphs; lines that begin with a blank or ``-`` stay as they are."""
     out: list[str] = []
-    for line in text.strip().split("\n"):
+    for line in text.strip("\n").rstrip().split("\n"):
         if out and line and out[-1] and not line.startswith(("- ", "    ")) and not out[-1].startswith("    "):
             out[-1] += " " + line
         else:
