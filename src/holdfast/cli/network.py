@@ -1,7 +1,7 @@
 """How a command finds a network: the description that ``holdfast up`` left in its state folder, or a gateway's URL.
 
-``--state DIR`` (default ``.holdfast``) reads ``DIR/network.json``; ``--gateway URL`` needs nothing on this disk. The key
-is ``--key file:PATH`` or ``--key env:NAME``, else what the state folder names, else the environment variable
+``--state DIR`` (default ``.holdfast``) reads ``DIR/network.json``; ``--gateway URL`` needs nothing on this disk. The
+key is ``--key file:PATH`` or ``--key env:NAME``, else what the state folder names, else the environment variable
 ``HOLDFAST_KEY``. A key is never an argument by itself, where every process of the machine could read it, and never
 printed.
 

@@ -5,9 +5,9 @@ summary of the lanes, because there is none; the exit code answers one question 
 lane refuted, and does every ``--require`` hold?
 
 ``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
-digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at; or null), ``checks`` (list of number,
-spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology`` and ``requirements`` (list of
-requirement and answer).
+digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at; or null), ``checks`` (list of
+number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology`` and ``requirements``
+(list of requirement and answer).
 
 Not covered: what a policy's ``require`` asks (that is the gate's), and remembering which trust version was seen last.
 """

@@ -1,0 +1,102 @@
+"""Server-sent events (:mod:`holdfast.ports.http_stream`) over aiohttp, one session with kept connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import NoReturn
+
+import aiohttp
+
+from holdfast.adapters._sse import SSEParser
+from holdfast.errors import UnavailableError
+from holdfast.ports.http_stream import EventAnswer
+
+
+class AiohttpEventAnswer:
+    """One answer under way."""
+
+    def __init__(self, response: aiohttp.ClientResponse, url: str, max_bytes: int) -> None:
+        self._response = response
+        self._url = url
+        self._max_bytes = max_bytes
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    async def events(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Events as they become complete."""
+        parser = SSEParser(self._max_bytes)
+        try:
+            async for piece in self._response.content.iter_any():
+                for name, data in parser.feed(piece):
+                    yield name.decode("utf-8", "replace"), data
+                if parser.failure is not None:
+                    raise UnavailableError(
+                        "http.too_large", f"{self._url}: an event of more than {self._max_bytes} bytes"
+                    )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            _unreachable(self._url, error)
+
+    async def body(self) -> bytes:
+        """The rest of the answer, bounded."""
+        pieces, size = [], 0
+        try:
+            async for piece in self._response.content.iter_any():
+                size += len(piece)
+                if size > self._max_bytes:
+                    raise UnavailableError(
+                        "http.too_large", f"{self._url} answered with more than {self._max_bytes} bytes"
+                    )
+                pieces.append(piece)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            _unreachable(self._url, error)
+        return b"".join(pieces)
+
+
+class AiohttpEvents:
+    """Makes its session on first use, in the loop that uses it; :meth:`close` ends it."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        return self._session
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+        idle_timeout_s: float = 120.0,
+        max_bytes: int = 1 << 20,
+    ) -> AsyncGenerator[EventAnswer]:
+        """See the port."""
+        limits = aiohttp.ClientTimeout(total=None, sock_read=idle_timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._open_session().request(
+                    method, url, data=body or None, headers=headers, allow_redirects=False, timeout=limits
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            _unreachable(f"{method} {url}", error)
+        try:
+            yield AiohttpEventAnswer(response, url, max_bytes)
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _unreachable(what: str, error: Exception) -> NoReturn:
+    why = "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    raise UnavailableError("http.unreachable", f"{what}: {why}") from error

@@ -1,0 +1,761 @@
+"""The client of a gateway: it verifies before it trusts.
+
+What it holds back, and until when:
+
+1. A streamed answer is handed out window by window, each once its mark verifies: the chain is rebuilt here from the
+   events that arrived, and the signature is by the gateway's statement key (``parts.md`` §7).
+2. A whole answer is handed out once the run's signed statements are here and name exactly the request that was sent and
+   the response that arrived (``parts.md`` §4, ``statement.md`` §4); the end of a stream is checked the same way. 3.
+   Statements must be by the node that identified itself, answer to the nonce that was sent, and, where there is trust,
+   be by a node that it admits. Without trust the gateway's key is taken on first use, and :class:`Attester` says so.
+
+:class:`GatewayClient` is asynchronous, :class:`SyncGatewayClient` the same for programs without an event loop.
+:func:`connect` and the latter pick the transport; everything else is handed in.
+
+Not covered: whether an answer is any good, and what the lanes of a run come to: :meth:`GatewayClient.run` returns the
+gateway's own appraisal, :meth:`GatewayClient.appraise` makes one here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from holdfast.core import canonical
+from holdfast.core.bundles import MAX_BUNDLE_BYTES, StatementItem, parse_bundle
+from holdfast.core.encoding import b64_decode, hex_decode, time_decode
+from holdfast.core.fold import Fold
+from holdfast.core.keys import PublicKey, parse_key_document, verify_signature
+from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.statements import Execution, Route, Statement, is_run_id, pre_authentication_encoding
+from holdfast.core.trust import Trust
+from holdfast.errors import (
+    ConflictError,
+    HoldfastError,
+    MalformedError,
+    RefusedError,
+    UnavailableError,
+    UndecidedError,
+    UsageError,
+)
+from holdfast.ports.clock import Clock
+from holdfast.ports.http import HTTP, Answer
+from holdfast.ports.http_stream import EventAnswer, EventHTTP
+from holdfast.verifier.appraisal import Appraisal, appraise
+from holdfast.verifier.checks import refuse_attester
+from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
+from holdfast.verifier.policy import DEFAULT_POLICY, Policy, parse_policy
+
+ENDPOINTS = {"chat.completions": "/v1/chat/completions", "completions": "/v1/completions"}
+"""Endpoint names of statements (``statement.md`` §4.1) and their paths."""
+MAX_ANSWER_BYTES = 64 << 20
+"""Largest whole answer that is read."""
+MAX_EVENT_BYTES = 8 << 20
+"""Largest event of a stream that is read."""
+_ERRORS: dict[str, type[HoldfastError]] = {
+    error.kind: error
+    for error in (MalformedError, RefusedError, ConflictError, UndecidedError, UnavailableError, UsageError)
+}
+_STATEMENT_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses between looks for a statement that the gateway says is signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attester:
+    """The node that answers: its digest and the key it signs statements with."""
+
+    node: str
+    name: str
+    key: PublicKey
+    admitted: bool
+    """Whether trust admits it; otherwise its key was taken on first use, on the gateway's own word."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as its gateway tells it: the gateway's appraisal, not yours."""
+
+    run: str
+    lanes: Mapping[str, Lane]
+    chronology: tuple[Mapping[str, Any], ...]
+    """Entries with at least ``at``, ``code`` and ``says``."""
+    known: int
+    outcome: str | None
+    value: Mapping[str, Any]
+    """The whole answer, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A window of a stream whose mark verified."""
+
+    seq: int
+    events: tuple[Mapping[str, Any], ...]
+    """The events of the window, numbers kept as text."""
+    text: str
+    """What they add to the first choice's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer, as far as it came."""
+
+    run: str
+    capability: str
+    """The run secret, hex: whoever has it can read the run's parts."""
+    nonce: str
+    endpoint: str
+    request: bytes
+    """The exact bytes that were sent."""
+    response: Mapping[str, Any]
+    """The (folded) response document, numbers kept as text, without carriers."""
+    outcome: str
+    """``complete``, or what went wrong, as the gateway says."""
+    statements: Mapping[str, str]
+    """Kind to statement digest, as the gateway says."""
+    marks: tuple[int, bytes] | None
+    """Number and chain value of the last mark, for a stream."""
+    carrier: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The first choice's text; empty when it has none."""
+        return text_of(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTurn:
+    """A turn with the signed statements that bind it; made by :func:`check_turn` alone."""
+
+    turn: Turn
+    attester: Attester
+    route: Statement
+    execution: Statement
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """The first choice's text in a response document, or ``""``."""
+    choices = document.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        return ""
+    message = first.get("message")
+    text = message.get("content") if isinstance(message, dict) else first.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _delta_text(event: Mapping[str, Any]) -> str:
+    """What an event adds to the first choice's text."""
+    choices, found = event.get("choices"), ""
+    for choice in choices if isinstance(choices, list) else []:
+        if not isinstance(choice, dict) or str(choice.get("index", "0")) != "0":
+            continue
+        delta = choice.get("delta")
+        piece = delta.get("content") if isinstance(delta, dict) else choice.get("text")
+        found += piece if isinstance(piece, str) else ""
+    return found
+
+
+def parse_error(status: int, body: bytes, where: str) -> HoldfastError:
+    """The one error shape (``conventions.md`` §6) back to the error it was; anything else is ``gateway.answer``."""
+    try:
+        shown = canonical.decode(body)
+        inner = shown["error"] if isinstance(shown, dict) else None
+        code, message, hint = (inner or {}).get("code"), (inner or {}).get("message"), (inner or {}).get("hint")
+    except (HoldfastError, KeyError, AttributeError):
+        inner, code, message, hint = None, None, None, None
+    if not isinstance(inner, dict) or not isinstance(code, str) or not isinstance(message, str):
+        return UnavailableError("gateway.answer", f"{where} answered {status}")
+    kind = _ERRORS.get(str(inner.get("type")), HoldfastError)
+    return kind(code[:128], message[:2000], hint=hint[:2000] if isinstance(hint, str) else "", status=status)
+
+
+def parse_run_view(value: object) -> RunView:
+    """The answer of ``GET /v1/runs/{id}``; raises ``gateway.run``."""
+    if not isinstance(value, dict) or not is_run_id(value.get("run")):
+        raise MalformedError("gateway.run", "a run is an object with a run id")
+    lanes, story, known = value.get("lanes"), value.get("chronology"), value.get("known")
+    if not isinstance(lanes, dict) or lanes.keys() != set(LANES) or not isinstance(story, list):
+        raise MalformedError("gateway.run", "a run has exactly the eleven lanes, and a chronology")
+    if not isinstance(known, int) or isinstance(known, bool) or known < 0:
+        raise MalformedError("gateway.run", "known is a position")
+    for moment in story:
+        if not isinstance(moment, dict) or not all(
+            isinstance(moment.get(name), str) for name in ("at", "code", "says")
+        ):
+            raise MalformedError("gateway.run", "a moment has at, code and says")
+        time_decode(moment["at"])
+    outcome = value.get("outcome")
+    return RunView(
+        run=value["run"],
+        lanes={name: _parse_lane(name, lanes[name]) for name in LANES},
+        chronology=tuple(story),
+        known=known,
+        outcome=outcome if isinstance(outcome, str) else None,
+        value=value,
+    )
+
+
+def _parse_lane(name: str, value: object) -> Lane:
+    if not isinstance(value, dict) or value.get("state") not in STATES or value.get("basis") not in (None, *BASES):
+        raise MalformedError("gateway.run", f"lane {name} has no known state and basis")
+    says, evidence = value.get("says"), value.get("evidence")
+    if not isinstance(says, str) or not isinstance(evidence, list):
+        raise MalformedError("gateway.run", f"lane {name} has no sentence or no evidence")
+    return Lane(name, value["state"], value["basis"], says, tuple(hex_decode(item, 32).hex() for item in evidence))
+
+
+def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, at: dt.datetime) -> BoundTurn:
+    """Compare a turn with the signed statements in a bundle of its run (``parts.md`` §4, ``statement.md`` §7).
+
+    Raises ``answer.statement`` (:class:`UndecidedError`) while a statement is not there, and :class:`RefusedError`
+    with ``answer.signature``, ``answer.nonce``, ``answer.request``, ``answer.response``, ``answer.marks`` or
+    ``answer.trace``. An answer that the gateway says is not complete may lack what was generated and never arrived;
+    then the last mark is what is compared.
+    """
+    bundle = parse_bundle(raw)
+    found = {
+        entry.item.statement.digest: entry.item.statement
+        for entry in bundle.journal
+        if isinstance(entry.item, StatementItem)
+    }
+    route, execution = (_named(turn, kind, found) for kind in ("route", "execution"))
+    for statement in (route, execution):
+        _check_statement(statement, turn, attester, trust, at)
+    said, did = route.body, execution.body
+    if not isinstance(said, Route) or not isinstance(did, Execution) or execution.parents != (route.digest,):
+        raise RefusedError("answer.trace", "the execution statement does not follow from this run's route")
+    key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
+    if commit("request", turn.request, key).tree != said.request:
+        raise RefusedError("answer.request", "the signed request is not the one that was sent")
+    marks = None if did.marks is None else (did.marks.seq, did.marks.parts)
+    if turn.marks is not None and turn.marks != marks:
+        raise RefusedError("answer.marks", "the signed last mark is not the last one that arrived")
+    response = commit_parts("response", map_parts("response", dict(turn.response)), key).tree
+    complete = did.event == "generated" and did.outcome == "complete"
+    if did.outcome != turn.outcome or (complete and response != did.response):
+        raise RefusedError("answer.response", "the signed response is not the one that arrived")
+    return BoundTurn(turn, attester, route, execution)
+
+
+def _named(turn: Turn, kind: str, found: Mapping[str, Statement]) -> Statement:
+    """The statement that the gateway named for this turn."""
+    statement = found.get(turn.statements.get(kind, ""))
+    if statement is None:
+        raise UndecidedError("answer.statement", f"the {kind} statement of run {turn.run} is not there yet")
+    if statement.kind != kind or statement.run != turn.run:
+        raise RefusedError("answer.trace", f"what the gateway named is no {kind} statement of this run")
+    return statement
+
+
+def _check_statement(
+    statement: Statement, turn: Turn, attester: Attester, trust: Trust | None, at: dt.datetime
+) -> None:
+    if statement.attester != attester.node:
+        raise RefusedError("answer.signature", "a statement is by another node than the one that answered")
+    if statement.nonce != turn.nonce:
+        raise RefusedError("answer.nonce", "a statement does not answer to the nonce that was sent")
+    if trust is not None:
+        why = refuse_attester(statement, trust, until=at)
+        if why is not None:
+            raise RefusedError("answer.signature", f"the {statement.kind} statement is refused: {why}")
+        return
+    if statement.envelope.key_id != attester.key.key_id:
+        raise RefusedError("answer.signature", "a statement is signed with another key")
+    try:
+        message = pre_authentication_encoding(statement.envelope.payload)
+        verify_signature(attester.key, message, statement.envelope.signature)
+    except RefusedError as error:
+        raise RefusedError("answer.signature", f"the {statement.kind} statement's signature is bad") from error
+
+
+class StreamReader:
+    """Reads one stream's events, and holds each back until a mark covers it. Pure: hand it what arrived."""
+
+    def __init__(self, run: str, capability: str, key: PublicKey) -> None:
+        self._run = run
+        self._key = key
+        self._chain = MarkChain(pseudo_random_key(run, hex_decode(capability, 32)))
+        self._fold = Fold()
+        self._held: list[dict[str, Any]] = []
+        self.last: tuple[int, bytes] | None = None
+        """Number and chain value of the last mark that verified."""
+        self.carrier: Mapping[str, Any] = {}
+        """The ``holdfast`` member of the terminal frame."""
+        self.error: HoldfastError | None = None
+        """What the gateway said went wrong in the middle."""
+
+    def add(self, data: bytes) -> Marked | None:
+        """Take one event. Returns the window that it closes, if any; raises ``mark.*``, ``json.*``, ``parts.*``,
+        ``stream.fold`` or ``answer.run``."""
+        event = canonical.decode_exact(data)
+        if not isinstance(event, dict):
+            raise MalformedError("stream.fold", "an event is a JSON object")
+        carrier = event.get("holdfast")
+        carried: Mapping[str, Any] = carrier if isinstance(carrier, dict) else {}
+        if "run" in carried and carried["run"] != self._run:
+            raise RefusedError("answer.run", "an event of another run stands in this stream")
+        if "statements" in carried or "outcome" in carried:
+            self.carrier = carried
+        if isinstance(event.get("error"), dict) and "choices" not in event:
+            self.error = parse_error(0, canonical.encode_exact(event), "the gateway")
+            return None
+        self._chain.add(event)
+        self._fold.add(event)
+        self._held.append({name: item for name, item in event.items() if name != "holdfast"})
+        if "mark" not in carried:
+            return None
+        mark, signature = parse_mark(carried["mark"])
+        verify_mark(mark, signature, chain=self._chain, run=self._run, key=self._key)
+        self.last = (mark.seq, mark.parts)
+        window, self._held = tuple(self._held), []
+        return Marked(mark.seq, window, "".join(map(_delta_text, window)))
+
+    @property
+    def unmarked(self) -> int:
+        """Events that arrived and that no mark covers."""
+        return len(self._held)
+
+    def document(self) -> dict[str, Any]:
+        """The folded response."""
+        return self._fold.document()
+
+
+class AnswerStream:
+    """A streamed answer. Iterate over it once; :attr:`bound` is there when the iteration has ended without an error."""
+
+    def __init__(self, client: GatewayClient, answer: EventAnswer, sent: _Sent, attester: Attester) -> None:
+        self.run, self.capability = _run_of(answer.headers)
+        self.attester = attester
+        self.bound: BoundTurn | None = None
+        self.turn: Turn | None = None
+        self._client = client
+        self._answer = answer
+        self._sent = sent
+
+    async def __aiter__(self) -> AsyncIterator[Marked]:
+        """Windows whose marks verify, then the check of the statements."""
+        reader = StreamReader(self.run, self.capability, self.attester.key)
+        done = False
+        async for name, data in self._answer.events():
+            if name not in ("", "message"):
+                continue
+            if data == b"[DONE]":
+                done = True
+                break
+            marked = reader.add(data)
+            if marked is not None:
+                yield marked
+        if not reader.carrier or not (done or reader.error):
+            raise UnavailableError(
+                "answer.broken_off",
+                f"the stream of run {self.run} ended without its last frame",
+                hint="what was handed out is covered by marks; the run's statements will say how it ended",
+            )
+        if reader.unmarked and reader.error is None:
+            raise RefusedError("mark.missing", "events arrived after the last mark")
+        self.turn = _turn(self._sent, self.run, self.capability, reader.document(), reader.carrier, reader.last)
+        self.bound = await self._client.check(self.turn, self.attester)
+        if reader.error is not None:
+            raise reader.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What went out."""
+
+    endpoint: str
+    body: bytes
+    nonce: str
+
+
+def _run_of(headers: Mapping[str, str]) -> tuple[str, str]:
+    run, capability = headers.get("x-holdfast-run", ""), headers.get("x-holdfast-capability", "")
+    if not is_run_id(run):
+        raise RefusedError("answer.unbound", "the answer names no run: this is not a Holdfast gateway")
+    hex_decode(capability, 32)
+    return run, capability
+
+
+def _turn(
+    sent: _Sent,
+    run: str,
+    capability: str,
+    document: Mapping[str, Any],
+    carrier: Mapping[str, Any],
+    marks: tuple[int, bytes] | None,
+) -> Turn:
+    statements = carrier.get("statements")
+    named = {}
+    for item in statements if isinstance(statements, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("kind"), str) and isinstance(item.get("digest"), str):
+            named[item["kind"]] = item["digest"]
+    return Turn(
+        run=run,
+        capability=capability,
+        nonce=sent.nonce,
+        endpoint=sent.endpoint,
+        request=sent.body,
+        response={name: item for name, item in document.items() if name != "holdfast"},
+        outcome=str(carrier.get("outcome", "")),
+        statements=named,
+        marks=marks,
+        carrier=carrier,
+    )
+
+
+class GatewayClient:
+    """One gateway and one workspace key. ``trust`` None: the gateway's key is taken on first use."""
+
+    def __init__(
+        self, url: str, key: str | None, *, http: HTTP, events: EventHTTP, clock: Clock, trust: Trust | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.trust = trust
+        self._key = key
+        self._http = http
+        self._events = events
+        self._clock = clock
+        self._attester: Attester | None = None
+
+    def _headers(self, capability: str | None = None) -> dict[str, str]:
+        if capability is not None:
+            return {"x-holdfast-capability": capability}
+        return {} if self._key is None else {"authorization": f"Bearer {self._key}"}
+
+    async def _get(self, path: str, capability: str | None = None, max_bytes: int = 4 << 20) -> Answer:
+        answer = await self._http.request(
+            "GET", self.url + path, headers=self._headers(capability), timeout_s=30.0, max_bytes=max_bytes
+        )
+        if answer.status != 200:
+            raise parse_error(answer.status, answer.body, self.url)
+        return answer
+
+    # Who answers
+
+    async def attester(self) -> Attester:
+        """The gateway's identity, checked against trust; asked for once. Raises ``gateway.identity``, ``gateway.trust``."""
+        if self._attester is None:
+            self._attester = await self._identify()
+        return self._attester
+
+    async def _identify(self) -> Attester:
+        value = canonical.decode_object((await self._get("/v1/identity")).body)
+        document = parse_key_document(b64_decode(value.get("key_document")))
+        key = document.key_for("statement")
+        if document.digest != value.get("node") or key is None or "gateway" not in document.roles:
+            raise RefusedError("gateway.identity", f"{self.url} shows a key document that is not a gateway's own")
+        if self.trust is None:
+            return Attester(document.digest, document.name, key, admitted=False)
+        admission, now = self.trust.admission(document.digest), self._clock.now()
+        why = "unknown-key" if admission is None else admission.refusal(now, now)
+        if why is not None:
+            raise RefusedError(
+                "gateway.trust", f"trust does not admit the gateway at {self.url}: {why}", hint="nothing was asked"
+            )
+        return Attester(document.digest, document.name, key, admitted=True)
+
+    async def models(self) -> tuple[str, ...]:
+        """Names of the models on offer; raises ``gateway.models``."""
+        value = canonical.decode_object((await self._get("/v1/models")).body)
+        data = value.get("data")
+        if not isinstance(data, list) or not all(
+            isinstance(item, dict) and isinstance(item.get("id"), str) for item in data
+        ):
+            raise MalformedError("gateway.models", "the list of models has another shape")
+        return tuple(item["id"] for item in data)
+
+    # Asking
+
+    def _prepare(
+        self,
+        request: Mapping[str, Any],
+        endpoint: str,
+        *,
+        streamed: bool,
+        parent_run: str | None,
+        settlement: str | None,
+    ) -> tuple[_Sent, dict[str, str]]:
+        if endpoint not in ENDPOINTS:
+            raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
+        body = json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
+        nonce = secrets.token_urlsafe(24)
+        headers = {**self._headers(), "content-type": "application/json", "x-holdfast-nonce": nonce}
+        if parent_run is not None:
+            headers["x-holdfast-parent-run"] = parent_run
+        if settlement is not None:
+            headers["x-holdfast-settlement"] = settlement
+        return _Sent(endpoint, body, nonce), headers
+
+    async def ask(
+        self,
+        request: Mapping[str, Any],
+        *,
+        endpoint: str = "chat.completions",
+        parent_run: str | None = None,
+        settlement: str | None = None,
+        timeout_s: float = 600.0,
+    ) -> BoundTurn:
+        """Ask and wait for the whole answer; it is handed out once its statements are here and bind it.
+
+        Raises what the gateway answered, ``answer.*`` as :func:`check_turn`, or as the transport does.
+        """
+        attester = await self.attester()
+        sent, headers = self._prepare(request, endpoint, streamed=False, parent_run=parent_run, settlement=settlement)
+        answer = await self._http.request(
+            "POST",
+            self.url + ENDPOINTS[endpoint],
+            body=sent.body,
+            headers=headers,
+            timeout_s=timeout_s,
+            max_bytes=MAX_ANSWER_BYTES,
+        )
+        if answer.status != 200:
+            raise parse_error(answer.status, answer.body, self.url)
+        run, capability = _run_of(answer.headers)
+        document = canonical.decode_exact(answer.body)
+        if not isinstance(document, dict):
+            raise MalformedError("parts.document", "an answer is a JSON object")
+        carrier = document.get("holdfast")
+        turn = _turn(sent, run, capability, document, carrier if isinstance(carrier, dict) else {}, None)
+        return await self.check(turn, attester)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        request: Mapping[str, Any],
+        *,
+        endpoint: str = "chat.completions",
+        parent_run: str | None = None,
+        settlement: str | None = None,
+        idle_timeout_s: float = 120.0,
+    ) -> AsyncGenerator[AnswerStream]:
+        """Ask for a stream: ``async with client.stream(request) as answer: async for marked in answer: …``."""
+        attester = await self.attester()
+        sent, headers = self._prepare(request, endpoint, streamed=True, parent_run=parent_run, settlement=settlement)
+        async with self._events.open(
+            "POST",
+            self.url + ENDPOINTS[endpoint],
+            body=sent.body,
+            headers=headers,
+            timeout_s=idle_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            max_bytes=MAX_EVENT_BYTES,
+        ) as answer:
+            if answer.status != 200:
+                raise parse_error(answer.status, await answer.body(), self.url)
+            yield AnswerStream(self, answer, sent, attester)
+
+    async def check(self, turn: Turn, attester: Attester | None = None) -> BoundTurn:
+        """Fetch the run's bundle and compare; waits a moment for a statement that is not there yet."""
+        by = attester or await self.attester()
+        for pause in _STATEMENT_WAITS_S:
+            try:
+                return check_turn(await self.bundle(turn.run, turn.capability), turn, by, self.trust, self._clock.now())
+            except UndecidedError:
+                await self._clock.sleep(pause)
+        return check_turn(await self.bundle(turn.run, turn.capability), turn, by, self.trust, self._clock.now())
+
+    # Reading
+
+    async def run(self, run: str, capability: str | None = None) -> RunView:
+        """A run as the gateway tells it."""
+        return parse_run_view(canonical.decode((await self._get(_path(run), capability)).body))
+
+    async def runs(self, limit: int = 20) -> list[Mapping[str, Any]]:
+        """The workspace's newest runs: ``run``, ``created``, ``kind``, ``outcome`` and the state of each lane."""
+        value = canonical.decode_object((await self._get(f"/v1/runs?limit={limit}")).body)
+        listed = value.get("runs")
+        if not isinstance(listed, list):
+            raise MalformedError("gateway.run", "the list of runs has another shape")
+        for item in listed:
+            lanes = item.get("lanes") if isinstance(item, dict) else None
+            if not isinstance(lanes, dict) or lanes.keys() != set(LANES) or not is_run_id(item.get("run")):
+                raise MalformedError("gateway.run", "a listed run has an id and exactly the eleven lanes")
+            if any(state not in STATES for state in lanes.values()):
+                raise MalformedError("gateway.run", "a listed lane has an unknown state")
+        return listed
+
+    async def bundle(self, run: str, capability: str | None = None) -> bytes:
+        """A run's bundle; with the capability the stored documents are disclosed in it."""
+        answer = await self._get(f"{_path(run)}/bundle", capability, MAX_BUNDLE_BYTES)
+        if parse_bundle(answer.body).run != run:
+            raise RefusedError("answer.run", "the gateway served the bundle of another run")
+        return answer.body
+
+    async def appraise(self, run: str, capability: str | None = None, policy: Policy | None = None) -> Appraisal:
+        """Fetch a run's bundle and appraise it here, for the bundle's own time, with this client's trust."""
+        bundle = parse_bundle(await self.bundle(run, capability))
+        return appraise(bundle, self.trust, policy or parse_policy(DEFAULT_POLICY), bundle.exported_at)
+
+    async def watch(self, run: str, capability: str | None = None) -> AsyncGenerator[RunView]:
+        """The run's view now, and again whenever it changes. Ends when the gateway ends it."""
+        url = f"{self.url}{_path(run)}/events"
+        async with self._events.open("GET", url, headers=self._headers(capability), max_bytes=4 << 20) as answer:
+            if answer.status != 200:
+                raise parse_error(answer.status, await answer.body(), self.url)
+            async for name, data in answer.events():
+                if name == "run":
+                    view = parse_run_view(canonical.decode(data))
+                    if view.run != run:
+                        raise RefusedError("answer.run", "the gateway tells of another run")
+                    yield view
+
+
+def _path(run: str) -> str:
+    if not is_run_id(run):
+        raise MalformedError("run.id", f"{run!r} is not a run id", hint="a UUID of version 4 or 7, in lower case")
+    return f"/v1/runs/{run}"
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, key: str | None, *, trust: Trust | None = None) -> AsyncGenerator[GatewayClient]:
+    """A client over the network, with connections that close at the end."""
+    from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415 - picked where they are wanted
+    from holdfast.adapters.http_aiohttp import AiohttpHTTP  # noqa: PLC0415
+    from holdfast.adapters.http_stream_aiohttp import AiohttpEvents  # noqa: PLC0415
+
+    http, events = AiohttpHTTP(), AiohttpEvents()
+    try:
+        yield GatewayClient(url, key, http=http, events=events, clock=SystemClock(), trust=trust)
+    finally:
+        await http.close()
+        await events.close()
+
+
+Result = TypeVar("Result")
+
+
+class SyncGatewayClient:
+    """:class:`GatewayClient` without an event loop: a context manager that keeps one of its own.
+
+    ``make`` replaces the transport; by default it is :func:`connect`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        trust: Trust | None = None,
+        make: Callable[[], contextlib.AbstractAsyncContextManager[GatewayClient]] | None = None,
+    ) -> None:
+        self._make = make or (lambda: connect(url, key, trust=trust))
+        self._runner = asyncio.Runner()
+        self._stack = contextlib.AsyncExitStack()
+        self._client: GatewayClient | None = None
+
+    def __enter__(self) -> Self:
+        self._client = self._runner.run(self._stack.enter_async_context(self._make()))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._runner.run(self._stack.aclose())
+        finally:
+            self._runner.close()
+
+    def _do(self, work: Callable[[GatewayClient], Coroutine[Any, Any, Result]]) -> Result:
+        if self._client is None:
+            raise UsageError("client.closed", "use the client inside its with statement")
+        return self._runner.run(work(self._client))
+
+    def attester(self) -> Attester:
+        """See :meth:`GatewayClient.attester`."""
+        return self._do(lambda client: client.attester())
+
+    def models(self) -> tuple[str, ...]:
+        """See :meth:`GatewayClient.models`."""
+        return self._do(lambda client: client.models())
+
+    def ask(self, request: Mapping[str, Any], **options: Any) -> BoundTurn:
+        """See :meth:`GatewayClient.ask`."""
+        return self._do(lambda client: client.ask(request, **options))
+
+    @contextlib.contextmanager
+    def stream(self, request: Mapping[str, Any], **options: Any) -> Iterator[SyncAnswerStream]:
+        """See :meth:`GatewayClient.stream`: ``with client.stream(request) as answer: for marked in answer: …``."""
+        if self._client is None:
+            raise UsageError("client.closed", "use the client inside its with statement")
+        opened = self._client.stream(request, **options)
+        answer = self._runner.run(opened.__aenter__())
+        try:
+            yield SyncAnswerStream(self._runner, answer)
+        finally:
+            self._runner.run(_leave(opened))
+
+    def run(self, run: str, capability: str | None = None) -> RunView:
+        """See :meth:`GatewayClient.run`."""
+        return self._do(lambda client: client.run(run, capability))
+
+    def runs(self, limit: int = 20) -> list[Mapping[str, Any]]:
+        """See :meth:`GatewayClient.runs`."""
+        return self._do(lambda client: client.runs(limit))
+
+    def bundle(self, run: str, capability: str | None = None) -> bytes:
+        """See :meth:`GatewayClient.bundle`."""
+        return self._do(lambda client: client.bundle(run, capability))
+
+    def appraise(self, run: str, capability: str | None = None, policy: Policy | None = None) -> Appraisal:
+        """See :meth:`GatewayClient.appraise`."""
+        return self._do(lambda client: client.appraise(run, capability, policy))
+
+    def watch(self, run: str, capability: str | None = None) -> Iterator[RunView]:
+        """See :meth:`GatewayClient.watch`."""
+        if self._client is None:
+            raise UsageError("client.closed", "use the client inside its with statement")
+        views = self._client.watch(run, capability)
+        try:
+            while (view := self._runner.run(_next(views))) is not None:
+                yield view
+        finally:
+            self._runner.run(views.aclose())
+
+
+class SyncAnswerStream:
+    """:class:`AnswerStream` without an event loop."""
+
+    def __init__(self, runner: asyncio.Runner, answer: AnswerStream) -> None:
+        self._runner = runner
+        self._answer = answer
+
+    @property
+    def run(self) -> str:
+        return self._answer.run
+
+    @property
+    def capability(self) -> str:
+        return self._answer.capability
+
+    @property
+    def attester(self) -> Attester:
+        return self._answer.attester
+
+    @property
+    def bound(self) -> BoundTurn | None:
+        """See :attr:`AnswerStream.bound`."""
+        return self._answer.bound
+
+    def __iter__(self) -> Iterator[Marked]:
+        """Windows whose marks verify, then the check of the statements."""
+        windows = aiter(self._answer)
+        while (marked := self._runner.run(_next(windows))) is not None:
+            yield marked
+
+
+async def _next(values: AsyncIterator[Result]) -> Result | None:
+    return await anext(values, None)
+
+
+async def _leave(opened: contextlib.AbstractAsyncContextManager[Any]) -> None:
+    await opened.__aexit__(None, None, None)
