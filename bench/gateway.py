@@ -1,0 +1,242 @@
+"""The gateway with all evidence on, against a bare pass-through and LiteLLM's proxy, in one run on one machine.
+
+Evidence on means: parts, two signed statements, two durable commits, and delivery to a real log node. What counts is
+requests per second of the gateway's own CPU ("per core"), since load generator, stub upstream and log share the machine; the
+wall-clock rate stands beside it. LiteLLM is installed into ``.bench/litellm`` unless ``--no-peers``.
+
+``python bench/gateway.py [--seconds 5] [--no-peers]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.adapters.chain_evm import Deployment
+from holdfast.cli import development
+from holdfast.core.rounds import ChainDomain
+
+HERE = Path(__file__).parent
+TICKS = os.sysconf("SC_CLK_TCK")
+BODY = {
+    "model": "stub",
+    "messages": [
+        {"role": "system", "content": "You are terse."},
+        {"role": "user", "content": "Is this transaction unusual for this customer? " * 4},
+    ],
+    "temperature": 0.2,
+    "max_tokens": 200,
+}
+
+
+@dataclass
+class Server:
+    """A process under test."""
+
+    name: str
+    url: str
+    key: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self) -> float:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+
+@contextlib.contextmanager
+def process(*command: str, env: dict[str, str] | None = None, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that is ended with the block."""
+    child = subprocess.Popen(command, env={**os.environ, **(env or {})}, stderr=subprocess.DEVNULL, **more)
+    try:
+        yield child
+    finally:
+        if child.stdin is not None:
+            child.stdin.close()
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_http(url: str, seconds: float = 90) -> None:
+    """Until something answers."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=2).read()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit(f"{url} did not answer")
+
+
+@contextlib.contextmanager
+def stub(*options: str) -> Iterator[str]:
+    """The stub upstream; gives its base URL."""
+    command = (sys.executable, str(HERE / "stub_upstream.py"), *options)
+    with process(*command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        yield json.loads(child.stdout.readline())["url"]
+
+
+@contextlib.contextmanager
+def holdfast(upstream: str, folder: Path, port: int, extra: str = "") -> Iterator[Server]:
+    """A gateway and a log, each in its own process, with all evidence on."""
+    layout = development.Layout(folder, port)
+    keys = development.make_keys(layout)
+    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
+    development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
+    own = folder / "own.toml"
+    own.write_text(
+        "[gateway]\ndiscover = false\nbuiltin = false\nfull_nodes = []\nruns_at_once = 4096\n"
+        f'upstreams = [{{code = "stub", base_url = "{upstream}"}}]\n{extra}\n[log]\nwitnesses = []\n'
+    )
+    settings = str(development.write_settings(layout, development.settings_of(layout, keys), own))
+    command = (sys.executable, "-m", "holdfast.cli.host", settings)
+    with (
+        process(*command, "log", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as log,
+        process(*command, "gateway", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as gateway,
+    ):
+        for child in (log, gateway):
+            assert child.stdin is not None
+            child.stdin.write(b"go\n")
+            child.stdin.flush()
+        wait_http(layout.url("log") + "/readyz")
+        wait_http(layout.url("gateway") + "/readyz")
+        key = layout.key("workspace.token").read_text().strip()
+        yield Server("holdfast, evidence on", layout.url("gateway") + "/v1/chat/completions", key, gateway.pid)
+
+
+@contextlib.contextmanager
+def passthrough(upstream: str, port: int) -> Iterator[Server]:
+    """The bare reference."""
+    command = (sys.executable, str(HERE / "passthrough.py"), "--upstream", upstream, "--port", str(port))
+    with process(*command, stdout=subprocess.DEVNULL) as child:
+        wait_http(f"http://127.0.0.1:{port}/")
+        yield Server("uvicorn + aiohttp, nothing on", f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
+
+
+def find_litellm() -> Path | None:
+    """LiteLLM's proxy in a virtual environment of its own; None when it cannot be installed."""
+    given = os.environ.get("HOLDFAST_BENCH_LITELLM")
+    if given:
+        return Path(given)
+    folder = HERE.parent / ".bench" / "litellm"
+    binary = folder / "bin" / "litellm"
+    if not binary.exists():
+        print("installing LiteLLM's proxy into .bench/litellm (once) …", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        done = subprocess.run([str(folder / "bin" / "pip"), "install", "-q", "litellm[proxy]"], check=False)
+        if done.returncode != 0:
+            return None
+    return binary
+
+
+@contextlib.contextmanager
+def litellm(binary: Path, upstream: str, folder: Path, port: int) -> Iterator[Server]:
+    """LiteLLM's proxy, one worker, in front of the same stub."""
+    config = folder / "litellm.yaml"
+    config.write_text(
+        "model_list:\n  - model_name: stub\n    litellm_params:\n      model: openai/stub\n"
+        f"      api_base: {upstream}\n      api_key: none\n"
+    )
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = (str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1")
+    with process(*command, env=env, stdout=subprocess.DEVNULL) as child:
+        wait_http(f"http://127.0.0.1:{port}/health/liveliness", 120)
+        yield Server("LiteLLM proxy", f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
+
+
+def load(url: str, key: str, body: Path, connections: int, seconds: float) -> dict[str, Any]:
+    """One run of the load generator."""
+    command = [sys.executable, str(HERE / "load.py"), url, "--body", str(body), "--key", key]
+    options = ["--connections", str(connections), "--seconds", str(seconds)]
+    found: dict[str, Any] = json.loads(subprocess.run([*command, *options], check=True, capture_output=True).stdout)
+    return found
+
+
+def measure(server: Server, body: Path, seconds: float) -> dict[str, float]:
+    """Throughput at 64 connections per core of the server's own CPU, and latency at one."""
+    load(server.url, server.key, body, 16, 1.0)
+    before = server.cpu_seconds()
+    many = load(server.url, server.key, body, 64, seconds)
+    cpu = server.cpu_seconds() - before
+    one = load(server.url, server.key, body, 1, seconds)
+    failures = many["failures"] + one["failures"]
+    if failures:
+        raise SystemExit(f"{server.name}: {failures} failed requests")
+    return {
+        "per_core": many["requests"] / cpu,
+        "wall": many["per_second"],
+        "cpu_ms": cpu / many["requests"] * 1000,
+        "p50": one["p50_ms"],
+        "p99": one["p99_ms"],
+        "memory": server.memory_mb(),
+    }
+
+
+def report(found: dict[str, dict[str, float]], direct: dict[str, Any]) -> None:
+    """A table, then ratios."""
+    print(f"{'':32}{'req/s/core':>11}{'req/s wall':>11}{'CPU ms/req':>11}{'+p50 ms':>9}{'+p99 ms':>9}{'MB':>6}")
+    for name, row in found.items():
+        added = row["p50"] - direct["p50_ms"], row["p99"] - direct["p99_ms"]
+        print(
+            f"{name:32}{row['per_core']:11.0f}{row['wall']:11.0f}{row['cpu_ms']:11.3f}"
+            f"{added[0]:9.2f}{added[1]:9.2f}{row['memory']:6.0f}"
+        )
+    ours = found["holdfast, evidence on"]
+    for name, row in found.items():
+        if row is not ours:
+            print(f"holdfast / {name}: {ours['per_core'] / row['per_core']:.2f} (requests per second per core)")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--no-peers", action="store_true", help="leave LiteLLM out")
+    parser.add_argument("--port", type=int, default=19_400)
+    options = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name, stub() as upstream:
+        folder = Path(name)
+        body = folder / "body.json"
+        body.write_text(json.dumps(BODY))
+        direct = load(upstream + "/chat/completions", "none", body, 1, 2.0)
+        with holdfast(upstream, folder, options.port) as server:
+            found[server.name] = measure(server, body, options.seconds)
+        with passthrough(upstream, options.port + 20) as server:
+            found[server.name] = measure(server, body, options.seconds)
+        binary = None if options.no_peers else find_litellm()
+        if binary is not None:
+            with litellm(binary, upstream, folder, options.port + 30) as server:
+                found[server.name] = measure(server, body, options.seconds)
+    report(found, direct)
+
+
+if __name__ == "__main__":
+    main()
