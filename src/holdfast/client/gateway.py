@@ -442,7 +442,7 @@ class GatewayClient:
     # Who answers
 
     async def attester(self) -> Attester:
-        """The gateway's identity, checked against trust; asked for once. Raises ``gateway.identity``, ``gateway.trust``."""
+        """Who answers, checked against trust, asked for once; raises ``gateway.identity``, ``gateway.trust``."""
         if self._attester is None:
             self._attester = await self._identify()
         return self._attester
