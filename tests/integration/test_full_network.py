@@ -1,4 +1,4 @@
-"""Four full nodes over real sockets, disks, processes and contracts: what a gateway logs settles, whatever is killed."""
+"""Four full nodes over sockets, disks, processes and contracts: what a gateway logs settles, whatever is killed."""
 
 from __future__ import annotations
 
