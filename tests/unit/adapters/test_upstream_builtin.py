@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 import pytest
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from holdfast.adapters.builtin.corpus import fingerprint
 from holdfast.adapters.builtin.words import count_tokens
@@ -200,6 +202,13 @@ def test_a_text_completion_takes_one_prompt_or_several():
     for wrong in (None, [], 7, [1, 2], ["a"] * 17):
         with pytest.raises(UpstreamStatusError):
             complete(wrong)
+
+
+def test_the_official_clients_types_take_every_answer():
+    ChatCompletion.model_validate(ask(body(n=2)), strict=True)
+    for frame in ask_stream(body(stream=True, stream_options={"include_usage": True})):
+        ChatCompletionChunk.model_validate(frame, strict=True)
+    Completion.model_validate(ask(json.dumps({"model": MODEL_ID, "prompt": "2+2"}).encode(), "/completions"))
 
 
 # Streams.
