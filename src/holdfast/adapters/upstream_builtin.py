@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.adapters.builtin.corpus import fingerprint
-from holdfast.adapters.builtin.responder import Turn, respond
+from holdfast.adapters.builtin.responder import Turn, prepare, respond
 from holdfast.adapters.builtin.words import count_tokens, tokens
 from holdfast.core.canonical import decode
 from holdfast.errors import MalformedError, UsageError
@@ -109,6 +109,8 @@ class BuiltinUpstream:
         self._code = code
         self._pace = pace_tokens_s
         self._closed = False
+        prepare()
+        fingerprint()
 
     def __repr__(self) -> str:
         return f"BuiltinUpstream({self._code!r}, {fingerprint()})"

@@ -117,13 +117,21 @@ def respond(turns: Sequence[Turn]) -> Reply:
         if answer is not None:
             return Reply(answer, name)
     before: Topic | None = None
-    for turn in asked[-1 - _LOOK_BACK : -1]:
-        found = _resolve(turn.text.strip()[:_MAX_TEXT], before)
-        before = found.topic if found is not None else before
+    if any(pattern.match(text) for pattern in (_MORE, _NEXT, _BEFORE, _ABOUT)):
+        for turn in asked[-1 - _LOOK_BACK : -1]:
+            found = _resolve(turn.text.strip()[:_MAX_TEXT], before)
+            before = found.topic if found is not None else before
     if before is not None and _MORE.match(text):
         return _more(before)
     found = _resolve(text, before)
     return _reply(found.topic) if found is not None else Reply(_dont_know(text), DONT_KNOW)
+
+
+def prepare() -> None:
+    """Read the corpus and build the index now (about a tenth of a second), so that no first question waits for it."""
+    _index()
+    _by_id()
+    _before()
 
 
 def find_topic(text: str) -> Match | None:
