@@ -1,13 +1,13 @@
 """The Merkle tree of RFC 9162 §2.1: roots, inclusion and consistency proofs (``spec/log.md`` §2).
 
-Rules: SHA-256; a leaf is hashed behind 0x00 and a node behind 0x01, so no entry can pass for a subtree; the tree over no
-leaves is SHA-256 of nothing. A proof is a list of 32-byte hashes, from the leaves upwards. Every loop runs over the height
-of the tree; nothing here recurses, so a hostile size costs at most 64 steps.
+Rules: SHA-256; a leaf is hashed behind 0x00 and a node behind 0x01, so no entry can pass for a subtree; the tree over
+no leaves is SHA-256 of nothing. A proof is a list of 32-byte hashes, from the leaves upwards. Every loop runs over the
+height of the tree; nothing here recurses, so a hostile size costs at most 64 steps.
 
 Names of nodes: a *range* ``(begin, end)`` is the subtree over leaves ``begin`` up to, not including, ``end``; a *node*
-``(level, index)`` is the complete subtree over leaves ``index << level`` up to ``(index + 1) << level``. Proofs are planned
-as ranges (:func:`inclusion_ranges`, :func:`consistency_ranges`), so that one plan serves hashes in memory and hashes in
-tiles.
+``(level, index)`` is the complete subtree over leaves ``index << level`` up to ``(index + 1) << level``. Proofs are
+planned as ranges (:func:`inclusion_ranges`, :func:`consistency_ranges`), so that one plan serves hashes in memory and
+hashes in tiles.
 
 Not covered: where hashes are stored (``core.tiles``), who signed a root (``core.notes``).
 """
@@ -189,7 +189,8 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]) -> None:
-    """Check that the tree (``new_size``, ``new_root``) extends (``old_size``, ``old_root``); raises ``log.consistency``.
+    """Check that the tree (``new_size``, ``new_root``) extends (``old_size``, ``old_root``); raises
+    ``log.consistency``.
 
     RFC 9162 §2.1.4.2. The cases with an empty proof are spelled out: equal sizes need equal roots, and every tree
     extends the empty one.
