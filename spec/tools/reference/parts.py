@@ -125,7 +125,13 @@ def pseudo_random_key(run: str, secret: bytes) -> bytes:
 
 def salt(prk: bytes, document: str, position: int) -> bytes:
     """salt_i of §4."""
-    return _expand(prk, f"holdfast/salt/v1/{document}/{position}".encode())
+    block, place = divmod(position, 510)
+    info = f"holdfast/salt/v1/{document}/{block}".encode()
+    stream, previous = b"", b""
+    for counter in range(1, place // 2 + 2):
+        previous = hmac.new(prk, previous + info + bytes([counter]), hashlib.sha256).digest()
+        stream += previous
+    return stream[16 * place : 16 * place + 16]
 
 
 def mark_salt(prk: bytes) -> bytes:

@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from holdfast.core import canonical, merkle
 from holdfast.core.canonical import NumberText
@@ -36,6 +37,8 @@ CARRIER_PREFIX = "tee_"
 CARRIER = "holdfast"
 """The other carrier member, except in a request (``parts.md`` §2)."""
 _SALT_INFO = b"holdfast/salt/v1/"
+_BLOCK_SALTS = 255 * 32 // SALT_BYTES
+"""Salts in one HKDF expansion, which gives at most 255 hashes (RFC 5869 §2.3)."""
 
 _TYPES: tuple[tuple[str, str], ...] = (
     ("finish_reason", "/choices/*/finish_reason"),
@@ -93,8 +96,7 @@ _INDEX = re.compile(r"/(0|[1-9][0-9]*)(?=/|\Z)")
 _LABEL_KINDS = frozenset("snloa")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One part: its label (``type|choice|index|kind|path``) and its bytes."""
 
     label: bytes
@@ -149,8 +151,13 @@ def _label_head(path: str) -> str:
     return f"{kind}|{choice[1] if choice else '-'}|{index[1] if index else '-'}"
 
 
+@lru_cache(maxsize=8192)
+def _label(path: str, kind: str) -> bytes:
+    return f"{_label_head(path)}|{kind}|{path}".encode()
+
+
 def _append(found: list[Part], path: str, kind: str, data: bytes) -> None:
-    found.append(Part(f"{_label_head(path)}|{kind}|{path}".encode(), data))
+    found.append(Part(_label(path, kind), data))
 
 
 def _walk(value: Any, path: str, found: list[Part]) -> None:
@@ -189,12 +196,8 @@ def map_parts(document: str, value: object) -> list[Part]:
         raise MalformedError("parts.document", "a document is a JSON object")
     found: list[Part] = []
     _walk(strip_carriers(document, value), "", found)
-    found.sort(key=_label_of)
+    found.sort(key=itemgetter(0))
     return found
-
-
-def _label_of(part: Part) -> bytes:
-    return part.label
 
 
 def pseudo_random_key(run: str, secret: bytes) -> bytes:
@@ -203,8 +206,21 @@ def pseudo_random_key(run: str, secret: bytes) -> bytes:
 
 
 def derive_salt(key: bytes, name: str, size_bytes: int = SALT_BYTES) -> bytes:
-    """HKDF-Expand to at most 32 bytes (RFC 5869 §2.3) for ``request/0``, ``mark`` and the like."""
+    """HKDF-Expand to at most 32 bytes (RFC 5869 §2.3) for ``mark``, ``commitment/…`` and the like."""
     return hmac.digest(key, _SALT_INFO + name.encode() + b"\x01", "sha256")[:size_bytes]
+
+
+def derive_salts(key: bytes, document: str, count: int) -> list[bytes]:
+    """The salts of a document's first ``count`` parts, 16 bytes each (``parts.md`` §4)."""
+    salts: list[bytes] = []
+    for block in range(-(-count // _BLOCK_SALTS)):
+        info = _SALT_INFO + f"{document}/{block}".encode()
+        previous = b""
+        for counter in range(1, (min(count - block * _BLOCK_SALTS, _BLOCK_SALTS) + 1) // 2 + 1):
+            previous = hmac.digest(key, previous + info + counter.to_bytes(), "sha256")
+            salts += (previous[:SALT_BYTES], previous[SALT_BYTES:])
+    del salts[count:]
+    return salts
 
 
 def leaf_hash(part: Part, salt: bytes) -> bytes:
@@ -214,10 +230,15 @@ def leaf_hash(part: Part, salt: bytes) -> bytes:
 
 def commit_parts(document: str, parts: Sequence[Part], key: bytes) -> Commitment:
     """Salt and hash parts into a tree. ``key`` is :func:`pseudo_random_key`."""
-    prefix = f"{document}/"
-    salts = tuple([derive_salt(key, prefix + str(number)) for number in range(len(parts))])
-    leaves = tuple([leaf_hash(part, salt) for part, salt in zip(parts, salts, strict=True)])
-    return Commitment(tuple(parts), salts, leaves, Tree(merkle.root(leaves), len(leaves)))
+    salts = derive_salts(key, document, len(parts))
+    sha256 = hashlib.sha256
+    leaves = tuple(
+        [
+            sha256(b"\x00" + part.label + b"\x00" + salt + part.data).digest()
+            for part, salt in zip(parts, salts, strict=True)
+        ]
+    )
+    return Commitment(tuple(parts), tuple(salts), leaves, Tree(merkle.root(leaves), len(leaves)))
 
 
 def commit(document: str, text: bytes, key: bytes) -> Commitment:
