@@ -250,6 +250,28 @@ def test_a_refused_stream_carries_the_body(client):
     assert b"refused with 400" in error.body
 
 
+def test_a_refused_stream_with_half_a_body_keeps_the_half(client):
+    head = b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+    got, error = run(client, fake.garbage(head + b'{"error": "half'), failing_stream())
+    assert got == []
+    assert isinstance(error, UpstreamStatusError)
+    assert (error.provider_status, error.body) == (503, b'{"error": "half')
+
+
+def test_a_compressed_stream_is_refused(client):
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: br\r\ncontent-length: 3\r\n\r\nabc"
+    got, error = run(client, fake.garbage(head), failing_stream())
+    assert got == []
+    assert isinstance(error, UpstreamProtocolError)
+
+
+def test_an_error_event_need_not_be_json(client):
+    got, error = run(client, fake.raw_stream([b"event: error\ndata: out of memory\n\n"]), failing_stream())
+    assert got == []
+    assert isinstance(error, UpstreamStatusError)
+    assert (error.provider_status, error.body) == (500, b"out of memory")
+
+
 def test_a_server_that_does_not_stream_is_refused(client):
     got, error = run(client, fake.answer(), failing_stream())
     assert got == []
@@ -413,6 +435,30 @@ def test_a_slow_reader_holds_the_provider_back_and_loses_nothing(client):
         return count
 
     assert run(client, fake.events(payloads), ask) == 61
+
+
+def test_cancelling_before_the_first_byte_hangs_up_on_the_provider(client):
+    async def ask(upstream: OpenAIUpstream, server: FaultyServer) -> bool:
+        reader = asyncio.ensure_future(failing_stream()(upstream))
+        await asyncio.sleep(0.1)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        await asyncio.wait_for(server.closed_by_client.wait(), 2)
+        return True
+
+    assert run(client, fake.hang(), ask)
+
+
+def test_closing_the_upstream_ends_calls_that_wait_for_a_connection():
+    async def ask(upstream: OpenAIUpstream, _: FaultyServer) -> list[str]:
+        calls = [asyncio.ensure_future(complete(upstream)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await upstream.close()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        return [type(item).__name__ for item in done]
+
+    assert run("direct", fake.hang(), ask, max_connections=1) == ["UpstreamUnreachableError"] * 3
 
 
 def test_closing_the_upstream_ends_calls_under_way():
