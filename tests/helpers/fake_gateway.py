@@ -7,6 +7,7 @@ test says so (``advance``), or by themselves when ``auto_s`` is set: answered, l
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 import hashlib
 import json
@@ -370,6 +371,24 @@ class FakeGateway:
         return StreamingResponse(events(), media_type="text/event-stream")
 
 
+class FakeLog:
+    """A log's newest checkpoint."""
+
+    def __init__(self) -> None:
+        self.note = (
+            "holdfast.local/log/1\n49\n" + base64.b64encode(bytes(31) + b"1").decode() + "\n\n"
+            "\u2014 holdfast.local/log/1 " + base64.b64encode(bytes(68)).decode() + "\n"
+            "\u2014 full-1.holdfast.local " + base64.b64encode(bytes(76)).decode() + "\n"
+        )
+
+    def app(self) -> Starlette:
+        """The ASGI app."""
+        return Starlette(routes=[Route("/checkpoint", self._checkpoint)])
+
+    async def _checkpoint(self, _: Request) -> Response:
+        return Response(self.note, media_type="text/plain; charset=utf-8")
+
+
 class FakeFullNode:
     """A full node's status and rounds. ``rounds`` maps number to the JSON it answers with."""
 
@@ -379,6 +398,8 @@ class FakeFullNode:
         self.rounds: dict[int, dict[str, Any]] = {}
         self.down = False
         self.doing = "waiting for the votes of others"
+        self.forgery = ""
+        """Added to every verdict blob this node serves."""
 
     def app(self) -> Starlette:
         """The ASGI app."""
@@ -387,6 +408,7 @@ class FakeFullNode:
                 Route("/v1/status", self._status),
                 Route("/v1/rounds", self._rounds),
                 Route("/v1/rounds/{number:int}", self._round),
+                Route("/v1/verdicts/{blob_id}", self._verdicts),
             ]
         )
 
@@ -401,7 +423,7 @@ class FakeFullNode:
             "size": number * 6 + 1,
             "root": _hex(f"root {number}"),
             "verdict_root": _hex(f"verdicts {number}"),
-            "blob_id": _hex(f"blob {number}"),
+            "blob_id": _hex(verdict_blob(number)),
         }
         self.rounds[number] = {
             "number": number,
@@ -418,12 +440,22 @@ class FakeFullNode:
         about = {"origin": "holdfast.local/log/1", "doing": self.doing, "abstains": "", "problems": {}}
         return JSONResponse({"name": self.name, "address": self.voter, "rounds": [about]})
 
+    async def _verdicts(self, request: Request) -> Response:
+        blobs = {_hex(verdict_blob(number)): verdict_blob(number) for number in self.rounds}
+        return Response(blobs[request.path_params["blob_id"]] + self.forgery, media_type="text/plain")
+
     async def _rounds(self, _: Request) -> Response:
         return JSONResponse({"rounds": [self.rounds[number] for number in sorted(self.rounds)]})
 
     async def _round(self, request: Request) -> Response:
         value = self.rounds.get(request.path_params["number"])
         return JSONResponse(_error("round.unknown", "no such round"), 404) if value is None else JSONResponse(value)
+
+
+def verdict_blob(number: int) -> str:
+    """The verdicts of a round that covers six entries."""
+    codes = ("ok", "ok", "ok", "refuted:statement.signature", "ok", "cannot_tell")
+    return "".join(f"{number * 6 - 5 + i} {_hex(f'entry {number} {i}')} {code}\n" for i, code in enumerate(codes))
 
 
 def four_nodes() -> list[FakeFullNode]:

@@ -22,7 +22,7 @@ from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.server import make_server
 from holdfast.ports.settings import Secret
 from holdfast.web.app import create_app
-from tests.helpers.fake_gateway import KEY, FakeFullNode, FakeGateway
+from tests.helpers.fake_gateway import KEY, FakeFullNode, FakeGateway, FakeLog
 
 TOKEN = re.compile(r'<meta name="holdfast-token" content="([0-9a-f]{64})">')
 
@@ -102,7 +102,9 @@ async def open_panel(
             FullNodeAddress(node.name, await stack.enter_async_context(serving(node.app(), lifespan="off")))
             for node in nodes
         ]
+        log_url = await stack.enter_async_context(serving(FakeLog().app(), lifespan="off"))
         values: dict[str, Any] = {
+            "log": log_url,
             "listen": "127.0.0.1:0",
             "gateway": gateway_url,
             "workspace_key": Secret(KEY, "env:TEST_KEY"),

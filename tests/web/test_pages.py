@@ -564,6 +564,42 @@ def test_one_round_shows_each_nodes_own_account():
     asyncio.run(check())
 
 
+def test_a_round_lists_its_verdicts_with_their_codes():
+    async def check() -> None:
+        async with open_panel(nodes=four_nodes()) as panel:
+            page = (await panel.get("/rounds/6"))[1]
+            assert visible(page).count("refuted:statement.signature") == 1
+            value = json.loads((await panel.get("/rounds/6.json"))[1])
+            assert [line["index"] for line in value["verdicts"]] == [31, 32, 33, 34, 35, 36]
+
+    asyncio.run(check())
+
+
+def test_verdicts_that_are_not_the_candidates_are_taken_from_another_node_or_not_shown():
+    async def check() -> None:
+        nodes = four_nodes()
+        nodes[0].forgery = "99 " + "00" * 32 + " ok\n"
+        async with open_panel(nodes=nodes) as panel:
+            assert len(json.loads((await panel.get("/rounds/6.json"))[1])["verdicts"]) == 6
+            for node in nodes:
+                node.forgery = nodes[0].forgery
+            assert "verdicts" not in json.loads((await panel.get("/rounds/6.json"))[1])
+
+    asyncio.run(check())
+
+
+def test_rounds_stand_beside_what_the_log_holds():
+    async def check() -> None:
+        async with open_panel(nodes=four_nodes()) as panel:
+            text = visible((await panel.get("/rounds"))[1])
+            assert "The log holds 49 entries" in text
+            assert "Final rounds cover 37 of them." in text
+        async with open_panel(nodes=four_nodes(), log="http://127.0.0.1:1") as panel:
+            assert "The log does not answer." in visible((await panel.get("/rounds"))[1])
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("number", ["-1", "01", "x", "1.5", "٣", "9" * 30])
 def test_a_round_without_a_proper_number_is_not_found(number):
     async def check() -> None:

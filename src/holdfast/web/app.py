@@ -50,6 +50,10 @@ def create_app(service: PanelService) -> App:
     return assemble(service, routes, late, refusal=site.refusal)
 
 
+VERDICTS_SHOWN = 200
+"""Verdicts on the page of a round; its JSON twin has all of them."""
+
+
 class Site:
     """The pages' handlers. Holds no state besides templates and static files."""
 
@@ -129,7 +133,8 @@ class Site:
         view = await self.service.round(number)
         found = view.rounds[0] if view.rounds else None
         status = 200 if found else 404
-        return self._page(request, "round.html", "/rounds", status, view=view, round=found, number=number)
+        values = {"view": view, "round": found, "number": number, "shown": VERDICTS_SHOWN}
+        return self._page(request, "round.html", "/rounds", status, **values)
 
     async def about(self, request: Request) -> Response:
         """``GET /about``."""

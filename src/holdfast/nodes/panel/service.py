@@ -19,7 +19,7 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,11 +31,14 @@ from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Access
 from holdfast.nodes.panel.config import FullNodeAddress, PanelConfig
 from holdfast.nodes.panel.views import (
+    LogView,
     NodeStatus,
     RoundReport,
     RoundsView,
+    RoundView,
     RunSummary,
     RunView,
+    VerdictLine,
     merge_rounds,
     parse_report,
     parse_reports,
@@ -147,14 +150,36 @@ class PanelService:
     async def rounds(self) -> RoundsView:
         """The newest rounds, as each full node tells them. Silent nodes are named, not skipped."""
         query = urlencode({"origin": self.config.origin, "limit": self.config.rounds_listed})
-        return await self._ask_full_nodes(f"/v1/rounds?{query}", parse_reports)
+        view, log = await asyncio.gather(
+            self._ask_full_nodes(f"/v1/rounds?{query}", parse_reports), self._newest_checkpoint()
+        )
+        return replace(view, log=log)
+
+    async def _newest_checkpoint(self) -> LogView:
+        try:
+            raw = await self._get(f"{self.config.log}/checkpoint", who="the log", auth=False, limit_bytes=65_536)
+            return views.parse_log(self.config.origin, raw)
+        except HoldfastError as error:
+            return LogView(0, "", (), error.message)
 
     async def round(self, number: int) -> RoundsView:
         """One round, as each full node tells it; ``rounds`` is empty when no node knows it."""
         query = urlencode({"origin": self.config.origin})
-        return await self._ask_full_nodes(
+        view = await self._ask_full_nodes(
             f"/v1/rounds/{number}?{query}", lambda node, value: (parse_report(node, value),)
         )
+        return replace(view, verdicts=await self._verdicts(view.rounds[0])) if view.rounds else view
+
+    async def _verdicts(self, round_: RoundView) -> tuple[VerdictLine, ...]:
+        """The verdicts of the first candidate that somebody serves; nothing while nobody does."""
+        urls = {node.name: node.url for node in self.config.full_nodes}
+        for candidate, nodes in round_.candidates:
+            for node in nodes:
+                with contextlib.suppress(HoldfastError):
+                    url = f"{urls[node]}/v1/verdicts/{candidate.blob_id}"
+                    blob = await self._get(url, who=node, auth=False, limit_bytes=self.config.max_view_bytes)
+                    return views.parse_verdicts(candidate.blob_id, blob)
+        return ()
 
     async def _ask_full_nodes(self, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]) -> RoundsView:
         answers = await asyncio.gather(*(self._ask_full_node(node, path, parse) for node in self.config.full_nodes))

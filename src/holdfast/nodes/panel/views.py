@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from holdfast.core.canonical import JSON, decode
-from holdfast.core.encoding import time_decode
+from holdfast.core.encoding import sha256_hex, time_decode
+from holdfast.core.notes import parse_checkpoint_text, parse_note
+from holdfast.core.rounds import parse_verdict_blob
 from holdfast.errors import MalformedError
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
@@ -594,26 +596,89 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LogView:
+    """The log's newest checkpoint as the log serves it. No signature was checked."""
+
+    size: int
+    root: str
+    cosigners: tuple[str, ...]
+    """Names on the cosignature lines."""
+    says: str
+    """What went wrong in asking, or nothing."""
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"size": self.size, "root": self.root, "cosigners": list(self.cosigners), "says": self.says}
+
+
+def parse_log(origin: str, raw: bytes) -> LogView:
+    """``GET /checkpoint`` of the log to what it claims. Raises ``note.*``, ``checkpoint.*`` or ``panel.shape``."""
+    note = parse_note(raw)
+    checkpoint = parse_checkpoint_text(note.text)
+    if checkpoint.origin != origin:
+        raise MalformedError("panel.shape", "the checkpoint is of another log")
+    names = (signature.claimed_name for signature in note.signatures)
+    return LogView(checkpoint.size, checkpoint.root.hex(), tuple(name for name in names if name != origin), "")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictLine:
+    """One line of a round's verdict blob (``round.md`` §5.2)."""
+
+    index: int
+    digest: str
+    code: str
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"index": self.index, "digest": self.digest, "code": self.code}
+
+
+def parse_verdicts(blob_id: str, blob: bytes) -> tuple[VerdictLine, ...]:
+    """A verdict blob to its lines, after comparing its SHA-256 with its name. Raises ``panel.blob`` or ``round.*``."""
+    if sha256_hex(blob) != blob_id:
+        raise MalformedError("panel.blob", "the verdicts are not the candidate's")
+    return tuple(
+        VerdictLine(entry.index, entry.statement_digest.hex(), entry.code) for entry in parse_verdict_blob(blob)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RoundsView:
     """All rounds shown, newest first, and the nodes that were asked."""
 
     origin: str
     nodes: tuple[NodeStatus, ...]
     rounds: tuple[RoundView, ...]
+    log: LogView | None = None
+    verdicts: tuple[VerdictLine, ...] = ()
+    """Of the one round asked for, from the first node whose blob has the candidate's digest."""
+
+    @property
+    def final_size(self) -> int:
+        """The largest log size that some node calls final."""
+        sizes = (
+            report.candidate.size
+            for round_ in self.rounds
+            for report in round_.reports
+            if report.state == "final" and report.candidate is not None
+        )
+        return max(sizes, default=0)
 
     def known_voter(self, voter: str) -> bool:
         """Whether the address belongs to one of the nodes shown."""
         return any(node.voter == voter for node in self.nodes)
 
-    def voter_name(self, voter: str) -> str:
-        """The node with this vote address, or the shortened address."""
-        return next((node.name for node in self.nodes if node.voter and node.voter == voter), f"{voter[:10]}…")
+    def voter_names(self, voters: tuple[str, ...]) -> list[str]:
+        """The nodes with these vote addresses in the order of the nodes, then the shortened addresses of others."""
+        known = [node.name for node in self.nodes if node.voter in voters]
+        return known + [f"{voter[:10]}…" for voter in voters if not self.known_voter(voter)]
 
     def to_json(self) -> dict[str, JSON]:
         return {
             "origin": self.origin,
             "nodes": [node.to_json() for node in self.nodes],
             "rounds": [round_.to_json() for round_ in self.rounds],
+            **({"log": self.log.to_json()} if self.log else {}),
+            **({"verdicts": [line.to_json() for line in self.verdicts]} if self.verdicts else {}),
         }
 
 
