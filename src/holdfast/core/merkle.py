@@ -189,8 +189,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]) -> None:
-    """Check that the tree (``new_size``, ``new_root``) extends (``old_size``, ``old_root``); raises
-    ``log.consistency``.
+    """Check that one tree extends another; raises ``log.consistency``.
 
     RFC 9162 §2.1.4.2. The cases with an empty proof are spelled out: equal sizes need equal roots, and every tree
     extends the empty one.
