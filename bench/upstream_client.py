@@ -1,7 +1,7 @@
 """Upstream clients side by side: ours and aiohttp behind the same adapter, against the stub in a process of its own.
 
-Run: ``python bench/upstream_client.py [--seconds S]``. Prints requests and events a second of this process's CPU time and
-their ratios, because the two cores are shared: wall-clock rates move with the neighbours, CPU per request much less.
+Run: ``python bench/upstream_client.py [--seconds S]``. Prints requests and events a second of this process's CPU time
+and their ratios, because cores are shared: wall-clock rates move with the neighbours, CPU per request much less.
 Floor: 20,000 streamed events a second of CPU.
 """
 
@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import uvloop
 
-from holdfast.adapters._http_aiohttp import AiohttpClient
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 
+Client = Literal["direct", "aiohttp"]
+CLIENTS: tuple[Client, ...] = ("direct", "aiohttp")
 STUB = Path(__file__).parent / "stub_upstream.py"
 BODY = b'{"model":"stub","messages":[{"role":"user","content":"What is a round?"}]}'
 STREAM = b'{"model":"stub","stream":true,"messages":[{"role":"user","content":"What is a round?"}]}'
@@ -27,11 +29,9 @@ EVENTS_FLOOR = 20_000
 CASES = (("whole, 1 at once", 1, False), ("whole, 64 at once", 64, False), ("streams, 16 at once", 16, True))
 
 
-async def measure(client: str, url: str, at_once: int, *, stream: bool, seconds: float) -> tuple[float, float]:
+async def measure(client: Client, url: str, at_once: int, *, stream: bool, seconds: float) -> tuple[float, float]:
     """(units a second of CPU, units a second of wall time); a unit is a request, or an event of a stream."""
-    upstream = OpenAIUpstream(OpenAIUpstreamConfig(client, url))
-    if client == "aiohttp":
-        upstream._client = AiohttpClient(upstream._origin, proxy="", max_stream_bytes=1 << 26)
+    upstream = OpenAIUpstream(OpenAIUpstreamConfig(client, url, http_client=client))
     units = 0
     deadline = 0.0
 
@@ -69,7 +69,7 @@ def main() -> int:
             for name, at_once, stream in CASES:
                 rates = {
                     client: uvloop.run(measure(client, url, at_once, stream=stream, seconds=seconds))
-                    for client in ("direct", "aiohttp")
+                    for client in CLIENTS
                 }
                 unit = "events" if stream else "requests"
                 for client, (cpu, wall) in rates.items():

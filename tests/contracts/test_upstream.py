@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.adapters._http_aiohttp import AiohttpClient
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
@@ -31,8 +30,7 @@ async def direct() -> AsyncIterator[Upstream]:
 @asynccontextmanager
 async def over_aiohttp() -> AsyncIterator[Upstream]:
     async with FaultyServer(chat_server) as server:
-        upstream = OpenAIUpstream(OpenAIUpstreamConfig("aiohttp", server.base_url))
-        upstream._client = AiohttpClient(upstream._origin, proxy="", max_stream_bytes=1 << 20)
+        upstream = OpenAIUpstream(OpenAIUpstreamConfig("aiohttp", server.base_url, http_client="aiohttp"))
         yield upstream
         await upstream.close()
 

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from holdfast.adapters._http_aiohttp import AiohttpClient
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.ports.upstream import (
@@ -68,11 +67,8 @@ def run_loop(client: str, main: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _upstream(client: str, base_url: str, **settings: Any) -> OpenAIUpstream:
-    upstream = OpenAIUpstream(OpenAIUpstreamConfig("up", base_url, **settings))
-    if client == "aiohttp":
-        limit = upstream._config.max_answer_bytes
-        upstream._client = AiohttpClient(upstream._origin, proxy="", max_stream_bytes=limit)
-    return upstream
+    http_client = "aiohttp" if client == "aiohttp" else "direct"
+    return OpenAIUpstream(OpenAIUpstreamConfig("up", base_url, http_client=http_client, **settings))
 
 
 async def complete(upstream: OpenAIUpstream, *_: Any, timeout_s: float = 5) -> Any:

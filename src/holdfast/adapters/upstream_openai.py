@@ -19,7 +19,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -78,6 +78,8 @@ class OpenAIUpstreamConfig:
     """PEM file of the roots to trust instead of the system's."""
     proxy: str = ""
     """``http://host:port`` of an HTTP proxy; ``""`` connects directly. The environment is never asked."""
+    http_client: Literal["direct", "aiohttp"] = "direct"
+    """Our own client, several times cheaper, or aiohttp. A proxy needs aiohttp and chooses it."""
     insecure_plain_http: bool = False
     """Allow a credential over ``http://`` to a host that is not this machine. Anyone on the path can read it."""
 
@@ -118,7 +120,7 @@ class OpenAIUpstream:
         self._config = config
         self._origin, self._prefix = _origin(config)
         self._client: HTTPClient
-        if config.proxy:
+        if config.proxy or config.http_client == "aiohttp":
             from holdfast.adapters._http_aiohttp import AiohttpClient  # noqa: PLC0415 - 60 ms that few need
 
             self._client = AiohttpClient(self._origin, proxy=config.proxy, max_stream_bytes=config.max_answer_bytes)
