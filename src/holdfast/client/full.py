@@ -221,6 +221,10 @@ class HTTPFullNode:
         """``GET /v1/rounds``."""
         return parse_rounds(await self._get_json(f"/v1/rounds?origin={quote(origin, safe='')}&after={after}"))
 
+    async def newest(self, origin: str, limit: int) -> tuple[RoundView, ...]:
+        """``GET /v1/rounds`` without ``after``: the newest final rounds with their votes, and the open one."""
+        return parse_rounds(await self._get_json(f"/v1/rounds?origin={quote(origin, safe='')}&limit={limit}"))
+
     async def finality(self, origin: str, number: int) -> FinalityView | None:
         """``GET /v1/finality/{number}``."""
         value = await self._find_json(f"/v1/finality/{number}?origin={quote(origin, safe='')}")

@@ -1,0 +1,51 @@
+"""``holdfast node``: run one node by itself, with the same settings file that a whole network uses.
+
+The file may hold tables for other nodes; only the named one is read. Full nodes may be several in one file:
+``[full-1]``, ``[full-2]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from holdfast.errors import UsageError
+
+NODES = ("gateway", "log", "full", "chain", "panel")
+"""Nodes that start by themselves."""
+
+
+@click.command()
+@click.argument("name", metavar="NODE")
+@click.option("--config", "config_file", metavar="FILE", help="Settings file; without it defaults and environment.")
+def node(name: str, config_file: str | None) -> None:
+    """Run NODE: gateway, log, full, chain or panel; full-1, full-2 … read the table of that name.
+
+    Every setting is listed by 'holdfast config show NODE'. Stops with Ctrl-C.
+    """
+    from holdfast.adapters.logging_json import configure_logging  # noqa: PLC0415 - the base install has no nodes
+    from holdfast.adapters.settings_toml import load  # noqa: PLC0415
+    from holdfast.cli.config import node_tables  # noqa: PLC0415
+    from holdfast.cli.host import make_node_server  # noqa: PLC0415
+    from holdfast.nodes.server import make_server  # noqa: PLC0415
+
+    check_name(name)
+    path = Path(config_file) if config_file is not None else None
+    tables = node_tables(path, name)
+    settings = load(path, os.environ, tables).table(name, tables[name])
+    server = make_node_server(name, settings)
+    configure_logging(name)
+    config = server.config
+    asyncio.run(make_server(config.app, host=config.host, port=config.port).serve())  # type: ignore[arg-type]
+
+
+def check_name(name: str) -> None:
+    """Raises ``usage.node`` for what is no node."""
+    kind = "full" if name.startswith("full-") else name
+    if kind not in NODES:
+        raise UsageError(
+            "usage.node", f"there is no node {name!r}", hint=f"one of {', '.join(NODES)}, full-1, full-2 …"
+        )
