@@ -149,15 +149,18 @@ class UnsignedTransaction:
         return b"\x02" + rlp_encode([*self._fields(), *tail])
 
 
-def parse_transaction(raw: bytes) -> Transaction:
-    """Raw bytes to a transaction with its recovered sender; raises ``transaction.*`` or ``evm.signature``."""
+def parse_transaction(raw: bytes, *, known_sender: str | None = None) -> Transaction:
+    """Raw bytes to a transaction with its recovered sender; raises ``transaction.*`` or ``evm.signature``.
+
+    ``known_sender`` skips the recovery: for bytes that were parsed here before and come back from one's own log.
+    """
     if not raw or len(raw) > MAX_TRANSACTION_BYTES:
         raise MalformedError("transaction.size", f"a transaction has 1 to {MAX_TRANSACTION_BYTES} bytes")
     if raw[0] >= 0xC0:
-        return _parse_legacy(raw)
+        return _parse_legacy(raw, known_sender)
     if raw[0] not in (_ACCESS_LIST, _DYNAMIC_FEE):
         raise MalformedError("transaction.type", f"transactions of type {raw[0]} are not taken here")
-    return _parse_typed(raw, raw[0])
+    return _parse_typed(raw, raw[0], known_sender)
 
 
 def _list(raw: bytes, count: int) -> list[Item]:
@@ -167,7 +170,7 @@ def _list(raw: bytes, count: int) -> list[Item]:
     return item
 
 
-def _parse_legacy(raw: bytes) -> Transaction:
+def _parse_legacy(raw: bytes, known_sender: str | None) -> Transaction:
     fields = _list(raw, 9)
     v = _integer(fields[6], "v", 8)
     if v < 35:
@@ -185,10 +188,11 @@ def _parse_legacy(raw: bytes) -> Transaction:
         common=[fields[0], *fields[2:6]],
         parity=parity,
         point=fields[7:9],
+        known_sender=known_sender,
     )
 
 
-def _parse_typed(raw: bytes, kind: int) -> Transaction:
+def _parse_typed(raw: bytes, kind: int, known_sender: str | None) -> Transaction:
     fields = _list(raw[1:], 11 if kind == _ACCESS_LIST else 12)
     digest = evm.keccak256(raw[:1] + rlp_encode(fields[:-3]))
     chain_id = _integer(fields[0], "chain_id", 8)
@@ -210,6 +214,7 @@ def _parse_typed(raw: bytes, kind: int) -> Transaction:
         common=[fields[1], *rest],
         parity=parity,
         point=fields[-2:],
+        known_sender=known_sender,
     )
 
 
@@ -224,6 +229,7 @@ def _finish(
     common: list[Item],
     parity: int,
     point: list[Item],
+    known_sender: str | None,
 ) -> Transaction:
     nonce, gas, to, value, data = common
     r, s = _integer(point[0], "r"), _integer(point[1], "s")
@@ -240,7 +246,7 @@ def _finish(
         evm.address_from_bytes(target) if target else None,
         _integer(value, "value"),
         _bytes(data, "data"),
-        evm.recover(digest, signature),
+        evm.recover(digest, signature) if known_sender is None else known_sender,
         evm.keccak256(raw),
         raw,
         kind,

@@ -300,7 +300,7 @@ class DevelopmentChain:
             integer_bytes(block.time),
             block.randao,
             block.hash,
-            [receipt.transaction.raw for receipt in block.receipts],
+            [evm.address_bytes(each.transaction.sender) + each.transaction.raw for each in block.receipts],
         ]
         await self._committer.commit(BLOCK_RECORD, rlp_encode(record))
         self._publish(block)
@@ -427,15 +427,16 @@ def _parse_block_record(payload: bytes) -> tuple[int, int, bytes, bytes, list[Tr
     raw = [item for item in (number, time, randao, digest, *fields[4]) if isinstance(item, bytes)]
     if len(raw) != 4 + len(fields[4]):
         raise MalformedError("chain.replay", "not a block record")
-    transactions = [parse_transaction(item) for item in raw[4:]]
+    transactions = [parse_transaction(item[20:], known_sender=evm.address_from_bytes(item[:20])) for item in raw[4:]]
     return int.from_bytes(raw[0]), int.from_bytes(raw[1]), raw[2], raw[3], transactions
 
 
 def _outcome_digest(outcome: Outcome) -> bytes:
-    logs: list[Item] = [[evm.address_bytes(log.address), list(log.topics), log.data] for log in outcome.logs]
-    created = b"" if outcome.created is None else evm.address_bytes(outcome.created)
-    fields: list[Item] = [bytes([outcome.success]), integer_bytes(outcome.gas_used), created, logs]
-    return evm.keccak256(rlp_encode(fields))
+    """SHA-256 over everything an outcome did; each part has a fixed length or its length before it."""
+    parts = [bytes([outcome.success]), outcome.gas_used.to_bytes(8), (outcome.created or "").encode()]
+    for log in outcome.logs:
+        parts += [log.address.encode(), bytes([len(log.topics)]), *log.topics, len(log.data).to_bytes(8), log.data]
+    return sha256(b"|".join(parts))
 
 
 def _seal(parent: Block, time: int, randao: bytes, results: list[tuple[Transaction, Outcome, int]]) -> Block:
