@@ -20,7 +20,7 @@ from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.errors import MalformedError
 from holdfast.ports.storage import Storage
 
-_CACHED = 64
+_CACHED = 16
 """Blobs and rounds kept in memory."""
 
 

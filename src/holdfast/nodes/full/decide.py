@@ -22,7 +22,7 @@ The rules that keep rounds moving when honest nodes differ (clocks, late arrival
 
 * A proposer that came too late for some entry stays silent for the first rotation it sees of a round; somebody who was
   there may say more.
-* After a whole rotation a proposer says ``cannot_tell`` wherever another candidate of the round contradicted it.
+* After a whole rotation a proposer says ``cannot_tell`` wherever another candidate of the round said something else.
   Everyone can vote for that, so a round with more than two thirds of honest stake ends.
 
 Not covered: signing and remembering what was signed (``journal.py``), and who is a member (the chain and trust).
@@ -181,21 +181,20 @@ def build_proposal(
     epoch: int,
     attempt: int,
     size: int,
-    contested: Collection[int] = (),
+    withdrawn: Collection[int] = (),
 ) -> Proposal | None:
     """The candidate over the first ``size`` entries, or None when there is nothing to say (a round is never empty).
 
-    ``contested`` are the indices on which another candidate of this round contradicted this node; they become
-    ``cannot_tell``.
+    ``withdrawn`` are indices on which this node does not insist: they become ``cannot_tell``.
     """
     entries = [
         VerdictEntry(index, view.opinion(index).digest, code)
         for index, code in sorted(view.superseding().items())
-        if index < settled.size and index not in contested
+        if index < settled.size and index not in withdrawn
     ]
     for index in range(settled.size, size):
         mine = view.opinion(index)
-        entries.append(VerdictEntry(index, mine.digest, CANNOT_TELL if index in contested else mine.code))
+        entries.append(VerdictEntry(index, mine.digest, CANNOT_TELL if index in withdrawn else mine.code))
     root = settled.root if size == settled.size else view.root_at(size)
     if not entries or root is None:
         return None
@@ -228,11 +227,14 @@ class Answer(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The answer to one candidate and why; ``contested`` are the indices whose verdicts this node does not share."""
+    """The answer to one candidate and why."""
 
     answer: Answer
     reason: str
     contested: tuple[int, ...] = ()
+    """Indices whose verdicts this node cannot vote for."""
+    differing: tuple[int, ...] = ()
+    """Indices whose verdicts are not the own ones; those it could vote for are among them."""
 
 
 def judge_frame(candidate: Candidate, settled: Settled, view: View) -> Judgement | None:
@@ -267,10 +269,13 @@ def judge(
     if frame is not None:
         return frame
     contested: list[int] = []
+    differing: list[int] = []
     waiting: list[int] = []
     first_reason = ""
     for verdict in verdicts:
         mine = view.opinion(verdict.index)
+        if verdict.code != mine.code:
+            differing.append(verdict.index)
         fits = verdict.statement_digest == mine.digest and accepts(mine, verdict.code, backed=True)
         if verdict.index < settled.size:
             fits = fits and verdict.code != view.final_code(verdict.index)
@@ -281,13 +286,13 @@ def judge(
         elif not accepts(mine, verdict.code, backed=backed):
             waiting.append(verdict.index)
     if contested:
-        return Judgement(Answer.ABSTAIN, first_reason, tuple(contested))
+        return Judgement(Answer.ABSTAIN, first_reason, tuple(contested), tuple(differing))
     if waiting:
         reason = (
             f"entry {waiting[0]} was logged while this node was away; more than a third of the stake must speak first"
         )
-        return Judgement(Answer.WAIT, reason)
-    return Judgement(Answer.VOTE, "every verdict agrees")
+        return Judgement(Answer.WAIT, reason, (), tuple(differing))
+    return Judgement(Answer.VOTE, "every verdict agrees", (), tuple(differing))
 
 
 def accepts(mine: Opinion, claimed: str, *, backed: bool) -> bool:

@@ -107,6 +107,9 @@ class Settler:
         self._round_since: tuple[int, int] | None = None
         """The open round's number, and at which attempt this node first saw it."""
         self._contested: dict[int, set[int]] = {}
+        """By round: entries of which a candidate said what this node cannot vote for."""
+        self._differing: dict[int, set[int]] = {}
+        """By round: entries of which a candidate said anything else than this node."""
         self._adding: tuple[int, tuple[int, ...]] | None = None
         self._since: tuple[tuple[int, int, bool], float] | None = None
         self._cursors: dict[str, int] = {}
@@ -150,6 +153,7 @@ class Settler:
                     record.messages[self._address] = message
             self._archive.save_round(record)
             await self._journal.stay_silent(self.origin, number)
+            self._say("round %d is final: %d entries", number, final.candidate.size)
 
     async def _repair(self) -> None:
         """Once after a start: the newest round's file may lack the message that the journal holds."""
@@ -217,8 +221,9 @@ class Settler:
             candidate = signed.candidate
             if candidate.number == final.number and candidate.blob_id != final.blob_id:
                 self._archive.drop_blob(candidate.blob_id)
-        for number in [number for number in self._contested if number <= final.number]:
-            del self._contested[number]
+        for kept in (self._contested, self._differing):
+            for number in [number for number in kept if number <= final.number]:
+                del kept[number]
 
     def _own_blob(self, candidate: Candidate, settled: Settled) -> bytes | None:
         """The candidate's verdict blob, if it says exactly what this node would; kept and served from then on."""
@@ -365,16 +370,11 @@ class Settler:
         judgement = decide.judge_frame(candidate, settled, self._state.ledger)
         if judgement is None:
             judgement = await self._judge_verdicts(candidate, settled, epoch, stake_for)
+        self._contested.setdefault(candidate.number, set()).update(judgement.contested)
+        self._differing.setdefault(candidate.number, set()).update(judgement.differing)
         if judgement.answer is Answer.ABSTAIN:
-            self._contested.setdefault(candidate.number, set()).update(judgement.contested)
             self._abstain(candidate, judgement.reason)
-            _LOG.info(
-                "abstains in round %d attempt %d: %s",
-                candidate.number,
-                candidate.attempt,
-                judgement.reason,
-                extra={"origin": self.origin},
-            )
+            self._say("abstains in round %d attempt %d: %s", candidate.number, candidate.attempt, judgement.reason)
         return judgement
 
     async def _judge_verdicts(self, candidate: Candidate, settled: Settled, epoch: Epoch, stake_for: int) -> Judgement:
@@ -397,6 +397,7 @@ class Settler:
         except ConflictError as error:
             self._abstain(candidate, error.message)
             return
+        self._say("votes in round %d attempt %d", candidate.number, candidate.attempt)
         await self._chain.submit_votes(
             self.origin, candidate.number, candidate.attempt, candidate.content, [vote.signature]
         )
@@ -413,15 +414,16 @@ class Settler:
             return
         self._archive.save_blob(proposal.blob)
         vote = await self._journal.sign_vote(self._chain.domain, proposal.candidate)
+        self._say("proposes round %d attempt %d: %d entries", now.number, now.attempt, proposal.candidate.size)
         await self._chain.submit_candidate(proposal.candidate, vote.signature)
 
     def _build(self, now: OpenRound, settled: Settled, epoch: Epoch) -> Proposal | None:
         ledger = self._state.ledger
-        contested: set[int] = set()
+        withdrawn: set[int] = set()
         if now.attempt >= len(epoch.members):
-            contested |= self._contested.get(now.number, set())
+            withdrawn |= self._differing.get(now.number, set())
         if self._state.adopted.number != settled.number:
-            contested |= set(ledger.superseding())  # what the rounds in between said of them is not known yet
+            withdrawn |= set(ledger.superseding())  # what the rounds in between said of them is not known yet
         elif self._adding is not None and self._adding[0] == now.number:
             # Proposed before in this round, and the round is still open: not everybody shares it.
             ledger.give_up_adding(self._adding[1])
@@ -433,7 +435,7 @@ class Settler:
             epoch=epoch.number,
             attempt=now.attempt,
             size=min(ledger.size, settled.size + self._limits.most_entries),
-            contested=contested,
+            withdrawn=withdrawn,
         )
 
     async def _open_attempt(self, now: OpenRound) -> None:
@@ -462,9 +464,10 @@ class Settler:
     async def _listen_to(self, peer: FullNodeReader) -> None:
         after = self._cursors.get(peer.name, max(0, self._state.spoken - MAX_PAGE))
         for view in await peer.rounds(self.origin, after):
-            if view.finality is None or view.number > self._state.spoken:
+            if view.number > self._state.spoken:
                 break
-            await self._take_finality(view.finality)
+            if view.finality is not None:  # without one, the peer has chosen to be silent on this round for ever
+                await self._take_finality(view.finality)
             self._cursors[peer.name] = view.number
         if self.open is not None:
             await self._listen_round(peer, self.open.number)
@@ -528,6 +531,9 @@ class Settler:
             except RefusedError as error:  # punished by somebody else, or nothing left to punish
                 _LOG.info("the chain refused evidence: %s", error.code, extra={"code": error.code})
             await self._journal.record_punished(offence)
+
+    def _say(self, text: str, *values: object) -> None:
+        _LOG.info(text, *values, extra={"origin": self.origin, "address": self._address})
 
     # What it shows
 

@@ -183,11 +183,11 @@ def test_nothing_to_say_is_no_proposal():
     assert decide.build_proposal(view("ok"), SETTLED_ALL, origin=ORIGIN, epoch=1, attempt=0, size=1) is None
 
 
-def test_what_was_contested_becomes_cannot_tell_and_is_not_added_again():
+def test_what_is_withdrawn_becomes_cannot_tell_and_is_not_added_again():
     mine = view("ok", "ok", "ok")
     mine.adding = {0: "ok"}
     mine.finals = {0: "cannot_tell"}
-    proposal = decide.build_proposal(mine, SETTLED_ALL, origin=ORIGIN, epoch=1, attempt=4, size=3, contested={0, 2})
+    proposal = decide.build_proposal(mine, SETTLED_ALL, origin=ORIGIN, epoch=1, attempt=4, size=3, withdrawn={0, 2})
     assert proposal is not None
     entries = rounds.parse_verdict_blob(proposal.blob)
     assert [(entry.index, entry.code) for entry in entries] == [(1, "ok"), (2, "cannot_tell")]
