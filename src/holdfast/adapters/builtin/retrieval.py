@@ -24,7 +24,7 @@ COVER_SHARE = 0.3
 """Weight of coverage: the share of the question's telling words that occur anywhere in the topic."""
 TALK_THRESHOLD = 0.6
 """For small talk, whose few words occur in questions about anything else."""
-PLAIN_THRESHOLD = 0.62
+PLAIN_THRESHOLD = 0.58
 """For questions without a telling word ("what is it for"), which fit much by chance."""
 PLAIN_TALK_THRESHOLD = 0.75
 """Both of the above at once."""
@@ -46,6 +46,7 @@ what which who whom whose how when where why i you he she we they me my your our
 explain describe tell define mean meaning give show please about exactly really actually just say
 something anything thing things kind want need like know let get got ok okay well also more
 help understand question answer ask word words short simple simply briefly quickly work works use
+purpose behind role concept term definition detail details overview summary possible able exist exists there
 today tomorrow now again ever still yet too very quite really then always never please hello hi hey thanks ok not no yes
 """
 _COMMON_WORDS = """
