@@ -274,8 +274,8 @@ def _fold_choice(choice: dict[str, Any], element: dict[str, Any]) -> None:
             if not isinstance(value, dict):
                 raise SpecError("stream.fold")
             choice["message"] = _merge_object(choice.get("message", {}), value)
-        elif member == "text":
-            choice["text"] = _merge(choice.get("text"), value, "text")
+        elif member in {"text", "logprobs"}:
+            choice[member] = _merge(choice.get(member), value, member)
         elif value is not None or member not in choice:
             choice[member] = value
 

@@ -71,9 +71,9 @@ class Fold:
             for key, item in choice.items():
                 if key == "delta":
                     carried = self._add_delta(target, item) or carried
-                elif key == "text":
+                elif key in ("text", "logprobs"):
                     _merge_member(target, key, item)
-                    carried = carried or bool(item)
+                    carried = carried or (key == "text" and bool(item))
                 elif key != "index" and (item is not None or key not in target):
                     target[key] = item
             if target.get("finish_reason") is not None:

@@ -28,7 +28,7 @@ from holdfast.core.bundles import (
     VotesItem,
 )
 from holdfast.core.encoding import sha256_hex
-from holdfast.core.evm import address_of
+from holdfast.core.evm import address_of, recover
 from holdfast.core.keys import PublicKey, verify_signature
 from holdfast.core.notes import (
     COSIGNATURE,
@@ -159,6 +159,7 @@ def check_evidence(
         return evidence
     _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, record)
     _check_rounds(items, evidence, trust, record)
+    _check_origins(items, evidence, record)
     _check_inclusion(items, evidence, record)
     _check_attesters(evidence, trust, bounds, at, record)
     _check_verdicts([item for item in items if isinstance(item, VerdictItem)], evidence, record)
@@ -412,6 +413,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     keys = _full_node_keys(trust, epoch, "vote")
     stakes = {address_of(key.public): epoch.stakes[node] for node, key in keys.items()}
     missing = epoch.total - sum(stakes.values())
+    revoked = {address_of(key.public) for node, key in keys.items() if _is_revoked(trust, node)}
     try:
         if missing:
             raise RefusedError("trust.epoch", "a member of the epoch has no vote key in trust")
@@ -423,7 +425,8 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
                 candidate.epoch,
             ):
                 raise RefusedError("round.mixed", "a finality message is about another content")
-        final = rounds.verify_finality(domain, item.messages, stakes)
+        counted = [one for one in item.messages if recover(one.digest(domain), one.signature) not in revoked]
+        final = rounds.verify_finality(domain, counted, stakes)
     except HoldfastError as error:
         record.error("round.md §4.3", error)
         if isinstance(error, RefusedError):
@@ -451,6 +454,20 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
         "yes",
         f"Round {candidate.number} is final: {final.stake_for} of {final.stake_total} units of stake signed it.",
     )
+
+
+def _is_revoked(trust: Trust, node: str) -> bool:
+    """A finality message carries no time, so a member that was ever revoked does not count (``trust.md`` §4)."""
+    admission = trust.admission(node)
+    return admission is not None and admission.revoked is not None
+
+
+def _check_origins(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
+    """A bundle speaks of one log (``bundle.md`` §3): rounds and sizes of two logs must not answer for each other."""
+    origins = {item.candidate.origin for item in items if isinstance(item, CandidateItem | FinalityItem)}
+    origins |= {checked.checkpoint.origin for checked in evidence.checkpoints}
+    if len(origins) > 1:
+        _refuse_settlement(evidence, record, "bundle.origins", "The bundle mixes evidence of several logs.")
 
 
 def _refuse_settlement(evidence: Evidence, record: Transcript, code: str, says: str) -> None:
