@@ -301,3 +301,26 @@ def test_a_crash_reaches_every_waiter() -> None:
             await committer.commit(1, b"x")
 
     asyncio.run(scenario())
+
+
+def test_one_record_is_read_by_its_position() -> None:
+    disk = SimulatedDisk()
+    log = filled(disk, [bytes([count]) * 40 for count in range(10)], segment_bytes=200)
+    starts = [0, *(record.position for record in log.records())]
+    for count, start in enumerate(starts[:-1]):
+        found = log.record_at(start)
+        assert (found.position, found.kind, found.payload) == (starts[count + 1], 1, bytes([count]) * 40)
+    for wrong in (starts[1] + 1, starts[-1], starts[-1] + 100):
+        with pytest.raises(MalformedError, match=r"wal\.corrupt"):
+            log.record_at(wrong)
+    log.drop_before(starts[5])
+    with pytest.raises(UsageError, match=r"wal\.dropped"):
+        log.record_at(starts[0])
+    assert log.record_at(starts[8]).payload == bytes([8]) * 40
+
+
+def test_reading_goes_on_behind_a_position() -> None:
+    log = filled(SimulatedDisk(), [bytes([count]) * 40 for count in range(10)], segment_bytes=200)
+    records = list(log.records())
+    for count, record in enumerate(records):
+        assert list(log.records(record.position)) == records[count + 1 :]

@@ -439,7 +439,7 @@ class LogService:
     def witness_failed(self, name: str, error: HoldfastError) -> None:
         """Count and log a failed request for a cosignature."""
         self._metrics.count("holdfast_log_witness_errors_total", name)
-        _LOG.info("no cosignature from %s: %s", name, error)
+        _LOG.warning("no cosignature from %s: %s", name, error)
 
     # Reading
 

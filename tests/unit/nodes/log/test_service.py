@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from holdfast.adapters.storage_simulated import SimulatedDisk
+from holdfast.adapters.storage_simulated import SimulatedDisk, SimulatedStorage
+from holdfast.adapters.wal import WriteAheadLog
 from holdfast.core import merkle, notes, tiles
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.tiles import ENTRIES, Tile
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, UnavailableError, UsageError
-from holdfast.nodes.log.service import LogService
+from holdfast.nodes.log.service import ENTRIES_KIND, LogService
 from tests.helpers import log as helper
 from tests.helpers.clock import FakeClock, settle
 from tests.helpers.log import commitment, digest, entry
@@ -406,3 +407,101 @@ def test_a_log_says_what_it_is() -> None:
         assert service.waiting_for() == {}
 
     run(scenario)
+
+
+def test_tiles_that_are_not_what_was_signed_are_not_built_upon() -> None:
+    disk = SimulatedDisk()
+
+    async def first(service: LogService) -> None:
+        await service.append([entry(number) for number in range(256)])
+
+    run(first, disk)
+    disk.damage("public/tile/1/000.p/1", 0, b"\x00\x00\x00\x00")
+    with pytest.raises(MalformedError, match=r"log\.state"):
+        run(first, disk)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"), [(9, b""), (ENTRIES_KIND, (5).to_bytes(8) + tiles.encode_bundle([entry(5)]))]
+)
+def test_strange_records_are_not_built_upon(kind: int, payload: bytes) -> None:
+    disk = SimulatedDisk()
+    log = WriteAheadLog(disk.mount(), "wal", 1 << 18)
+    log.append(kind, payload)
+    log.close()
+
+    async def nothing(_: LogService) -> None:
+        raise AssertionError
+
+    with pytest.raises(MalformedError, match=r"log\.state"):
+        run(nothing, disk)
+
+
+def test_an_unexpected_failure_of_publishing_stops_writing() -> None:
+    clock = FakeClock()
+
+    async def broken(_: Callable[[], None]) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        service = helper.make_service(SimulatedDisk().mount(), clock)
+        async with service.running():
+            service._offload = broken
+            await service.append([entry(0)])
+            await settle()
+            await clock.advance(1)
+            with pytest.raises(UnavailableError, match=r"log\.stopped"):
+                await service.append([entry(1)])
+            assert "ZeroDivisionError" in service.waiting_for()["storage"]
+
+    asyncio.run(scenario())
+
+
+def test_a_failing_publication_ends_the_publisher_and_readiness() -> None:
+    clock, disk = FakeClock(), SimulatedDisk()
+
+    async def scenario() -> None:
+        service = helper.make_service(disk.mount(), clock)
+        async with service.running():
+            await service.append([entry(0)])
+            await settle()
+            disk.fail_after(1, for_good=True)
+            await clock.advance(1)
+            assert service.waiting_for().keys() == {"storage"}
+            assert published(service).size == 0
+
+    asyncio.run(scenario())
+
+
+def test_partial_tiles_that_cannot_be_removed_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = SimulatedStorage.remove
+
+    def refuse(storage: SimulatedStorage, name: str) -> None:
+        if ".p/" in name and not name.endswith(".tmp"):
+            raise UnavailableError("storage.failed", name)
+        remove(storage, name)
+
+    async def scenario(service: LogService) -> None:
+        await service.append([entry(number) for number in range(255)])
+        await service.publish()
+        await service.append([entry(255)])
+        await service.publish()
+        assert service.waiting_for() == {}
+        assert published(service).size == 256
+
+    monkeypatch.setattr(SimulatedStorage, "remove", refuse)
+    run(scenario)
+
+
+def test_a_proof_from_tiles_that_are_gone_is_unavailable() -> None:
+    disk = SimulatedDisk()
+
+    async def scenario(service: LogService) -> None:
+        await service.append([entry(number) for number in range(300)])
+        await service.publish()
+        assert len(service.consistency_proof(100, 200)) > 0
+        disk.mount().remove("public/tile/0/000")
+        with pytest.raises(UnavailableError, match=r"log\.state"):
+            service.consistency_proof(100, 200)
+
+    run(scenario, disk)
