@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from holdfast.web.assets import Assets
+from holdfast.web.typeset import typeset
 from tests.helpers.browser import Browser, Page, find_chromium, open_browser
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
@@ -301,6 +304,31 @@ def test_without_scripts_people_can_ask_and_read():
         assert "Without scripts?" in text
         assert "A holdfast is the part of a kelp" in text
         assert await page.run("document.querySelectorAll('details.lane').length") >= 11
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "say `x` and **so**, <b>not</b> this",
+        "# One\n\nText\n## Two\n```py\nx = '<i>' & \"y\"\n```\nafter",
+        "```\nstill open",
+        "`a``b` ** c ** `unclosed",
+        "",
+    ],
+)
+def test_the_server_and_the_script_set_texts_alike(text):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await browser.page()
+        await page.go(panel.url + "/about")
+        script = (
+            f"import('{Assets().prefix}/typeset.js').then((module) => {{ const node = document.createElement('p');"
+            f"module.typeset(node, {json.dumps(text)}); return [node.innerHTML, node.textContent] }})"
+        )
+        drawn, content = await page.run(script)
+        assert drawn == str(typeset(text)).replace("&#34;", '"').replace("&#39;", "'")
+        assert content == text
 
     play(scene)
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from holdfast.nodes.panel.views import BLANK_MOMENT_AT, QUESTIONS, WORDS, LaneView, Moment
 from holdfast.verifier.lanes import LANES
+from holdfast.web.typeset import typeset
 
 FOLDER = Path(__file__).parent / "templates"
 LEGEND = (
@@ -79,6 +80,7 @@ class Pages:
             phrase=phrase,
             sentence=sentence,
             clock=clock,
+            typeset=typeset,
             word=WORDS.__getitem__,
         )
         self._templates.globals.update(

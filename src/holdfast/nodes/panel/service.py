@@ -71,8 +71,8 @@ class SSELines:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events completed by ``data``, without their closing blank line. Raises ``panel.event``."""
-        self._buffer += data.replace(b"\r\n", b"\n")
-        *events, rest = bytes(self._buffer).split(b"\n\n")
+        self._buffer += data
+        *events, rest = bytes(self._buffer).replace(b"\r\n", b"\n").split(b"\n\n")
         self._buffer = bytearray(rest)
         if len(rest) > self._limit_bytes:
             raise MalformedError("panel.event", f"a server-sent event is larger than {self._limit_bytes} bytes")

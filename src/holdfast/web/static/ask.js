@@ -6,6 +6,7 @@
 import { updateLanes } from "./lanes.js";
 import { LiveRuns } from "./live.js";
 import { announce, clone, keepTimes, sentence } from "./parts.js";
+import { typeset } from "./typeset.js";
 
 const KEY = "holdfast-conversation";
 const form = document.getElementById("ask");
@@ -128,7 +129,7 @@ function conversation() {
 
 /** Everything up to here is covered by a mark. */
 function bind(turn) {
-  turn.bound.textContent = turn.answer;
+  typeset(turn.bound, turn.answer);
   turn.tail.textContent = "";
 }
 
@@ -303,7 +304,7 @@ function begin() {
   for (const kept of restore()) {
     const turn = addTurn(kept.question);
     Object.assign(turn, { answer: kept.answer, complete: kept.complete });
-    (kept.complete ? turn.bound : turn.tail).textContent = kept.answer;
+    typeset(kept.complete ? turn.bound : turn.tail, kept.answer);
     setRun(turn, kept.run);
   }
   if (turns.length) scrollToEnd();

@@ -1,0 +1,59 @@
+"""Cutting and cleaning the gateway's streams, without a network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import MalformedError
+from holdfast.nodes.panel.service import SSELines, _strip_secret, parse_event
+
+EVENTS = [b": still here", b'data: {"a":1}', b"event: run\ndata: {}", b"data: one\ndata: two", b"data: [DONE]"]
+
+
+@given(st.lists(st.integers(1, 9), max_size=60))
+def test_events_come_out_whole_however_the_bytes_were_cut(sizes):
+    stream, lines, found = b"".join(event + b"\n\n" for event in EVENTS), SSELines(), []
+    for size in sizes:
+        found += lines.feed(stream[:size])
+        stream = stream[size:]
+    assert [*found, *lines.feed(stream)] == EVENTS
+
+
+@given(st.lists(st.integers(1, 9), max_size=60))
+def test_carriage_returns_may_be_cut_anywhere(sizes):
+    stream = b"".join(event.replace(b"\n", b"\r\n") + b"\r\n\r\n" for event in EVENTS)
+    lines, found = SSELines(), []
+    for size in sizes:
+        found += lines.feed(stream[:size])
+        stream = stream[size:]
+    assert [*found, *lines.feed(stream)] == EVENTS
+
+
+def test_an_event_without_end_is_refused_at_the_limit():
+    lines = SSELines(limit_bytes=100)
+    lines.feed(b"data: " + b"x" * 90)
+    with pytest.raises(MalformedError) as refusal:
+        lines.feed(b"x" * 10)
+    assert refusal.value.code == "panel.event"
+
+
+def test_an_events_name_and_data_are_read_as_browsers_read_them():
+    assert parse_event(b"event: run\ndata:one\ndata: two") == ("run", b"one\ntwo")
+    assert parse_event(b"data: x") == ("message", b"x")
+    assert parse_event(b": comment") == ("message", b"")
+
+
+def test_only_the_secret_is_taken_out_of_an_event():
+    value = {"choices": [{"delta": {"content": '"capability"'}}], "n": 1.5, "holdfast": {"run": "r", "capability": "s"}}
+    stripped = json.loads(_strip_secret(b"data: " + json.dumps(value).encode()).removeprefix(b"data: "))
+    del value["holdfast"]["capability"]
+    assert stripped == value
+
+
+def test_an_event_that_only_talks_about_capabilities_stays_as_it_is():
+    event = b'data: {"capability":"mine"}'
+    assert _strip_secret(event) == event
