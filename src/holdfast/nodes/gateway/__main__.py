@@ -171,7 +171,8 @@ def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
     if config.discover:
         from holdfast.adapters.upstream_discovery import discover_sync  # noqa: PLC0415 - only where it is wanted
 
-        found += discover_sync()
+        named = {upstream.code for upstream in found}
+        found += [upstream for upstream in discover_sync() if upstream.code not in named]
     if config.builtin:
         pace = float(config.builtin_tokens_per_second)
         found.append(BuiltinUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
@@ -187,6 +188,9 @@ def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:
             api_key=address.api_key.reveal() if address.api_key else "",
             models={label: name or label for label, name in models.items()},
             max_answer_bytes=config.answer_bytes,
+            tls_ca_file=str(address.tls_ca_file or ""),
+            proxy=address.proxy or "",
+            insecure_plain_http=address.insecure_plain_http,
         )
     )
 

@@ -25,6 +25,11 @@ class UpstreamAddress:
     api_key: Secret | None = setting(None, "The provider's API key, as file:… or env:…")
     models: tuple[str, ...] = setting((), "Models to offer, as NAME or NAME=PROVIDER_NAME; empty: ask the server")
     fallback: str | None = setting(None, "Code of the upstream to try when this one cannot be reached")
+    tls_ca_file: Path | None = setting(None, "PEM file of the roots to trust for this server; default: the system's")
+    proxy: str | None = setting(None, "HTTP proxy to go through, as http://HOST:PORT; the environment is never asked")
+    insecure_plain_http: bool = setting(
+        False, "Send api_key over http:// off this machine; anyone on the way can read it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
