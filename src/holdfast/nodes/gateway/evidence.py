@@ -1,7 +1,8 @@
 """Builds a run's bundle from what is stored and what was seen of its settlement, and appraises it.
 
 The journal's order is the order in which this gateway came to know things. It only grows at its end while a run
-settles, so a position keeps its meaning. Disclosures come last: whoever does not hold the capability sees the same positions.
+settles, so a position keeps its meaning. Disclosures come last: whoever does not hold the capability sees the same
+positions.
 
 Proofs are made from the log's own tiles and the full nodes' verdict blobs when somebody asks, and kept for a while.
 """
@@ -121,8 +122,13 @@ class EvidenceDesk:
                     break
         for number in sorted(numbers):
             events += await self._indexer.call(index.events_of, number)
+        paths: set[tuple[str, int]] = set()
         for event in sorted(events, key=lambda event: event.position):
-            items += await self._event_items(event, named)
+            for item in await self._event_items(event, named):
+                path = (item["digest"], item["size"]) if item["kind"] == "inclusion" else None
+                if path is None or path not in paths:
+                    items.append(item)
+                    paths |= {path} if path else set()
         return items
 
     async def _event_items(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:

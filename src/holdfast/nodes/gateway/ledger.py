@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from holdfast.adapters.wal import RECORD_OVERHEAD_BYTES, GroupCommit, WriteAheadLog
@@ -29,14 +30,18 @@ class Place:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LedgerRecord:
-    """One record as it was read back."""
+    """One record as it was read back; decoded when somebody looks at it."""
 
     start: int
     end: int
     kind: int
-    record: StoredRecord
+    payload: bytes
+
+    @cached_property
+    def record(self) -> StoredRecord:
+        return records.decode(self.payload)
 
 
 @dataclass(slots=True)
@@ -99,13 +104,13 @@ class Ledger:
         if place < self._log.begin:
             raise UsageError("run.expired", "what was stored of this run is past its retention", status=410)
         record = self._log.record_at(place)
-        return LedgerRecord(place, record.position, record.kind, records.decode(record.payload))
+        return LedgerRecord(place, record.position, record.kind, record.payload)
 
     def replay(self, after: int = 0) -> Iterator[LedgerRecord]:
         """Durable records from a position on, in order."""
         start = max(after, self._log.begin)
         for record in self._log.records(start):
-            yield LedgerRecord(start, record.position, record.kind, records.decode(record.payload))
+            yield LedgerRecord(start, record.position, record.kind, record.payload)
             start = record.position
 
     def unclosed(self) -> list[Interrupted]:

@@ -16,7 +16,7 @@ from holdfast.core.encoding import time_encode
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger, entries_of, parse_closing
-from holdfast.nodes.gateway.records import CLOSE
+from holdfast.nodes.gateway.records import CLOSE, FOLLOW
 from holdfast.ports.clock import Clock
 
 _LOG = logging.getLogger("holdfast.gateway.outbox")
@@ -110,12 +110,14 @@ class Outbox:
         blobs: list[bytes] = []
         reached = self._sent
         for record in self._ledger.replay(self._sent):
+            reached = record.end
+            if record.kind not in (CLOSE, FOLLOW):
+                continue
             roles = ("route", "execution") if record.kind == CLOSE else ("follow",)
             for role, entry in zip(roles, entries_of(record), strict=False):
                 items.append(_Item(record.record.header["run"], role, entry))
             if record.kind == CLOSE and (published := parse_closing(record.record).published):
                 blobs.append(published)
-            reached = record.end
             if len(items) >= self._batch:
                 break
         return items, blobs, reached

@@ -27,13 +27,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from holdfast.core import canonical
 from holdfast.core.parts import derive_salt
 from holdfast.errors import MalformedError, RefusedError
 
 OPEN, MARK, CLOSE, FOLLOW = 1, 2, 3, 4
 """Record kinds."""
 _LENGTH = struct.Struct(">I")
+_decode_header = msgspec.json.Decoder(dict[str, Any]).decode
 _NONCE = bytes(12)
 """Each sealing key seals one text, so a fixed nonce is used once (NIST SP 800-38D §8.2)."""
 
@@ -70,7 +70,10 @@ def decode(payload: bytes) -> StoredRecord:
         offset += size
     if not pieces:
         raise MalformedError("records.damaged", "a stored record is empty")
-    return StoredRecord(canonical.decode_object(pieces[0]), tuple(pieces[1:]))
+    try:
+        return StoredRecord(_decode_header(pieces[0]), tuple(pieces[1:]))
+    except msgspec.DecodeError as error:
+        raise MalformedError("records.damaged", "a stored record's header is not JSON") from error
 
 
 def seal(key: bytes, document: str, text: bytes) -> bytes:
