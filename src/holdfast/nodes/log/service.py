@@ -168,6 +168,14 @@ class LogService:
     async def open(self) -> None:
         """Take the fence and recover. Raises ``storage.locked``, ``log.state`` or ``wal.corrupt``."""
         self._fence.take()
+        try:
+            await self._recover_state()
+        except BaseException:
+            await self._let_go()
+            raise
+
+    async def _recover_state(self) -> None:
+        """From storage to a published checkpoint over everything that is durable."""
         signed_raw = self._storage.load(SIGNED)
         size = 0
         if signed_raw is not None:
@@ -210,7 +218,7 @@ class LogService:
             self._published = self._signed.note
 
     async def close(self) -> None:
-        """Publish what is sequenced, then let the next sequencer in."""
+        """Publish what is sequenced, then let go."""
         try:
             if self._failure is None and self._committer is not None:
                 await self._committer.commit_many(())
@@ -218,10 +226,14 @@ class LogService:
         except HoldfastError as error:
             _LOG.warning("not everything was published: %s", error.code)
         finally:
-            if self._committer is not None:
-                with contextlib.suppress(HoldfastError):
-                    await self._committer.close()
-            self._fence.release()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close the write-ahead log and let the next sequencer in."""
+        if self._committer is not None:
+            with contextlib.suppress(HoldfastError):
+                await self._committer.close()
+        self._fence.release()
 
     def waiting_for(self) -> dict[str, str]:
         """Why this node is not ready, by name; empty when it is."""

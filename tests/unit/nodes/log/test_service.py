@@ -1,10 +1,14 @@
 """The sequencer: refusals first, then order, durability, tiles, checkpoints and recovery."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.storage_simulated import SimulatedDisk, SimulatedStorage
 from holdfast.adapters.wal import WriteAheadLog
 from holdfast.core import merkle, notes, tiles
@@ -505,3 +509,44 @@ def test_a_proof_from_tiles_that_are_gone_is_unavailable() -> None:
             service.consistency_proof(100, 200)
 
     run(scenario, disk)
+
+
+def test_a_failed_start_lets_the_next_one_in() -> None:
+    disk = SimulatedDisk()
+
+    async def scenario(service: LogService) -> None:
+        await service.append([entry(0)])
+
+    run(scenario, disk)
+    kept = disk.content("signed")
+    disk.mount().save("signed", b"nonsense")
+    with pytest.raises(MalformedError, match=r"note\.structure"):
+        run(scenario, disk)
+    disk.mount().save("signed", kept)
+    run(scenario, disk)
+
+
+def open_files() -> int:
+    """Open file descriptors of this process; portable, unlike ``/proc``."""
+    found = 0
+    for descriptor in range(512):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            found += 1
+    return found
+
+
+def test_a_life_leaves_no_open_files(tmp_path: Path) -> None:
+    async def life() -> None:
+        service = helper.make_service(FileStorage(tmp_path), FakeClock())
+        async with service.running():
+            await service.append([entry(number) for number in range(300)])
+            await service.put_blob(b"blob")
+            await service.publish()
+            assert len(service.tile("tile/0/000")) == 8192
+
+    asyncio.run(life())
+    before = open_files()
+    for _ in range(3):
+        asyncio.run(life())
+    assert open_files() == before
