@@ -76,7 +76,7 @@ def load(
         given = file.get(name, {})
         if not isinstance(given, dict):
             raise UsageError("settings.type", f"{path}: [{name}] is a table", param=name)
-        layer = _Layer(name, str(path), environment, dict((caller or {}).get(name, {})))
+        layer = _Layer(name, str(path), environment, dict((caller or {}).get(name, {})), set(tables))
         configs[name] = layer.build(config, given, rows)
     return Settings(configs, tuple(rows))
 
@@ -99,19 +99,30 @@ def _known(what: str, names: Mapping[str, Any] | set[str]) -> str:
     return f"known {what}: {', '.join(sorted(names))}"
 
 
+def _prefix(table: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}{table.upper().replace('-', '_')}_"
+
+
 class _Layer:
     """One table on its way from text to a config dataclass."""
 
-    def __init__(self, table: str, path: str, environment: Mapping[str, str], caller: dict[str, Any]) -> None:
+    def __init__(
+        self, table: str, path: str, environment: Mapping[str, str], caller: dict[str, Any], tables: set[str]
+    ) -> None:
         self.table = table
         self.path = path
         self.environment = environment
         self.caller = caller
-        self.prefix = f"{ENVIRONMENT_PREFIX}{table.upper().replace('-', '_')}_"
+        self.prefix = _prefix(table)
+        self.longer = tuple(
+            _prefix(other) for other in tables if _prefix(other).startswith(self.prefix) and other != table
+        )
+        """Prefixes of tables whose name goes on where ours ends: ``HOLDFAST_FULL_1_…`` is not for ``[full]``."""
 
     def build(self, config: type, given: dict[str, Any], rows: list[Row]) -> Any:
         infos = {info.name: info for info in describe(config)}
-        overrides = {key[len(self.prefix) :].lower(): key for key in self.environment if key.startswith(self.prefix)}
+        ours = [key for key in self.environment if key.startswith(self.prefix) and not key.startswith(self.longer)]
+        overrides = {key[len(self.prefix) :].lower(): key for key in ours}
         for name, where in (
             *((name, self.path) for name in given),
             *overrides.items(),

@@ -185,3 +185,11 @@ def test_variables_hold_bare_strings_and_toml_values(tmp_path: Path) -> None:
     assert config.names == ("x",)
     assert config.upstreams == (Upstream("u"),)
     assert config.token == Secret("", "env:T")
+
+
+def test_a_variable_belongs_to_the_table_with_the_longest_name() -> None:
+    settings = load(
+        None, {"HOLDFAST_LOG_1_BATCH_MS": "3", "HOLDFAST_LOG_BATCH_MS": "4"}, {"log": Config, "log-1": Config}
+    )
+    assert settings.table("log", Config).batch_ms == 4
+    assert settings.table("log-1", Config).batch_ms == 3
