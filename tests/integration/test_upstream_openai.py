@@ -127,6 +127,7 @@ def test_nobody_listening_is_unreachable(client):
             with pytest.raises(UpstreamUnreachableError) as caught:
                 await complete(upstream)
             assert caught.value.code == "upstream.unreachable"
+            assert "127.0.0.1" not in str(caught.value)
         finally:
             await upstream.close()
 

@@ -124,9 +124,7 @@ class AiohttpClient:
                     ),
                 )
         except aiohttp.ConnectionTimeoutError as error:
-            raise UpstreamTimeoutError(
-                f"no connection to {self._origin.host}:{self._origin.port} in time", phase="connect"
-            ) from error
+            raise UpstreamTimeoutError("no connection to the provider in time", phase="connect") from error
         except TimeoutError as error:
             raise UpstreamTimeoutError(
                 "the provider did not answer in time (first byte)", phase="first_byte"
@@ -135,7 +133,7 @@ class AiohttpClient:
             raise UpstreamProtocolError(f"the provider's HTTP does not parse: {type(error).__name__}") from error
         except _BEFORE_ANSWER as error:
             raise UpstreamUnreachableError(
-                f"no answer from {self._origin.host}:{self._origin.port} ({type(error).__name__})",
+                f"no answer from the provider ({type(error).__name__})",
                 hint="is the server running, and are the base URL and the proxy right?",
             ) from error
 

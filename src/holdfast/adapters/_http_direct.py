@@ -407,9 +407,7 @@ class DirectClient:
             async with asyncio.timeout(wait_s):
                 return await self._connect_in_turn()
         except TimeoutError as error:
-            raise UpstreamTimeoutError(
-                f"no connection to {self._origin.host}:{self._origin.port} within {wait_s:g} s", phase="connect"
-            ) from error
+            raise UpstreamTimeoutError(f"no connection to the provider within {wait_s:g} s", phase="connect") from error
 
     async def _connect_in_turn(self) -> _Connection:
         while len(self._open) + self._connecting >= self._origin.max_connections:
@@ -439,9 +437,9 @@ class DirectClient:
             )
         except (OSError, EOFError) as error:
             self._hand_on_place()
-            # The error's own text may repeat addresses; its class and number say enough.
+            # The error's own text holds the address, which is nobody's business but the operator's.
             raise UpstreamUnreachableError(
-                f"cannot connect to {origin.host}:{origin.port} ({_reason(error)})",
+                f"cannot connect to the provider ({_reason(error)})",
                 hint="is the server running, and is the base URL right?",
             ) from error
         except BaseException:

@@ -9,7 +9,8 @@ Rules every adapter keeps, and the contract suite checks:
    error really arrived; an error never takes it back.
 4. Closing the iterator (``aclose``, or cancelling the task that waits on it) drops the connection to the provider, so
    that a client that went away does not keep a model busy.
-5. No error, log line or ``repr`` of an adapter holds a credential.
+5. No error, log line or ``repr`` of an adapter holds a credential, and no error holds the provider's address: errors
+   reach the caller, who may know an upstream by its code only.
 
 What this port does not do: choose a provider, retry, count tokens, or judge what the answer says. A payload is known to
 be one UTF-8 JSON object; its fields are the caller's to parse, strictly.
