@@ -113,6 +113,8 @@ def main() -> None:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else None
         config = load(path, os.environ, {"chain": ChainConfig}).table("chain", ChainConfig)
         host, _, port = config.listen.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit():
+            raise UsageError("chain.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
         app = build(config)
     except HoldfastError as error:
         sys.stderr.write(f"{error}\n")
