@@ -41,7 +41,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.errors import MalformedError, UnavailableError, UsageError
-from holdfast.ports.storage import Record, Storage, StorageFile
+from holdfast.ports.storage import RECORD_OVERHEAD_BYTES, Record, Storage, StorageFile
+
+__all__ = ["DEFAULT_SEGMENT_BYTES", "RECORD_OVERHEAD_BYTES", "GroupCommit", "WriteAheadLog"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +53,6 @@ _SEGMENT_BODY = struct.Struct(">8sQQ")
 _RECORD_MAGIC = b"hRec"
 _RECORD = struct.Struct(">4sIQQBI")
 _RECORD_BODY = struct.Struct(">4sIQQB")
-RECORD_OVERHEAD_BYTES = _RECORD.size
-"""What a record costs beside its payload."""
 _SEQUENCE_DIGITS = 20
 """Digits of a segment's file name: any unsigned 64-bit number, so names sort like numbers."""
 DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024
@@ -171,7 +171,7 @@ class WriteAheadLog:
         """Add a record and return its position; it is durable after :meth:`sync`. Raises ``wal.record_size``."""
         if self._failure is not None:
             raise _stopped(self._failure)
-        size = _RECORD.size + len(payload)
+        size = RECORD_OVERHEAD_BYTES + len(payload)
         if size > self._segment_bytes - _SEGMENT.size:
             raise UsageError("wal.record_size", f"a record holds at most {self.max_payload_bytes} bytes")
         if _SEGMENT.size + self._end - self._segments[-1].base + size > self._segment_bytes:

@@ -100,6 +100,10 @@ class Storage(Protocol):
         ...
 
 
+RECORD_OVERHEAD_BYTES = 29
+"""What a record costs beside its payload: it starts at its position less this and the payload's size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record of a write-ahead log."""
@@ -144,6 +148,11 @@ class RecordLog(Protocol):
         """The position of the last record, 0 when there was none."""
         ...
 
+    @property
+    def durable(self) -> int:
+        """The position up to which everything is durable."""
+        ...
+
     def close(self) -> None:
         """Sync and let go."""
         ...
@@ -151,6 +160,11 @@ class RecordLog(Protocol):
 
 class Committer(Protocol):
     """Commits records from many tasks at once, sharing syncs. A failure of the disk fails every later call too."""
+
+    @property
+    def average_us(self) -> float:
+        """Moving average of one write and sync, microseconds."""
+        ...
 
     async def commit(self, kind: int, payload: bytes) -> int:
         """Append one record and return its position when it is durable."""

@@ -7,8 +7,9 @@ import pytest
 
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.storage_simulated import SimulatedCrash, SimulatedDisk
-from holdfast.adapters.wal import RECORD_OVERHEAD_BYTES, GroupCommit, WriteAheadLog
+from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.errors import MalformedError, UnavailableError, UsageError
+from holdfast.ports.storage import RECORD_OVERHEAD_BYTES
 
 HEADER = 28
 
@@ -310,6 +311,7 @@ def test_one_record_is_read_by_its_position() -> None:
     for count, start in enumerate(starts[:-1]):
         found = log.record_at(start)
         assert (found.position, found.kind, found.payload) == (starts[count + 1], 1, bytes([count]) * 40)
+        assert start == found.position - RECORD_OVERHEAD_BYTES - len(found.payload)
     for wrong in (starts[1] + 1, starts[-1], starts[-1] + 100):
         with pytest.raises(MalformedError, match=r"wal\.corrupt"):
             log.record_at(wrong)
