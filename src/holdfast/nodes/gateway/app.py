@@ -24,9 +24,12 @@ from holdfast.ports.metrics import Metrics
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
 """Paths that answer, and the endpoint that statements name."""
+_READS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/identity", "/v1/models", "/v1/runs"}
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle)?\Z")
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}\Z")
 _WATCH_AFTER_S = 0.25
 """A whole answer that takes longer is worth watching for a client that goes away."""
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _JSON_HEADER = (b"content-type", b"application/json")
 _EVENT_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -68,14 +71,13 @@ class GatewayApp:
             return
         path, method = scope["path"], scope["method"]
         endpoint = ENDPOINTS.get(path)
-        if endpoint is not None:
-            if method != "POST":
-                raise UsageError("request.method", "this path takes POST", status=405, hint="use POST")
+        allowed = "GET" if endpoint is None else "POST"
+        if method != allowed:
+            await _refuse_method(path, allowed, send)
+        elif endpoint is not None:
             await self._ask(endpoint, scope, receive, send)
-            return
-        if method != "GET":
-            raise UsageError("request.method", "this path takes GET", status=405, hint="use GET")
-        await self._read(path, scope, receive, send)
+        else:
+            await self._read(path, scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """The lifespan protocol around the node's background tasks."""
@@ -184,7 +186,7 @@ class GatewayApp:
             else:
                 await _json(send, await self._desk.show(row))
         else:
-            raise UsageError("request.not_found", "there is nothing at this path", status=404)
+            raise _not_found()
 
     async def _models(self) -> dict[str, Any]:
         offers = self._gateway.catalog.models()
@@ -247,6 +249,18 @@ class _Watch:
             self._task.cancel()
 
 
+def _not_found() -> UsageError:
+    return UsageError("request.not_found", "there is nothing at this path", status=404)
+
+
+async def _refuse_method(path: str, allowed: str, send: Send) -> None:
+    """405 with the method that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
+    if path not in ENDPOINTS and path not in _READS and _RUN.match(path) is None:
+        raise _not_found()
+    error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")
+    await send_error(send, error, [(b"allow", allowed.encode())])
+
+
 async def _aclose(events: AsyncIterator[bytes]) -> None:
     """End an async generator; what it still does on its way out must not be cut off."""
     close = getattr(events, "aclose", None)
@@ -270,6 +284,9 @@ def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
 
 
 def _event(payload: bytes) -> bytes:
+    """One event. A line break in strict JSON stands between tokens, where it would end the event's ``data`` line."""
+    if b"\n" in payload or b"\r" in payload:
+        payload = payload.translate(_ONE_LINE)
     return b"data: " + payload + b"\n\n"
 
 
@@ -278,8 +295,8 @@ def _named_event(view: bytes) -> bytes:
 
 
 def _limit(query: bytes) -> int:
-    values = parse_qs(query.decode("latin-1")).get("limit", ["20"])
-    if len(values) != 1 or not values[0].isascii() or not values[0].isdigit() or not 1 <= int(values[0][:6]) <= 200:
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("limit", ["20"])
+    if len(values) != 1 or _LIMIT.match(values[0]) is None or int(values[0]) > 200:
         raise MalformedError("request.limit", "limit is an integer from 1 to 200", param="limit")
     return int(values[0])
 
