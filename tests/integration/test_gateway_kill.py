@@ -1,4 +1,4 @@
-"""A real gateway process, killed in the middle of its work again and again: what it acknowledged is there afterwards."""
+"""A real gateway process, killed at its work again and again: what it acknowledged is there afterwards."""
 
 from __future__ import annotations
 

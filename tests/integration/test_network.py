@@ -1,0 +1,164 @@
+"""The whole thing as a newcomer meets it: one command, a question, lanes that move, a bundle, an offline check."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.verifier.lanes import LANES
+from tests.helpers.processes import NetworkProcess, fetch, network, wait_for
+
+pytestmark = pytest.mark.enable_socket
+MODEL = "holdfast-builtin"
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkProcess]:
+    with network(tmp_path_factory.mktemp("network")) as found:
+        yield found
+
+
+def ask(net: NetworkProcess, text: str = "What is Holdfast?", **more: Any) -> dict[str, Any]:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], **more}
+    answer: dict[str, Any] = fetch(
+        net.ready["gateway"] + "/v1/chat/completions", key=net.key, body=json.dumps(body).encode()
+    )
+    return answer
+
+
+def holdfast(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a newcomer types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def settled(net: NetworkProcess, run: str) -> dict[str, Any]:
+    """The run once its settlement is no longer pending."""
+
+    def look() -> dict[str, Any] | None:
+        view: dict[str, Any] = net.get(f"/v1/runs/{run}")
+        return view if view["lanes"]["settlement"]["state"] != "pending" else None
+
+    found: dict[str, Any] = wait_for(look, 40, "settlement")
+    return found
+
+
+def test_nothing_is_answered_without_a_key(net: NetworkProcess) -> None:
+    answer = fetch(net.ready["gateway"] + "/v1/models", key="wrong")
+    assert answer["error"]["code"] == "auth.wrong"
+
+
+def test_the_ready_line_says_how_to_reach_everything(net: NetworkProcess) -> None:
+    assert {"ready", "key", "gateway", "panel", "log", "chain", "full_nodes"} <= net.ready.keys()
+    assert len(net.ready["full_nodes"]) == 4
+
+
+def test_an_answer_comes_at_once_and_its_lanes_settle(net: NetworkProcess, tmp_path: Path) -> None:
+    run = ask(net)["holdfast"]["run"]
+    first = net.get(f"/v1/runs/{run}")
+    assert list(first["lanes"]) == list(LANES)
+    assert first["lanes"]["settlement"]["state"] == "pending"
+    view = settled(net, run)
+    assert view["lanes"]["settlement"]["state"] == "proven"
+    assert view["lanes"]["settlement"]["basis"] == "development"
+    assert view["lanes"]["bytes"]["state"] == "proven"
+    assert view["lanes"]["enclave"]["state"] == "unknown"
+    assert view["lanes"]["enclave"]["basis"] == "development"
+    codes = [item["code"] for item in view["chronology"]]
+    assert codes.index("asked") < codes.index("answered") < codes.index("logged") < codes.index("final")
+    _verify_offline(net, run, tmp_path)
+
+
+def _verify_offline(net: NetworkProcess, run: str, folder: Path) -> None:
+    bundle, trust = folder / "bundle.json", folder / "trust.json"
+    state = ["--state", str(net.state)]
+    assert holdfast("run", "export", run, "-o", str(bundle), *state).returncode == 0
+    assert holdfast("trust", "export", "-o", str(trust), *state).returncode == 0
+    assert len(bundle.read_bytes()) <= 12 * 1024
+    needs = ["--require", "settlement=proven:development", "--require", "bytes=proven"]
+    good = holdfast("verify", str(bundle), "--trust", str(trust), *needs)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "verified" not in good.stdout.lower()
+    assert holdfast("verify", str(bundle), *needs).returncode == 3
+    assert holdfast("verify", str(bundle), "--trust", str(trust), "--require", "enclave=proven").returncode == 3
+    value = json.loads(bundle.read_text())
+    for item in value["journal"]:
+        if item["kind"] == "verdict":
+            item["code"] = "refuted:signature"
+    bundle.write_text(json.dumps(value))
+    assert holdfast("verify", str(bundle), "--trust", str(trust)).returncode == 1
+
+
+def test_the_capability_opens_the_documents_and_a_changed_byte_is_refused(net: NetworkProcess, tmp_path: Path) -> None:
+    answer = ask(net, "What is 6 times 7?")
+    run, capability = answer["holdfast"]["run"], answer["holdfast"]["capability"]
+    settled(net, run)
+    bundle, trust = tmp_path / "bundle.json", tmp_path / "trust.json"
+    state = ["--state", str(net.state)]
+    exported = holdfast("run", "export", run, "-o", str(bundle), "--capability", capability, *state)
+    assert exported.returncode == 0, exported.stderr
+    assert holdfast("trust", "export", "-o", str(trust), *state).returncode == 0
+    text = bundle.read_text()
+    assert "42" in text
+    assert holdfast("verify", str(bundle), "--trust", str(trust), "--require", "bytes=proven").returncode == 0
+    bundle.write_text(text.replace("What is 6 times 7?", "What is 6 times 8?"))
+    changed = holdfast("verify", str(bundle), "--trust", str(trust), "--json")
+    assert changed.returncode == 1
+    assert json.loads(changed.stdout)["lanes"]["bytes"]["state"] == "refuted"
+
+
+def test_a_private_run_is_logged_and_never_checked(net: NetworkProcess) -> None:
+    answer = ask(net, holdfast={"settlement": "private"})
+    view = settled(net, answer["holdfast"]["run"])
+    assert view["lanes"]["settlement"]["state"] == "unknown"
+    assert "never checked" in view["lanes"]["settlement"]["says"]
+
+
+def test_another_key_does_not_see_a_run(net: NetworkProcess) -> None:
+    run = ask(net)["holdfast"]["run"]
+    assert fetch(f"{net.ready['gateway']}/v1/runs/{run}", key="other")["error"]["code"] == "auth.wrong"
+
+
+def test_a_network_that_is_stopped_leaves_nothing_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    with network(tmp_path / "state") as first:
+        port = int(first.ready["panel"].rsplit(":", 1)[1])
+        run = ask(first)["holdfast"]["run"]
+        settled(first, run)
+        second = holdfast("up", "--json", "--state", str(tmp_path / "state"), "--port", str(port))
+        assert second.returncode == 2
+        assert first.stop() == 0
+    assert not _holders(str(tmp_path / "state"))
+    with network(tmp_path / "state", port=port) as again:
+        assert again.get(f"/v1/runs/{run}")["lanes"]["settlement"]["state"] == "proven"
+        later = ask(again)["holdfast"]["run"]
+        assert settled(again, later)["lanes"]["settlement"]["state"] == "proven"
+
+
+def test_a_supervisor_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
+    with network(tmp_path / "state") as net:
+        os.kill(net.process.pid, signal.SIGKILL)
+        net.process.wait(10)
+        wait_for(lambda: not _holders(str(tmp_path / "state")), 20, "the end of the workers")
+
+
+def _holders(state: str) -> list[str]:
+    """Processes whose command line names a state folder."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if state in command and "pytest" not in command:
+                found.append(command)
+    return found
