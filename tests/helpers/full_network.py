@@ -33,7 +33,7 @@ from holdfast.client.full import (
 )
 from holdfast.core import canonical, evm, merkle, notes, rounds, statements, trust, witness
 from holdfast.core.encoding import b64_encode, time_encode
-from holdfast.core.keys import KeyDocument, PublicKey, build_key_document
+from holdfast.core.keys import KeyDocument, build_key_document
 from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.rounds import Candidate
 from holdfast.core.statements import Execution, Route, Tree
@@ -267,12 +267,12 @@ class Audit:
     """Everything that ever left any life of any node under its signature. Raises when a promise is broken."""
 
     def __init__(self) -> None:
-        self.votes: dict[tuple[str, int, int, int], bytes] = {}
+        self.votes: dict[tuple[str, str, int, int, int], bytes] = {}
         self.finality: dict[tuple[str, int], tuple[int, bytes]] = {}
         self.cosigned: dict[str, tuple[int, bytes]] = {}
 
-    def vote(self, signer: str, epoch: int, number: int, attempt: int, content: bytes) -> None:
-        first = self.votes.setdefault((signer, epoch, number, attempt), content)
+    def vote(self, signer: str, origin: str, epoch: int, number: int, attempt: int, content: bytes) -> None:
+        first = self.votes.setdefault((signer, origin, epoch, number, attempt), content)
         if first != content:
             raise AssertionError(f"{signer} voted twice in round {number} attempt {attempt}")
 
@@ -309,9 +309,8 @@ class AuditedChain:
             candidate.attempt,
             candidate.content,
         )
-        self._audit.vote(
-            evm.recover(digest, signature), candidate.epoch, candidate.number, candidate.attempt, candidate.content
-        )
+        attempt = (candidate.origin, candidate.epoch, candidate.number, candidate.attempt)
+        self._audit.vote(evm.recover(digest, signature), *attempt, candidate.content)
         self._seat.on_the_wire("before")
         found = await self._chain.submit_candidate(candidate, signature)
         self._seat.on_the_wire("after")
@@ -322,7 +321,7 @@ class AuditedChain:
     ) -> Inclusion:
         for signature in signatures:
             digest = rounds.vote_digest(self._domain, origin, 1, number, attempt, content)
-            self._audit.vote(evm.recover(digest, signature), 1, number, attempt, content)
+            self._audit.vote(evm.recover(digest, signature), origin, 1, number, attempt, content)
         self._seat.on_the_wire("before")
         found = await self._chain.submit_votes(origin, number, attempt, content, signatures)
         self._seat.on_the_wire("after")
@@ -363,14 +362,22 @@ class Network:
     """Full nodes with equal stake, one log, one gateway, one chain."""
 
     def __init__(
-        self, count: int = 4, *, seed: int = 0, depth: int = 1, timeout_s: int = 10, interval_s: float = 0.0
+        self,
+        count: int = 4,
+        *,
+        seed: int = 0,
+        depth: int = 1,
+        timeout_s: int = 10,
+        interval_s: float = 0.0,
+        origins: Sequence[str] = (ORIGIN,),
     ) -> None:
         self.clock = FakeClock()
         self.audit = Audit()
         self.gateway = Gateway(self.clock)
         self.log_signer = ed25519_signer("log", "log")
         self.log_document = build_key_document("log", ["log"], "test", [self.log_signer.key])
-        self.log = SimulatedLog(self.log_signer)
+        self.logs = {origin: SimulatedLog(self.log_signer, origin) for origin in origins}
+        self.log = self.logs[ORIGIN]
         seats = [Seat(f"full-{place}", seed * 1000 + place, self.log) for place in range(1, count + 1)]
         self.seats = sorted(seats, key=lambda seat: seat.address)
         self.governor = "0x" + "11" * 20
@@ -434,25 +441,30 @@ class Network:
                 }
                 for document in documents
             ],
-            "logs": [{"origin": ORIGIN, "node": self.log_document.digest, "valid_from": begin, "valid_until": end}],
+            "logs": [
+                {"origin": origin, "node": self.log_document.digest, "valid_from": begin, "valid_until": end}
+                for origin in self.logs
+            ],
             "epochs": [
                 {
-                    "origin": ORIGIN,
+                    "origin": origin,
                     "number": 1,
                     "first_round": 1,
                     "stakes": [{"node": seat.document.digest, "stake": STAKE} for seat in self.seats],
                     "valid_from": begin,
                     "valid_until": end,
                 }
+                for origin in self.logs
             ],
             "chains": [
                 {
-                    "origin": ORIGIN,
+                    "origin": origin,
                     "chain_id": self.chain.domain.chain_id,
                     "contract": self.chain.domain.contract,
                     "finality_depth": self.depth,
                     "development": True,
                 }
+                for origin in self.logs
             ],
             "enclave_roots": [],
             "measurements": [],
@@ -471,7 +483,7 @@ class Network:
             seat.document,
             vote_signer=seat.vote,
             cosignature_signer=seat.cosignature,
-            logs={ORIGIN: seat.view},
+            logs={**self.logs, ORIGIN: seat.view},
             chain=AuditedChain(seat, seat.chain, self.audit),  # type: ignore[arg-type]
             storage=storage,
             committer=DirectCommitter(wal),
@@ -513,10 +525,11 @@ class Network:
         node = seat.node
         if node is None:
             return
-        while await node.step_log(ORIGIN):
-            pass
-        await node.step_rounds(ORIGIN)
-        await node.step_peers(ORIGIN)
+        for origin in self.logs:
+            while await node.step_log(origin):
+                pass
+            await node.step_rounds(origin)
+            await node.step_peers(origin)
 
     async def steps(self, count: int = 1, *, seconds: float = 1.0) -> None:
         """``count`` turns of every node, with time passing and blocks coming."""
@@ -575,7 +588,3 @@ class Network:
                 if state.spoken < len(finals) or state.adopted.number < len(finals):
                     return False
         return True
-
-    def key(self, public: PublicKey) -> PublicKey:
-        """Itself; kept for tests that build other documents."""
-        return public

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.helpers.full_network import ORIGIN, START, Network, Seat, ed25519_sig
 Scenario = Callable[[Network], Awaitable[None]]
 
 
-def play(scenario: Scenario, **settings: int) -> None:
+def play(scenario: Scenario, **settings: Any) -> None:
     """Open a network and run a scenario on it."""
 
     async def run() -> None:
@@ -166,6 +167,24 @@ def test_a_long_backlog_is_settled_in_several_rounds():
         assert [final.candidate.size for final in network.final_rounds()] == [10, 20, 24]
 
     play(scenario)
+
+
+def test_each_log_has_its_own_rounds():
+    async def scenario(network: Network) -> None:
+        other = network.logs["holdfast.test/log/2"]
+        network.answer(2)
+        other.append(network.gateway.run(500))
+        other.append(network.gateway.run(501))
+        await network.until(lambda: network.all_final() and ("holdfast.test/log/2", 1) in network.chain.state.finals)
+        assert network.final_rounds()[0].candidate.size == 4
+        assert network.chain.state.finals["holdfast.test/log/2", 1].candidate.size == 4
+        await network.steps(3)
+        node = network.seats[0].up
+        assert node.finality("holdfast.test/log/2", 1)["round"]["origin"] == "holdfast.test/log/2"
+        with pytest.raises(HoldfastError, match=r"full\.origin"):
+            node.origin(None)
+
+    play(scenario, origins=(ORIGIN, "holdfast.test/log/2"))
 
 
 # Nodes that are down
@@ -515,6 +534,22 @@ def test_entries_that_are_not_those_under_the_checkpoint_are_not_looked_at():
         assert network.seats[0].up.equivocations() == {"equivocations": []}
         network.log.serve_other.clear()
         await network.until(network.all_final)
+
+    play(scenario)
+
+
+def test_what_the_log_does_serve_is_verified_although_a_newer_checkpoint_is_known():
+    async def scenario(network: Network) -> None:
+        behind = network.seats[1]
+        network.answer(1)
+        behind.view.log = network.log.fork(2)  # an old copy, as a slow cache serves it
+        network.answer(2)
+        await network.steps(1)
+        await behind.up.followers[ORIGIN].notice(notes.verify_checkpoint(network.log.note(), ORIGIN, [network.log.key]))
+        await network.steps(1)
+        assert behind.up.journal.origins[ORIGIN].ledger.size == 2
+        assert behind.up.status()["logs"][0]["seen_size"] == 6
+        assert "log.withheld" in behind.up.status()["logs"][0]["problem"]
 
     play(scenario)
 

@@ -151,7 +151,7 @@ class Follower:
             raw = await self._log.checkpoint()
             checkpoint = self._verify(raw)
             await self.notice(checkpoint)
-            return await self._advance()
+            return await self._advance(checkpoint)
         except HoldfastError as error:
             if error.code.startswith(("wal.", "storage.")):
                 raise
@@ -200,14 +200,21 @@ class Follower:
         await self._journal.record_equivocation(found)
         self.problem = "this log signed two histories; it is not followed any more"
 
-    async def _advance(self) -> bool:
-        """Fetch, verify and check the next chunk under the newest checkpoint."""
-        target, ledger = self.seen, self._state.ledger
-        if target is None or self._state.stopped or target.size <= ledger.size:
-            if not self._state.stopped:
-                self.problem = ""
-                await self._note_progress(target)
+    async def _advance(self, target: VerifiedCheckpoint) -> bool:
+        """Fetch, verify and check the next chunk under the log's checkpoint.
+
+        A newer one, which a peer or the log itself has shown, is the target only when the log's answer has nothing new:
+        what it serves is taken first.
+        """
+        ledger = self._state.ledger
+        if self._state.stopped:
             return False
+        if target.size <= ledger.size:
+            self.problem = ""
+            await self._note_progress(target)
+            if self.seen is None or self.seen.size <= ledger.size:
+                return False
+            target = self.seen
         begin, end = ledger.size, min(target.size, ledger.size + CHUNK_ENTRIES)
         entries = await self._log.entries(begin, end, target.size)
         if len(entries) != end - begin:
@@ -290,14 +297,14 @@ class Follower:
             earliest = sighting.at_ms
         return earliest, self._now_ms()
 
-    async def _note_progress(self, target: VerifiedCheckpoint | None) -> None:
+    async def _note_progress(self, target: VerifiedCheckpoint) -> None:
         """Remember the newest checkpoint that is wholly verified."""
         ledger = self._state.ledger
         done = [sighting for sighting in self._sightings if sighting.size <= ledger.size]
         if done:
             self._not_yet_ms = max(self._not_yet_ms, done[-1].at_ms)
             self._sightings = self._sightings[len(done) :]
-        if target is None or target.size != ledger.size:
+        if target.size != ledger.size:
             return
         known = notes.parse_checkpoint_text(notes.parse_note(self._state.note).text) if self._state.note else None
         if known is None or known.size < target.size:

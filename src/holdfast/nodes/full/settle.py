@@ -18,6 +18,7 @@ Not covered: following the log (``follow.py``), watching peers (``watch.py`` is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ ROUNDS_A_STEP = 32
 """Final rounds spoken on or adopted in one step, so that catching up does not hold the loop."""
 OPENING_STAGGER_S = 0.5
 """How much longer each further node waits before it opens the next attempt."""
+VOTES_READ = 512
+"""Votes of one round that are read from one peer at a time."""
 MOST_PATIENCE = 4
 """Attempts get longer by one timeout with each whole rotation, up to this many: while too few nodes are up, opening
 attempts only costs gas."""
@@ -479,14 +482,17 @@ class Settler:
         view = await peer.round(self.origin, number)
         if view is None:
             return
-        for vote in view.votes:
-            if vote.origin == self.origin:
+        for vote in view.votes[:VOTES_READ]:
+            if (vote.origin, vote.number) == (self.origin, number) and not self.watch.knows(vote):
                 await self.watch.vote(self._chain.domain, vote, await self._stakes(vote.epoch))
+                await asyncio.sleep(0)
         if view.finality is not None:
             await self._take_finality(view.finality)
 
     async def _stakes(self, epoch: int) -> dict[str, int]:
-        """Stakes of an epoch; none for one that the chain does not know, so that its messages are nobody's."""
+        """Stakes of an epoch; none for one that has not begun, so that its messages are nobody's."""
+        if self.open is None or not 0 < epoch <= self.open.epoch:
+            return {}
         try:
             return (await self._epoch(epoch)).stakes
         except UnavailableError:

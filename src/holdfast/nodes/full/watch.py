@@ -32,6 +32,10 @@ class Watch:
         self._votes: dict[tuple[int, int, int], dict[str, Vote]] = {}
         self._finality: dict[int, dict[str, FinalityMessage]] = {}
 
+    def knows(self, vote: Vote) -> bool:
+        """Whether exactly this vote was taken in before; spares recovering its signer."""
+        return vote in self._votes.get((vote.number, vote.attempt, vote.epoch), {}).values()
+
     async def vote(self, domain: ChainDomain, vote: Vote, stakes: Mapping[str, int]) -> bool:
         """Take in a vote; False when it is nobody's. A second, different one becomes an offence."""
         try:
