@@ -54,6 +54,9 @@ SIGNED = "signed"
 PUBLISHED = f"{PUBLIC}/checkpoint"
 """Storage name of the checkpoint that readers get, with the cosignatures collected so far."""
 
+_GATHER_SECONDS = 0.01
+"""Shortest wait for neighbours before a checkpoint; what one turn of a gateway sends comes within it."""
+
 METRICS = (
     Metric("holdfast_log_entries_total", "count", "Entries sequenced"),
     Metric("holdfast_log_known_total", "count", "Entries that were sent again"),
@@ -142,6 +145,8 @@ class LogService:
         self._tree = LogTree()
         self._signed: VerifiedCheckpoint | None = None
         self._published: Note | None = None
+        self._published_at = 0.0
+        """When the last checkpoint was published, monotonic seconds."""
         self._publishing = asyncio.Lock()
         self._work = asyncio.Event()
         """Set while entries wait for a checkpoint."""
@@ -320,7 +325,7 @@ class LogService:
     async def _publish_for_ever(self) -> None:
         while self._failure is None:
             await self._work.wait()
-            window = asyncio.ensure_future(self.clock.sleep(self.config.window_ms / 1000))
+            window = asyncio.ensure_future(self.clock.sleep(self._pause_seconds()))
             enough = asyncio.ensure_future(self._enough.wait())
             try:
                 await asyncio.wait({window, enough}, return_when=asyncio.FIRST_COMPLETED)
@@ -334,6 +339,14 @@ class LogService:
             except Exception as error:
                 self._stop(UnavailableError("log.stopped", f"publishing failed: {type(error).__name__}"))
                 raise
+
+    def _pause_seconds(self) -> float:
+        """How long waiting entries may still wait: what is left of the window since the last checkpoint.
+
+        The first entries after a quiet time wait for their neighbours only, so an answer on an idle log is soon logged.
+        """
+        window = self.config.window_ms / 1000
+        return max(min(_GATHER_SECONDS, window), window - (self.clock.monotonic() - self._published_at))
 
     async def publish(self) -> None:
         """Bring the tree up to everything that is durable, sign it and publish it. A failure stops the log."""
@@ -358,6 +371,7 @@ class LogService:
                 await self._sign(checkpoint)
             except HoldfastError as error:
                 raise self._stop(error) from error
+            self._published_at = self.clock.monotonic()
             self._forget_records()
             self._remove_partial_tiles(old_size)
             self._metrics.level("holdfast_log_size", checkpoint.size)

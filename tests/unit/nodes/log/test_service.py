@@ -364,14 +364,36 @@ def test_a_window_or_enough_entries_bring_a_checkpoint() -> None:
         async with service.running():
             await service.append([entry(0)])
             await settle()
+            await clock.advance(0.19)
             assert published(service).size == 0
-            await clock.advance(0.2)
+            await clock.advance(0.01)
             assert published(service).size == 1
             await service.append([entry(1), entry(2), entry(3)])
             await settle()
             assert published(service).size == 4
             await service.append([entry(4)])
         assert published(service).size == 5
+
+    asyncio.run(scenario())
+
+
+def test_on_a_quiet_log_an_entry_waits_for_its_neighbours_only() -> None:
+    clock = FakeClock()
+
+    async def scenario() -> None:
+        service = helper.make_service(SimulatedDisk().mount(), clock, helper.config(window_ms=200))
+        async with service.running():
+            await clock.advance(5)
+            await service.append([entry(0)])
+            await settle()
+            await clock.advance(0.01)
+            assert published(service).size == 1
+            await service.append([entry(1)])
+            await settle()
+            await clock.advance(0.15)
+            assert published(service).size == 1
+            await clock.advance(0.05)
+            assert published(service).size == 2
 
     asyncio.run(scenario())
 
