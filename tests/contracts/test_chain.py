@@ -23,6 +23,7 @@ from holdfast.ports.chain import (
 )
 from tests.helpers.chains import (
     COIN,
+    NEEDS_MACHINE,
     ORIGIN,
     SETTINGS,
     ChainWorld,
@@ -43,7 +44,7 @@ Scenario = Callable[[ChainWorld], Awaitable[None]]
 Run = Callable[..., None]
 
 
-@pytest.fixture(params=[SimulatedWorld, EvmWorld], ids=["simulated", "evm"])
+@pytest.fixture(params=[SimulatedWorld, pytest.param(EvmWorld, marks=NEEDS_MACHINE)], ids=["simulated", "evm"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a scenario in a fresh world with an epoch of four equal members (unless ``epoch=False``)."""
 

@@ -9,6 +9,7 @@ from holdfast.adapters import vm_pyrevm
 from holdfast.core.transactions import contract_address
 from holdfast.errors import RefusedError
 from holdfast.ports.vm import BlockContext, GenesisAccount, Message, VirtualMachine, VirtualMachineFactory
+from tests.helpers.chains import NEEDS_MACHINE
 
 RICH, POOR, COUNTER = "0x" + "11" * 20, "0x" + "22" * 20, "0x" + "33" * 20
 COUNT_UP = bytes.fromhex("6000546001018060005560005260206000f3")
@@ -24,7 +25,7 @@ TRANSIENT = bytes.fromhex("5f5c6001015f525f515f5d60205ff3")
 LOOPS = bytes.fromhex("5b600056")
 
 
-@pytest.fixture(params=[vm_pyrevm.PyrevmMachine], ids=["pyrevm"])
+@pytest.fixture(params=[pytest.param(vm_pyrevm.PyrevmMachine, marks=NEEDS_MACHINE)], ids=["pyrevm"])
 def machine(request: pytest.FixtureRequest) -> VirtualMachine:
     make: VirtualMachineFactory = request.param
     codes = [COUNT_UP, REVERTS, LOGS, TIME_AND_NUMBER, TRANSIENT, LOOPS]

@@ -9,6 +9,8 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import pytest
+
 from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, SendSettings, deploy
 from holdfast.adapters.chain_simulated import SimulatedChain
@@ -23,6 +25,8 @@ from holdfast.nodes.chain.service import ChainRules, DevelopmentChain
 from holdfast.ports.chain import Chain, Member, RoundsSettings
 from holdfast.ports.vm import GenesisAccount
 
+NEEDS_MACHINE = pytest.mark.skipif(not vm_pyrevm.available(), reason="no pyrevm wheel for this platform")
+"""For tests that execute contracts."""
 START = 1_790_000_000
 """Unix seconds at which worlds begin."""
 COIN = 10**18

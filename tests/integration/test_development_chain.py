@@ -28,12 +28,9 @@ from holdfast.core.rounds import Candidate, finality_digest, proposer, vote_dige
 from holdfast.core.transactions import UnsignedTransaction
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.chain import Member, RoundsSettings
-from tests.helpers.chains import COIN, ORIGIN, signers
+from tests.helpers.chains import COIN, NEEDS_MACHINE, ORIGIN, signers
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.skipif(not vm_pyrevm.available(), reason="no pyrevm wheel for this platform"),
-]
+pytestmark = [pytest.mark.enable_socket, NEEDS_MACHINE]
 SIGNERS = signers(5)
 TO = "0x" + "77" * 20
 

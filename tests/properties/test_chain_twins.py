@@ -15,6 +15,7 @@ from holdfast.errors import HoldfastError
 from holdfast.ports.chain import Member
 from tests.helpers.chains import (
     COIN,
+    NEEDS_MACHINE,
     ORIGIN,
     SETTINGS,
     ChainWorld,
@@ -27,6 +28,7 @@ from tests.helpers.chains import (
     sign_vote,
 )
 
+pytestmark = NEEDS_MACHINE
 NODES = st.integers(0, 4)
 AMOUNTS = st.sampled_from([0, 1, 5, COIN // 2, COIN])
 CONTENTS = st.sampled_from([bytes(32), bytes([1]) * 32])

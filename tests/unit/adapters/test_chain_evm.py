@@ -12,6 +12,7 @@ from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.errors import ConflictError, HoldfastError, RefusedError, UnavailableError
 from tests.helpers.chains import (
     COIN,
+    NEEDS_MACHINE,
     ORIGIN,
     SETTINGS,
     EvmWorld,
@@ -21,6 +22,8 @@ from tests.helpers.chains import (
     sign_candidate,
     start_epoch,
 )
+
+pytestmark = NEEDS_MACHINE
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,19 @@ from holdfast.adapters.chain_evm import _contract
 from holdfast.core import evm, merkle, rounds
 from holdfast.core.rounds import VerdictEntry
 from holdfast.errors import RefusedError, UndecidedError
-from tests.helpers.chains import COIN, ORIGIN, EvmWorld, next_candidate, propose, sign_vote, start_epoch, vote
+from tests.helpers.chains import (
+    COIN,
+    NEEDS_MACHINE,
+    ORIGIN,
+    EvmWorld,
+    next_candidate,
+    propose,
+    sign_vote,
+    start_epoch,
+    vote,
+)
 
+pytestmark = NEEDS_MACHINE
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "src" / "holdfast" / "adapters" / "contracts"
 NAMES = ("Rounds", "Nodes")

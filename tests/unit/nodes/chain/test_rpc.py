@@ -11,8 +11,9 @@ from holdfast.core import evm
 from holdfast.core.transactions import UnsignedTransaction, contract_address
 from holdfast.nodes.chain.app import create_app
 from holdfast.nodes.chain.rpc import JsonRpc, RpcLimits, revert_reason
-from tests.helpers.chains import FUNDS, START, ManualClock, development_chain, signers
+from tests.helpers.chains import FUNDS, NEEDS_MACHINE, START, ManualClock, development_chain, signers
 
+pytestmark = NEEDS_MACHINE
 (RICH,) = signers(1)
 TO = "0x" + "77" * 20
 LOGS = bytes.fromhex("60bb5f5260cc60205fa100")

@@ -19,8 +19,9 @@ from holdfast.nodes.chain.service import (
     parse_genesis,
 )
 from holdfast.ports.vm import GenesisAccount, Message, Outcome
-from tests.helpers.chains import FUNDS, START, ManualClock, development_chain, signers
+from tests.helpers.chains import FUNDS, NEEDS_MACHINE, START, ManualClock, development_chain, signers
 
+pytestmark = NEEDS_MACHINE
 RICH, OTHER = signers(2)
 TO = "0x" + "77" * 20
 
