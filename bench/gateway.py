@@ -1,8 +1,8 @@
 """The gateway with all evidence on, against a bare pass-through and LiteLLM's proxy, in one run on one machine.
 
 Evidence on means: parts, two signed statements, two durable commits, and delivery to a real log node. What counts is
-requests per second of the gateway's own CPU ("per core"), since load generator, stub upstream and log share the machine; the
-wall-clock rate stands beside it. LiteLLM is installed into ``.bench/litellm`` unless ``--no-peers``.
+requests per second of the gateway's own CPU ("per core"), since load generator, stub upstream and log share the
+machine; the wall-clock rate stands beside it. LiteLLM is installed into ``.bench/litellm`` unless ``--no-peers``.
 
 ``python bench/gateway.py [--seconds 5] [--no-peers]``
 """

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self._done.done():
             self._done.set_result(None)
 
@@ -96,9 +96,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
-    result = uvloop.run(
-        run(options.url, options.body.read_bytes(), options.key, options.connections, options.seconds)
-    )
+    result = uvloop.run(run(options.url, options.body.read_bytes(), options.key, options.connections, options.seconds))
     print(json.dumps(result))
 
 

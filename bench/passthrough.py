@@ -1,4 +1,4 @@
-"""The reference: a bare ASGI pass-through on uvicorn with an aiohttp client. No authentication, no evidence, nothing."""
+"""The reference: a bare ASGI pass-through on uvicorn with an aiohttp client. No authentication, no evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _target = ""
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Forward the body, return the answer."""
-    global _session  # noqa: PLW0603 (one process, one session)
+    global _session
     if scope["type"] == "lifespan":
         await receive()
         _session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
@@ -40,7 +40,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 def main() -> None:
     """Command line."""
-    global _target  # noqa: PLW0603
+    global _target
     parser = argparse.ArgumentParser()
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--port", type=int, required=True)

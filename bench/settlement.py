@@ -1,4 +1,4 @@
-"""From acknowledged to final: how long, at which rate, and where it saturates. A whole development network on one machine.
+"""From acknowledged to final: how long, and at which rate it saturates. A whole development network on one machine.
 
 Starts ``holdfast up`` on a fresh folder, measures start-up and memory, the first question's way to a settled and
 verified answer, then open-loop rates of runs for some seconds each; for a sample of runs the time from their closing
@@ -92,7 +92,7 @@ async def rate(caller: Caller, per_second: float, seconds: float, wait: float) -
     answered = len(runs) / (time.monotonic() - began)
     await caller.until_settled(runs[-1], wait)
     times = []
-    for run in random.Random(1).sample(runs, min(SAMPLE, len(runs))):  # noqa: S311 (a sample)
+    for run in random.Random(1).sample(runs, min(SAMPLE, len(runs))):
         view = await caller.until_settled(run, wait)
         times.append((moment(view, "final") - moment(view, "answered")).total_seconds())
     times.sort()

@@ -1,0 +1,43 @@
+"""Run the measurements, one after the other: ``python -m bench [NAME…]``. Each is a program of its own, with options."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BENCHES = {
+    "verify": "statements, bundles, appraisal",
+    "wal_commit": "durable commits",
+    "log_append": "the log",
+    "full_node": "full nodes checking statements",
+    "rounds_gas": "gas and bytes per run on chain",
+    "upstream_clients": "HTTP clients for upstreams",
+    "gateway": "the gateway against a bare pass-through and LiteLLM",
+    "streams": "streams that keep pace, with marks",
+    "settlement": "from acknowledged to final, start-up, memory",
+}
+"""What there is, in the order in which it runs."""
+
+
+def main() -> None:
+    """Run those that are named, or all."""
+    names = sys.argv[1:] or [name for name in BENCHES if (HERE / f"{name}.py").exists()]
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        sys.exit(f"no such bench: {unknown[0]}; there are {', '.join(BENCHES)}")
+    failed = []
+    for name in names:
+        print(f"\n== {name}: {BENCHES[name]}", flush=True)
+        began = time.monotonic()
+        if subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode != 0:
+            failed.append(name)
+        print(f"   ({time.monotonic() - began:.0f} s)", flush=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
