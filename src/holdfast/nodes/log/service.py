@@ -31,7 +31,7 @@ from holdfast.core import merkle, notes, tiles
 from holdfast.core.encoding import hex_decode
 from holdfast.core.notes import Checkpoint, Note, NoteSignature, VerifiedCheckpoint, VerifierKey
 from holdfast.core.tiles import Tile
-from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.log.config import LogConfig
 from holdfast.nodes.log.digests import Digests
 from holdfast.nodes.log.entries import Entry, parse_entry
@@ -152,6 +152,8 @@ class LogService:
         """Set while entries wait for a checkpoint."""
         self._enough = asyncio.Event()
         """Set when so many wait that the window ends."""
+        self._ahead: set[str] = set()
+        """Witnesses that know more entries than this log."""
         self._witnesses = [Witness(address, http, self) for address in config.witnesses]
 
     # Life
@@ -461,6 +463,15 @@ class LogService:
             self._storage.save(PUBLISHED, note.raw)
         except UnavailableError as error:
             _LOG.warning("cosignatures were not saved: %s", error)
+
+    def witness_ahead(self, name: str, size: int) -> None:
+        """A witness says that it cosigned more entries than this log has ever signed. If most do, stop.
+
+        That happens when the state was restored from an old copy. Going on would sign a second history.
+        """
+        self._ahead.add(name)
+        if 2 * len(self._ahead) > len(self._witnesses):
+            self._stop(ConflictError("log.rolled_back", f"witnesses have cosigned {size} entries; this state is older"))
 
     def witness_failed(self, name: str, error: HoldfastError) -> None:
         """Count and log a failed request for a cosignature."""

@@ -39,6 +39,8 @@ class _Log(Protocol):
 
     async def add_cosignatures(self, checkpoint: VerifiedCheckpoint, lines: Sequence[NoteSignature]) -> None: ...
 
+    def witness_ahead(self, name: str, size: int) -> None: ...
+
     def witness_failed(self, name: str, error: HoldfastError) -> None: ...
 
 
@@ -97,7 +99,8 @@ class Witness:
                 raise UnavailableError("log.witness", f"{self.key.name} answered {answer.status}")
             named = witness.parse_size(answer.body)
             if named > checkpoint.size:
-                # It has cosigned a newer checkpoint of ours meanwhile, or somebody holds our key.
+                # Each witness is asked about one checkpoint after the other, so this is a newer one than we know of.
+                self._log.witness_ahead(self.key.name, named)
                 raise RefusedError("log.witness", f"{self.key.name} has cosigned {named} entries already")
             if named == old_size == checkpoint.size:
                 raise RefusedError("log.witness", f"{self.key.name} knows another tree of {named} entries")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core import merkle, notes, witness
 from holdfast.core.encoding import sha256
-from holdfast.errors import HoldfastError, RefusedError, UsageError
+from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.edge import Receive, Scope, Send
 from holdfast.nodes.log.config import WitnessAddress
 from holdfast.nodes.log.service import LogService
@@ -106,6 +106,44 @@ def test_a_plain_key_is_no_witness_key() -> None:
     settings = helper.config(witnesses=(WitnessAddress("http://w", str(helper.log_keys()[0])),))
     with pytest.raises(UsageError, match=r"log\.witness_key"):
         helper.make_service(SimulatedDisk().mount(), FakeClock(), settings)
+
+
+def test_a_log_restored_from_an_old_copy_stops_before_it_signs_a_second_history() -> None:
+    witnesses = [HonestWitness(f"witness.example/{number}") for number in range(3)]
+
+    async def scenario() -> None:
+        service = make(*witnesses)
+        async with service.running():
+            await service.append([entry(number) for number in range(5)])
+            await service.publish()
+            await settle()
+            assert len(cosigners(service, *witnesses)) == 3
+        restored = make(*witnesses, disk=SimulatedDisk())
+        async with restored.running():
+            before = restored.checkpoint()
+            await settle()
+            assert "cosigned 5 entries" in restored.waiting_for()["storage"]
+            with pytest.raises(UnavailableError, match=r"log\.stopped"):
+                await restored.append([entry(99)])
+            assert restored.checkpoint() == before
+
+    asyncio.run(scenario())
+
+
+def test_one_lying_witness_does_not_stop_the_log() -> None:
+    witnesses = [HonestWitness(f"witness.example/{number}") for number in range(3)]
+    witnesses[0].twist = lambda _: (409, b"1000000\n")
+
+    async def scenario() -> None:
+        service = make(*witnesses)
+        async with service.running():
+            await settle()
+            await service.append([entry(0)])
+            await service.publish()
+            await settle()
+            assert cosigners(service, *witnesses) == [witnesses[1].key.name, witnesses[2].key.name]
+
+    asyncio.run(scenario())
 
 
 def test_cosignatures_are_collected_without_holding_up_publishing() -> None:
