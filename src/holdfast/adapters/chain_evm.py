@@ -333,9 +333,12 @@ class EvmAccount:
 
     async def _fees(self) -> tuple[int, int]:
         """(priority fee, maximum fee) per gas: the maximum survives six full blocks of rising base fee."""
-        block = await self.connection.request("eth_getBlockByNumber", "latest", False)
-        base = _quantity((block or {}).get("baseFeePerGas"), "base fee")
-        priority = _quantity(await self.connection.request("eth_maxPriorityFeePerGas"), "priority fee")
+        block, answer = await asyncio.gather(
+            self.connection.request("eth_getBlockByNumber", "latest", False),
+            self.connection.request("eth_maxPriorityFeePerGas"),
+        )
+        base = _quantity(block.get("baseFeePerGas") if isinstance(block, dict) else None, "base fee")
+        priority = _quantity(answer, "priority fee")
         return self._capped(priority, 2 * base + priority)
 
     def _capped(self, priority: int, maximum: int) -> tuple[int, int]:
@@ -359,8 +362,7 @@ class EvmAccount:
         async with self._lock:
             failure: _NodeError | None = None
             for _ in range(4):
-                priority, maximum = await self._fees()
-                nonce = await self._nonce()
+                (priority, maximum), nonce = await asyncio.gather(self._fees(), self._nonce())
                 unsigned = UnsignedTransaction(self._chain_id, nonce, priority, maximum, gas, to, value, data)
                 raw = unsigned.signed(self._signer.sign(unsigned.digest()))
                 try:
