@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import parse_qs
@@ -112,7 +112,7 @@ class GatewayApp:
             self._metrics.count("holdfast_gateway_runs_total", endpoint, run.outcome or "unknown")
 
     async def _whole(self, run: Run, receive: Receive, send: Send) -> None:
-        watch = _Watch(receive, _WATCH_AFTER_S)
+        watch = _Watch(receive, _WATCH_AFTER_S, run)
         try:
             body = await self._gateway.answer(run)
         except asyncio.CancelledError:
@@ -121,13 +121,16 @@ class GatewayApp:
             raise
         finally:
             watch.stop()
+        if watch.gone or _hung_up(receive):
+            await self._gateway.disconnected(run)
+            return
         headers = [_JSON_HEADER, (b"content-length", str(len(body)).encode()), *_run_headers(run)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
         events = self._gateway.stream(run)
-        watch = _Watch(receive, 0.0)
+        watch = _Watch(receive, 0.0, run)
         try:
             first = await anext(events)
             headers = [*_EVENT_HEADERS, *_run_headers(run)]
@@ -224,10 +227,11 @@ class GatewayApp:
 
 class _Watch:
     """Cancels the current task when the client goes away. Starts to look only after a while: most answers are quick,
-    and looking costs a task."""
+    and looking costs a task. A run that is being closed is not cut off: it is told afterwards, by :attr:`gone`."""
 
-    def __init__(self, receive: Receive, after_s: float) -> None:
+    def __init__(self, receive: Receive, after_s: float, run: Run | None = None) -> None:
         self.gone = False
+        self._run = run
         self._receive = receive
         self._owner = asyncio.current_task()
         self._task: asyncio.Task[None] | None = None
@@ -240,7 +244,7 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
-        if self._owner is not None:
+        if self._owner is not None and (self._run is None or self._run.closed is None):
             self._owner.cancel()
 
     def stop(self) -> None:
@@ -259,6 +263,19 @@ async def _refuse_method(path: str, allowed: str, send: Send) -> None:
         raise _not_found()
     error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")
     await send_error(send, error, [(b"allow", allowed.encode())])
+
+
+def _hung_up(receive: Receive) -> bool:
+    """Whether the client has gone away by now: one step of ``receive``, without waiting for what it would wait for."""
+    step = receive()
+    if not isinstance(step, Coroutine):
+        return False
+    try:
+        step.send(None)
+    except StopIteration as answer:
+        return bool(answer.value["type"] == "http.disconnect")
+    step.close()
+    return False
 
 
 async def _aclose(events: AsyncIterator[bytes]) -> None:

@@ -148,18 +148,16 @@ class Gateway:
         try:
             text = await self._complete(run)
             value = canonical.decode_exact(text)
-            if not isinstance(value, dict):
-                raise MalformedError("upstream.protocol", "the upstream's answer is not a JSON object", status=502)
-            if has_carrier(value):
+            if isinstance(value, dict) and has_carrier(value):
                 value = without_carriers(value)
                 text = canonical.encode_exact(value)
             response = commit_parts("response", map_parts("response", value), run.bound.key)
         except asyncio.CancelledError:
             await self._close(run, Execution("failed", "client.disconnected", None, None, run.offer.upstream.code))
             raise
-        except HoldfastError as error:
+        except Exception as error:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
-            raise
+            raise fault_of(error) from error
         execution = Execution("generated", "complete", response.tree, None, run.offer.upstream.code)
         await self._close(run, execution, text)
         return attach(text, self.carrier(run))
@@ -216,11 +214,12 @@ class Gateway:
         except (GeneratorExit, asyncio.CancelledError):
             await asyncio.shield(self._cut(run, binder, "client.disconnected", began=began))
             raise
-        except HoldfastError as error:
+        except Exception as error:
             await self._cut(run, binder, outcome_of(error), began=began)
-            if not began:
-                raise
-            yield self._error_frame(run, error)
+            fault = fault_of(error)
+            if not began or not isinstance(fault, HoldfastError):
+                raise fault from error
+            yield self._error_frame(run, fault)
         finally:
             if events is not None:
                 await events.aclose()
@@ -353,11 +352,20 @@ class Gateway:
         await self._ledger.close_run(opening, time_encode(now), execution.outcome, statements)
 
 
-def outcome_of(error: HoldfastError) -> str:
-    """The outcome code of an execution that ended in an error: upstream codes as they are, the rest as protocol."""
+def outcome_of(error: Exception) -> str:
+    """The outcome code of an execution that ended in an error: upstream codes as they are, what cannot be bound as
+    protocol, and a bug of ours as that."""
     if isinstance(error, UPSTREAM_ERRORS):
         return error.code
-    return "upstream.protocol"
+    return "upstream.protocol" if isinstance(error, HoldfastError) else "gateway.error"
+
+
+def fault_of(error: Exception) -> Exception:
+    """The error as the caller gets it: what the upstream sent and cannot be bound is not the caller's mistake."""
+    if isinstance(error, MalformedError):
+        message = f"the upstream's answer cannot be bound: {error.message}"
+        return MalformedError("upstream.protocol", message, status=502)
+    return error
 
 
 def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
