@@ -1,4 +1,4 @@
-"""Run the measurements, one after the other: ``python -m bench [NAME…]``. Each is a program of its own, with options."""
+"""Run the measurements one after the other: ``python -m bench [NAME…]``. Each is a program with options of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BENCHES = {
     "log_append": "the log",
     "full_node": "full nodes checking statements",
     "rounds_gas": "gas and bytes per run on chain",
-    "upstream_clients": "HTTP clients for upstreams",
+    "upstream_client": "HTTP clients for upstreams",
     "gateway": "the gateway against a bare pass-through and LiteLLM",
     "streams": "streams that keep pace, with marks",
     "settlement": "from acknowledged to final, start-up, memory",
