@@ -460,6 +460,31 @@ def check(_: "List[str]") -> int:
     return next((code for code in (lint([]), test([]), offline([]), conformance([])) if code), 0)
 
 
+def package(_: "List[str]") -> int:
+    """Install the base package alone, as a verifier would, and drive it over the vectors."""
+    ensure("dev", "node")
+    with tempfile.TemporaryDirectory() as folder:
+        alone = os.path.join(folder, "python")
+        inside = os.path.join(alone, os.path.relpath(python(), VENV))
+        source = os.path.join(folder, "source")  # building in the tree would leave, and later reuse, old files
+        os.mkdir(source)
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(os.path.join(ROOT, name), source)
+        shutil.copytree(
+            os.path.join(ROOT, "src"), os.path.join(source, "src"), ignore=shutil.ignore_patterns("*.egg-info", "__py*")
+        )
+        install_command = [inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", PINS, source]
+        for command in ([sys.executable, "-m", "venv", alone], install_command):
+            code = subprocess.call(command, cwd=folder)
+            if code:
+                return code
+        client = os.path.join(folder, "client")
+        with open(client, "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh\nexec "%s" -m holdfast.cli.conformance "$@"\n' % inside)
+        os.chmod(client, 0o755)
+        return call("pytest", "-q", "tests/conformance", "--cases=some", "--client", client)
+
+
 def everything() -> int:
     """What continuous integration runs: each step even if one fails, then one closing summary."""
     started = time.monotonic()
@@ -471,6 +496,7 @@ def everything() -> int:
     else:
         steps.append(("offline", offline([])))
     steps.append(("conformance", conformance([])))
+    steps.append(("package", package([])))
     say("all tests, with %s" % " ".join("%s=%s" % item for item in FULL_COUNTS.items()))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     counts, code = counted_pytest("tests", wanted)
@@ -541,6 +567,7 @@ WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "test": ("Run the tests; with CI=true everything, with full counts", test),
     "offline": ("Unit, vector and property tests with the network removed", offline),
     "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
+    "package": ("Install the base package alone and drive it over the vectors", package),
     "vectors": ("Make the vectors again; the difference must be empty", vectors),
     "docs": ("Refresh generated blocks in the documents", docs),
     "bench": ("Run the measurements", bench),

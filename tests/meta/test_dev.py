@@ -187,6 +187,7 @@ def test_every_step_of_ci_counts(
     monkeypatch.setattr(dev, "no_network", lambda: None)
     monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
     monkeypatch.setattr(dev, "lint", lambda _: 1)
+    monkeypatch.setattr(dev, "package", lambda _: 0)
     monkeypatch.setattr(dev, "counted_pytest", lambda *_: ({"passed": 7, "skipped": 1}, 0))
     monkeypatch.setenv("CI", "true")
     assert dev.main(["test"]) == 1
