@@ -283,6 +283,7 @@ class EvmAccount:
         self._chain_id = chain_id
         self._settings = settings or SendSettings()
         self._lock = asyncio.Lock()
+        self._jitter = random.Random()  # noqa: S311 (keeps two senders with one key out of step)
         self._next = 0
         self._flying: set[int] = set()
 
@@ -374,7 +375,7 @@ class EvmAccount:
                     if "nonce" not in text and "underpriced" not in text:
                         raise
                     failure, self._next = error, 0
-                    await asyncio.sleep(self._settings.poll_s)
+                    await asyncio.sleep(self._settings.poll_s * self._jitter.uniform(0.2, 2.0))
                     continue
                 self._next = nonce + 1
                 self._flying.add(nonce)

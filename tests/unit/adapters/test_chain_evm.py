@@ -212,8 +212,10 @@ def test_many_calls_at_once_from_one_account_all_land() -> None:
 def test_two_processes_with_one_key_get_their_calls_through() -> None:
     async def scenario(world: EvmWorld) -> None:
         one, other, address = quick(world), quick(world), world.signers[0].address
-        await asyncio.gather(*(client.deposit(address, 1) for client in (one, other) for _ in range(3)))
-        assert (await one.stake(address)).bonded == COIN + 6
+        # Different amounts: the same call at the same nonce would be the same bytes, and so one transaction.
+        calls = [client.deposit(address, amount) for _ in range(3) for client, amount in ((one, 1), (other, 10))]
+        await asyncio.gather(*calls)
+        assert (await one.stake(address)).bonded == COIN + 33
 
     run(scenario)
 
