@@ -100,6 +100,19 @@ def test_saving_replaces_as_a_whole(mount: Callable[[], Storage]) -> None:
     assert other.list_names("x") == ["1", "2"]
 
 
+def test_many_files_are_saved_together(mount: Callable[[], Storage]) -> None:
+    storage = mount()
+    files = {f"folder-{number % 3}/deep/{number}": b"%d" % number * number for number in range(40)}
+    for _ in range(2):
+        storage.save_all(files)
+    other = mount()
+    assert {name: other.load(name) for name in files} == files
+    assert other.list_names("folder-0/deep") == sorted(str(number) for number in range(0, 40, 3))
+    with pytest.raises(UsageError, match=r"storage\.name"):
+        storage.save_all({"fine": b"", "../bad": b"", "also/fine": b"", "and/this": b""})
+    assert other.load("fine") is None
+
+
 def test_renaming_moves_over_what_was_there(mount: Callable[[], Storage]) -> None:
     storage = mount()
     storage.save_all({"a": b"a", "b": b"b"})
