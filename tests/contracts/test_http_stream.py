@@ -26,7 +26,7 @@ def chunk(data: bytes) -> bytes:
 def against(
     pieces: list[bytes], read: Callable[[EventAnswer], Awaitable[Any]], *, pause: float = 0.0, **options: Any
 ) -> Any:
-    """Open an answer of a server that sends the pieces, ``pause`` apart, and closes; return what ``read`` made of it."""
+    """Open one answer of a server that sends the pieces, ``pause`` apart; return what ``read`` made of it."""
     served = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
