@@ -559,7 +559,7 @@ class Network:
     def final_rounds(self) -> list[Any]:
         """Every final round on chain, newest block's view."""
         finals = self.chain.state.finals
-        return [finals[ORIGIN, number] for number in range(1, len(finals) + 1)]
+        return [finals[key] for key in sorted(finals) if key[0] == ORIGIN]
 
     def codes(self) -> dict[int, str]:
         """What final rounds say of each entry, superseded by later rounds, from any node's blobs."""
