@@ -69,13 +69,14 @@ def command_help(words: list[str]) -> str:
     """The help of ``holdfast`` or of one of its commands."""
     main = importlib.import_module("holdfast.cli.main")
     command: click.Command = next(value for _, value in inspect.getmembers(main) if isinstance(value, click.Group))
-    context = click.Context(command, info_name="holdfast", terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, info_name="holdfast", **settings)
     for word in words:
         inner = command.get_command(context, word) if isinstance(command, click.Group) else None
         if inner is None:
             raise SystemExit(f"there is no command holdfast {' '.join(words)}")
         command = inner
-        context = click.Context(command, context, info_name=word, terminal_width=WIDTH, max_content_width=WIDTH)
+        context = click.Context(command, context, info_name=word, **settings)
     return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
 
 
