@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.nodes.panel.config import FullNodeAddress, PanelConfig
+from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.server import make_server
 from holdfast.ports.settings import Secret
@@ -96,24 +100,21 @@ async def open_panel(
 ) -> AsyncIterator[PanelWorld]:
     """A running panel over running fakes; ``config`` goes into :class:`PanelConfig`."""
     gateway, nodes = gateway or FakeGateway(), nodes or []
-    async with contextlib.AsyncExitStack() as stack:
-        gateway_url = await stack.enter_async_context(serving(gateway.app(), lifespan="off"))
-        addresses = [
-            FullNodeAddress(node.name, await stack.enter_async_context(serving(node.app(), lifespan="off")))
-            for node in nodes
-        ]
-        log_url = await stack.enter_async_context(serving(FakeLog().app(), lifespan="off"))
+    fakes = [Mount("/gateway", gateway.app()), Mount("/log", FakeLog().app())]
+    fakes += [Mount(f"/{node.name}", node.app()) for node in nodes]
+    async with serving(Starlette(routes=fakes), lifespan="off") as base:
         values: dict[str, Any] = {
-            "log": log_url,
             "listen": "127.0.0.1:0",
-            "gateway": gateway_url,
+            "gateway": f"{base}/gateway",
+            "log": f"{base}/log",
             "workspace_key": Secret(KEY, "env:TEST_KEY"),
-            "full_nodes": tuple(addresses),
+            "full_nodes": tuple(FullNodeAddress(node.name, f"{base}/{node.name}") for node in nodes),
             "models_cache_ms": 0,
             **config,
         }
-        service = PanelService(PanelConfig(**values), SystemClock())
-        url = await stack.enter_async_context(serving(create_app(service)))
-        jar = aiohttp.CookieJar(unsafe=True)
-        http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar))
-        yield PanelWorld(url, http, service, gateway, nodes)
+        service = PanelService(PanelConfig(**values), SystemClock(), PrometheusMetrics(METRICS))
+        async with (
+            serving(create_app(service)) as url,
+            aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
+        ):
+            yield PanelWorld(url, http, service, gateway, nodes)

@@ -176,6 +176,22 @@ def test_a_program_reads_with_the_access_key_and_changes_nothing_with_it():
     asyncio.run(check())
 
 
+def test_what_is_refused_and_what_is_silent_is_counted():
+    async def check() -> None:
+        async with open_panel(nodes=four_nodes(), log="http://127.0.0.1:1") as panel:
+            await panel.get("/", headers={"host": "evil.example"})
+            await panel.get("/rounds")
+            async with await ask(panel) as answer:
+                await answer.read()
+            text = (await panel.get("/metrics"))[1]
+            assert 'holdfast_panel_refusals_total{code="panel.host"} 1.0' in text
+            assert 'holdfast_panel_node_failures_total{code="panel.silent",node="log"} 1.0' in text
+            assert 'holdfast_panel_questions_total{outcome="answered"} 1.0' in text
+            assert "holdfast_panel_streams 0.0" in text
+
+    asyncio.run(check())
+
+
 # ---- changes come from our own pages --------------------------------------------------------------------------------
 
 

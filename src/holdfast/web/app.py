@@ -7,6 +7,7 @@ the form then answers with the page itself, in one piece.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -59,8 +60,7 @@ class Site:
 
     def __init__(self, service: PanelService) -> None:
         self.service = service
-        self.assets = Assets()
-        self.pages = Pages(self.assets.prefix)
+        self.assets, self.pages = _load()
 
     def _page(self, request: Request, template: str, here: str, status: int = 200, **values: Any) -> Response:
         session: Session | None = request.scope.get("session")
@@ -188,6 +188,13 @@ class Site:
             return RedirectResponse(f"/sign-in?next={path}", 303)
         title = TITLES.get(error.code, "That did not work")
         return self._page(request, "error.html", "", error.status, error=error, title=title)
+
+
+@functools.cache
+def _load() -> tuple[Assets, Pages]:
+    """Files and templates, read and compiled once in a process."""
+    assets = Assets()
+    return assets, Pages(assets.prefix)
 
 
 async def _attempt(work: Any) -> Any:

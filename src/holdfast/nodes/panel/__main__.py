@@ -13,19 +13,21 @@ from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError
 from holdfast.nodes.edge import App
 from holdfast.nodes.panel.access import split_listen
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.server import make_server
 
 
 def build_service(config: PanelConfig) -> PanelService:
-    """The panel's logic on the system's clock."""
-    return PanelService(config, SystemClock())
+    """The panel's logic on the system's clock, counted for Prometheus."""
+    return PanelService(config, SystemClock(), PrometheusMetrics(METRICS))
 
 
 def build(config: PanelConfig) -> App:

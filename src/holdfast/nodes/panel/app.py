@@ -93,21 +93,18 @@ class Guard:
     def __init__(self, app: App, service: PanelService) -> None:
         self._app = app
         self._access = service.access
+        self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        self._access.check_host(request.headers.get("host"))
-        session = self._access.read_session(request.cookies.get(self._access.cookie_name))
-        fresh: list[tuple[bytes, bytes]] = []
-        if session is None and not self._access.required:
-            session = self._access.open_session(signed_in=False)
-            fresh = [(b"set-cookie", self._access.cookie_header(session).encode())]
-        elif session is None and scope["path"] != "/sign-in" and not scope["path"].startswith("/static/"):
-            self._require_bearer(request)
+        try:
+            session, fresh = self._admit(Request(scope))
+        except RefusedError as error:
+            self._metrics.count("holdfast_panel_refusals_total", error.code)
+            raise
         scope["session"] = session
 
         async def with_cookie(message: Message) -> None:
@@ -116,6 +113,20 @@ class Guard:
             await send(message)
 
         await self._app(scope, receive, with_cookie)
+
+    def _admit(self, request: Request) -> tuple[Session | None, list[tuple[bytes, bytes]]]:
+        """The session and the header that begins it, if it is new. Raises ``panel.host`` or ``panel.sign_in``."""
+        path = request.scope["path"]
+        self._access.check_host(request.headers.get("host"))
+        session = self._access.read_session(request.cookies.get(self._access.cookie_name))
+        if session is not None or path.startswith("/static/"):
+            return session, []
+        if not self._access.required:
+            session = self._access.open_session(signed_in=False)
+            return session, [(b"set-cookie", self._access.cookie_header(session).encode())]
+        if path != "/sign-in":
+            self._require_bearer(request)
+        return None, []
 
     def _require_bearer(self, request: Request) -> None:
         """Programs read with the access key itself."""
@@ -328,7 +339,9 @@ def assemble(
             yield
 
     router = Router(
-        [*routes, *data_routes(service), *standard_routes(dict), *late], redirect_slashes=False, lifespan=lifespan
+        [*routes, *data_routes(service), *standard_routes(dict, service.metrics.render), *late],
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     guarded: App = Guard(router, service)
     if refusal is not None:

@@ -21,15 +21,15 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
 from holdfast.core import canonical
-from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Access
-from holdfast.nodes.panel.config import FullNodeAddress, PanelConfig
+from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.views import (
     LogView,
     NodeStatus,
@@ -44,6 +44,7 @@ from holdfast.nodes.panel.views import (
     parse_reports,
 )
 from holdfast.ports.clock import Clock
+from holdfast.ports.metrics import Metrics
 
 HEARTBEAT_SECONDS = 15.0
 """A comment line this often keeps a quiet stream alive and finds readers that are gone."""
@@ -95,9 +96,13 @@ def parse_event(event: bytes) -> tuple[str, bytes]:
 class PanelService:
     """Everything a page needs. ``start`` before use and ``close`` after; safe for one event loop."""
 
-    def __init__(self, config: PanelConfig, clock: Clock) -> None:
+    def __init__(self, config: PanelConfig, clock: Clock, metrics: Metrics) -> None:
         self.config = config
         self.clock = clock
+        self.metrics = metrics
+        self._gateway = _base_url(config.gateway, "gateway")
+        self._log = _base_url(config.log, "log")
+        self._full_nodes = {node.name: _base_url(node.url, "full_nodes") for node in config.full_nodes}
         self.access = Access(config, clock)
         self.open_streams = 0
         self._session: aiohttp.ClientSession | None = None
@@ -110,7 +115,8 @@ class PanelService:
         """Open the connection pool."""
         timeout = aiohttp.ClientTimeout(total=self.config.read_timeout_ms / 1000)
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=0)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=True)
+        jar = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=jar)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -133,18 +139,18 @@ class PanelService:
         """Model names the gateway offers; kept for ``models_cache_ms``."""
         now = self.clock.monotonic()
         if self._models is None or now - self._models[0] > self.config.models_cache_ms / 1000:
-            value = await self._get_json(f"{self.config.gateway}/v1/models", who="the gateway", auth=True)
+            value = await self._get_json(f"{self._gateway}/v1/models", who="the gateway", auth=True)
             self._models = (now, views.parse_models(value))
         return self._models[1]
 
     async def runs(self) -> tuple[RunSummary, ...]:
         """The newest runs of the workspace."""
-        url = f"{self.config.gateway}/v1/runs?limit={self.config.runs_listed}"
+        url = f"{self._gateway}/v1/runs?limit={self.config.runs_listed}"
         return views.parse_summaries(await self._get_json(url, who="the gateway", auth=True))
 
     async def run(self, run: str) -> RunView:
         """One run. Raises ``panel.run_id``, the gateway's own refusal, or ``panel.silent``."""
-        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}"
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}"
         return views.parse_run(await self._get_json(url, who="the gateway", auth=True))
 
     async def rounds(self) -> RoundsView:
@@ -157,7 +163,7 @@ class PanelService:
 
     async def _newest_checkpoint(self) -> LogView:
         try:
-            raw = await self._get(f"{self.config.log}/checkpoint", who="the log", auth=False, limit_bytes=65_536)
+            raw = await self._get(f"{self._log}/checkpoint", who="the log", auth=False, limit_bytes=65_536)
             return views.parse_log(self.config.origin, raw)
         except HoldfastError as error:
             return LogView(0, "", (), error.message)
@@ -172,43 +178,42 @@ class PanelService:
 
     async def _verdicts(self, round_: RoundView) -> tuple[VerdictLine, ...]:
         """The verdicts of the first candidate that somebody serves; nothing while nobody does."""
-        urls = {node.name: node.url for node in self.config.full_nodes}
         for candidate, nodes in round_.candidates:
             for node in nodes:
                 with contextlib.suppress(HoldfastError):
-                    url = f"{urls[node]}/v1/verdicts/{candidate.blob_id}"
+                    url = f"{self._full_nodes[node]}/v1/verdicts/{candidate.blob_id}"
                     blob = await self._get(url, who=node, auth=False, limit_bytes=self.config.max_view_bytes)
                     return views.parse_verdicts(candidate.blob_id, blob)
         return ()
 
     async def _ask_full_nodes(self, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]) -> RoundsView:
-        answers = await asyncio.gather(*(self._ask_full_node(node, path, parse) for node in self.config.full_nodes))
+        answers = await asyncio.gather(*(self._ask_full_node(name, path, parse) for name in self._full_nodes))
         reports = [report for _, rows in answers for report in rows]
         nodes = tuple(status for status, _ in answers)
         return merge_rounds(self.config.origin, nodes, reports, self.config.rounds_listed)
 
     async def _ask_full_node(
-        self, node: FullNodeAddress, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]
+        self, name: str, path: str, parse: Callable[[str, Any], tuple[RoundReport, ...]]
     ) -> tuple[NodeStatus, tuple[RoundReport, ...]]:
-        voter = self._voters.get(node.name, "")
+        voter, url = self._voters.get(name, ""), self._full_nodes[name]
         try:
-            status = await self._get_json(f"{node.url}/v1/status", who=node.name)
-            voter, doing = views.parse_status(self.config.origin, status)
-            self._voters[node.name] = voter
-            reports = parse(node.name, await self._get_json(f"{node.url}{path}", who=node.name))
+            voter, doing = views.parse_status(self.config.origin, await self._get_json(f"{url}/v1/status", who=name))
+            self._voters[name] = voter
+            reports = parse(name, await self._get_json(f"{url}{path}", who=name))
         except UnavailableError as error:
-            return NodeStatus(node.name, False, error.message, "", voter), ()
+            return NodeStatus(name, False, error.message, "", voter), ()
         except HoldfastError as error:
-            return NodeStatus(node.name, True, error.message, "", voter), ()
-        return NodeStatus(node.name, True, "", doing, voter), reports
+            return NodeStatus(name, True, error.message, "", voter), ()
+        return NodeStatus(name, True, "", doing, voter), reports
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
     async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str | None]:
         """One turn without streaming: the gateway's answer and the run id. For pages without scripts."""
         body = {"model": model, "messages": list(messages)}
-        async with self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response:
+        async with self._open("POST", f"{self._gateway}/v1/chat/completions", body) as response:
             raw = await self._read(response, self.config.max_view_bytes)
+            self._count_question(response.status)
             self._refuse_error(response.status, raw)
             return canonical.decode_object(raw), self._remember(response)
 
@@ -218,13 +223,18 @@ class PanelService:
         body = {"model": model, "messages": list(messages), "stream": True}
         async with (
             self._stream_slot(),
-            self._open("POST", f"{self.config.gateway}/v1/chat/completions", body) as response,
+            self._open("POST", f"{self._gateway}/v1/chat/completions", body) as response,
         ):
             refusal = None
+            self._count_question(response.status)
             if response.status != 200:
                 raw = await self._read(response, self.config.max_view_bytes)
                 refusal = self._refusal(response.status, raw)
             yield Upstream(self._remember(response), self._without_secrets(response), refusal)
+
+    def _count_question(self, status: int) -> None:
+        outcome = "answered" if status == 200 else "refused" if status < 500 else "failed"
+        self.metrics.count("holdfast_panel_questions_total", outcome)
 
     def _remember(self, response: aiohttp.ClientResponse) -> str | None:
         """Keep the capability of a run that was asked here; returns the run id."""
@@ -286,7 +296,7 @@ class PanelService:
 
     async def _follow_once(self, run: str, queue: asyncio.Queue[bytes]) -> None:
         lines = SSELines()
-        url = f"{self.config.gateway}/v1/runs/{run}/events"
+        url = f"{self._gateway}/v1/runs/{run}/events"
         async with self._open("GET", url, None) as response:
             if response.status != 200:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
@@ -305,7 +315,7 @@ class PanelService:
     @contextlib.asynccontextmanager
     async def bundle(self, run: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The run's bundle, exactly the gateway's bytes, as they come; with the texts when the run was asked here."""
-        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
         async with self._stream_slot(), self._open("GET", url, None, self._capability(run)) as response:
             if response.status != 200:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
@@ -316,7 +326,7 @@ class PanelService:
         headers = self._capability(run)
         if not headers:
             return ()
-        url = f"{self.config.gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
         limit_bytes = self.config.max_bundle_bytes
         try:
             raw = await self._get(url, who="the gateway", auth=True, limit_bytes=limit_bytes, extra=headers)
@@ -346,12 +356,18 @@ class PanelService:
         self, url: str, *, who: str, auth: bool, limit_bytes: int, extra: Mapping[str, str] | None = None
     ) -> bytes:
         headers = (self._headers() if auth else {}) | dict(extra or {})
+        node, started = who.removeprefix("the "), self.clock.monotonic()
         try:
             async with self._http().get(url, headers=headers, allow_redirects=False) as response:
                 raw = await self._read(response, limit_bytes)
+            self._refuse_error(response.status, raw)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.metrics.count("holdfast_panel_node_failures_total", node, "panel.silent")
             raise UnavailableError("panel.silent", f"{who} does not answer", hint="is it running? try again") from error
-        self._refuse_error(response.status, raw)
+        except HoldfastError as error:
+            self.metrics.count("holdfast_panel_node_failures_total", node, _known_code(error))
+            raise
+        self.metrics.observe("holdfast_panel_node_read_seconds", self.clock.monotonic() - started, node)
         return raw
 
     @contextlib.asynccontextmanager
@@ -412,16 +428,33 @@ class PanelService:
     def _count_stream(self) -> Iterator[None]:
         if self.open_streams >= self.config.max_streams:
             raise UnavailableError("panel.streams", "too many live streams are open", hint="close a tab and try again")
-        self.open_streams += 1
+        self._set_streams(self.open_streams + 1)
         try:
             yield
         finally:
-            self.open_streams -= 1
+            self._set_streams(self.open_streams - 1)
+
+    def _set_streams(self, count: int) -> None:
+        self.open_streams = count
+        self.metrics.level("holdfast_panel_streams", count)
 
     @contextlib.asynccontextmanager
     async def _stream_slot(self) -> AsyncIterator[None]:
         with self._count_stream():
             yield
+
+
+def _base_url(url: str, param: str) -> str:
+    """A node's base URL without a slash at its end. Raises ``panel.url``."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise UsageError("panel.url", f"{url!r} is no base URL like http://127.0.0.1:8500", param=param)
+    return url.rstrip("/")
+
+
+def _known_code(error: HoldfastError) -> str:
+    """A label without bound would be a node's to fill; its own codes are counted as one."""
+    return error.code if error.code.startswith("panel.") else "refused"
 
 
 def _event(name: str, value: Any) -> bytes:

@@ -209,7 +209,7 @@ async function ask(question) {
     }
     bindAtEnd(turn);
     turn.status.textContent = status(turn, first, performance.now() - started);
-    announce("Answered");
+    announce(`Answered: ${turn.answer.slice(0, 600)}`);
   } catch (error) {
     if (control.signal.aborted) {
       turn.status.textContent = "You stopped it. The gateway signs that too";
@@ -267,6 +267,8 @@ prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     if (!running) form.requestSubmit();
+  } else if (event.key === "Escape") {
+    running?.abort();
   }
 });
 

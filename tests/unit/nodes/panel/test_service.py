@@ -8,8 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import MalformedError
-from holdfast.nodes.panel.service import SSELines, _strip_secret, parse_event
+from holdfast.adapters.metrics_memory import MemoryMetrics
+from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.service import PanelService, SSELines, _strip_secret, parse_event
+from tests.helpers.panel import ManualClock
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8500", "ftp://x", "http://", "http://x?y=1", "http://x/#z"])
+def test_a_base_url_that_is_none_stops_the_start(url):
+    with pytest.raises(UsageError) as refusal:
+        PanelService(PanelConfig(gateway=url), ManualClock(), MemoryMetrics())
+    assert refusal.value.code == "panel.url"
+
 
 EVENTS = [b": still here", b'data: {"a":1}', b"event: run\ndata: {}", b"data: one\ndata: two", b"data: [DONE]"]
 

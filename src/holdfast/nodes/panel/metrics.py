@@ -1,0 +1,14 @@
+"""What the panel counts."""
+
+from __future__ import annotations
+
+from holdfast.ports.metrics import Metric
+
+METRICS = (
+    Metric("holdfast_panel_questions_total", "count", "Questions passed on, by how they went", ("outcome",)),
+    Metric("holdfast_panel_streams", "level", "Live streams open now"),
+    Metric("holdfast_panel_node_read_seconds", "distribution", "Reading one answer of a node", ("node",)),
+    Metric("holdfast_panel_node_failures_total", "count", "Reads of a node that failed", ("node", "code")),
+    Metric("holdfast_panel_refusals_total", "count", "Requests refused at the door", ("code",)),
+)
+"""Declared before use (``ports/metrics.py``)."""
