@@ -309,6 +309,23 @@ def test_no_schema_of_ours_flattens_the_lanes() -> None:
     assert wrong == []
 
 
+def keys(value: object) -> Iterator[str]:
+    """Every member name of a JSON value, at any depth."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def test_the_gateways_description_flattens_nothing() -> None:
+    document = importlib.import_module("holdfast.nodes.gateway.openapi").document()
+    assert FLATTENING & set(keys(document)) == set()
+    assert list(document["components"]["schemas"]["Lanes"]["properties"]) == LANES
+
+
 LANES = ["enclave", "bytes", "artifact", "computation", "inputs", "memory", "route", "privacy", "payment"]
 LANES += ["settlement", "judgement"]
 
