@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from holdfast.adapters.run_index_sql import RunIndex
+from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.client.log_writer import Accepted
 from holdfast.core.encoding import sha256, sha256_hex
@@ -120,7 +120,7 @@ def assemble(
     """A gateway whose randomness is seeded; ``mark_s`` 0 marks every event."""
     wal = WriteAheadLog(storage, "wal", segment_bytes)
     ledger = Ledger(wal, GroupCommit(wal, mode="inline"))
-    indexer = Indexer(RunIndex("sqlite://"), ledger)
+    indexer = Indexer(SQLRunIndex("sqlite://"), ledger)
     outbox = Outbox(ledger, indexer, log, clock, batch=64, on_logged=lambda _run: None)
     chance = random.Random(f"gateway {seed}")
     gateway = Gateway(

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
+
+from holdfast.ports.run_index import RunRow, SettlementEvent
 
 _METADATA = sa.MetaData()
 _RUNS = sa.Table(
@@ -55,41 +56,8 @@ _EVENTS = sa.Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One run: places are positions in the write-ahead log, indices are log entry numbers, times RFC 3339."""
-
-    run: str
-    workspace: str
-    opened_at: str
-    endpoint: str
-    outcome: str | None
-    closed_at: str | None
-    open_place: int
-    close_place: int | None
-    follow_place: int | None
-    route_index: int | None
-    execution_index: int | None
-    logged_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SettlementEvent:
-    """Something the gateway saw of the secure layer: ``kind`` is ``checkpoint``, ``candidate``, ``votes`` or ``final``.
-
-    ``number`` is the round (0 for a checkpoint), ``size`` the tree size it speaks of.
-    """
-
-    position: int
-    at: str
-    kind: str
-    number: int
-    size: int
-    body: dict[str, Any]
-
-
-class RunIndex:
-    """The tables of one gateway."""
+class SQLRunIndex:
+    """The tables of one gateway; see :class:`holdfast.ports.run_index.RunIndex`."""
 
     def __init__(self, url: str) -> None:
         options: dict[str, Any] = {}
@@ -111,7 +79,7 @@ class RunIndex:
             return set()
         with self._engine.begin() as connection:
             known = self._known(connection, [row["run"] for row in listed])
-            fresh = [{**_EMPTY, **row} for row in listed if row["run"] not in known]
+            fresh = [row for row in listed if row["run"] not in known]
             if fresh:
                 connection.execute(sa.insert(_RUNS), fresh)
         return known
@@ -200,17 +168,6 @@ class RunIndex:
         with self._engine.connect() as connection:
             row = connection.execute(query.limit(1)).mappings().first()
         return _event(row) if row is not None else None
-
-
-_EMPTY = {
-    "outcome": None,
-    "closed_at": None,
-    "close_place": None,
-    "follow_place": None,
-    "route_index": None,
-    "execution_index": None,
-    "logged_at": None,
-}
 
 
 def _event(row: Any) -> SettlementEvent:

@@ -1,14 +1,13 @@
 """The trust root in a file: read again when it changes, never rolled back (``spec/trust.md`` §2).
 
-The last accepted (version, digest) is kept beside the node's own state, so a restart does not forget it. A file that does not
-verify, ends earlier or forks leaves the last good trust in force and is reported by :attr:`TrustFile.trouble`.
+The last accepted (version, digest) is kept beside the node's own state, so a restart does not forget it. A file that
+does not verify, ends earlier or forks leaves the last good trust in force; :attr:`TrustFile.trouble` says why.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 
 from holdfast.core import canonical
@@ -47,7 +46,7 @@ class TrustFile:
 
     def _stamp(self) -> tuple[int, int]:
         try:
-            found = os.stat(self._path)
+            found = self._path.stat()
         except OSError as error:
             raise UnavailableError("trust.file", f"cannot read {self._path}: {error.strerror}") from error
         return found.st_mtime_ns, found.st_size

@@ -14,7 +14,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
-from holdfast.adapters.run_index_sql import RunIndex
+from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
@@ -66,7 +66,7 @@ def build(config: GatewayConfig) -> App:
     wal = WriteAheadLog(storage, "wal")
     committer = GroupCommit(wal)
     ledger = Ledger(wal, committer)
-    indexer = Indexer(RunIndex(config.database or f"sqlite:///{config.state / 'runs.sqlite'}"), ledger)
+    indexer = Indexer(SQLRunIndex(config.database or f"sqlite:///{config.state / 'runs.sqlite'}"), ledger)
     metrics = PrometheusMetrics(METRICS)
     http = AiohttpHTTP()
     reader = LogReader(http, config.log)
@@ -120,7 +120,9 @@ def build(config: GatewayConfig) -> App:
         random_bytes=os.urandom,
         on_closed=closed,
     )
-    background = Background(config, gateway, ledger, indexer, outbox, settlement, committer, metrics, clock)
+    background = Background(
+        config, gateway, ledger, indexer, outbox, settlement, lambda: committer.average_us, metrics, clock
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

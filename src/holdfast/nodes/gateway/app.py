@@ -106,8 +106,6 @@ class GatewayApp:
                 await self._stream(run, receive, send)
             else:
                 await self._whole(run, receive, send)
-        except HoldfastError as error:
-            await send_error(send, error, _run_headers(run))
         finally:
             self._metrics.count("holdfast_gateway_runs_total", endpoint, run.outcome or "unknown")
 
@@ -119,6 +117,9 @@ class GatewayApp:
             if watch.gone:
                 return
             raise
+        except HoldfastError as error:
+            await send_error(send, error, _run_headers(run))
+            return
         finally:
             watch.stop()
         if watch.gone or _hung_up(receive):
@@ -132,7 +133,11 @@ class GatewayApp:
         events = self._gateway.stream(run)
         watch = _Watch(receive, 0.0, run)
         try:
-            first = await anext(events)
+            try:
+                first = await anext(events)
+            except HoldfastError as error:  # later it is too late for another status
+                await send_error(send, error, _run_headers(run))
+                return
             headers = [*_EVENT_HEADERS, *_run_headers(run)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": _event(first), "more_body": True})
@@ -244,7 +249,7 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
-        if self._owner is not None and (self._run is None or self._run.closed is None):
+        if self._owner is not None and (self._run is None or not self._run.closing):
             self._owner.cancel()
 
     def stop(self) -> None:

@@ -11,7 +11,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from holdfast.adapters.run_index_sql import RunRow
 from holdfast.core.encoding import hex_decode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.statements import is_run_id
@@ -20,6 +19,7 @@ from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.turn import parse_opening, reader_of
+from holdfast.ports.run_index import RunRow
 from holdfast.verifier.appraisal import Appraisal
 
 _COALESCE_S = 0.1

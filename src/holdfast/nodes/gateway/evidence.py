@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.adapters.run_index_sql import RunRow, SettlementEvent
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import build_bundle, parse_bundle
@@ -30,6 +29,7 @@ from holdfast.nodes.gateway.records import unseal
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
+from holdfast.ports.run_index import RunRow, SettlementEvent
 from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.chronology import chronology
 from holdfast.verifier.policy import Policy

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from holdfast.adapters.run_index_sql import RunIndex, RunRow
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.records import CLOSE, FOLLOW, OPEN
+from holdfast.nodes.gateway.turn import parse_opening
+from holdfast.ports.run_index import RunIndex, RunRow
 
 Result = TypeVar("Result")
 CURSOR = "indexed"
@@ -110,22 +111,9 @@ class Indexer:
         for item in self._ledger.replay(min(after, self._ledger.end)):
             header = item.record.header
             if item.kind == OPEN:
-                self.opened(
-                    RunRow(
-                        run=header["run"],
-                        workspace=header["workspace"],
-                        opened_at=header["opened_at"],
-                        endpoint=header["endpoint"],
-                        outcome=None,
-                        closed_at=None,
-                        open_place=item.start,
-                        close_place=None,
-                        follow_place=None,
-                        route_index=None,
-                        execution_index=None,
-                        logged_at=None,
-                    )
-                )
+                opening = parse_opening(header)
+                row = RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, item.start)
+                self.opened(row)
             elif item.kind == CLOSE:
                 self.changed(
                     header["run"], outcome=header["outcome"], closed_at=header["closed_at"], close_place=item.start

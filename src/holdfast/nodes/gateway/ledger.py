@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from holdfast.adapters.wal import RECORD_OVERHEAD_BYTES, GroupCommit, WriteAheadLog
 from holdfast.core.encoding import hex_decode
 from holdfast.core.statements import MarkReference
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway import records
 from holdfast.nodes.gateway.records import CLOSE, FOLLOW, MARK, OPEN, StoredRecord
 from holdfast.nodes.gateway.turn import Opening, SignedStatement, parse_opening
+from holdfast.ports.storage import RECORD_OVERHEAD_BYTES, Committer, RecordLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Interrupted:
 class Ledger:
     """Durable runs of one gateway."""
 
-    def __init__(self, log: WriteAheadLog, commit: GroupCommit) -> None:
+    def __init__(self, log: RecordLog, commit: Committer) -> None:
         self._log = log
         self._commit = commit
 
@@ -129,7 +129,7 @@ class Ledger:
 
     def drop_before(self, position: int) -> None:
         """Give up whole segments before a position (retention)."""
-        self._log.drop_before(position)
+        self._commit.drop_before(position)
 
     async def close(self) -> None:
         await self._commit.close()

@@ -20,12 +20,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from holdfast.adapters.run_index_sql import RunRow
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.parts import commit_parts, map_parts
 from holdfast.core.statements import Execution, MarkReference
-from holdfast.errors import HoldfastError, MalformedError, UnavailableError
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger
@@ -44,6 +43,7 @@ from holdfast.nodes.gateway.turn import (
     without_carriers,
 )
 from holdfast.ports.clock import Clock
+from holdfast.ports.run_index import RunRow
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
 
 _LOG = logging.getLogger("holdfast.gateway")
@@ -69,7 +69,10 @@ class Run:
     secret: bytes
     offer: Offer
     fallback_from: tuple[str, ...] = ()
+    closing: bool = False
+    """Set before the closing record is written: from then on nothing may close the run otherwise."""
     closed: tuple[SignedStatement, SignedStatement] | None = None
+    """The closing statements, once they are durable."""
     outcome: str = ""
     blob: str | None = None
     """SHA-256 of the published blob, in mode ``individual``."""
@@ -268,13 +271,17 @@ class Gateway:
 
     async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
         """Close a stream that did not reach its end: what was generated is bound, as far as it came."""
-        if run.closed is not None:
+        if run.closing:
             return
         upstream = run.offer.upstream.code
         if not began:
             await self._close(run, Execution("failed", outcome, None, None, upstream))
             return
-        response, text = binder.response()
+        try:
+            response, text = binder.response()
+        except MalformedError:  # what was passed on cannot be bound as one document: only its marks can
+            await self._close(run, Execution("interrupted", outcome, None, binder.reference(), upstream))
+            return
         await self._close(run, Execution("generated", outcome, response.tree, binder.reference(), upstream), text)
 
     def _error_frame(self, run: Run, error: HoldfastError) -> bytes:
@@ -294,12 +301,20 @@ class Gateway:
             published = _publication(run, text)
             run.blob = sha256_hex(published)
         sealed = seal(run.bound.key, "response", text) if text and opening.settlement != "private" else b""
-        run.closed, run.outcome = statements, execution.outcome
+        run.closing = True
         self.under_way -= 1
         closed_at = time_encode(now)
-        place = await self._ledger.close_run(
-            opening, closed_at, execution.outcome, statements, sealed=sealed, published=published
-        )
+        try:
+            place = await self._ledger.close_run(
+                opening, closed_at, execution.outcome, statements, sealed=sealed, published=published
+            )
+        except UsageError as error:
+            if error.code != "wal.record_size":
+                raise
+            _LOG.warning("the answer of run %s is too large to be kept: only its statements are", run.id)
+            run.blob = None
+            place = await self._ledger.close_run(opening, closed_at, execution.outcome, statements)
+        run.closed, run.outcome = statements, execution.outcome
         self._indexer.changed(run.id, outcome=execution.outcome, closed_at=closed_at, close_place=place.start)
         self._on_closed(run.id, execution.outcome)
 
@@ -380,20 +395,7 @@ def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
 
 
 def _row(opening: Opening, place: int) -> RunRow:
-    return RunRow(
-        run=opening.run,
-        workspace=opening.workspace,
-        opened_at=opening.opened_at,
-        endpoint=opening.endpoint,
-        outcome=None,
-        closed_at=None,
-        open_place=place,
-        close_place=None,
-        follow_place=None,
-        route_index=None,
-        execution_index=None,
-        logged_at=None,
-    )
+    return RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, place)
 
 
 def _publication(run: Run, text: bytes) -> bytes:

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
-from holdfast.adapters.wal import GroupCommit
 from holdfast.core.encoding import time_decode
 from holdfast.nodes.gateway.config import GatewayConfig
 from holdfast.nodes.gateway.indexer import Indexer
@@ -36,7 +35,7 @@ class Background:
         indexer: Indexer,
         outbox: Outbox,
         settlement: Settlement,
-        committer: GroupCommit,
+        commit_us: Callable[[], float],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -46,7 +45,7 @@ class Background:
         self._indexer = indexer
         self._outbox = outbox
         self._settlement = settlement
-        self._committer = committer
+        self._commit_us = commit_us
         self._metrics = metrics
         self._clock = clock
         self._waiting: dict[str, str] = {"start": "the node is starting"}
@@ -96,7 +95,7 @@ class Background:
         while True:
             self._metrics.level("holdfast_gateway_runs_open", self._gateway.under_way)
             self._metrics.level("holdfast_gateway_outbox_bytes", self._outbox.backlog_bytes)
-            self._metrics.level("holdfast_gateway_commit_seconds", self._committer.average_us / 1e6)
+            self._metrics.level("holdfast_gateway_commit_seconds", self._commit_us() / 1e6)
             self._metrics.level("holdfast_gateway_silent_full_nodes", len(self._settlement.silent))
             await self._clock.sleep(1.0)
 

@@ -1,0 +1,99 @@
+"""Finding runs, and what was seen of their settlement (``adapters/run_index_sql.py``).
+
+Derived state: a gateway rebuilds the runs from its write-ahead log and learns the settlement again from the log and the
+full nodes. What an index adds is order: events are append-only, so a position among them keeps its meaning.
+
+Methods block; the gateway calls them from one worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: places are positions in the write-ahead log, indices are log entry numbers, times RFC 3339."""
+
+    run: str
+    workspace: str
+    opened_at: str
+    endpoint: str
+    open_place: int
+    outcome: str | None = None
+    closed_at: str | None = None
+    close_place: int | None = None
+    follow_place: int | None = None
+    route_index: int | None = None
+    execution_index: int | None = None
+    logged_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementEvent:
+    """Something the gateway saw of the secure layer: ``kind`` is ``checkpoint``, ``candidate``, ``votes`` or ``final``.
+
+    ``number`` is the round (0 for a checkpoint), ``size`` the tree size it speaks of.
+    """
+
+    position: int
+    at: str
+    kind: str
+    number: int
+    size: int
+    body: dict[str, Any]
+
+
+class RunIndex(Protocol):
+    """The tables of one gateway."""
+
+    def put_runs(self, rows: Iterable[dict[str, Any]]) -> set[str]:
+        """Insert opened runs (members of :class:`RunRow`). Returns those that were there already: they stay as they
+        are, and whoever knows more of them updates them."""
+        ...
+
+    def update_runs(self, rows: Iterable[dict[str, Any]], cursor: tuple[str, int] | None = None) -> None:
+        """Set members of runs (each row names its ``run``), and a cursor, in one transaction."""
+        ...
+
+    def cursor(self, name: str) -> int:
+        """A stored position; 0 when there is none."""
+        ...
+
+    def run(self, run: str) -> RunRow | None:
+        """One run by its id."""
+        ...
+
+    def recent(self, workspace: str, limit: int) -> list[RunRow]:
+        """A workspace's runs, newest first."""
+        ...
+
+    def highest_entry(self) -> int:
+        """The greatest log index of any run; -1 when none is logged."""
+        ...
+
+    def add_event(self, at: str, kind: str, number: int, size: int, body: dict[str, Any]) -> SettlementEvent:
+        """Append one event; its position is greater than every earlier one's."""
+        ...
+
+    def last_event(self, kind: str, number: int | None = None) -> SettlementEvent | None:
+        """The newest event of a kind (and round)."""
+        ...
+
+    def events_of(self, number: int) -> list[SettlementEvent]:
+        """Every event of a round, in order."""
+        ...
+
+    def first_covering(self, kind: str, index: int) -> SettlementEvent | None:
+        """The first event of a kind whose size is beyond a log index."""
+        ...
+
+    def highest_final(self) -> int:
+        """Number of the newest round seen final; 0 when none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...

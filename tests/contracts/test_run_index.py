@@ -1,0 +1,79 @@
+"""Every run index keeps the promises of its port. PostgreSQL runs where HOLDFAST_TEST_POSTGRESQL names one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.adapters.run_index_sql import SQLRunIndex
+from holdfast.ports.run_index import RunIndex
+
+POSTGRESQL = os.environ.get("HOLDFAST_TEST_POSTGRESQL")
+
+
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunIndex]:
+    if request.param == "postgresql" and not POSTGRESQL:
+        pytest.skip("HOLDFAST_TEST_POSTGRESQL names no database")
+    urls = {"sqlite-memory": "sqlite://", "sqlite-file": f"sqlite:///{tmp_path / 'runs.sqlite'}"}
+    found = SQLRunIndex(urls.get(request.param) or str(POSTGRESQL))
+    yield found
+    found.close()
+
+
+def row(number: int, workspace: str = "w") -> dict[str, object]:
+    return {
+        "run": f"01900000-0000-7000-8000-{number:012d}",
+        "workspace": workspace,
+        "opened_at": f"2026-01-01T00:00:{number:02d}.000Z",
+        "endpoint": "completions",
+        "open_place": number,
+    }
+
+
+def test_a_run_that_was_never_put_is_not_there(index: RunIndex) -> None:
+    assert index.run("01900000-0000-7000-8000-000000000001") is None
+    assert index.cursor("indexed") == 0
+    assert index.highest_entry() == -1
+    assert index.highest_final() == 0
+    assert index.last_event("final") is None
+
+
+def test_putting_a_run_again_changes_nothing_and_says_so(index: RunIndex) -> None:
+    first = row(1)
+    assert index.put_runs([first]) == set()
+    index.update_runs([{"run": first["run"], "outcome": "complete"}])
+    assert index.put_runs([first, row(2)]) == {first["run"]}
+    found = index.run(str(first["run"]))
+    assert found is not None
+    assert found.outcome == "complete"
+
+
+def test_a_cursor_moves_with_its_updates(index: RunIndex) -> None:
+    index.put_runs([row(1)])
+    index.update_runs([{"run": row(1)["run"], "execution_index": 7}], ("delivered", 40))
+    index.update_runs([], ("delivered", 50))
+    assert index.cursor("delivered") == 50
+    assert index.highest_entry() == 7
+
+
+def test_a_workspace_sees_its_own_runs_newest_first(index: RunIndex) -> None:
+    index.put_runs([row(1), row(2), row(3, "other"), row(4)])
+    assert [found.open_place for found in index.recent("w", 2)] == [4, 2]
+
+
+def test_events_only_grow_and_keep_their_positions(index: RunIndex) -> None:
+    first = index.add_event("2026-01-01T00:00:00.000Z", "candidate", 1, 10, {"a": 1})
+    second = index.add_event("2026-01-01T00:00:00.000Z", "final", 1, 10, {"b": [2]})
+    third = index.add_event("2026-01-01T00:00:00.000Z", "final", 2, 20, {})
+    assert first.position < second.position < third.position
+    assert index.events_of(1) == [first, second]
+    assert index.last_event("final") == third
+    assert index.last_event("final", 1) == second
+    assert index.first_covering("final", 9) == second
+    assert index.first_covering("final", 10) == third
+    assert index.first_covering("final", 20) is None
+    assert index.highest_final() == 2
