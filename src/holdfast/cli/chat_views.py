@@ -225,7 +225,7 @@ class LiveView:
         self._flush()
         self._waiting = False
         with contextlib.suppress(Exception):
-            self._live.update(Text(""), refresh=True)
+            self._live.update(Group(), refresh=True)
         self._live.stop()
         if self._lanes:
             self._console.print()
