@@ -15,6 +15,7 @@ from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_files import load_signer
+from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.signer_secp256k1 import load_signer as load_vote_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
@@ -31,6 +32,7 @@ from holdfast.nodes.full.metrics import METRICS
 from holdfast.nodes.full.service import FullNode, Intervals
 from holdfast.nodes.full.settle import SettleLimits
 from holdfast.nodes.server import make_server
+from holdfast.ports.storage import Lock
 from holdfast.verifier.checks import CheckPolicy
 
 LOCK = "writer.lock"
@@ -45,6 +47,22 @@ def build(config: FullConfig) -> App:
     trusted = _trusted_chain(config)
     storage = FileStorage(config.state)
     lock = storage.lock(LOCK)
+    try:
+        return _build(config, document, vote_signer, payer, trusted, storage, lock)
+    except HoldfastError:
+        lock.release()
+        raise
+
+
+def _build(
+    config: FullConfig,
+    document: KeyDocument,
+    vote_signer: Secp256k1Signer,
+    payer: Secp256k1Signer,
+    trusted: TrustedChain,
+    storage: FileStorage,
+    lock: Lock,
+) -> App:
     wal = WriteAheadLog(storage, "journal")
     committer = GroupCommit(wal)
     http = AiohttpHTTP()
