@@ -488,7 +488,7 @@ def package(_: "List[str]") -> int:
 def everything() -> int:
     """What continuous integration runs: each step even if one fails, then one closing summary."""
     started = time.monotonic()
-    browser()
+    system_packages()
     steps = [("lint", lint([]))]
     steps.append(("meta", call("pytest", "-q", "tests/meta")))
     if no_network() is None:
@@ -539,22 +539,31 @@ def counted_pytest(path: str, more: "Dict[str, str]") -> "Tuple[Dict[str, int], 
     return {name: int(number) for number, name in found}, code
 
 
-def browser() -> None:
-    """Have a browser for the browser tests where that is possible; they skip with a reason where it is not."""
-    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def system_packages() -> None:
+    """Have a browser and a database server for the tests that want them; they skip with a reason where they are not."""
+    missing = []
+    if not any(shutil.which(name) for name in CHROMIUM):
+        missing.append("chromium")
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and not shutil.which("initdb"):
+        missing.append("postgresql")
+    if not missing:
         return
+    names = " and ".join(missing)
     if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")):
-        say("no chromium here: the browser tests will be skipped")
+        say("no " + names + " here: the tests that need it will be skipped")
         return
-    say("installing chromium for the browser tests")
+    say("installing " + names + " for the tests")
     quiet = environment(DEBIAN_FRONTEND="noninteractive")
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
+    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *missing]):
         try:
-            code = subprocess.call(["apt-get", *arguments], stdout=subprocess.DEVNULL, env=quiet, timeout=600)
+            code = subprocess.call(["apt-get", *arguments], stdout=subprocess.DEVNULL, env=quiet, timeout=900)
         except subprocess.TimeoutExpired:
             code = 1
         if code != 0:
-            say("chromium could not be installed: the browser tests will be skipped")
+            say(names + " could not be installed: the tests that need it will be skipped")
             return
 
 

@@ -1,8 +1,9 @@
-"""Every run index keeps the promises of its port. PostgreSQL runs where HOLDFAST_TEST_POSTGRESQL names one."""
+"""Every run index keeps the promises of its port, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +11,29 @@ import pytest
 
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.ports.run_index import RunIndex
+from tests.helpers import postgresql
 
-POSTGRESQL = os.environ.get("HOLDFAST_TEST_POSTGRESQL")
+
+@pytest.fixture(scope="module")
+def postgresql_url() -> Iterator[str]:
+    """One server for the module, in a folder whose path is short enough for a socket."""
+    reason = postgresql.why_not()
+    if reason:
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
+    try:
+        with postgresql.server(folder / "server") as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunIndex]:
-    if request.param == "postgresql" and not POSTGRESQL:
-        pytest.skip("HOLDFAST_TEST_POSTGRESQL names no database")
     urls = {"sqlite-memory": "sqlite://", "sqlite-file": f"sqlite:///{tmp_path / 'runs.sqlite'}"}
-    found = SQLRunIndex(urls.get(request.param) or str(POSTGRESQL))
+    url = urls.get(request.param) or request.getfixturevalue("postgresql_url")
+    found = SQLRunIndex(url)
+    found.forget()
     yield found
     found.close()
 

@@ -69,7 +69,13 @@ class SQLRunIndex:
         _METADATA.create_all(self._engine)
 
     def close(self) -> None:
+        """Let go of the database."""
         self._engine.dispose()
+
+    def forget(self) -> None:
+        """Drop every row and begin again: positions too."""
+        _METADATA.drop_all(self._engine)
+        _METADATA.create_all(self._engine)
 
     def put_runs(self, rows: Iterable[dict[str, Any]]) -> set[str]:
         """Insert opened runs (members of :class:`RunRow`). Returns those that were there already: they stay as they
