@@ -15,6 +15,7 @@ This file stays readable by old Pythons (3.6) so that they can be told what is w
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -547,7 +548,7 @@ def system_packages() -> None:
     missing = []
     if not any(shutil.which(name) for name in CHROMIUM):
         missing.append("chromium")
-    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and not shutil.which("initdb"):
+    if not glob.glob("/usr/lib/postgresql/*/bin/initdb") and not shutil.which("initdb"):
         missing.append("postgresql")
     if not missing:
         return
