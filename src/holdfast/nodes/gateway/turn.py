@@ -1,0 +1,265 @@
+"""One turn from request to closing statement: what is signed, and what the caller gets beside the answer.
+
+Pure bookkeeping: handed times, a signer and bytes, it makes statements, marks and carrier fields. It neither waits nor
+writes; ``service`` does both, in the order that ``statement.md`` §4 and ``parts.md`` §7 demand.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core import canonical
+from holdfast.core.encoding import sha256_hex
+from holdfast.core.fold import Fold
+from holdfast.core.marks import Mark, MarkChain
+from holdfast.core.parts import CARRIER, CARRIER_PREFIX, Commitment, commit_parts, derive_salt, map_parts
+from holdfast.core.statements import (
+    COMMITMENT_SALT_BYTES,
+    Execution,
+    MarkReference,
+    Route,
+    Tree,
+    build_commitment,
+    build_envelope,
+    build_payload,
+    execution_body,
+    parse_tree,
+    pre_authentication_encoding,
+    route_body,
+)
+from holdfast.ports.signer import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs: the digest of the gateway's key document, and the key that it names."""
+
+    attester: str
+    signer: Signer
+    key_id: str
+
+    def envelope(self, payload: bytes) -> bytes:
+        """Sign a statement's payload."""
+        return build_envelope(payload, self.key_id, self.signer.sign(pre_authentication_encoding(payload)))
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStatement:
+    """One statement on its way out: its kind, digest (hex), envelope and the entry that the log gets."""
+
+    kind: str
+    digest: str
+    envelope: bytes
+    entry: bytes
+    salt: bytes | None
+    """What opens the commitment, in mode ``private``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What must be known to close a run, also after a crash: the header of an OPEN record."""
+
+    run: str
+    opened_at: str
+    workspace: str
+    endpoint: str
+    streamed: bool
+    settlement: str
+    nonce: str | None
+    parent_run: str | None
+    request: Tree
+    sent: Tree
+    rewrites: tuple[str, ...]
+    upstream: str
+    reader: str
+    """SHA-256 (hex) of a key derived from the run secret: tells a capability without keeping it."""
+
+    def header(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "opened_at": self.opened_at,
+            "workspace": self.workspace,
+            "endpoint": self.endpoint,
+            "streamed": self.streamed,
+            "settlement": self.settlement,
+            "nonce": self.nonce,
+            "parent_run": self.parent_run,
+            "request": self.request.to_json(),
+            "sent": self.sent.to_json(),
+            "rewrites": list(self.rewrites),
+            "upstream": self.upstream,
+            "reader": self.reader,
+        }
+
+
+def parse_opening(header: dict[str, Any]) -> Opening:
+    """The header of an OPEN record back to an :class:`Opening`."""
+    return Opening(
+        run=header["run"],
+        opened_at=header["opened_at"],
+        workspace=header["workspace"],
+        endpoint=header["endpoint"],
+        streamed=header["streamed"],
+        settlement=header["settlement"],
+        nonce=header["nonce"],
+        parent_run=header["parent_run"],
+        request=parse_tree(header["request"]),
+        sent=parse_tree(header["sent"]),
+        rewrites=tuple(header["rewrites"]),
+        upstream=header["upstream"],
+        reader=header["reader"],
+    )
+
+
+def close_statements(
+    identity: Identity,
+    opening: Opening,
+    execution: Execution,
+    *,
+    now: dt.datetime,
+    fallback_from: tuple[str, ...] = (),
+    key: bytes | None = None,
+) -> tuple[SignedStatement, SignedStatement]:
+    """The route and the closing execution statement of a run.
+
+    ``key`` salts the log's commitments in mode ``private``. After a crash it is gone with the caller; then a signature
+    that is never published salts them, and only this node could ever open them.
+    """
+    claimed_at = now.replace(second=0, microsecond=0) if opening.settlement == "private" else now
+    common: dict[str, Any] = {
+        "run": opening.run,
+        "attester": identity.attester,
+        "claimed_at": claimed_at,
+        "nonce": opening.nonce,
+        "parent_run": opening.parent_run,
+    }
+    route = Route(
+        request=opening.request,
+        sent=opening.sent,
+        endpoint=opening.endpoint,
+        upstream=execution.upstream,
+        rewrites=opening.rewrites,
+        fallback_from=fallback_from,
+        cached=False,
+        settlement=opening.settlement,
+        streamed=opening.streamed,
+    )
+    route_payload = build_payload(
+        "route", parents=(), subject=("request", opening.request.root), body=route_body(route), **common
+    )
+    signed_route = _signed("route", route_payload, identity, opening, key)
+    subject = ("response", execution.response.root) if execution.response else ("request", opening.request.root)
+    payload = build_payload(
+        "execution", parents=(signed_route.digest,), subject=subject, body=execution_body(execution), **common
+    )
+    return signed_route, _signed("execution", payload, identity, opening, key)
+
+
+def follow_up(
+    identity: Identity, opening: Opening, closing: str, upstream: str, *, now: dt.datetime, key: bytes | None
+) -> SignedStatement:
+    """The statement that the client went away before the end was written (``statement.md`` §4.2)."""
+    body = Execution("disconnected", "client.disconnected", None, None, upstream)
+    payload = build_payload(
+        "execution",
+        run=opening.run,
+        attester=identity.attester,
+        claimed_at=now.replace(second=0, microsecond=0) if opening.settlement == "private" else now,
+        parents=(closing,),
+        subject=("request", opening.request.root),
+        body=execution_body(body),
+        nonce=opening.nonce,
+        parent_run=opening.parent_run,
+    )
+    return _signed("execution", payload, identity, opening, key)
+
+
+def _signed(kind: str, payload: bytes, identity: Identity, opening: Opening, key: bytes | None) -> SignedStatement:
+    digest = sha256_hex(payload)
+    envelope = identity.envelope(payload)
+    if opening.settlement != "private":
+        return SignedStatement(kind, digest, envelope, envelope, None)
+    unpublished = commitment_salt(key, digest) if key is not None else identity.signer.sign(payload)
+    salt = unpublished[:COMMITMENT_SALT_BYTES]
+    return SignedStatement(kind, digest, envelope, build_commitment(digest, salt), salt)
+
+
+def reader_of(key: bytes) -> str:
+    """What an opening keeps of a run's pseudo-random key, to know its capability again."""
+    return sha256_hex(derive_salt(key, "reader", 32))
+
+
+def commitment_salt(key: bytes, digest: str) -> bytes:
+    """The salt of a private statement's commitment (``statement.md`` §9)."""
+    return derive_salt(key, f"commitment/{digest}", COMMITMENT_SALT_BYTES)
+
+
+def has_carrier(value: dict[str, Any]) -> bool:
+    """Whether an upstream's object holds a member that only we may add (``parts.md`` §2)."""
+    return any(name == CARRIER or name.startswith(CARRIER_PREFIX) for name in value)
+
+
+def without_carriers(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name != CARRIER and not name.startswith(CARRIER_PREFIX)}
+
+
+def attach(text: bytes, holdfast: bytes) -> bytes:
+    """Add the ``holdfast`` member to a JSON object's text, as its last member."""
+    body = text.rstrip()
+    separator = b"" if body[:-1].rstrip().endswith(b"{") else b","
+    return body[:-1] + separator + b'"holdfast":' + holdfast + b"}"
+
+
+@dataclass(slots=True)
+class StreamBinder:
+    """Binds a stream as it passes: folds it and chains its marks."""
+
+    key: bytes
+    run: str
+    chain: MarkChain = field(init=False)
+    fold: Fold = field(init=False)
+    marked_at: float | None = None
+    """Monotonic time of the last mark, seconds."""
+
+    def __post_init__(self) -> None:
+        self.chain = MarkChain(self.key)
+        self.fold = Fold()
+
+    def add(self, payload: bytes) -> tuple[bytes, bool]:
+        """Take in one event of the upstream. Returns the text to pass on, and whether it carried content.
+
+        Raises ``json.*``, ``parts.*`` or ``stream.fold`` for events that cannot be bound.
+        """
+        value = canonical.decode_exact(payload)
+        if isinstance(value, dict) and has_carrier(value):
+            value = without_carriers(value)
+            payload = canonical.encode_exact(value)
+        self.chain.add(value)  # first, because it refuses what has no parts before the fold takes it in
+        return payload, self.fold.add(value)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has a finish reason."""
+        return self.fold.all_finished
+
+    def mark_due(self, now: float, interval_s: float, *, carried: bool) -> bool:
+        """Whether the event just added must carry a mark (``parts.md`` §7)."""
+        if self.marked_at is None:
+            return carried
+        return now - self.marked_at >= interval_s
+
+    def seal(self, now: float) -> Mark:
+        """The next mark."""
+        self.marked_at = now
+        return self.chain.seal()
+
+    def response(self) -> tuple[Commitment, bytes]:
+        """The folded response document: its commitment and its JSON text."""
+        document = self.fold.document()
+        return commit_parts("response", map_parts("response", document), self.key), canonical.encode_exact(document)
+
+    def reference(self) -> MarkReference | None:
+        """The last mark, as the execution statement names it."""
+        return MarkReference(self.chain.seq, self.chain.value) if self.chain.seq else None
