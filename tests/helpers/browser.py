@@ -16,8 +16,10 @@ import base64
 import contextlib
 import itertools
 import shutil
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +163,7 @@ class Browser:
         self, *, width: int = 1280, height: int = 860, dark: bool = False, scripts: bool = True, calm: bool = False
     ) -> Page:
         """A new tab of this size and theme; ``scripts=False`` switches JavaScript off, ``calm`` reduces motion."""
-        context = await self.call("Target.createBrowserContext", {})
+        context = await self.call("Target.createBrowserContext", {"disposeOnDetach": True})
         where = {"url": "about:blank", "browserContextId": context["browserContextId"]}
         target = await self.call("Target.createTarget", where)
         attached = await self.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
@@ -182,49 +184,52 @@ class Browser:
         return page
 
 
-@contextlib.asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
-    """Start Chromium and end it with everything it started. Raises ``RuntimeError`` when there is none."""
+@contextlib.contextmanager
+def launch() -> Iterator[str]:
+    """Start Chromium and end it with everything it started; yields its DevTools address for :func:`connect`."""
     path = find_chromium()
     if path is None:
         raise RuntimeError("there is no Chromium on the PATH")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = await asyncio.create_subprocess_exec(
-            path,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            "about:blank",
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        command = [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            address = await _address(Path(profile) / "DevToolsActivePort", process)
-            async with (
-                aiohttp.ClientSession() as http,
-                http.ws_connect(address, max_msg_size=0, heartbeat=None) as socket,
-            ):
-                browser = Browser(socket)
-                try:
-                    yield browser
-                finally:
-                    with contextlib.suppress(Exception):
-                        await browser.call("Browser.close", {})
-                    browser.reader.cancel()
-                    await asyncio.gather(browser.reader, return_exceptions=True)
+            yield _address(Path(profile) / "DevToolsActivePort", process)
         finally:
+            process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 5)
-            except TimeoutError:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
                 process.kill()
-                await process.wait()
+                process.wait()
 
 
-async def _address(file: Path, process: asyncio.subprocess.Process) -> str:
+@contextlib.asynccontextmanager
+async def connect(address: str) -> AsyncIterator[Browser]:
+    """Talk to a Chromium that :func:`launch` started. Its tabs and their storage go when the block ends."""
+    async with aiohttp.ClientSession() as http, http.ws_connect(address, max_msg_size=0) as socket:
+        browser = Browser(socket)
+        try:
+            yield browser
+        finally:
+            browser.reader.cancel()
+            await asyncio.gather(browser.reader, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
+    """:func:`launch` and :func:`connect` in one."""
+    with launch() as address:
+        async with connect(address) as browser:
+            yield browser
+
+
+def _address(file: Path, process: subprocess.Popen[bytes]) -> str:
     for _ in range(400):
-        if process.returncode is not None:
+        if process.poll() is not None:
             raise RuntimeError(f"Chromium ended at once with code {process.returncode}")
         with contextlib.suppress(OSError, ValueError):
-            port, path = (await asyncio.to_thread(file.read_text)).split("\n")[:2]
+            port, path = file.read_text().split("\n")[:2]
             return f"ws://127.0.0.1:{int(port)}{path}"
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
     raise RuntimeError("Chromium did not open its debugging port")

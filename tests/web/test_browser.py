@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from holdfast.web.assets import Assets
 from holdfast.web.typeset import typeset
-from tests.helpers.browser import Browser, Page, find_chromium, open_browser
+from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
 
@@ -59,14 +59,27 @@ CONTRAST = """(() => {
 })()"""
 
 
-def play(scene: Scene, gateway: FakeGateway | None = None, **config: Any) -> None:
-    """Run a scene with a panel and a browser."""
+Play = Callable[..., None]
 
-    async def run() -> None:
-        async with open_panel(gateway, four_nodes(), **config) as panel, open_browser() as browser:
-            await scene(panel, browser)
 
-    asyncio.run(run())
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[str]:
+    with launch() as address:
+        yield address
+
+
+@pytest.fixture
+def play(chromium: str) -> Play:
+    """Runs a scene with a panel of its own and tabs of its own."""
+
+    def run(scene: Scene, gateway: FakeGateway | None = None, **config: Any) -> None:
+        async def act() -> None:
+            async with open_panel(gateway, four_nodes(), **config) as panel, connect(chromium) as browser:
+                await scene(panel, browser)
+
+        asyncio.run(act())
+
+    return run
 
 
 async def ask(page: Page, question: str) -> None:
@@ -82,7 +95,7 @@ async def quiet(page: Page) -> AsyncIterator[None]:
     assert page.complaints == []
 
 
-def test_an_answer_streams_and_its_lanes_move_one_by_one():
+def test_an_answer_streams_and_its_lanes_move_one_by_one(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         async with quiet(page):
@@ -110,7 +123,7 @@ def test_an_answer_streams_and_its_lanes_move_one_by_one():
     play(scene, FakeGateway(piece_s=0.01, auto_s=0.25))
 
 
-def test_a_lane_opens_with_the_keyboard_to_what_it_says_and_does_not_say():
+def test_a_lane_opens_with_the_keyboard_to_what_it_says_and_does_not_say(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         await panel.gateway.advance(run)
@@ -132,7 +145,7 @@ def test_a_lane_opens_with_the_keyboard_to_what_it_says_and_does_not_say():
     play(scene)
 
 
-def test_an_open_lane_stays_open_and_focused_while_lanes_change():
+def test_an_open_lane_stays_open_and_focused_while_lanes_change(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         page = await browser.page()
@@ -149,7 +162,7 @@ def test_an_open_lane_stays_open_and_focused_while_lanes_change():
     play(scene)
 
 
-def test_the_page_of_a_run_grows_its_time_axis_and_evidence():
+def test_the_page_of_a_run_grows_its_time_axis_and_evidence(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         page = await browser.page()
@@ -169,7 +182,7 @@ def test_the_page_of_a_run_grows_its_time_axis_and_evidence():
     play(scene)
 
 
-def test_the_server_and_the_script_draw_the_same_axis():
+def test_the_server_and_the_script_draw_the_same_axis(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         for number in range(4):
@@ -189,7 +202,7 @@ def test_the_server_and_the_script_draw_the_same_axis():
     play(scene)
 
 
-def test_a_conversation_survives_a_reload_and_ends_when_asked():
+def test_a_conversation_survives_a_reload_and_ends_when_asked(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         async with quiet(page):
@@ -214,7 +227,7 @@ def test_a_conversation_survives_a_reload_and_ends_when_asked():
     play(scene, FakeGateway(auto_s=0.05))
 
 
-def test_stopping_an_answer_reaches_the_gateway():
+def test_stopping_an_answer_reaches_the_gateway(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         async with quiet(page):
@@ -230,7 +243,7 @@ def test_stopping_an_answer_reaches_the_gateway():
     play(scene, FakeGateway(piece_s=0.05))
 
 
-def test_a_broken_answer_keeps_what_came_and_says_that_it_broke():
+def test_a_broken_answer_keeps_what_came_and_says_that_it_broke(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         panel.gateway.break_after = 9
         page = await browser.page()
@@ -244,7 +257,7 @@ def test_a_broken_answer_keeps_what_came_and_says_that_it_broke():
     play(scene)
 
 
-def test_a_gateway_that_is_down_is_named_and_the_page_works_again_later():
+def test_a_gateway_that_is_down_is_named_and_the_page_works_again_later(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         await page.go(panel.url + "/")
@@ -260,7 +273,7 @@ def test_a_gateway_that_is_down_is_named_and_the_page_works_again_later():
     play(scene)
 
 
-def test_a_copy_button_copies_the_whole_digest():
+def test_a_copy_button_copies_the_whole_digest(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         page = await browser.page()
@@ -275,7 +288,7 @@ def test_a_copy_button_copies_the_whole_digest():
     play(scene)
 
 
-def test_rounds_stay_current_while_they_are_looked_at():
+def test_rounds_stay_current_while_they_are_looked_at(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         async with quiet(page):
@@ -288,7 +301,7 @@ def test_rounds_stay_current_while_they_are_looked_at():
     play(scene)
 
 
-def test_without_scripts_people_can_ask_and_read():
+def test_without_scripts_people_can_ask_and_read(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page(scripts=False)
         await page.go(panel.url + "/")
@@ -318,7 +331,7 @@ def test_without_scripts_people_can_ask_and_read():
         "",
     ],
 )
-def test_the_server_and_the_script_set_texts_alike(text):
+def test_the_server_and_the_script_set_texts_alike(play, text):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page()
         await page.go(panel.url + "/about")
@@ -333,7 +346,7 @@ def test_the_server_and_the_script_set_texts_alike(text):
     play(scene)
 
 
-def test_the_theme_follows_the_system_until_somebody_chooses():
+def test_the_theme_follows_the_system_until_somebody_chooses(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page(dark=True)
         async with quiet(page):
@@ -350,7 +363,7 @@ def test_the_theme_follows_the_system_until_somebody_chooses():
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_has_contrast_and_no_page_is_wider_than_a_phone(dark):
+def test_every_text_has_contrast_and_no_page_is_wider_than_a_phone(play, dark):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run("Why?")
         for state, lane in zip(("proven", "refuted", "expired", "unknown"), run.lanes.values(), strict=False):
@@ -368,7 +381,7 @@ def test_every_text_has_contrast_and_no_page_is_wider_than_a_phone(dark):
     play(scene, access_key=None)
 
 
-def test_less_motion_means_none():
+def test_less_motion_means_none(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         run = panel.gateway.add_run()
         page = await browser.page(calm=True)
@@ -381,7 +394,7 @@ def test_less_motion_means_none():
     play(scene)
 
 
-def test_fingers_find_every_control_on_a_phone():
+def test_fingers_find_every_control_on_a_phone(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await browser.page(width=NARROW)
         await page.go(panel.url + "/")
@@ -397,7 +410,7 @@ def test_fingers_find_every_control_on_a_phone():
     play(scene)
 
 
-def test_the_first_page_weighs_less_than_100_kilobytes():
+def test_the_first_page_weighs_less_than_100_kilobytes(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         for _ in range(30):
             panel.gateway.add_run()
