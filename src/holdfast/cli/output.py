@@ -37,7 +37,7 @@ COLOURS = {
 """Not a green among them: no lane is a go-ahead."""
 ANSWERS = {"yes": "yes", "no": "no", "cannot_tell": "cannot tell"}
 """The three answers in words."""
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]")
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]")
 """C0 and C1 controls but newline and tab, and everything that changes the direction of text."""
 _WIDTH = 100
 

@@ -1,0 +1,119 @@
+"""Every command that talks to a network, against a real one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.verifier.lanes import LANES
+from tests.helpers.processes import NetworkProcess, network
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkProcess]:
+    with network(tmp_path_factory.mktemp("network")) as found:
+        yield found
+
+
+def holdfast(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        input=stdin,
+    )
+
+
+def test_a_conversation_settles_and_everything_about_it_can_be_shown(net: NetworkProcess, tmp_path: Path) -> None:
+    state = ["--state", str(net.state)]
+    talked = holdfast("chat", *state, "--json", stdin="What is a lane?\nWhat is 3 times 4?\n")
+    assert talked.returncode == 0, talked.stderr
+    events = [json.loads(line) for line in talked.stdout.splitlines()]
+    answers = [event["text"] for event in events if event["event"] == "answered"]
+    assert len(answers) == 2
+    assert "12" in answers[1]
+    here = [event for event in events if event["event"] == "lanes" and event["told_by"] == "here"]
+    assert [event["lanes"]["settlement"]["state"] for event in here] == ["proven", "proven"]
+    assert not [event for event in events if event["event"] == "note"]
+    asked = [event for event in events if event["event"] == "asked"][1]
+
+    shown = holdfast("run", "show", asked["run"], *state)
+    assert shown.returncode == 0
+    assert all(f" {name} " in shown.stdout for name in LANES)
+    as_json = json.loads(holdfast("run", "show", asked["run"], *state, "--json").stdout)
+    assert list(as_json["lanes"]) == list(LANES)
+    listed = json.loads(holdfast("run", "list", *state, "--json").stdout)["runs"]
+    assert asked["run"] in {item["run"] for item in listed}
+
+    bundle, trust = str(tmp_path / "bundle.json"), str(tmp_path / "trust.json")
+    exported = holdfast("run", "export", asked["run"], *state, "--capability", asked["capability"], "-o", bundle)
+    assert exported.returncode == 0
+    assert "discloses request and response" in exported.stderr
+    assert holdfast("trust", "export", *state, "-o", trust).returncode == 0
+    pin = json.loads(holdfast("trust", "show", trust, "--json").stdout)["first_digest"]
+    checked = holdfast("verify", bundle, "--trust", trust, "--trust-pin", pin, "--require", "settlement=proven")
+    assert checked.returncode == 0
+    assert "pinned by its digest" in checked.stdout
+
+
+def test_log_and_rounds_are_shown_checked(net: NetworkProcess) -> None:
+    state = ["--state", str(net.state)]
+    assert holdfast("chat", *state, "--once", "hello").returncode == 0
+    log = json.loads(holdfast("log", "show", *state, "--json").stdout)
+    assert log["size"] >= 2
+    assert len(log["cosignatures"]) >= 3
+    entry = json.loads(holdfast("log", "entry", "1", *state, "--json").stdout)
+    assert entry["type"] == "execution statement"
+    assert holdfast("log", "entry", str(10**6), *state).returncode == 1
+    rounds = json.loads(holdfast("round", "list", *state, "--json").stdout)
+    assert rounds["silent"] == []
+    first = next(item for item in rounds["rounds"] if item["state"] == "final")
+    assert 3 * sum(item["stake"] for item in first["finality"]) > 2 * first["stake_total"]
+    shown = holdfast("round", "show", str(first["number"]), *state)
+    assert "more than two thirds" in shown.stdout
+    assert holdfast("round", "show", "9999", *state).returncode == 1
+
+
+def test_doctor_finds_nothing_wrong_with_a_network_that_runs(net: NetworkProcess) -> None:
+    done = holdfast("doctor", "--state", str(net.state), "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == 0, done.stdout
+    assert {"gateway", "log", "chain", "panel", "trust", "clock", "quorum", "outbox"} <= {
+        finding["what"] for finding in findings if finding["state"] == "fine"
+    }
+
+
+def test_settings_are_shown_with_their_source_and_no_secret(net: NetworkProcess) -> None:
+    shown = holdfast("config", "show", "--state", str(net.state))
+    assert shown.returncode == 0, shown.stderr
+    assert net.key not in shown.stdout
+    assert "[full-4]" in shown.stdout
+    assert "holdfast.toml" in shown.stdout
+    one = json.loads(holdfast("config", "show", "gateway", "--state", str(net.state), "--json").stdout)
+    assert {row["table"] for row in one["settings"]} == {"gateway"}
+
+
+def test_a_wrong_key_is_refused_and_an_unknown_run_is_a_failure(net: NetworkProcess, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hf_wrong\n")
+    gateway = ["--gateway", net.ready["gateway"]]
+    wrong = holdfast("run", "list", *gateway, "--key", f"file:{tmp_path / 'key'}")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: auth.wrong: ")
+    unknown = holdfast("run", "show", "019b76da-a800-70c8-9215-35f11ffa1fae", "--state", str(net.state))
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("error: run.unknown: ")
+
+
+def test_nobody_there_is_said_plainly() -> None:
+    silent = holdfast("chat", "--once", "x", "--gateway", "http://127.0.0.1:9", "--key", "env:HOME")
+    assert silent.returncode == 1
+    assert silent.stderr.startswith("error: http.unreachable: ")
