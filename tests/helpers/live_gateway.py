@@ -160,9 +160,11 @@ def _ended(body: bytes) -> bytes:
 
 
 def make_state(state: Path) -> Layout:
-    """Keys and trust of a development network in a folder."""
+    """Keys and trust of a development network in a folder, made once."""
     layout = Layout(state, 1)
     keys = development.make_keys(layout)
+    if layout.trust.exists():
+        return layout
     nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
     development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
     return layout
