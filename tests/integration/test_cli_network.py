@@ -102,6 +102,18 @@ def test_settings_are_shown_with_their_source_and_no_secret(net: NetworkProcess)
     assert {row["table"] for row in one["settings"]} == {"gateway"}
 
 
+def test_a_gateways_url_and_a_key_are_enough(net: NetworkProcess, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(net.key + "\n")
+    gateway = ["--gateway", net.ready["gateway"], "--key", f"file:{tmp_path / 'key'}"]
+    assert holdfast("chat", *gateway, "--once", "hello", "--wait", "0").returncode == 0
+    trust = tmp_path / "trust.json"
+    assert holdfast("trust", "export", *gateway, "-o", str(trust)).returncode == 0
+    assert trust.read_bytes() == (net.state / "trust" / "trust.json").read_bytes()
+    assert "signed by the key that trust names" in holdfast("log", "show", *gateway).stdout
+    assert holdfast("round", "list", *gateway).returncode == 0
+    assert holdfast("doctor", *gateway).returncode == 0
+
+
 def test_a_wrong_key_is_refused_and_an_unknown_run_is_a_failure(net: NetworkProcess, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hf_wrong\n")
     gateway = ["--gateway", net.ready["gateway"]]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from holdfast.core import canonical
+from holdfast.core.encoding import b64_decode
 from holdfast.core.trust import MAX_TRUST_BYTES, Trust, parse_trust_chain, verify_trust
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
 from holdfast.ports.settings import Secret
@@ -91,17 +92,22 @@ class Network:
             except OSError as error:
                 raise UsageError("network.trust", f"cannot read {self.trust_path}: {error.strerror}") from error
 
-        async def fetch(http: AiohttpHTTP) -> bytes:
-            answer = await http.request("GET", f"{self.gateway}/v1/trust", max_bytes=MAX_TRUST_BYTES)
-            if answer.status != 200:
-                raise RefusedError(
-                    "network.trust",
-                    f"{self.gateway} serves no trust document ({answer.status})",
-                    hint="get it from the network's operator, best by another way than the evidence",
-                )
-            return answer.body
+        told = with_http(self._ask)
+        if not isinstance(told.get("trust"), str):
+            raise RefusedError(
+                "network.trust",
+                f"{self.gateway} shows no trust document",
+                hint="get it from the network's operator, best by another way than the evidence",
+            )
+        return b64_decode(told["trust"])
 
-        return with_http(fetch)
+    async def _ask(self, http: AiohttpHTTP) -> dict[str, Any]:
+        """What the gateway tells holders of a workspace key about its network."""
+        headers = {"authorization": f"Bearer {self.require_key()}"}
+        answer = await http.request("GET", f"{self.gateway}/v1/network", headers=headers, max_bytes=2 * MAX_TRUST_BYTES)
+        if answer.status != 200:
+            raise RefusedError("network.unknown", f"{self.gateway} does not tell of its network ({answer.status})")
+        return canonical.decode_object(answer.body)
 
     def load_trust(self) -> Trust:
         """The network's trust, its signatures checked; raises ``trust.*`` or ``network.trust``."""
@@ -112,7 +118,7 @@ class Network:
         try:
             return self.load_trust()
         except HoldfastError as error:
-            if error.code == "network.trust":
+            if error.code in ("network.trust", "network.unknown"):
                 return None
             raise
 
@@ -120,11 +126,7 @@ class Network:
         """This network with what its gateway says of the log and the full nodes, where the description is silent."""
         if self.log is not None and self.origin is not None and self.full_nodes:
             return self
-        answer = await http.request("GET", f"{self.gateway}/v1/identity")
-        value = canonical.decode(answer.body) if answer.status == 200 else None
-        told = value.get("network") if isinstance(value, dict) else None
-        if not isinstance(told, dict):
-            return self
+        told = await self._ask(http)
         return Network(
             self.described_by,
             self.gateway,

@@ -27,7 +27,7 @@ from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.catalog import Catalog
@@ -137,6 +137,7 @@ def build(config: GatewayConfig) -> App:
         Workspaces(config.workspaces),
         metrics,
         identity=_identity(document, attestation),
+        network=lambda: _network(config),
         default_model=config.default_model,
         settlement=config.settlement,
         readiness=background.readiness,
@@ -166,6 +167,16 @@ def _load_attestation(path: Path | None) -> Attestation | None:
 def _identity(document: KeyDocument, attestation: Attestation | None) -> Mapping[str, object]:
     shown = {"format": attestation.format, "evidence": b64_encode(attestation.evidence)} if attestation else None
     return {"node": document.digest, "key_document": b64_encode(document.raw), "attestation": shown}
+
+
+def _network(config: GatewayConfig) -> Mapping[str, object]:
+    """Where this gateway's log and full nodes are, and the trust file as it stands; readers check it themselves."""
+    try:
+        trust = config.trust.read_bytes()
+    except OSError as error:
+        raise UnavailableError("trust.file", f"cannot read {config.trust}: {error.strerror}") from error
+    nodes = [{"name": node.name, "url": node.url} for node in config.full_nodes]
+    return {"log": config.log, "origin": config.origin, "full_nodes": nodes, "trust": b64_encode(trust)}
 
 
 def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:

@@ -24,7 +24,7 @@ from holdfast.ports.metrics import Metrics
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
 """Paths that answer, and the endpoint that statements name."""
-_READS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/identity", "/v1/models", "/v1/runs"}
+_READS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/identity", "/v1/models", "/v1/network", "/v1/runs"}
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle)?\Z")
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}\Z")
 _WATCH_AFTER_S = 0.25
@@ -49,6 +49,7 @@ class GatewayApp:
         metrics: Metrics,
         *,
         identity: Mapping[str, Any],
+        network: Callable[[], Mapping[str, Any]],
         default_model: str | None,
         settlement: str,
         readiness: Callable[[], Mapping[str, str]],
@@ -59,6 +60,7 @@ class GatewayApp:
         self._workspaces = workspaces
         self._metrics = metrics
         self._identity = identity
+        self._network = network
         self._default_model = default_model
         self._settlement = settlement
         self._readiness = readiness
@@ -180,6 +182,9 @@ class GatewayApp:
         if path == "/v1/models":
             self._workspaces.name(headers.get(b"authorization"))
             await _json(send, await self._models())
+        elif path == "/v1/network":
+            self._workspaces.name(headers.get(b"authorization"))
+            await _json(send, self._network())
         elif path == "/v1/runs":
             workspace = self._workspaces.name(headers.get(b"authorization"))
             await _json(send, await self._desk.recent(workspace, _limit(scope["query_string"])))
