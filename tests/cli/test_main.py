@@ -47,10 +47,10 @@ def test_every_command_has_help_of_its_own(holdfast: Callable[..., Outcome], nam
 
 
 def test_an_unknown_command_is_usage(holdfast: Callable[..., Outcome]) -> None:
-    shown = holdfast("aprove")
+    shown = holdfast("settle")
     assert shown.code == 2
     assert shown.out == ""
-    assert shown.err == "error: usage.arguments: No such command 'aprove'.\n  hint: try 'holdfast --help'\n"
+    assert shown.err == "error: usage.arguments: No such command 'settle'.\n  hint: try 'holdfast --help'\n"
 
 
 def test_an_unknown_option_is_usage_and_json_says_so_too(holdfast: Callable[..., Outcome]) -> None:
