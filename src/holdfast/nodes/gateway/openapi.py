@@ -16,27 +16,36 @@ def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-_ERRORS = {
-    code: _json(_ref("Error"), description)
-    for code, description in {
-        "400": "Malformed, or it makes no sense here",
-        "401": "No key, or an unknown one",
-        "403": "A check failed",
-        "404": "Nothing there for this key",
-        "405": "Another method",
-        "408": "The body came too slowly",
-        "410": "Past its retention",
-        "413": "Too large",
-        "422": "Passed on from the upstream",
-        "429": "Passed on from the upstream",
-        "500": "A bug on our side",
-        "502": "The upstream failed",
-        "503": "Busy, or something is silent",
-        "504": "The upstream took too long",
-    }.items()
+_STATUS = {
+    "400": "Malformed, or it makes no sense here",
+    "401": "No key, or an unknown one",
+    "403": "A check failed",
+    "404": "Nothing there for this key",
+    "405": "Another method",
+    "408": "The body came too slowly",
+    "409": "Passed on from the upstream",
+    "410": "Past its retention",
+    "413": "Too large",
+    "415": "Passed on from the upstream",
+    "422": "Passed on from the upstream",
+    "429": "Passed on from the upstream",
+    "431": "The headers are too large",
+    "500": "A bug on our side",
+    "502": "The upstream failed",
+    "503": "Busy, or something is silent",
+    "504": "The upstream took too long",
 }
+
+
+def _errors(codes: str = " ".join(_STATUS)) -> dict[str, Any]:
+    return {code: _json(_ref("Error"), _STATUS[code]) for code in codes.split()}
+
+
+_PUBLIC_ERRORS = "400 405 431 500 503"
+_READING_ERRORS = "400 401 403 404 405 410 431 500 503"
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _TEXT: dict[str, Any] = {"type": "string"}
+_MODEL: dict[str, Any] = {"type": "string", "description": "Needed unless this gateway has a default model"}
 
 
 def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
@@ -53,20 +62,31 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
                         "text/event-stream": {"schema": _TEXT},
                     },
                 },
-                **_ERRORS,
+                **_errors(),
             },
         }
     }
 
 
-def _get(summary: str, schema: dict[str, Any], *parameters: dict[str, Any], public: bool = False) -> dict[str, Any]:
+def _get(
+    summary: str,
+    schema: dict[str, Any],
+    *parameters: dict[str, Any],
+    public: bool = False,
+    content_type: str = "application/json",
+) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": summary,
         "parameters": list(parameters),
-        "responses": {"200": _json(schema, summary), **_ERRORS},
+        "responses": {
+            "200": {"description": summary, "content": {content_type: {"schema": schema}}},
+            **_errors(_PUBLIC_ERRORS if public else _READING_ERRORS),
+        },
     }
     if public:
         operation["security"] = []
+    elif _RUN_PARAMETER in parameters:
+        operation["security"] = [{"workspace": []}, {"capability": []}]
     return {"get": operation}
 
 
@@ -80,21 +100,42 @@ def document() -> dict[str, Any]:
             "version": "1",
             "description": "OpenAI-compatible answers, every one with evidence.",
         },
-        "security": [{"workspace": []}, {"capability": []}],
+        "security": [{"workspace": []}],
         "paths": {
             "/v1/chat/completions": _ask("Ask, as a chat", "ChatRequest", "Answer"),
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
-            "/v1/models": _get("Models on offer", {"type": "object", "required": ["object", "data"]}),
-            "/v1/identity": _get("Key document and attestation", {"type": "object"}, public=True),
+            "/v1/models": _get("Models on offer", _ref("Models")),
+            "/v1/identity": _get("Key document and attestation", _ref("Identity"), public=True),
+            "/v1/network": _get("Where the log and the full nodes are, and the trust file", _ref("Network")),
             "/v1/runs": _get(
                 "The workspace's newest runs",
                 _ref("Runs"),
                 {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200}},
             ),
             "/v1/runs/{run}": _get("Lanes and chronology of a run", _ref("Run"), _RUN_PARAMETER),
-            "/v1/runs/{run}/bundle": _get("Everything an offline verifier needs", {"type": "object"}, _RUN_PARAMETER),
+            "/v1/runs/{run}/events": _get(
+                "The same whenever it changes: server-sent events named run, without end",
+                _TEXT,
+                _RUN_PARAMETER,
+                content_type="text/event-stream",
+            ),
+            "/v1/runs/{run}/bundle": _get("Everything an offline verifier needs", _ref("Bundle"), _RUN_PARAMETER),
+            "/healthz": _get("The process answers", _flag("alive"), public=True),
+            "/readyz": _get("The node can do its work", _flag("ready"), public=True),
+            "/metrics": _get("Prometheus metrics", _TEXT, public=True, content_type="text/plain"),
+            "/openapi.json": _get("This document", {"type": "object"}, public=True),
         },
         "components": {"securitySchemes": _SECURITY, "schemas": _schemas()},
+    }
+
+
+def _flag(name: str) -> dict[str, Any]:
+    """An object that says one thing."""
+    return {
+        "type": "object",
+        "required": [name],
+        "properties": {name: {"const": True}},
+        "additionalProperties": False,
     }
 
 
@@ -149,9 +190,9 @@ def _schemas() -> dict[str, Any]:
         },
         "ChatRequest": {
             "type": "object",
-            "required": ["model", "messages"],
+            "required": ["messages"],
             "properties": {
-                "model": _TEXT,
+                "model": _MODEL,
                 "messages": {
                     "type": "array",
                     "minItems": 1,
@@ -163,9 +204,9 @@ def _schemas() -> dict[str, Any]:
         },
         "CompletionRequest": {
             "type": "object",
-            "required": ["model", "prompt"],
+            "required": ["prompt"],
             "properties": {
-                "model": _TEXT,
+                "model": _MODEL,
                 "prompt": {"type": ["string", "array"]},
                 "stream": {"type": ["boolean", "null"]},
                 "holdfast": _ref("Holdfast"),
@@ -174,7 +215,12 @@ def _schemas() -> dict[str, Any]:
         "Answer": {
             "type": "object",
             "required": ["holdfast"],
-            "properties": {"holdfast": {"type": "object", "required": ["run", "capability", "statements"]}},
+            "properties": {
+                "holdfast": {
+                    "type": "object",
+                    "required": ["run", "capability", "attester", "settlement", "outcome", "statements"],
+                }
+            },
         },
         "Lane": lane,
         "Lanes": {
@@ -183,14 +229,94 @@ def _schemas() -> dict[str, Any]:
             "properties": {name: _ref("Lane") for name in LANES},
             "additionalProperties": False,
         },
+        "Network": {
+            "type": "object",
+            "required": ["log", "origin", "full_nodes", "trust"],
+            "properties": {
+                "log": _TEXT,
+                "origin": _TEXT,
+                "full_nodes": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["name", "url"],
+                        "properties": {"name": _TEXT, "url": _TEXT},
+                    },
+                },
+                "trust": _TEXT,
+            },
+            "additionalProperties": False,
+        },
         "Run": {
             "type": "object",
-            "required": ["run", "lanes", "chronology"],
+            "required": ["run", "created", "kind", "outcome", "lanes", "chronology", "known", "policy", "trust"],
             "properties": {
                 "run": _TEXT,
+                "created": _TEXT,
+                "kind": {"enum": ["chat.completions", "completions"]},
+                "outcome": {"type": ["string", "null"]},
                 "lanes": _ref("Lanes"),
                 "chronology": {"type": "array", "items": {"type": "object", "required": ["at", "code", "says"]}},
+                "known": {"type": "integer", "minimum": 0},
+                "policy": {"type": "object", "required": ["name", "digest"]},
+                "trust": {"type": "object", "required": ["digest", "pinned", "development"]},
             },
+            "additionalProperties": False,
         },
-        "Runs": {"type": "object", "required": ["runs"], "properties": {"runs": {"type": "array"}}},
+        "Runs": {
+            "type": "object",
+            "required": ["runs"],
+            "properties": {"runs": {"type": "array", "maxItems": 200, "items": _ref("ListedRun")}},
+            "additionalProperties": False,
+        },
+        "ListedRun": {
+            "type": "object",
+            "required": ["run", "created", "kind", "outcome", "lanes"],
+            "properties": {
+                "run": _TEXT,
+                "created": _TEXT,
+                "kind": {"enum": ["chat.completions", "completions"]},
+                "outcome": {"type": ["string", "null"]},
+                "lanes": {
+                    "type": "object",
+                    "required": list(LANES),
+                    "properties": {name: {"enum": list(STATES)} for name in LANES},
+                    "additionalProperties": False,
+                },
+            },
+            "additionalProperties": False,
+        },
+        "Models": {
+            "type": "object",
+            "required": ["object", "data"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {
+                    "type": "array",
+                    "items": {"type": "object", "required": ["id", "object", "created", "owned_by", "holdfast"]},
+                },
+            },
+            "additionalProperties": False,
+        },
+        "Identity": {
+            "type": "object",
+            "required": ["node", "key_document", "attestation"],
+            "properties": {
+                "node": _TEXT,
+                "key_document": _TEXT,
+                "attestation": {"type": ["object", "null"], "required": ["format", "evidence"]},
+            },
+            "additionalProperties": False,
+        },
+        "Bundle": {
+            "type": "object",
+            "required": ["type", "run", "exported_at", "journal"],
+            "properties": {
+                "type": {"const": "urn:holdfast:bundle:v1"},
+                "run": _TEXT,
+                "exported_at": _TEXT,
+                "journal": {"type": "array", "items": {"type": "object", "required": ["kind", "at"]}},
+            },
+            "additionalProperties": False,
+        },
     }
