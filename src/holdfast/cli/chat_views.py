@@ -213,6 +213,7 @@ class LiveView:
         self._refresh()
 
     def note(self, words: str) -> None:
+        self._flush()
         self._console.print(Text(clean(words), style="yellow"))
 
     def failed(self, error: HoldfastError) -> None:
