@@ -1,9 +1,10 @@
 """Public keys, signatures and the key document that names a node (``spec/statement.md`` §5).
 
-A node *is* the SHA-256 of its key document's exact bytes; statements call that digest ``attester``. A key document lists
-public keys by use, so that a statement key can never stand in for a log key or a vote key.
+A node *is* the SHA-256 of its key document's exact bytes; statements call that digest ``attester``. A key document
+lists public keys by use, so that a statement key can never stand in for a log key or a vote key.
 
-Rules: one encoding per algorithm; unknown fields are refused; keys of an unknown algorithm or use are refused.
+Rules: one encoding per algorithm; unknown fields are refused; keys of an unknown algorithm or use are refused, and so
+is a key that stands there for two uses.
 Not covered here: whether a key is trusted (``core.trust``) or where it lives (attestation).
 """
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex
+from holdfast.core.evm import address_of
 from holdfast.errors import MalformedError, RefusedError
 
 KEY_DOCUMENT_TYPE = "urn:holdfast:key-document:v1"
@@ -28,6 +30,13 @@ ALGORITHM_SIZES = {"ed25519": 32, "p256": 33, "secp256k1": 33}
 """Algorithm to public key size in bytes: raw Ed25519 (RFC 8032), compressed SEC 1 points for the curves."""
 USES = ("statement", "log", "cosignature", "vote")
 """What a key may sign; one use per key."""
+ALGORITHMS_BY_USE = {
+    "statement": ("ed25519", "p256"),
+    "log": ("ed25519",),
+    "cosignature": ("ed25519",),
+    "vote": ("secp256k1",),
+}
+"""Algorithms that fit a use (``spec/statement.md`` §5): notes are Ed25519, contracts recover secp256k1."""
 ROLES = ("gateway", "inference", "data", "memory", "hub", "facilitator", "log", "full", "panel", "relay")
 """The processes of the network; a node may hold several roles."""
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z")
@@ -79,9 +88,14 @@ def _parse_public_key(value: object) -> PublicKey:
     use, algorithm = value["use"], value["algorithm"]
     if use not in USES:
         raise MalformedError("keys.use", f"unknown key use {use!r}")
-    if algorithm not in ALGORITHM_SIZES:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHM_SIZES:
         raise MalformedError("keys.algorithm", f"unknown algorithm {algorithm!r}")
-    return PublicKey(use, algorithm, b64_decode(value["public"], ALGORITHM_SIZES[algorithm]))
+    if algorithm not in ALGORITHMS_BY_USE[use]:
+        raise MalformedError("keys.algorithm", f"a {use} key is not {algorithm}")
+    public = b64_decode(value["public"], ALGORITHM_SIZES[algorithm])
+    if use == "vote":
+        address_of(public)  # a vote key has an address, or it is no point and no key
+    return PublicKey(use, algorithm, public)
 
 
 def parse_key_document(raw: bytes) -> KeyDocument:
@@ -108,6 +122,8 @@ def parse_key_document(raw: bytes) -> KeyDocument:
     parsed = tuple(_parse_public_key(key) for key in keys)
     if len({key.use for key in parsed}) != len(parsed):
         raise MalformedError("keys.use", "one key per use")
+    if len({key.key_id for key in parsed}) != len(parsed):
+        raise MalformedError("keys.use", "one use per key")
     return KeyDocument(raw, sha256_hex(raw), name, tuple(roles), software, parsed)
 
 
