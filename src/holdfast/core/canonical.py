@@ -52,7 +52,7 @@ def _signed_int(text: str) -> int:
     return value
 
 
-def _no_float(text: str) -> Any:
+def _no_float(_: str) -> Any:
     raise MalformedError("json.float", "signed JSON holds no floats; use an integer or a decimal string")
 
 
@@ -162,7 +162,7 @@ def _piecewise() -> Callable[[Any, int], Iterable[str]]:
         ",",
         True,
         False,
-        False,  # noqa: FBT003
+        False,
     )
     return made
 

@@ -114,9 +114,7 @@ def content_digest(previous: bytes, size: int, root: bytes, verdict_root: bytes,
     return sha256(CONTENT_TAG + previous + size.to_bytes(8) + root + verdict_root + blob_id)
 
 
-def vote_digest(  # noqa: PLR0917 (the fields of the message, in their order)
-    domain: ChainDomain, origin: str, epoch: int, number: int, attempt: int, content: bytes
-) -> bytes:
+def vote_digest(domain: ChainDomain, origin: str, epoch: int, number: int, attempt: int, content: bytes) -> bytes:
     """The 32 bytes a vote signs (``spec/round.md`` §4.1)."""
     words = evm.word(epoch) + evm.word(number) + evm.word(attempt) + content
     return evm.typed_data_digest(domain.separator(), evm.keccak256(_VOTE_TYPE_HASH + origin_id(origin) + words))
