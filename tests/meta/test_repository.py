@@ -391,3 +391,10 @@ def test_every_port_has_a_contract_suite(path: Path) -> None:
     assert f"holdfast.ports.{path.stem} " in suites or f"test_{path.stem}" in {
         suite.stem for suite in (ROOT / "tests" / "contracts").glob("*.py")
     }
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "adr" / "README.md").read_text("utf-8")
+    pages = sorted(path.name for path in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
+    assert [name for name in pages if f"]({name})" not in index] == []
+    assert [name[:4] for name in pages] == [f"{number:04d}" for number in range(1, len(pages) + 1)]
