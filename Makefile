@@ -5,11 +5,13 @@ DEV := python3 dev.py
 T ?=
 ARGS ?=
 
-.PHONY: help up setup fix lint test offline conformance package vectors docs bench check
+.PHONY: help up holdfast setup fix lint test offline conformance package vectors docs bench check
 help: ## List targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: ## Start Holdfast on this machine
 	@$(DEV) up $(ARGS)
+holdfast: ## Run a holdfast command of the environment, like ARGS=chat
+	@$(DEV) holdfast $(ARGS)
 setup: ## Create the environment and install the git hooks
 	@$(DEV) setup
 fix: ## Format and apply safe fixes

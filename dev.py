@@ -360,8 +360,13 @@ def all_of(*commands: "Tuple[str, ...]") -> int:
 
 def up(rest: "List[str]") -> int:
     """Start everything on this machine."""
+    return holdfast(["up", *rest])
+
+
+def holdfast(rest: "List[str]") -> int:
+    """Any command of ``holdfast``."""
     ensure("node")
-    command = tool("holdfast", "up", *rest)
+    command = tool("holdfast", *rest)
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":
@@ -571,6 +576,7 @@ def system_packages() -> None:
 WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "help": ("List these words", show_words),
     "up": ("Start Holdfast on this machine", up),
+    "holdfast": ("Run a holdfast command of the environment, like chat", holdfast),
     "setup": ("Create the environment and install the git hooks", setup),
     "fix": ("Format and apply safe fixes", fix),
     "lint": ("Style, types, layers, spelling (changes nothing)", lint),
