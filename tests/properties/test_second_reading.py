@@ -95,7 +95,9 @@ DELTAS = objects(DELTA_VALUES, st.sampled_from(["role", "content", "tool_calls",
 CHOICES = st.tuples(
     INDEXES | st.just(""),
     DELTAS | st.just(""),
-    st.sampled_from(["", '"text":"a"', '"text":1', '"finish_reason":"stop"']),
+    st.sampled_from(
+        ["", "", "", '"text":"a"', '"text":1', '"finish_reason":"stop"', '"message":null', '"message":{"x":"a"}']
+    ),
 ).map(
     lambda made: (
         "{"

@@ -264,6 +264,10 @@ def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
+class Grown(dict[str, Any]):
+    """A message that was made of deltas."""
+
+
 def _fold_choice(choice: dict[str, Any], element: dict[str, Any]) -> None:
     for member, value in element.items():
         if member == "index":
@@ -271,11 +275,15 @@ def _fold_choice(choice: dict[str, Any], element: dict[str, Any]) -> None:
         if member == "delta":
             if value is None:
                 continue
-            if not isinstance(value, dict):
+            if not isinstance(value, dict) or (
+                choice.get("message") is not None and not isinstance(choice["message"], Grown)
+            ):
                 raise SpecError("stream.fold")
-            choice["message"] = _merge_object(choice.get("message", {}), value)
+            choice["message"] = Grown(_merge_object(choice.get("message") or {}, value))
         elif member in {"text", "logprobs"}:
             choice[member] = _merge(choice.get(member), value, member)
+        elif member == "message" and value is not None and isinstance(choice.get(member), Grown):
+            raise SpecError("stream.fold")
         elif value is not None or member not in choice:
             choice[member] = value
 

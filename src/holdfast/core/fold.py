@@ -1,7 +1,7 @@
 """Fold a stream of events into the one ``response`` document that is bound (``spec/parts.md`` §6).
 
-A :class:`Fold` is fed decoded events (``canonical.decode_exact``) and gives the document at any moment. The rules are total: what they
-cannot merge is refused with ``stream.fold``, never guessed.
+A :class:`Fold` is fed decoded events (``canonical.decode_exact``) and gives the document at any moment. The rules are
+total: what they cannot merge is refused with ``stream.fold``, never guessed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Fold:
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] | None = None
+        self._grown: set[int] = set()
+        """Indices of the choices whose message grows from deltas."""
         self.finished: set[int] = set()
         """Indices of the choices that have a finish reason."""
 
@@ -70,26 +72,29 @@ class Fold:
             target = self._choices.setdefault(number, {})
             for key, item in choice.items():
                 if key == "delta":
-                    carried = self._add_delta(target, item) or carried
+                    carried = self._add_delta(number, target, item) or carried
                 elif key in ("text", "logprobs"):
                     _merge_member(target, key, item)
                     carried = carried or (key == "text" and bool(item))
+                elif key == "message" and item is not None and number in self._grown:
+                    raise MalformedError("stream.fold", "a choice has both a message and a delta")
                 elif key != "index" and (item is not None or key not in target):
                     target[key] = item
             if target.get("finish_reason") is not None:
                 self.finished.add(number)
         return carried
 
-    @staticmethod
-    def _add_delta(target: dict[str, Any], delta: object) -> bool:
+    def _add_delta(self, number: int, target: dict[str, Any], delta: object) -> bool:
         if delta is None:
             return False
         if not isinstance(delta, dict):
             raise MalformedError("stream.fold", "a delta is an object")
-        message = target.setdefault("message", {})
-        if not isinstance(message, dict):
-            raise MalformedError("stream.fold", "a choice has both a message and a delta")
-        _merge_object(message, delta)
+        if number not in self._grown:
+            if target.get("message") is not None:
+                raise MalformedError("stream.fold", "a choice has both a message and a delta")
+            target["message"] = {}
+            self._grown.add(number)
+        _merge_object(target["message"], delta)
         return any(value not in (None, "") for key, value in delta.items() if key != "role")
 
     @property
@@ -110,7 +115,8 @@ class Fold:
 
 
 def _index(value: object) -> int:
-    if not isinstance(value, NumberText) or not value.isdigit() or str(int(value)) != value or int(value) > MAX_INDEX:
+    # Long digit strings are refused before they become integers, which Python refuses to make of them.
+    if not isinstance(value, NumberText) or len(value) > 4 or not value.isdigit() or int(value) > MAX_INDEX:
         raise MalformedError("stream.fold", f"an index is an integer from 0 to {MAX_INDEX}")
     return int(value)
 

@@ -17,6 +17,8 @@ from holdfast.errors import MalformedError, RefusedError
 
 MARK_TYPE = "urn:holdfast:mark:v1"
 """``type`` in what a mark's signature covers (``parts.md`` §7)."""
+_MAX_DIGITS = 16
+"""Digits of the largest integer that signed JSON holds (``conventions.md`` §3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def parse_mark(value: object) -> tuple[Mark, bytes]:
 
 def _positive(value: object) -> int:
     """An integer from 1, also when the decoder kept numbers as text."""
-    if isinstance(value, canonical.NumberText) and value.isdigit():
+    if isinstance(value, canonical.NumberText) and value.isdigit() and len(value) <= _MAX_DIGITS:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise MalformedError("mark.fields", "seq and events are integers from 1")

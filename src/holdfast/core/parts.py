@@ -36,6 +36,8 @@ CARRIER_PREFIX = "tee_"
 """Top-level members with this prefix are carriers (``parts.md`` §2)."""
 CARRIER = "holdfast"
 """The other carrier member, except in a request (``parts.md`` §2)."""
+MAX_CACHED_PATH = 256
+"""Characters of the longest path whose label is remembered: names come from outside, and memory is ours."""
 _SALT_INFO = b"holdfast/salt/v1/"
 _BLOCK_SALTS = 255 * 32 // SALT_BYTES
 """Salts in one HKDF expansion, which gives at most 255 hashes (RFC 5869 §2.3)."""
@@ -141,7 +143,6 @@ def strip_carriers(document: str, value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != CARRIER and not key.startswith(CARRIER_PREFIX)}
 
 
-@lru_cache(maxsize=8192)
 def _label_head(path: str) -> str:
     """``type|choice|index`` of a path: a function of the path alone (``parts.md`` §3(5), §3(6))."""
     kind = next((kind for kind, matcher in _MATCHERS if matcher.match(path)), "field")
@@ -151,13 +152,16 @@ def _label_head(path: str) -> str:
     return f"{kind}|{choice[1] if choice else '-'}|{index[1] if index else '-'}"
 
 
-@lru_cache(maxsize=8192)
-def _label(path: str, kind: str) -> bytes:
+def _make_label(path: str, kind: str) -> bytes:
     return f"{_label_head(path)}|{kind}|{path}".encode()
 
 
+_label = lru_cache(maxsize=8192)(_make_label)
+
+
 def _append(found: list[Part], path: str, kind: str, data: bytes) -> None:
-    found.append(Part(_label(path, kind), data))
+    label = _label(path, kind) if len(path) <= MAX_CACHED_PATH else _make_label(path, kind)
+    found.append(Part(label, data))
 
 
 def _walk(value: Any, path: str, found: list[Part]) -> None:
@@ -288,7 +292,7 @@ def verify_part(shown: DisclosedPart, tree: Tree) -> Part:
 
 
 def verify_document(document: str, text: bytes, run: str, secret: bytes, tree: Tree) -> Commitment:
-    """Check a fully disclosed document against the tree of a statement; raises ``parts.root``, ``json.*``, ``parts.*``."""
+    """Check a fully disclosed document against the tree of a statement; raises ``parts.*`` or ``json.*``."""
     commitment = commit(document, text, pseudo_random_key(run, secret))
     if commitment.tree != tree:
         raise RefusedError("parts.root", f"the {document} is not what was signed")
