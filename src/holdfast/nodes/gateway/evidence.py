@@ -86,6 +86,7 @@ class EvidenceDesk:
         closing: Closing | None = None
         if row.close_place is not None and row.closed_at is not None:
             closing = parse_closing(self._ledger.read(row.close_place).record)
+            journal += [{"kind": "mark", **shown.to_json()} for shown in closing.marks]
             journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
             for entry, salt in zip(closing.entries, closing.salts, strict=False):
                 commitment = {"entry": b64_encode(entry), "salt": salt.hex()}

@@ -9,8 +9,8 @@ Not covered: finding a run by id (``adapters.run_index_sql``) and delivery to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -44,13 +44,30 @@ class LedgerRecord:
         return records.decode(self.payload)
 
 
+@dataclass(frozen=True, slots=True)
+class ShownMark:
+    """A mark that left: when (RFC 3339), and its object (``parts.md`` §7)."""
+
+    at: str
+    mark: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"at": self.at, "mark": self.mark}
+
+
 @dataclass(slots=True)
 class Interrupted:
     """A run that was open when the process ended."""
 
     opening: Opening
     place: Place
-    last_mark: MarkReference | None = None
+    marks: list[ShownMark] = field(default_factory=list)
+    """The first mark that left and the last."""
+
+    def reference(self) -> MarkReference | None:
+        """The last mark, as the closing statement names it."""
+        last = self.marks[-1].mark if self.marks else None
+        return MarkReference(last["seq"], hex_decode(last["parts"], 32)) if last else None
 
 
 class Ledger:
@@ -69,9 +86,9 @@ class Ledger:
         """Make an opening durable. ``sealed_request`` is empty where nothing may be kept."""
         return await self._write(OPEN, records.encode(opening.header(), (sealed_request,)))
 
-    async def mark(self, run: str, seq: int, parts: bytes) -> Place:
+    async def mark(self, run: str, shown: ShownMark) -> Place:
         """Make a mark durable."""
-        return await self._write(MARK, records.encode({"run": run, "seq": seq, "parts": parts.hex()}))
+        return await self._write(MARK, records.encode({"run": run, **shown.to_json()}))
 
     async def close_run(
         self,
@@ -80,12 +97,15 @@ class Ledger:
         outcome: str,
         statements: tuple[SignedStatement, SignedStatement],
         *,
+        marks: Sequence[ShownMark] = (),
         sealed: bytes = b"",
         published: bytes = b"",
     ) -> Place:
         """Make the closing statements durable, with the sealed response and, in mode ``individual``, the blob."""
         route, execution = statements
         header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
+        if marks:
+            header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:
             header["salts"] = [route.salt.hex(), execution.salt.hex()]
         blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published)
@@ -122,7 +142,8 @@ class Ledger:
                 opening = parse_opening(header)
                 waiting[opening.run] = Interrupted(opening, Place(item.start))
             elif item.kind == MARK and header["run"] in waiting:
-                waiting[header["run"]].last_mark = MarkReference(header["seq"], hex_decode(header["parts"], 32))
+                shown = waiting[header["run"]].marks
+                shown[1:] = [ShownMark(header["at"], header["mark"])]
             elif item.kind == CLOSE:
                 waiting.pop(header["run"], None)
         return list(waiting.values())
@@ -145,6 +166,8 @@ class Closing:
     published: bytes
     salts: tuple[bytes, ...]
     """What opens the commitments, in mode ``private``; empty otherwise."""
+    marks: tuple[ShownMark, ...]
+    """The first and the last mark of a stream."""
 
 
 def parse_closing(record: StoredRecord) -> Closing:
@@ -153,7 +176,8 @@ def parse_closing(record: StoredRecord) -> Closing:
         raise MalformedError("records.damaged", "a closing record has six blobs")
     route, execution, first, second, sealed, published = record.blobs
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
-    return Closing((route, execution), (first, second), sealed, published, salts)
+    marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
+    return Closing((route, execution), (first, second), sealed, published, salts, marks)
 
 
 def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:

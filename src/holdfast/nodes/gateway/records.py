@@ -2,15 +2,15 @@
 
 One record = ``header length u32 | header JSON | (blob length u32 | blob)*``. Kinds:
 
-======== ============================================================ ==========================================
+======== ============================================================ =========================================
 kind     header                                                       blobs
-======== ============================================================ ==========================================
-OPEN     everything needed to close the run without its caller       sealed request text
-MARK     run, seq, parts                                              none
-CLOSE    run, times, outcome, salts in mode ``private``               two envelopes, two entries for the log, sealed
+======== ============================================================ =========================================
+OPEN     everything needed to close the run without its caller        sealed request text
+MARK     run, when, the mark                                          none
+CLOSE    run, times, outcome, first and last mark, private salts      two envelopes, two log entries, sealed
                                                                       response, published blob (``individual``)
 FOLLOW   run                                                          envelope, entry for the log
-======== ============================================================ ==========================================
+======== ============================================================ =========================================
 
 Texts are sealed with AES-256-GCM under a key of the run secret, which is not stored: reading them needs the
 capability. Header members are ours; a record that does not parse means damage and stops the gateway.

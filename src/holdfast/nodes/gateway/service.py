@@ -18,16 +18,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.parts import commit_parts, map_parts
-from holdfast.core.statements import Execution, MarkReference
+from holdfast.core.statements import Execution
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Interrupted, Ledger
+from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
 from holdfast.nodes.gateway.records import seal
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.turn import (
@@ -74,6 +74,8 @@ class Run:
     closed: tuple[SignedStatement, SignedStatement] | None = None
     """The closing statements, once they are durable."""
     outcome: str = ""
+    marks: list[ShownMark] = field(default_factory=list)
+    """The first mark that left and the last."""
     blob: str | None = None
     """SHA-256 of the published blob, in mode ``individual``."""
 
@@ -256,8 +258,10 @@ class Gateway:
     async def _mark(self, run: Run, binder: StreamBinder, now: float) -> dict[str, canonical.JSON]:
         mark = binder.seal(now)
         signature = self.identity.signer.sign(mark.message(run.id))
-        await self._ledger.mark(run.id, mark.seq, mark.parts)
-        return mark.to_json(signature)
+        shown = ShownMark(time_encode(self._clock.now()), mark.to_json(signature))
+        await self._ledger.mark(run.id, shown)
+        run.marks[1:] = [shown]
+        return shown.mark
 
     async def _last_frame(self, run: Run, binder: StreamBinder, held: bytes | None) -> bytes:
         if held is None:
@@ -306,7 +310,7 @@ class Gateway:
         closed_at = time_encode(now)
         try:
             place = await self._ledger.close_run(
-                opening, closed_at, execution.outcome, statements, sealed=sealed, published=published
+                opening, closed_at, execution.outcome, statements, marks=run.marks, sealed=sealed, published=published
             )
         except UsageError as error:
             if error.code != "wal.record_size":
@@ -361,10 +365,10 @@ class Gateway:
     async def _close_interrupted(self, interrupted: Interrupted) -> None:
         opening = interrupted.opening
         now = self._clock.now()
-        mark: MarkReference | None = interrupted.last_mark
-        execution = Execution("interrupted", "gateway.interrupted", None, mark, opening.upstream)
+        execution = Execution("interrupted", "gateway.interrupted", None, interrupted.reference(), opening.upstream)
         statements = close_statements(self.identity, opening, execution, now=now)
-        await self._ledger.close_run(opening, time_encode(now), execution.outcome, statements)
+        marks = interrupted.marks
+        await self._ledger.close_run(opening, time_encode(now), execution.outcome, statements, marks=marks)
 
 
 def outcome_of(error: Exception) -> str:
