@@ -23,7 +23,7 @@ from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, time_encode
-from holdfast.core.keys import KeyDocument, PublicKey, build_key_document
+from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
 from holdfast.core.notes import COSIGNATURE, VerifierKey
 from holdfast.core.statements import pre_authentication_encoding
 from holdfast.core.trust import TRUST_PAYLOAD_TYPE, TRUST_TYPE, build_trust_chain
@@ -141,8 +141,6 @@ def _document(layout: Layout, name: str, roles: list[str], keys: list[PublicKey]
     if not path.exists():
         host = f"{name}.holdfast.local"
         write_private(path, build_key_document(host, roles, f"holdfast/{__version__}", keys).raw)
-    from holdfast.core.keys import parse_key_document
-
     return parse_key_document(path.read_bytes())
 
 

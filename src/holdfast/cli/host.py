@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,6 @@ def load_configs(settings: Path, nodes: Sequence[str], environment: Mapping[str,
 
 def known_tables(settings: Path) -> list[str]:
     """Tables of a settings file that name nodes."""
-    import tomllib
-
     return [name for name in tomllib.loads(settings.read_text()) if kind_of(name) in MODULES]
 
 
@@ -137,7 +136,7 @@ def _run(settings: str, nodes: Sequence[str]) -> None:
     """On uvloop where there is one."""
     work = _work(Path(settings), nodes, os.environ)
     try:
-        import uvloop
+        import uvloop  # noqa: PLC0415 (absent on platforms without a build of it)
     except ImportError:
         asyncio.run(work)
     else:

@@ -80,7 +80,7 @@ Ctrl-C stops it; the same command goes on where it stopped.
     def say(self, text: str) -> None:
         """A line for a person, after start-up."""
         if not self._json:
-            click.echo(f"  {dt.datetime.now(dt.UTC):%H:%M:%S}  {text}")  # noqa: TID251 (the clock on the wall)
+            click.echo(f"  {dt.datetime.now(dt.UTC):%H:%M:%S}  {text}")
 
 
 class Worker:
@@ -264,7 +264,7 @@ class Network:
         console.step("the development chain runs")
         if not layout.trust.exists():
             deployment = await development.make_contracts(layout, keys)
-            now = dt.datetime.now(dt.UTC)  # noqa: TID251 (the outermost layer hands time inwards)
+            now = dt.datetime.now(dt.UTC)
             development.make_trust(layout, keys, deployment, now)
             console.step("contracts are deployed, stake is bonded, the trust root is signed (development)")
         for worker in self._workers:
@@ -331,7 +331,7 @@ def _run_loop(main: Callable[[], Any]) -> None:
               help="Base of the ports: panel, gateway, log, chain, full nodes.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True, help="One ready line, then one JSON event a line.")
-def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:  # noqa: FBT001
+def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:
     """Run a whole development network on this machine."""
     console = Console(as_json=as_json)
     layout = Layout(state.absolute(), port)
