@@ -53,6 +53,7 @@ _EVENTS = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Index("events_by_number", "kind", "number"),
     sa.Index("events_by_size", "kind", "size"),
+    sa.Index("events_by_time", "at"),
 )
 
 
@@ -103,6 +104,8 @@ class SQLRunIndex:
         with self._engine.begin() as connection:
             for row in rows:
                 values = {name: value for name, value in row.items() if name != "run"}
+                if values.get("logged_at") is not None:  # what is delivered again was logged when it first was
+                    values["logged_at"] = sa.func.coalesce(_RUNS.c.logged_at, values["logged_at"])
                 connection.execute(sa.update(_RUNS).where(_RUNS.c.run == row["run"]).values(values))
             if cursor is not None:
                 name, position = cursor
@@ -153,10 +156,17 @@ class SQLRunIndex:
 
     def events_of(self, number: int) -> list[SettlementEvent]:
         """Every event of a round, in order."""
-        query = sa.select(_EVENTS).where(_EVENTS.c.number == number, _EVENTS.c.kind != "checkpoint")
-        with self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(_EVENTS.c.position)).mappings().all()
-        return [_event(row) for row in rows]
+        return self._all(sa.select(_EVENTS).where(_EVENTS.c.number == number, _EVENTS.c.kind != "checkpoint"))
+
+    def events_since(self, at: str, until: str | None, index: int) -> list[SettlementEvent]:
+        """Candidates, votes and finality seen from ``at`` to ``until`` that reach beyond a log index, in order."""
+        rounds = _EVENTS.c.kind.in_(("candidate", "votes", "final"))
+        query = sa.select(_EVENTS).where(_EVENTS.c.at >= at, _EVENTS.c.size > index, rounds)
+        return self._all(query if until is None else query.where(_EVENTS.c.at <= until))
+
+    def superseding(self, index: int) -> list[SettlementEvent]:
+        """The ``superseded`` events of one log index, in order."""
+        return self._all(sa.select(_EVENTS).where(_EVENTS.c.kind == "superseded", _EVENTS.c.size == index + 1))
 
     def first_covering(self, kind: str, index: int) -> SettlementEvent | None:
         """The first event of a kind whose size is beyond a log index."""
@@ -169,6 +179,11 @@ class SQLRunIndex:
         with self._engine.connect() as connection:
             found = connection.execute(query).scalar()
         return int(found) if found is not None else 0
+
+    def _all(self, query: sa.Select[Any]) -> list[SettlementEvent]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(_EVENTS.c.position)).mappings().all()
+        return [_event(row) for row in rows]
 
     def _first(self, query: sa.Select[Any]) -> SettlementEvent | None:
         with self._engine.connect() as connection:

@@ -33,9 +33,11 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class SettlementEvent:
-    """Something the gateway saw of the secure layer: ``kind`` is ``checkpoint``, ``candidate``, ``votes`` or ``final``.
+    """Something the gateway saw of the secure layer: ``kind`` is ``checkpoint``, ``candidate``, ``votes``, ``final`` or
+    ``superseded`` (a round has a later verdict on one earlier entry).
 
-    ``number`` is the round (0 for a checkpoint), ``size`` the tree size it speaks of.
+    ``number`` is the round (0 for a checkpoint), ``size`` the tree size it speaks of; for ``superseded`` that of the
+    smallest tree that holds the entry, its index + 1.
     """
 
     position: int
@@ -88,6 +90,15 @@ class RunIndex(Protocol):
 
     def first_covering(self, kind: str, index: int) -> SettlementEvent | None:
         """The first event of a kind whose size is beyond a log index."""
+        ...
+
+    def events_since(self, at: str, until: str | None, index: int) -> list[SettlementEvent]:
+        """What was seen of rounds from one time on (to another, both included) and reaches beyond a log index; in
+        order, without ``superseded`` events."""
+        ...
+
+    def superseding(self, index: int) -> list[SettlementEvent]:
+        """The ``superseded`` events of one log index, in order."""
         ...
 
     def highest_final(self) -> int:

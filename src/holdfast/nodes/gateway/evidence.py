@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.client.log import LogReader
@@ -72,7 +72,7 @@ class EvidenceDesk:
         self._attester = attester
         self._attestation = attestation
         self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
-        self._settled: OrderedDict[str, tuple[str, Appraisal, list[dict[str, Any]]]] = OrderedDict()
+        self._settled: OrderedDict[str, tuple[tuple[str, int], Appraisal, list[dict[str, Any]]]] = OrderedDict()
         self._proofs: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
 
     async def bundle(self, row: RunRow, secret: bytes | None = None) -> bytes:
@@ -91,9 +91,13 @@ class EvidenceDesk:
             for entry, salt in zip(closing.entries, closing.salts, strict=False):
                 commitment = {"entry": b64_encode(entry), "salt": salt.hex()}
                 journal.append({"kind": "commitment", "at": row.closed_at, **commitment})
+            settled = await self._settled_items(row, closing)
             if row.follow_place is not None:
-                journal.append(_statement(self._ledger.read(row.follow_place).record.blobs[0], row.closed_at))
-            journal += await self._settled_items(row, closing)
+                follow = self._ledger.read(row.follow_place).record
+                at = follow.header["at"]
+                place = next((place for place, item in enumerate(settled) if item["at"] > at), len(settled))
+                settled.insert(place, _statement(follow.blobs[0], at))
+            journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
             journal += self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
@@ -114,23 +118,27 @@ class EvidenceDesk:
         checkpoint = await self._indexer.call(index.first_covering, "checkpoint", last)
         if checkpoint is not None:
             events.append(checkpoint)
-        numbers = set()
         for _, place in named:
-            for kind in ("final", "candidate"):
-                found = await self._indexer.call(index.first_covering, kind, place)
-                if found is not None:
-                    numbers.add(found.number)
-                    break
-        for number in sorted(numbers):
-            events += await self._indexer.call(index.events_of, number)
+            events += await self._events_of(place, row.logged_at)
         paths: set[tuple[str, int]] = set()
-        for event in sorted(events, key=lambda event: event.position):
+        for event in sorted({event.position: event for event in events}.values(), key=lambda event: event.position):
             for item in await self._event_items(event, named):
                 path = (item["digest"], item["size"]) if item["kind"] == "inclusion" else None
                 if path is None or path not in paths:
                     items.append(item)
                     paths |= {path} if path else set()
         return items
+
+    async def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
+        """Rounds that reached one entry since it was logged, up to its final one; then those that superseded its
+        verdict. Nothing that was in this list once leaves it, so positions keep their meaning."""
+        index = self._indexer.index
+        final = await self._indexer.call(index.first_covering, "final", place)
+        until = final.at if final is not None else None
+        seen = await self._indexer.call(index.events_since, logged_at, until, place)
+        if final is not None:
+            seen = [event for event in seen if event.position < final.position] + [final]
+        return seen + await self._indexer.call(index.superseding, place)
 
     async def _event_items(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
         """One event with the proofs that lead from this run's entries to it."""
@@ -141,8 +149,11 @@ class EvidenceDesk:
             return [{"kind": "candidate", "at": event.at, "round": event.body}]
         if event.kind == "votes":
             return [{"kind": "votes", "at": event.at, "number": event.number, **event.body}]
-        if event.kind != "final":
-            return []
+        if event.kind == "superseded":
+            later = await self._indexer.call(self._indexer.index.last_event, "final", event.number)
+            if later is None:
+                return []
+            event = replace(later, at=event.at)
         final = {"kind": "finality", "at": event.at, **event.body}
         return [final, *await self._inclusions(event, named), *await self._verdicts(event, named)]
 
@@ -224,14 +235,15 @@ class EvidenceDesk:
         """Lanes and chronology of a run, as of now."""
         trust = self._trust()
         kept = self._settled.get(row.run)
-        if kept is not None and kept[0] == trust.digest and trust.current.expires_at > self._clock.now():
+        known = (trust.digest, self._settlement.superseded)
+        if kept is not None and kept[0] == known and trust.current.expires_at > self._clock.now():
             self._settled.move_to_end(row.run)
             return kept[1], kept[2]
         bundle = parse_bundle(await self.bundle(row))
         appraisal = appraise(bundle, trust, self._policy, bundle.exported_at)
         story = [dict(item) for item in chronology(bundle)]
         if appraisal.lanes["settlement"].state in ("proven", "refuted"):
-            self._settled[row.run] = (trust.digest, appraisal, story)
+            self._settled[row.run] = (known, appraisal, story)
             while len(self._settled) > _KEPT:
                 self._settled.popitem(last=False)
         return appraisal, story

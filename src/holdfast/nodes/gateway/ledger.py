@@ -111,9 +111,9 @@ class Ledger:
         blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published)
         return await self._write(CLOSE, records.encode(header, blobs))
 
-    async def follow_up(self, run: str, envelope: bytes, entry: bytes) -> Place:
+    async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
         """Make a follow-up statement durable."""
-        return await self._write(FOLLOW, records.encode({"run": run}, (envelope, entry)))
+        return await self._write(FOLLOW, records.encode({"run": run, "at": at}, (envelope, entry)))
 
     async def _write(self, kind: int, payload: bytes) -> Place:
         end = await self._commit.commit(kind, payload)

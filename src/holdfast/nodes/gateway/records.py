@@ -9,7 +9,7 @@ OPEN     everything needed to close the run without its caller        sealed req
 MARK     run, when, the mark                                          none
 CLOSE    run, times, outcome, first and last mark, private salts      two envelopes, two log entries, sealed
                                                                       response, published blob (``individual``)
-FOLLOW   run                                                          envelope, entry for the log
+FOLLOW   run, at                                                      envelope, entry for the log
 ======== ============================================================ =========================================
 
 Texts are sealed with AES-256-GCM under a key of the run secret, which is not stored: reading them needs the

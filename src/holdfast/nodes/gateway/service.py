@@ -328,8 +328,9 @@ class Gateway:
             return
         closing = run.closed[1].digest
         upstream = run.offer.upstream.code
-        signed = follow_up(self.identity, run.opening, closing, upstream, now=self._clock.now(), key=run.bound.key)
-        place = await self._ledger.follow_up(run.id, signed.envelope, signed.entry)
+        now = self._clock.now()
+        signed = follow_up(self.identity, run.opening, closing, upstream, now=now, key=run.bound.key)
+        place = await self._ledger.follow_up(run.id, time_encode(now), signed.envelope, signed.entry)
         self._indexer.changed(run.id, follow_place=place.start)
         self._on_closed(run.id, "client.disconnected")
 

@@ -1,14 +1,18 @@
 """Follows the secure layer: cosigned checkpoints of the log, and rounds of the full nodes.
 
 What it sees becomes append-only events of the run index (``SettlementEvent``); what it writes down it has checked: a
-checkpoint's signatures against trust, finality messages by quorum. Votes are information and say so in the bundle.
+checkpoint's signatures against trust, votes by their signatures, finality messages by quorum. A candidate counts once a
+member has voted for it. Votes are information and say so in the bundle. A full node that lies can stay silent, and no
+more. Verdict blobs of final rounds are searched for verdicts that supersede earlier ones (``round.md`` §5).
 Nothing here is on the way of an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +27,11 @@ from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.ports.clock import Clock
 
 _LOG = logging.getLogger("holdfast.gateway.settlement")
+SEARCHED = "superseded"
+"""Name of the cursor: final rounds up to here were searched for superseding verdicts."""
+_MOST_CANDIDATES = 64
+"""Candidates of one round that are noted: information, so a member that signs many gains nothing."""
+_FIRST_INDEX = re.compile(rb"(0|[1-9][0-9]{0,19}) ")
 
 
 class CheckpointSource(Protocol):
@@ -57,6 +66,9 @@ class Settlement:
         self._poll_s = poll_s
         self._on_event = on_event
         self._final = 0
+        self._turn = 0
+        self.superseded = 0
+        """How many superseding verdicts this process has noted."""
         self._voters: dict[tuple[int, int, bytes], set[str]] = {}
         self.silent: set[str] = set()
         """Names of full nodes that did not answer when last asked."""
@@ -117,13 +129,24 @@ class Settlement:
         """Collect finality of new rounds, and how far the open one is. Returns whether entries wait for a round."""
         highest = await self._indexer.call(self._indexer.index.highest_entry)
         last = await self._indexer.call(self._indexer.index.last_event, "final", None)
-        covered = last.size if last else 0
-        answers = await asyncio.gather(*(self._ask(node) for node in self._full_nodes)) if highest >= covered else []
+        asking = highest >= (last.size if last else 0) or (highest >= 0 and await self._has_news())
+        answers = await asyncio.gather(*(self._ask(node) for node in self._full_nodes)) if asking else []
         for number in sorted({view.number for views in answers for view in views}):
             views = [view for listed in answers for view in listed if view.number == number]
             await self._follow_round(number, views)
+        await self._find_superseded()
         last = await self._indexer.call(self._indexer.index.last_event, "final", None)
         return highest >= (last.size if last else 0)
+
+    async def _has_news(self) -> bool:
+        """Whether one full node, another one each time, shows a final round that is not noted."""
+        self._turn += 1
+        for node in self._full_nodes[self._turn % max(1, len(self._full_nodes)) :][:1]:
+            try:
+                return bool(await node.rounds(self._origin, self._final))
+            except HoldfastError:
+                self.silent.add(node.name)
+        return False
 
     async def _ask(self, node: FullNodeReader) -> list[RoundView]:
         """The rounds after the last final one, and the open one, as one node shows them."""
@@ -143,47 +166,68 @@ class Settlement:
             return
         domain = rounds.ChainDomain(chain.chain_id, chain.contract)
         stakes = _vote_stakes(trust, epoch)
-        for view in views:
-            if view.candidate is not None and view.candidate.number == number:
-                await self._note_candidate(view.candidate)
-                await self._note_votes(view, domain, stakes)
-        await self._note_finality(number, views, domain, stakes)
+        about = (self._origin, epoch.number, number)
+        believable = [
+            view
+            for view in views
+            if view.candidate is not None
+            and (view.candidate.origin, view.candidate.epoch, view.candidate.number) == about
+        ]
+        for view in believable:
+            if view.candidate is not None:
+                await self._note_votes(view.candidate, view.votes, domain, stakes)
+        await self._note_finality(number, believable, domain, stakes)
 
-    async def _note_candidate(self, candidate: rounds.Candidate) -> None:
+    async def _note_votes(
+        self,
+        candidate: rounds.Candidate,
+        votes: Sequence[rounds.Vote],
+        domain: rounds.ChainDomain,
+        stakes: dict[str, int],
+    ) -> None:
+        """Put down a candidate with its first vote, and who votes for it."""
+        about = (candidate.origin, candidate.epoch, candidate.number, candidate.attempt, candidate.content)
+        found = set()
+        for vote in votes:
+            if (vote.origin, vote.epoch, vote.number, vote.attempt, vote.content) == about:
+                with contextlib.suppress(HoldfastError):
+                    found.add(rounds.verify_vote(domain, vote, stakes).signer)
         key = (candidate.number, candidate.attempt, candidate.content)
-        if key in self._voters:
-            return
-        self._voters[key] = set()
-        known = await self._indexer.call(self._indexer.index.events_of, candidate.number)
-        if not any(event.kind == "candidate" and event.body == candidate.to_json() for event in known):
-            await self._note("candidate", candidate.number, candidate.size, candidate.to_json())
-
-    async def _note_votes(self, view: RoundView, domain: rounds.ChainDomain, stakes: dict[str, int]) -> None:
-        candidate = view.candidate
-        if candidate is None:
-            return
-        seen = self._voters[(candidate.number, candidate.attempt, candidate.content)]
-        before = len(seen)
-        for vote in view.votes:
-            if vote.content != candidate.content or vote.attempt != candidate.attempt:
-                continue
-            try:
-                seen.add(rounds.verify_vote(domain, vote, stakes).signer)
-            except HoldfastError:
-                continue
-        if len(seen) > before:
+        seen = self._voters.get(key)
+        if seen is None and found:
+            seen = await self._noted_voters(candidate)
+            if seen is None:
+                if len(self._voters) >= _MOST_CANDIDATES:
+                    return
+                seen = set()
+                await self._note("candidate", candidate.number, candidate.size, candidate.to_json())
+            self._voters[key] = seen
+        if seen is not None and not found <= seen:
+            seen |= found
             body = {"attempt": candidate.attempt, "voters": sorted(seen)}
             await self._note("votes", candidate.number, candidate.size, body)
+
+    async def _noted_voters(self, candidate: rounds.Candidate) -> set[str] | None:
+        """The voters that an earlier process noted for a candidate; None when it did not note the candidate."""
+        known = await self._indexer.call(self._indexer.index.events_of, candidate.number)
+        voters: set[str] | None = None
+        for event in known:
+            if event.kind == "candidate" and event.body["attempt"] == candidate.attempt:
+                voters = set() if event.body == candidate.to_json() else None
+            elif event.kind == "votes" and event.body["attempt"] == candidate.attempt and voters is not None:
+                voters.update(event.body["voters"])
+        return voters
 
     async def _note_finality(
         self, number: int, views: list[RoundView], domain: rounds.ChainDomain, stakes: dict[str, int]
     ) -> None:
         """Put a round down as final once the messages that agree hold a quorum."""
-        for candidate in {view.candidate for view in views if view.candidate is not None}:
+        for candidate in {view.candidate.content: view.candidate for view in views if view.candidate}.values():
+            about = (candidate.origin, candidate.epoch, candidate.number, candidate.content)
             messages = {}
             for view in views:
                 message = view.finality
-                if message is None or (message.content, message.number) != (candidate.content, number):
+                if message is None or (message.origin, message.epoch, message.number, message.content) != about:
                     continue
                 try:
                     signer = rounds.verify_finality_message(domain, message, stakes).signer
@@ -205,6 +249,22 @@ class Settlement:
         await self._indexer.call(self._indexer.index.add_event, now, kind, number, size, body)
         self._on_event()
 
+    async def _find_superseded(self) -> None:
+        """Look through the verdict blobs of rounds that became final for verdicts on entries of earlier rounds."""
+        index = self._indexer.index
+        searched = await self._indexer.call(index.cursor, SEARCHED)
+        for number in range(searched + 1, self._final + 1):
+            final = await self._indexer.call(index.last_event, "final", number)
+            before = await self._indexer.call(index.last_event, "final", number - 1)
+            if final is not None and before is not None:
+                blob = await self.verdict_blob(bytes.fromhex(final.body["round"]["blob_id"]))
+                if blob is None:
+                    return
+                for place in superseded_entries(blob, before.size):
+                    self.superseded += 1
+                    await self._note("superseded", number, place + 1, {})
+            await self._indexer.call(index.update_runs, [], (SEARCHED, number))
+
     async def verdict_blob(self, blob_id: bytes) -> bytes | None:
         """A verdict blob from whichever full node has it."""
         for node in self._full_nodes:
@@ -212,17 +272,29 @@ class Settlement:
                 blob = await node.verdicts(blob_id)
             except HoldfastError:
                 continue
-            if blob is not None:
+            if blob is not None and rounds.blob_id(blob) == blob_id:
                 return blob
         return None
 
 
+def superseded_entries(blob: bytes, covered: int) -> list[int]:
+    """Log indices below ``covered`` on which a verdict blob has a verdict; they stand first (``round.md`` §5).
+
+    Looks at the first line alone when there are none. Raises ``round.blob`` or ``round.verdict_*``.
+    """
+    first = _FIRST_INDEX.match(blob)
+    if first is None or int(first[1]) >= covered:
+        return []
+    return [entry.index for entry in rounds.parse_verdict_blob(blob) if entry.index < covered]
+
+
 def _vote_stakes(trust: Trust, epoch: Epoch) -> dict[str, int]:
-    """Stake by vote address for the members of an epoch."""
+    """Stake by vote address for the members of an epoch. Those whose word does not count (no vote key, revoked) stay
+    in the total, under names that no signature leads to."""
     stakes = {}
     for node, stake in epoch.stakes.items():
         admission = trust.admission(node)
         key = admission.key_document.key_for("vote") if admission else None
-        if key is not None:
-            stakes[address_of(key.public)] = stake
+        counts = admission is not None and admission.revoked is None and "full" in admission.key_document.roles
+        stakes[address_of(key.public) if key is not None and counts else node] = stake
     return stakes
