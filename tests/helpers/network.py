@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from holdfast.adapters.signer_files import FileSigner
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
@@ -54,6 +54,12 @@ def ed25519_signer(name: str, use: str) -> FileSigner:
     """A key that follows from its name."""
     seed = hashlib.sha256(f"{name}/{use}".encode()).digest()
     return FileSigner(ed25519.Ed25519PrivateKey.from_private_bytes(seed), use)
+
+
+def p256_signer(name: str, use: str) -> FileSigner:
+    """A P-256 key that follows from its name; its signatures differ each time."""
+    secret = int.from_bytes(hashlib.sha256(f"{name}/{use}".encode()).digest())
+    return FileSigner(ec.derive_private_key(secret, ec.SECP256R1()), use)
 
 
 @dataclass

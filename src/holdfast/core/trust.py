@@ -15,7 +15,8 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode
-from holdfast.core.keys import ALGORITHM_SIZES, KeyDocument, PublicKey, parse_key_document, verify_signature
+from holdfast.core.keys import ALGORITHM_SIZES, ROLES, KeyDocument, PublicKey, parse_key_document, verify_signature
+from holdfast.core.rounds import parse_origin
 from holdfast.core.statements import is_code, pre_authentication_encoding
 from holdfast.errors import MalformedError, RefusedError
 
@@ -225,10 +226,17 @@ def _boolean(value: object, code: str) -> bool:
     return value
 
 
-def _string(value: object, code: str) -> str:
-    if not isinstance(value, str) or not value or len(value) > 255:
-        raise MalformedError(code, "expected a string of 1 to 255 characters")
-    return value
+def _origin(value: object, code: str) -> str:
+    try:
+        return parse_origin(value)
+    except MalformedError as error:
+        raise MalformedError(code, error.message) from error
+
+
+def _once(items: Sequence[TrustedLog] | Sequence[TrustedChain], code: str) -> None:
+    """An origin stands for one log on one chain; which of two would count, nobody could say."""
+    if len({item.origin for item in items}) != len(items):
+        raise MalformedError(code, "an origin is listed once")
 
 
 def _span(value: dict[str, Any]) -> tuple[dt.datetime, dt.datetime]:
@@ -259,7 +267,7 @@ def _admission(value: object) -> Admission:
 def _log(value: object) -> TrustedLog:
     entry = _fields(value, "origin node valid_from valid_until", "trust.log")
     hex_decode(entry["node"], 32)
-    return TrustedLog(_string(entry["origin"], "trust.log"), entry["node"], *_span(entry))
+    return TrustedLog(_origin(entry["origin"], "trust.log"), entry["node"], *_span(entry))
 
 
 def _epoch(value: object) -> Epoch:
@@ -272,7 +280,7 @@ def _epoch(value: object) -> Epoch:
             raise MalformedError("trust.epoch", "a node has one stake")
         stakes[stake["node"]] = _integer(stake["stake"], 1, "trust.epoch")
     return Epoch(
-        _string(entry["origin"], "trust.epoch"),
+        _origin(entry["origin"], "trust.epoch"),
         _integer(entry["number"], 0, "trust.epoch"),
         _integer(entry["first_round"], 1, "trust.epoch"),
         stakes,
@@ -287,7 +295,7 @@ def _chain(value: object) -> TrustedChain:
         raise MalformedError("trust.chain", "a contract address is 0x and 40 hex digits")
     hex_decode(contract[2:], 20)
     return TrustedChain(
-        _string(entry["origin"], "trust.chain"),
+        _origin(entry["origin"], "trust.chain"),
         _integer(entry["chain_id"], 1, "trust.chain"),
         contract,
         _integer(entry["finality_depth"], 0, "trust.chain"),
@@ -309,6 +317,8 @@ def _measurement(value: object) -> Mapping[str, Any]:
     entry = _fields(value, "kind role value valid_from valid_until debug", "trust.measurement")
     if entry["kind"] not in ENCLAVE_KINDS or not isinstance(entry["value"], dict):
         raise MalformedError("trust.measurement", "a measurement has a known kind and an object as value")
+    if entry["role"] not in ROLES:
+        raise MalformedError("trust.measurement", "a measurement is of a known role")
     _span(entry)
     _boolean(entry["debug"], "trust.measurement")
     return entry
@@ -344,6 +354,10 @@ def parse_trust_version(envelope: object) -> TrustVersion:
             raise MalformedError("trust.epoch", "epochs ascend with their first round")
     if len({(epoch.origin, epoch.number) for epoch in epochs}) != len(epochs):
         raise MalformedError("trust.epoch", "an epoch number occurs once per origin")
+    logs = tuple(_log(item) for item in _list(value["logs"], "trust.log"))
+    chains = tuple(_chain(item) for item in _list(value["chains"], "trust.chain"))
+    _once(logs, "trust.log")
+    _once(chains, "trust.chain")
     return TrustVersion(
         payload=payload,
         signatures=tuple(signatures),
@@ -354,9 +368,9 @@ def parse_trust_version(envelope: object) -> TrustVersion:
         threshold=threshold,
         root_keys=keys,
         nodes=nodes,
-        logs=tuple(_log(item) for item in _list(value["logs"], "trust.log")),
+        logs=logs,
         epochs=epochs,
-        chains=tuple(_chain(item) for item in _list(value["chains"], "trust.chain")),
+        chains=chains,
         enclave_roots=tuple(_enclave_root(item) for item in _list(value["enclave_roots"], "trust.enclave_root")),
         measurements=tuple(_measurement(item) for item in _list(value["measurements"], "trust.measurement")),
     )

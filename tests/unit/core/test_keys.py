@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from holdfast.adapters.signer_files import FileSigner
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, sha256_hex
@@ -20,21 +18,12 @@ from holdfast.core.keys import (
     verify_signature,
 )
 from holdfast.errors import MalformedError, RefusedError
-from tests.helpers.network import ed25519_signer
+from tests.helpers.network import ed25519_signer, p256_signer
 
 ED = ed25519_signer("keys", "statement")
 LOG = ed25519_signer("keys", "log")
 VOTE = Secp256k1Signer(hashlib.sha256(b"keys/vote").digest())
-
-
-def p256_signer(name, use="statement"):
-    """A P-256 key that follows from its name."""
-    return FileSigner(
-        ec.derive_private_key(int.from_bytes(hashlib.sha256(name.encode()).digest()), ec.SECP256R1()), use
-    )
-
-
-P256 = p256_signer("keys")
+P256 = p256_signer("keys", "statement")
 
 
 def document(**changes):
@@ -168,7 +157,7 @@ def test_a_key_id_tells_algorithms_apart():
 def test_a_signature_is_for_one_message_and_one_key(signer):
     signature = signer.sign(b"message")
     verify_signature(signer.key, b"message", signature)
-    other = ed25519_signer("other", "statement") if signer is ED else p256_signer("other")
+    other = ed25519_signer("other", "statement") if signer is ED else p256_signer("other", "statement")
     for key, message, given in [
         (signer.key, b"messagf", signature),
         (other.key, b"message", signature),
