@@ -36,6 +36,8 @@ MARKER = VENV + ".installing"
 """Written first, removed last; while it is there the environment is not whole."""
 LOG = os.path.join(VENV, "holdfast-install.log")
 MINIMUM = (3, 11)
+BEST = ((3, 12), (3, 11))
+"""Versions that every dependency has builds for; a newer Python lacks the embedded chain (docs/adr/0013)."""
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 FULL_COUNTS = {"HOLDFAST_SCHEDULES": "1000", "HOLDFAST_KILLS": "20"}
 """What continuous integration asks of the crash tests; the defaults are short."""
@@ -65,6 +67,11 @@ class StopError(Exception):
 
 def main(arguments: "List[str]") -> int:
     """Run one word; the exit code is the word's."""
+    better = better_python()
+    if better is not None:
+        sys.stderr.write("[dev] using %s: this is Python %d.%d\n" % (better, *sys.version_info[:2]))
+        sys.stderr.flush()
+        return hand_over(better, arguments)
     if sys.version_info[:2] < MINIMUM:
         found = "%d.%d" % sys.version_info[:2]
         sys.stderr.write("Holdfast needs Python 3.11 or newer; this is Python %s (%s).\n" % (found, sys.executable))
@@ -83,6 +90,32 @@ def main(arguments: "List[str]") -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; nothing half-made will be used\n")
         return 130
+
+
+def better_python() -> "Optional[str]":
+    """Another installed Python that suits better than this one; ``None`` when this one is right or none is found."""
+    if sys.version_info[:2] in BEST or os.environ.get("HOLDFAST_PYTHON_CHOSEN"):
+        return None
+    names = ["python%d.%d" % version for version in BEST]
+    if sys.version_info[:2] < MINIMUM:
+        names += ["python3.14", "python3.13"]
+    probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            with contextlib.suppress(OSError):
+                if subprocess.call([path, "-c", probe], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+                    return path
+    return None
+
+
+def hand_over(path: str, arguments: "List[str]") -> int:
+    """Go on in another Python."""
+    values = {**os.environ, "HOLDFAST_PYTHON_CHOSEN": "1"}
+    command = [path, os.path.abspath(__file__), *arguments]
+    if os.name != "nt":
+        os.execve(path, command, values)
+    return subprocess.call(command, env=values)
 
 
 def usage() -> str:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """dev.py with an environment folder of its own, and a pip that does nothing."""
     monkeypatch.setenv("HOLDFAST_VENV", str(tmp_path / "venv"))
+    monkeypatch.setenv("HOLDFAST_PYTHON_CHOSEN", "1")
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     spec = importlib.util.spec_from_file_location("dev_under_test", ROOT / "dev.py")
@@ -69,6 +70,41 @@ def test_an_old_python_is_told_so(
     text = capsys.readouterr().err
     assert "needs Python 3.11" in text
     assert "Python 3.10" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "installed", "chosen"),
+    [
+        ((3, 10), {"python3.12", "python3.11"}, "python3.12"),
+        ((3, 10), {"python3.11"}, "python3.11"),
+        ((3, 10), {"python3.13"}, "python3.13"),
+        ((3, 13), {"python3.11", "python3.14"}, "python3.11"),
+        ((3, 13), {"python3.14"}, None),
+        ((3, 12), {"python3.11"}, None),
+        ((3, 11), {"python3.12"}, None),
+    ],
+)
+def test_a_python_that_suits_better_is_used_when_there_is_one(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int],
+    installed: set[str],
+    chosen: str | None,
+) -> None:
+    monkeypatch.delenv("HOLDFAST_PYTHON_CHOSEN", raising=False)
+    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+    monkeypatch.setattr("shutil.which", lambda name: name if name in installed else None)
+    monkeypatch.setattr("subprocess.call", lambda *_, **__: 0)
+    assert dev.better_python() == chosen
+    monkeypatch.setattr("subprocess.call", lambda *_, **__: 1)  # there is a file of that name and it does not run
+    assert dev.better_python() is None
+
+
+def test_a_chosen_python_does_not_choose_again(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_PYTHON_CHOSEN", "1")
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert dev.better_python() is None
 
 
 def test_an_unknown_word_lists_the_words(dev: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
