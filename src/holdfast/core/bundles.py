@@ -153,7 +153,7 @@ class Bundle:
 
     def until(self, known: int | None) -> tuple[Entry, ...]:
         """What is read: the journal up to position ``known``, all of it when None (``bundle.md`` §4)."""
-        return self.journal if known is None else self.journal[:known]
+        return self.journal if known is None else self.journal[: max(known, 0)]
 
 
 def _members(value: Mapping[str, Any], names: str) -> None:

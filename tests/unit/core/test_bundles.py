@@ -1,0 +1,146 @@
+"""Bundles: each kind of evidence has one shape, and one malformed item makes the whole file malformed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from holdfast.core import bundles, canonical
+from holdfast.core.bundles import parse_bundle, parse_item
+from holdfast.core.encoding import sha256_hex
+from holdfast.errors import MalformedError
+from tests.helpers.network import RUN, Network, at, bundle_of
+
+NETWORK = Network()
+JOURNAL = [
+    *NETWORK.journal(),
+    next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
+]
+ITEMS = {item["kind"]: item for item in JOURNAL}
+FILE = canonical.decode(bundle_of(JOURNAL))
+LONG = ["00" * 32] * (bundles.MAX_PROOF + 1)
+
+
+def refusal(function, *arguments):
+    with pytest.raises(MalformedError) as refused:
+        function(*arguments)
+    return refused.value.code
+
+
+def test_every_kind_of_evidence_is_in_these_tests():
+    assert ITEMS.keys() == bundles._PARSERS.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(ITEMS))
+def test_an_item_has_exactly_its_members(kind):
+    item = ITEMS[kind]
+    assert parse_item(1, item).position == 1
+    assert refusal(parse_item, 1, item | {"more": 1}) == "bundle.fields"
+    for name in item:
+        less = {key: value for key, value in item.items() if key != name}
+        assert refusal(parse_item, 1, less) == "bundle.fields", name
+
+
+@pytest.mark.parametrize("kind", ["verified", "", None, 1, ["statement"], {"statement": 1}])
+def test_an_unknown_kind_is_refused_whatever_its_type(kind):
+    assert refusal(parse_item, 1, ITEMS["note"] | {"kind": kind}) == "bundle.kind"
+
+
+@pytest.mark.parametrize("item", [None, [], "x", {}])
+def test_an_item_is_an_object_with_a_kind_and_a_time(item):
+    assert refusal(parse_item, 1, item) == "bundle.fields"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "code"),
+    [
+        ("note", "at", None, "encoding.time"),
+        ("note", "code", "All is well", "bundle.fields"),
+        ("statement", "envelope", "x", "bundle.fields"),
+        ("statement", "envelope", {"payload": 1.5}, "json.float"),
+        ("statement", "envelope", {}, "envelope.fields"),
+        ("parts", "parts", {}, "bundle.array"),
+        ("parts", "parts", [None], "parts.disclosure"),
+        ("document", "document", "answer", "bundle.fields"),
+        ("document", "document", ["request"], "bundle.fields"),
+        ("document", "text", {}, "bundle.text"),
+        ("document", "secret", "00" * 31, "encoding.hex"),
+        ("mark", "mark", None, "mark.fields"),
+        ("attestation", "node", "gateway", "encoding.hex"),
+        ("attestation", "format", "Trust me", "bundle.fields"),
+        ("attestation", "evidence", None, "encoding.base64"),
+        ("entry", "index", -1, "bundle.number"),
+        ("entry", "index", True, "bundle.number"),
+        ("entry", "index", 1.0, "bundle.number"),
+        ("entry", "digest", "00", "encoding.hex"),
+        ("inclusion", "size", 0, "bundle.number"),
+        ("inclusion", "proof", "x", "bundle.array"),
+        ("inclusion", "proof", LONG, "bundle.proof"),
+        ("inclusion", "proof", ["00" * 31], "encoding.hex"),
+        ("checkpoint", "note", None, "bundle.text"),
+        ("commitment", "entry", "x", "encoding.base64"),
+        ("commitment", "salt", "00" * 16, "encoding.hex"),
+        ("candidate", "round", [], "round.fields"),
+        ("votes", "number", 0, "bundle.number"),
+        ("votes", "attempt", None, "bundle.number"),
+        ("votes", "voters", {}, "bundle.array"),
+        ("verdict", "code", "fine", "round.verdict_code"),
+        ("verdict", "code", "refuted:It is wrong", "round.verdict_code"),
+        ("verdict", "number", 0, "bundle.number"),
+        ("verdict", "size", 0, "bundle.number"),
+        ("verdict", "index", 2**64, "round.fields"),
+        ("verdict", "proof", LONG, "bundle.proof"),
+        ("finality", "messages", None, "bundle.array"),
+        ("finality", "messages", [{}], "round.fields"),
+        ("finality", "round", None, "round.fields"),
+    ],
+)
+def test_a_malformed_item_is_refused(kind, name, value, code):
+    assert refusal(parse_item, 1, ITEMS[kind] | {name: value}) == code
+
+
+def test_one_malformed_item_makes_the_bundle_malformed():
+    journal = [*copy.deepcopy(JOURNAL), ITEMS["note"] | {"code": "Not a code"}]
+    assert refusal(parse_bundle, bundle_of(journal)) == "bundle.fields"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"type": "urn:holdfast:bundle:v2"}, "bundle.fields"),
+        ({"verified": True}, "bundle.fields"),
+        ({"run": RUN.upper()}, "bundle.run"),
+        ({"run": None}, "bundle.run"),
+        ({"exported_at": None}, "encoding.time"),
+        ({"journal": {}}, "bundle.array"),
+        ({"journal": None}, "bundle.array"),
+    ],
+)
+def test_a_bundle_that_is_not_one_is_refused(changes, code):
+    assert refusal(parse_bundle, canonical.encode(FILE | changes)) == code
+
+
+def test_a_bundle_that_is_too_large_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(bundles, "MAX_BUNDLE_BYTES", 10)
+    assert refusal(parse_bundle, b"x" * 11) == "bundle.size"
+
+
+def test_a_bundle_may_be_spelled_in_any_way():
+    raw = bundle_of(JOURNAL)
+    loose = raw.replace(b'{"exported_at"', b' {\n"exported_at"', 1)
+    assert parse_bundle(loose).journal == parse_bundle(raw).journal
+    assert parse_bundle(loose).digest == sha256_hex(loose) != parse_bundle(raw).digest
+
+
+def test_positions_count_from_one_in_journal_order():
+    parsed = parse_bundle(bundle_of(JOURNAL))
+    assert [entry.position for entry in parsed.journal] == list(range(1, len(JOURNAL) + 1))
+    assert parsed.exported_at == at(10)
+    assert parse_bundle(bundle_of([])).journal == ()
+
+
+@pytest.mark.parametrize(("known", "read"), [(None, 3), (99, 3), (3, 3), (2, 2), (0, 0), (-1, 0), (-2, 0)])
+def test_nothing_beyond_what_was_known_is_read(known, read):
+    parsed = parse_bundle(bundle_of(JOURNAL[:3]))
+    assert parsed.until(known) == parsed.journal[:read]
