@@ -149,9 +149,11 @@ def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -
 
 def refuse_time(statement: Statement, seen_at: dt.datetime, policy: CheckPolicy) -> str | None:
     """Step 6: the span from claim to first sight is within bounds (``statement.md`` §8)."""
-    if seen_at - statement.claimed_at > dt.timedelta(seconds=policy.max_span_s):
+    # Compared as integers: a policy may name more seconds than a timedelta can hold.
+    span_us = (seen_at - statement.claimed_at) // dt.timedelta(microseconds=1)
+    if span_us > policy.max_span_s * 1_000_000:
         return "backdated"
-    if statement.claimed_at - seen_at > dt.timedelta(seconds=policy.max_skew_s):
+    if -span_us > policy.max_skew_s * 1_000_000:
         return "future"
     return None
 

@@ -1,0 +1,359 @@
+"""One statement, judged: every step has its edges, and the first that fails names the verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.keys import build_key_document
+from holdfast.core.statements import (
+    KINDS,
+    Envelope,
+    Execution,
+    build_commitment,
+    build_envelope,
+    build_payload,
+    execution_body,
+    parse_envelope,
+    parse_statement,
+    pre_authentication_encoding,
+)
+from holdfast.core.trust import TRUST_PAYLOAD_TYPE
+from holdfast.verifier.checks import (
+    ROLES_BY_KIND,
+    CheckPolicy,
+    KnownStatement,
+    check_entry,
+    refuse_attester,
+    refuse_parents,
+    refuse_time,
+    refuse_trace,
+)
+from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
+
+NETWORK = Network()
+TRUST = NETWORK.trust()
+ROUTE, EXECUTION = NETWORK.route(), NETWORK.execution()
+TICK = dt.timedelta(milliseconds=1)
+OTHER_RUN = RUN[:-1] + "0"
+
+
+def statement(payload, network=NETWORK):
+    return parse_statement(parse_envelope(network.seal(payload)))
+
+
+def spanning(start=FROM, end=UNTIL, suspect=None):
+    """Trust in which the gateway's admission has this span."""
+    revoked = suspect and {"at": time_encode(UNTIL), "suspect_since": time_encode(suspect), "reason": "stolen"}
+    node = {
+        "key_document": b64_encode(NETWORK.gateway_document.raw),
+        "valid_from": time_encode(start),
+        "valid_until": time_encode(end),
+        "revoked": revoked or None,
+    }
+    return NETWORK.trust(nodes=[node])
+
+
+# Steps 2 to 5: the attester
+
+
+def test_an_unknown_attester_is_refused():
+    assert refuse_attester(statement(NETWORK.route(attester="00" * 32)), TRUST, until=at(1)) == "unknown-key"
+
+
+@pytest.mark.parametrize(
+    ("options", "until", "why"),
+    [
+        ({"start": at(0.5)}, at(1), None),
+        ({"start": at(0.501)}, at(1), "key-not-yet-valid"),
+        ({"end": at(1) + TICK}, at(1), None),
+        ({"end": at(1)}, at(1), "key-expired"),
+        ({"end": at(0.5)}, at(0), "key-expired"),  # never judged for less than the moment it claims
+        ({"suspect": at(1) + TICK}, at(1), None),
+        ({"suspect": at(1)}, at(1), "key-revoked"),
+        ({"suspect": at(0.5)}, at(0), "key-revoked"),
+    ],
+)
+def test_a_key_holds_from_the_claim_to_the_first_sight(options, until, why):
+    assert refuse_attester(statement(ROUTE), spanning(**options), until=until) == why
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_for_its_roles_only(kind):
+    signer = ed25519_signer("roles", "statement")
+    for role in ("data", "facilitator", "full", "gateway", "hub", "inference", "log", "memory", "panel", "relay"):
+        document = build_key_document("roles", [role], "", [signer.key])
+        span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL), "revoked": None}
+        trust = NETWORK.trust(nodes=[{"key_document": b64_encode(document.raw), **span}])
+        made = dataclasses.replace(statement(ROUTE), kind=kind, attester=document.digest)
+        expected = "signature" if role in ROLES_BY_KIND[kind] else "role"  # the route was signed by somebody else
+        assert refuse_attester(made, trust, until=at(1)) == expected, role
+
+
+def trusting(*keys, name="gateway"):
+    """A network whose gateway has these keys, and trust in it."""
+    network = Network()
+    network.gateway_document = build_key_document(name, ["gateway"], "", list(keys))
+    return network, network.trust()
+
+
+def test_a_log_key_signs_no_statement():
+    log = ed25519_signer("gateway", "log")
+    network, trust = trusting(NETWORK.gateway.key, log.key)
+    payload = network.route()
+    raw = build_envelope(payload, log.key.key_id, log.sign(pre_authentication_encoding(payload)))
+    assert refuse_attester(parse_statement(parse_envelope(raw)), trust, until=at(1)) == "signature"
+
+
+def test_a_node_without_a_statement_key_states_nothing():
+    network, trust = trusting(dataclasses.replace(NETWORK.gateway.key, use="log"))
+    assert refuse_attester(statement(network.route(), network), trust, until=at(1)) == "signature"
+
+
+def test_the_right_signature_under_another_key_id_is_refused():
+    signature = parse_envelope(NETWORK.seal(ROUTE)).signature
+    raw = build_envelope(ROUTE, "00" * 32, signature)
+    assert refuse_attester(parse_statement(parse_envelope(raw)), TRUST, until=at(1)) == "signature"
+
+
+@pytest.mark.parametrize("payload_type", [TRUST_PAYLOAD_TYPE, "", "application/json"])
+def test_a_signature_under_another_payload_type_is_refused(payload_type):
+    signature = NETWORK.gateway.sign(pre_authentication_encoding(ROUTE, payload_type))
+    raw = build_envelope(ROUTE, NETWORK.gateway.key.key_id, signature)
+    assert refuse_attester(parse_statement(parse_envelope(raw)), TRUST, until=at(1)) == "signature"
+
+
+def test_a_signature_over_a_mark_is_none_over_a_statement():
+    signature = NETWORK.gateway.sign(NETWORK.mark().message(RUN))
+    raw = build_envelope(ROUTE, NETWORK.gateway.key.key_id, signature)
+    assert refuse_attester(parse_statement(parse_envelope(raw)), TRUST, until=at(1)) == "signature"
+
+
+def test_p256_gateways_sign_too():
+    network = Network(gateway=p256_signer("gateway", "statement"))
+    made = statement(network.route(), network)
+    assert refuse_attester(made, network.trust(), until=at(1)) is None
+    forged = dataclasses.replace(made, envelope=dataclasses.replace(made.envelope, signature=bytes(64)))
+    assert refuse_attester(forged, network.trust(), until=at(1)) == "signature"
+
+
+# Step 6: time
+
+
+@pytest.mark.parametrize(
+    ("seen_after_ms", "why"),
+    [(600_000, None), (600_001, "backdated"), (0, None), (-30_000, None), (-30_001, "future")],
+)
+def test_the_bounds_on_time_are_inclusive(seen_after_ms, why):
+    seen = at(0.5) + dt.timedelta(milliseconds=seen_after_ms)
+    assert refuse_time(statement(ROUTE), seen, CheckPolicy()) == why
+
+
+def test_bounds_of_nothing_and_bounds_beyond_the_calendar():
+    made = statement(ROUTE)
+    assert refuse_time(made, at(0.5), CheckPolicy(0, 0)) is None
+    assert refuse_time(made, at(0.5) + TICK, CheckPolicy(0, 0)) == "backdated"
+    assert refuse_time(made, at(0.5) - TICK, CheckPolicy(0, 0)) == "future"
+    assert refuse_time(made, at(10**9), CheckPolicy(2**53 - 1, 2**53 - 1)) is None
+
+
+# Steps 7 and 8: parents and the trace
+
+
+def known(kind, digest="aa" * 32, **changes):
+    given = {"index": 1, "run": RUN, "kind": kind, "code": "ok", "event": None, "nonce": NONCE, "upstream": None}
+    given |= {"route": {"upstream": "stub"}, "execution": {"event": "generated", "upstream": "stub"}}.get(kind, {})
+    return digest, KnownStatement(**given | changes)
+
+
+class Memory:
+    """A history of what a test says."""
+
+    def __init__(self, *entries, closing=None):
+        self.entries = dict(entries)
+        self.first = closing
+
+    def known(self, digest):
+        return self.entries.get(digest)
+
+    def closing(self, run):
+        return self.first if run == RUN else None
+
+
+def parents_of(payload, *entries, index=5, closing=None):
+    return refuse_parents(statement(payload), index, Memory(*entries, closing=closing))
+
+
+FOLLOWING = NETWORK.execution(parents=["aa" * 32])
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        (known("route", "bb" * 32), "parent"),
+        (known("route", index=5), "parent"),
+        (known("route", index=6), "parent"),
+        (known("route", code="refuted:signature"), "parent-refuted"),
+        (known("route", code="cannot_tell"), None),
+        (known("route"), None),
+        (known("route", run=OTHER_RUN), "trace"),
+        (known("route", nonce="another-nonce-of-16"), "trace"),
+        (known("route", nonce=None), None),
+        (known("route", upstream="other"), "trace"),
+        (known("execution"), "trace"),
+        (known("admission"), "trace"),
+    ],
+)
+def test_the_parent_of_a_closing_execution(entry, why):
+    assert parents_of(FOLLOWING, entry) == why
+
+
+def test_a_closing_execution_has_one_route_and_nothing_that_comes_later():
+    assert parents_of(NETWORK.execution(parents=[])) == "trace"
+    two = NETWORK.execution(parents=["aa" * 32, "bb" * 32])
+    assert parents_of(two, known("route"), known("route", "bb" * 32)) == "trace"
+    assert parents_of(two, known("route"), known("payment", "bb" * 32)) == "trace"
+    assert parents_of(two, known("route"), known("recall", "bb" * 32)) is None
+
+
+def test_only_the_first_closing_execution_closes():
+    own = sha256_hex(FOLLOWING)
+    assert parents_of(FOLLOWING, known("route"), closing="cc" * 32) == "duplicate-closure"
+    assert parents_of(FOLLOWING, known("route"), closing=own) is None
+
+
+def disconnected(*parents):
+    body = execution_body(Execution("disconnected", "client.disconnected", None, None, "stub"))
+    return NETWORK.execution(body=body, subject=("request", bytes(32)), parents=list(parents))
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([], "trace"),
+        ([known("execution")], None),
+        ([known("execution", event="failed")], None),
+        ([known("execution", event="disconnected")], "trace"),
+        ([known("route")], "trace"),
+        ([known("execution"), known("route", "bb" * 32)], "trace"),
+    ],
+)
+def test_a_disconnect_follows_the_closing_execution_and_nothing_else(entries, why):
+    assert parents_of(disconnected(*(digest for digest, _ in entries)), *entries, closing="aa" * 32) == why
+
+
+def other(kind, *parents):
+    return build_payload(
+        kind,
+        run=RUN,
+        attester=NETWORK.gateway_document.digest,
+        claimed_at=at(0.5),
+        parents=parents,
+        subject=("rows", bytes(32)),
+        body={},
+    )
+
+
+@pytest.mark.parametrize("kind", ["admission", "recall", "route"])
+@pytest.mark.parametrize(
+    ("parent", "why"),
+    [("admission", None), ("recall", None), ("route", "trace"), ("execution", "trace"), ("artifact", "trace")],
+)
+def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
+    payload = NETWORK.route(parents=["aa" * 32]) if kind == "route" else other(kind, "aa" * 32)
+    assert parents_of(payload, known(parent)) == why
+
+
+@pytest.mark.parametrize("kind", ["payment", "decision"])
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([], "trace"),
+        ([known("route")], "trace"),
+        ([known("execution", event="disconnected")], "trace"),
+        ([known("execution")], None),
+        ([known("execution"), known("payment", "bb" * 32)], None),
+    ],
+)
+def test_a_payment_or_decision_follows_the_closing_execution(kind, entries, why):
+    assert parents_of(other(kind, *(digest for digest, _ in entries)), *entries) == why
+
+
+def test_an_artifact_may_follow_anything_of_its_run():
+    assert parents_of(other("artifact", "aa" * 32), known("execution")) is None
+    assert parents_of(other("artifact", "aa" * 32), known("execution", run=OTHER_RUN)) == "trace"
+
+
+def test_parents_may_come_from_an_iterator():
+    assert refuse_trace(statement(FOLLOWING), iter([known("route")[1]])) is None
+
+
+# The whole entry
+
+
+def check(entry, *, seen=None, trust=TRUST, history=None, index=2):
+    seen = seen or at(1)
+    return check_entry(entry, index=index, seen_at=seen, trust=trust, policy=CheckPolicy(), history=history or Memory())
+
+
+@pytest.mark.parametrize("entry", [b"", b"{}", b"\xff", b"x" * 70_000, build_envelope(b"{}", "00" * 32, b"")])
+def test_bytes_that_do_not_parse_are_a_verdict_and_no_crash(entry):
+    assert check(entry).code == "refuted:malformed"
+    assert check(entry).digest == sha256_hex(entry)
+    assert check(entry).remember(2) is None
+
+
+def test_a_commitment_is_beyond_telling_and_a_broken_one_malformed():
+    entry = build_commitment("00" * 32, bytes(32))
+    assert check(entry).code == "cannot_tell"
+    assert check(entry.replace(b":v1", b":v2")).code == "refuted:malformed"
+
+
+@pytest.mark.parametrize(
+    ("entry", "options", "code"),
+    [
+        (NETWORK.seal(ROUTE), {}, "ok"),
+        (NETWORK.seal(ROUTE), {"seen": at(601)}, "refuted:backdated"),
+        (NETWORK.seal(ROUTE), {"seen": UNTIL}, "refuted:key-expired"),
+        (NETWORK.seal(ROUTE), {"seen": at(-60)}, "refuted:future"),
+        (NETWORK.seal(EXECUTION), {}, "refuted:parent"),
+        (build_envelope(EXECUTION, NETWORK.gateway.key.key_id, b""), {}, "refuted:signature"),
+    ],
+)
+def test_the_first_step_that_fails_names_the_verdict(entry, options, code):
+    assert check(entry, **options).code == code
+
+
+def test_a_kind_that_is_not_read_is_beyond_telling():
+    signer = ed25519_signer("memory", "statement")
+    document = build_key_document("memory", ["memory"], "", [signer.key])
+    span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL), "revoked": None}
+    trust = NETWORK.trust(nodes=[{"key_document": b64_encode(document.raw), **span}])
+    payload = build_payload(
+        "recall", run=RUN, attester=document.digest, claimed_at=at(0), parents=[], subject=("rows", bytes(32)), body={}
+    )
+    raw = build_envelope(payload, signer.key.key_id, signer.sign(pre_authentication_encoding(payload)))
+    found = check(raw, trust=trust)
+    assert found.code == "cannot_tell"
+    assert found.remember(2) == KnownStatement(2, RUN, "recall", "cannot_tell", None, None, None)
+
+
+def test_what_is_remembered_is_what_later_checks_ask_for():
+    route = check(NETWORK.seal(ROUTE)).remember(2)
+    assert route == KnownStatement(2, RUN, "route", "ok", None, NONCE, "stub", "batch")
+    history = Memory((sha256_hex(ROUTE), route))
+    execution = check(NETWORK.seal(EXECUTION), history=history, index=3)
+    assert execution.code == "ok"
+    assert execution.remember(3) == KnownStatement(3, RUN, "execution", "ok", "generated", NONCE, "stub")
+    assert execution.remember(3).closing
+    assert not route.closing
+
+
+def test_the_digest_is_the_payloads_and_not_the_envelopes():
+    again = build_envelope(ROUTE, "11" * 32, b"")
+    assert check(again).digest == check(NETWORK.seal(ROUTE)).digest == sha256_hex(ROUTE)
+    assert check(again).code == "refuted:signature"
+    assert isinstance(check(again).statement.envelope, Envelope)
