@@ -6,6 +6,7 @@ Times are of two kinds and say so: what a signer claimed, and when the exporter 
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from holdfast.core.bundles import (
     Bundle,
@@ -23,6 +24,8 @@ from holdfast.core.bundles import (
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.statements import Execution, Route
+
+_SIZE = re.compile(r"[0-9]{1,19}\Z")
 
 
 def chronology(bundle: Bundle, known: int | None = None) -> list[dict[str, JSON]]:
@@ -94,4 +97,5 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
 def _checkpoint_words(note: str) -> str:
     lines = note.split("\n")
     signatures = max(0, sum(line.startswith("— ") for line in lines) - 1)
-    return f"A checkpoint of {lines[1] if len(lines) > 1 else '?'} entries carries {signatures} cosignatures."
+    size = lines[1] if len(lines) > 1 and _SIZE.match(lines[1]) else "?"  # the note is not verified here: no free text
+    return f"A checkpoint of {size} entries carries {signatures} cosignatures."
