@@ -164,7 +164,8 @@ def litellm(binary: Path, upstream: str, folder: Path, port: int) -> Iterator[Se
         "model_list:\n  - model_name: stub\n    litellm_params:\n      model: openai/stub\n"
         f"      api_base: {upstream}\n      api_key: none\n"
     )
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    env["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"  # it refuses to start without a key otherwise
     command = (str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1")
     with process(*command, env=env, stdout=subprocess.DEVNULL) as child:
         wait_http(f"http://127.0.0.1:{port}/health/liveliness", 120)

@@ -68,9 +68,10 @@ def test_putting_a_run_again_changes_nothing_and_says_so(index: RunIndex) -> Non
 
 def test_a_cursor_moves_with_its_updates(index: RunIndex) -> None:
     index.put_runs([row(1)])
-    index.update_runs([{"run": row(1)["run"], "execution_index": 7}], ("delivered", 40))
-    index.update_runs([], ("delivered", 50))
+    index.update_runs([{"run": row(1)["run"], "execution_index": 7}], {"delivered": 40, "indexed": 3})
+    index.update_runs([], {"delivered": 50})
     assert index.cursor("delivered") == 50
+    assert index.cursor("indexed") == 3
     assert index.highest_entry() == 7
 
 
@@ -91,3 +92,12 @@ def test_events_only_grow_and_keep_their_positions(index: RunIndex) -> None:
     assert index.first_covering("final", 10) == third
     assert index.first_covering("final", 20) is None
     assert index.highest_final() == 2
+
+
+def test_when_a_run_was_logged_is_set_once(index: RunIndex) -> None:
+    index.put_runs([row(1), row(2)])
+    for moment in ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:02.000Z"):
+        index.update_runs([{"run": row(number)["run"], "logged_at": moment} for number in (1, 2)])
+    found = index.run(str(row(2)["run"]))
+    assert found is not None
+    assert found.logged_at == "2026-01-01T00:00:01.000Z"

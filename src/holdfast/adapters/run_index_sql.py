@@ -9,7 +9,8 @@ Not thread-safe by itself: the gateway calls it from one worker thread.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -99,18 +100,18 @@ class SQLRunIndex:
             found.update(connection.execute(sa.select(_RUNS.c.run).where(_RUNS.c.run.in_(chunk))).scalars())
         return found
 
-    def update_runs(self, rows: Iterable[dict[str, Any]], cursor: tuple[str, int] | None = None) -> None:
-        """Set members of runs (each row names its ``run``), and a cursor, in one transaction."""
+    def update_runs(self, rows: Iterable[dict[str, Any]], cursors: Mapping[str, int] | None = None) -> None:
+        """Set members of runs (each row names its ``run``), and cursors, in one transaction."""
+        alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            alike.setdefault(tuple(sorted(row)), []).append({f"new_{name}": value for name, value in row.items()})
         with self._engine.begin() as connection:
-            for row in rows:
-                values = {name: value for name, value in row.items() if name != "run"}
-                if values.get("logged_at") is not None:  # what is delivered again was logged when it first was
-                    values["logged_at"] = sa.func.coalesce(_RUNS.c.logged_at, values["logged_at"])
-                connection.execute(sa.update(_RUNS).where(_RUNS.c.run == row["run"]).values(values))
-            if cursor is not None:
-                name, position = cursor
-                connection.execute(sa.delete(_CURSOR).where(_CURSOR.c.name == name))
-                connection.execute(sa.insert(_CURSOR), {"name": name, "position": position})
+            for names, values in alike.items():
+                connection.execute(_update_of(names), values)
+            for name, position in (cursors or {}).items():
+                moved = sa.update(_CURSOR).where(_CURSOR.c.name == name).values(position=position)
+                if connection.execute(moved).rowcount == 0:
+                    connection.execute(sa.insert(_CURSOR), {"name": name, "position": position})
 
     def cursor(self, name: str) -> int:
         """A stored position; 0 when there is none."""
@@ -189,6 +190,15 @@ class SQLRunIndex:
         with self._engine.connect() as connection:
             row = connection.execute(query.limit(1)).mappings().first()
         return _event(row) if row is not None else None
+
+
+@lru_cache(maxsize=64)
+def _update_of(names: tuple[str, ...]) -> sa.Update:
+    """One statement for many rows that set the same members: compiled once, run as a batch."""
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names if name != "run"}
+    if "logged_at" in values:  # what is delivered again was logged when it first was
+        values["logged_at"] = sa.func.coalesce(_RUNS.c.logged_at, values["logged_at"])
+    return sa.update(_RUNS).where(_RUNS.c.run == sa.bindparam("new_run")).values(values)
 
 
 def _event(row: Any) -> SettlementEvent:

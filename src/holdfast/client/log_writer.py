@@ -34,7 +34,7 @@ class LogWriter(Protocol):
     """Somewhere that entries can be handed to."""
 
     async def append(self, entries: Sequence[bytes]) -> list[Accepted]:
-        """Hand in entries, in order; returns one answer each. Raises ``http.*``, ``log.unavailable``, ``log.refused``."""
+        """Hand in entries, in order; returns one answer each. Raises ``http.*`` or ``log.*``."""
         ...
 
     async def put_blob(self, data: bytes) -> str:

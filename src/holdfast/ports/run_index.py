@@ -8,7 +8,7 @@ Methods block; the gateway calls them from one worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,8 +56,11 @@ class RunIndex(Protocol):
         are, and whoever knows more of them updates them."""
         ...
 
-    def update_runs(self, rows: Iterable[dict[str, Any]], cursor: tuple[str, int] | None = None) -> None:
-        """Set members of runs (each row names its ``run``), and a cursor, in one transaction."""
+    def update_runs(self, rows: Iterable[dict[str, Any]], cursors: Mapping[str, int] | None = None) -> None:
+        """Set members of runs (each row names its ``run``), and cursors, in one transaction.
+
+        ``logged_at`` is set once: what is delivered again was logged when it first was.
+        """
         ...
 
     def cursor(self, name: str) -> int:

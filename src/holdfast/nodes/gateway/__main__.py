@@ -47,12 +47,16 @@ from holdfast.nodes.server import make_server
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import build_policy, parse_policy
 
+SWITCH_S = 0.0005
+"""How long the index's thread may keep the interpreter from the event loop, seconds. The default, 5 ms, is what an
+answer would wait for whenever the index is being written."""
 LOCK = "writer.lock"
 """Held while a process owns the write-ahead log."""
 
 
 def build(config: GatewayConfig) -> App:
     """The gateway on this machine's disk, clock and network; everything starts with the app's lifespan."""
+    sys.setswitchinterval(SWITCH_S)
     clock = SystemClock()
     storage = FileStorage(config.state)
     lock = storage.lock(LOCK)

@@ -7,7 +7,7 @@ write-ahead log is replayed from the last position that was indexed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -71,25 +71,25 @@ class Indexer:
         await self.flush()
         return await self.call(self._index.recent, workspace, limit)
 
-    async def work(self, interval_s: float = 0.05) -> None:
-        """Write what waits, for ever."""
+    async def work(self, interval_s: float = 0.2) -> None:
+        """Write what waits, for ever; seldom enough that it does not disturb answers."""
         while True:
             await self._wake.wait()
             # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.
             position = self._ledger.end
             await asyncio.sleep(interval_s)
-            await self.flush(position)
+            await self.flush({CURSOR: position})
 
-    async def flush(self, position: int | None = None) -> None:
-        """Write what waits, once, and move the cursor to ``position``."""
+    async def flush(self, cursors: Mapping[str, int] | None = None) -> None:
+        """Write what waits, once, and move cursors."""
         self._wake.clear()
         fresh, changed = self._fresh, self._changed
-        if not fresh and not changed:
+        if not fresh and not changed and not cursors:
             return
         self._fresh, self._changed = set(), {}
         written = [self._waiting[run] for run in fresh]
         rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
-        await self.call(self._write, rows, fresh, changed, position)
+        await self.call(self._write, rows, fresh, changed, cursors)
         for row in written:
             if self._waiting.get(row.run) is row:
                 del self._waiting[row.run]
@@ -98,12 +98,16 @@ class Indexer:
                 self._waiting.pop(run, None)
 
     def _write(
-        self, rows: list[dict[str, Any]], fresh: set[str], changed: dict[str, dict[str, Any]], position: int | None
+        self,
+        rows: list[dict[str, Any]],
+        fresh: set[str],
+        changed: dict[str, dict[str, Any]],
+        cursors: Mapping[str, int] | None,
     ) -> None:
         """Insert and update. A row that is inserted carries its changes; one that was there already needs them."""
         known = self._index.put_runs(rows)
         updates = [values for run, values in changed.items() if run not in fresh or run in known]
-        self._index.update_runs(updates, (CURSOR, position) if position is not None else None)
+        self._index.update_runs(updates, cursors)
 
     async def rebuild(self) -> None:
         """Index what the write-ahead log holds beyond the cursor. Harmless to repeat."""
@@ -120,7 +124,7 @@ class Indexer:
                 )
             elif item.kind == FOLLOW:
                 self.changed(header["run"], follow_place=item.start)
-        await self.flush(self._ledger.end)
+        await self.flush({CURSOR: self._ledger.end})
 
     async def close(self) -> None:
         await self.flush()

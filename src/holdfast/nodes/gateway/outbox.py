@@ -23,6 +23,8 @@ _LOG = logging.getLogger("holdfast.gateway.outbox")
 CURSOR = "delivered"
 """Name of the cursor: the write-ahead log up to here is in the transparency log."""
 _SLOWEST_S = 5.0
+_GATHER_S = 0.05
+"""How long entries are gathered once one waits: the log makes a checkpoint every 200 ms in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Outbox:
                 if not more:
                     await self._wake.wait()
                     self._wake.clear()
+                    await self._clock.sleep(_GATHER_S)
             except UnavailableError as error:
                 self.trouble = error.message
                 _LOG.warning("entries wait: %s", error.message, extra={"code": error.code})
@@ -100,8 +103,6 @@ class Outbox:
         if items:
             answers = await self._writer.append([item.entry for item in items])
             await self._note(items, answers, reached)
-        elif reached > self._sent:
-            await self._indexer.call(self._indexer.index.update_runs, [], (CURSOR, reached))
         self._sent = reached
         return bool(items)
 
@@ -136,7 +137,6 @@ class Outbox:
                 rows.setdefault(item.run, {})[f"{item.role}_index"] = answer.index
         for run, values in rows.items():
             self._indexer.changed(run, logged_at=now, **values)
-        await self._indexer.flush()
-        await self._indexer.call(self._indexer.index.update_runs, [], (CURSOR, reached))
+        await self._indexer.flush({CURSOR: reached})
         for run in rows:
             self._on_logged(run)

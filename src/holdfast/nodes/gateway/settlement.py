@@ -263,7 +263,7 @@ class Settlement:
                 for place in superseded_entries(blob, before.size):
                     self.superseded += 1
                     await self._note("superseded", number, place + 1, {})
-            await self._indexer.call(index.update_runs, [], (SEARCHED, number))
+            await self._indexer.call(index.update_runs, [], {SEARCHED: number})
 
     async def verdict_blob(self, blob_id: bytes) -> bytes | None:
         """A verdict blob from whichever full node has it."""
