@@ -1,0 +1,55 @@
+"""Records of the write-ahead log: what was written comes back; what is damaged is never taken for something else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import HoldfastError, MalformedError, RefusedError
+from holdfast.nodes.gateway.ledger import parse_closing
+from holdfast.nodes.gateway.records import decode, encode, seal, unseal
+
+KEY = bytes(range(32))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\x00\x00\x00\x05{}", b"\xff\xff\xff\xff{}", b"\x00\x00\x00\x02[]"])
+def test_a_damaged_record_is_refused(payload: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode(payload)
+
+
+@given(
+    st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**53), 2**53) | st.none()),
+    st.lists(st.binary(max_size=40), max_size=6),
+)
+def test_a_record_comes_back_as_it_was(header: dict[str, int | None], blobs: list[bytes]) -> None:
+    found = decode(encode(header, blobs))
+    assert (found.header, list(found.blobs)) == (header, blobs)
+
+
+@given(st.integers(0, 10_000))
+def test_a_record_that_is_cut_is_never_a_closing(place: int) -> None:
+    whole = encode(
+        {"run": "r", "closed_at": "t", "outcome": "complete"}, [b"route", b"exec", b"r", b"e", b"seal", b"p"]
+    )
+    with pytest.raises(HoldfastError):
+        parse_closing(decode(whole[: place % len(whole)]))
+
+
+def test_a_sealed_text_opens_with_its_key_and_document_only() -> None:
+    sealed = seal(KEY, "request", b"between us")
+    assert b"between" not in sealed
+    assert unseal(KEY, "request", sealed) == b"between us"
+    for key, document in ((bytes(32), "request"), (KEY, "response")):
+        with pytest.raises(RefusedError) as refused:
+            unseal(key, document, sealed)
+        assert (refused.value.code, refused.value.status) == ("run.capability", 403)
+
+
+@given(st.integers(0, 1000))
+def test_a_sealed_text_with_one_changed_bit_does_not_open(bit: int) -> None:
+    sealed = bytearray(seal(KEY, "request", b"between us"))
+    sealed[bit // 8 % len(sealed)] ^= 1 << bit % 8
+    with pytest.raises(RefusedError):
+        unseal(KEY, "request", bytes(sealed))
