@@ -27,6 +27,7 @@ class TrustFile:
         self._storage = storage
         self._pin = pin
         self._seen: tuple[int, int] | None = None
+        self._refused = ""
         self._accepted = self._load_accepted()
         self.trouble = ""
         """Why the file as it stands now is not in force, or empty."""
@@ -37,7 +38,7 @@ class TrustFile:
         try:
             if self._stamp() != self._seen:
                 self._trust = self._read()
-                self.trouble = ""
+            self.trouble = self._refused
         except HoldfastError as error:
             if error.message != self.trouble:
                 _LOG.error("the trust file is not accepted: %s", error, extra={"code": error.code})
@@ -57,12 +58,16 @@ class TrustFile:
             raw = self._path.read_bytes()
         except OSError as error:
             raise UnavailableError("trust.file", f"cannot read {self._path}: {error.strerror}") from error
-        self._seen = stamp
-        trust = verify_trust(parse_trust_chain(raw), pin=self._pin, accepted=self._accepted)
+        try:
+            trust = verify_trust(parse_trust_chain(raw), pin=self._pin, accepted=self._accepted)
+        except HoldfastError as error:
+            self._seen, self._refused = stamp, error.message
+            raise
         accepted = (trust.version, trust.digest)
         if accepted != self._accepted:
             self._storage.save(_ACCEPTED, json.dumps({"version": accepted[0], "digest": accepted[1]}).encode())
             self._accepted = accepted
+        self._seen, self._refused = stamp, ""
         return trust
 
     def _load_accepted(self) -> tuple[int, str] | None:
@@ -70,4 +75,7 @@ class TrustFile:
         if raw is None:
             return None
         value = canonical.decode_object(raw)
-        return int(value["version"]), str(value["digest"])
+        version, digest = value.get("version"), value.get("digest")
+        if not isinstance(version, int) or not isinstance(digest, str):
+            raise UnavailableError("trust.file", f"{_ACCEPTED} is damaged: it says which trust was accepted last")
+        return version, digest

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_encode
+from holdfast.core.encoding import b64_encode, sha256_hex
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
@@ -62,9 +62,9 @@ class HTTPLogWriter:
     async def put_blob(self, data: bytes) -> str:
         value = canonical.decode_object(await self._send("PUT", "/v1/blobs", data, "application/octet-stream"))
         blob = value.get("blob")
-        if not isinstance(blob, str):
-            raise MalformedError("log.answer", "the log did not name the blob")
-        return blob
+        if blob != sha256_hex(data):
+            raise MalformedError("log.answer", "the log did not name the blob that it was given")
+        return sha256_hex(data)
 
     async def _send(self, method: str, path: str, body: bytes, content_type: str) -> bytes:
         headers = {"content-type": content_type}
