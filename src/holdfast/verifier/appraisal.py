@@ -1,8 +1,8 @@
 """``appraise``: a bundle, trust, a policy, a time and a position in; eleven lanes and a transcript out.
 
-Pure (``spec/lanes.md`` §2): the same arguments give the same result for ever, offline. ``verifier.evidence`` makes every
-check once; the functions here read its findings and say, lane by lane, what follows (``lanes.md`` §3). No function in
-this module or elsewhere turns the vector into one value.
+Pure (``spec/lanes.md`` §2): the same arguments give the same result for ever, offline. ``verifier.evidence`` makes
+every check once; the functions here read its findings and say, lane by lane, what follows (``lanes.md`` §3). No
+function in this module or elsewhere turns the vector into one value.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def appraise(
 ) -> Appraisal:
     """Judge a parsed bundle (``lanes.md`` §2). Never raises for what the evidence says: every answer is a lane.
 
-    ``at`` is the time validity is judged for; ``known`` a position in the bundle's journal beyond which nothing is read.
+    ``at`` is the time validity is judged for; ``known`` a position in the bundle's journal beyond which nothing is
+    read.
     """
     record = Transcript()
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
@@ -64,7 +65,7 @@ def appraise(
             "trust.md §2(6)", "cannot_tell", "The trust document has run out at the time asked about.", "trust.expired"
         )
     lanes = {
-        "enclave": _enclave(evidence),
+        "enclave": _enclave(evidence, trust),
         "bytes": _bytes(evidence),
         "artifact": _artifact(evidence),
         "computation": _computation(evidence),
@@ -72,9 +73,9 @@ def appraise(
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
         "route": _route(evidence),
         "privacy": _privacy(evidence),
-        "payment": Lane("payment", "not_applicable", None, "No payment was offered or asked for this run."),
+        "payment": _said_after(evidence, "payment", "payment", "No payment was offered or asked for this run."),
         "settlement": _settlement(evidence, trust),
-        "judgement": Lane("judgement", "not_applicable", None, "Nobody has decided anything about this run."),
+        "judgement": _said_after(evidence, "judgement", "decision", "Nobody has decided anything about this run."),
     }
     if expired:
         lanes = {name: _expire(lane) for name, lane in lanes.items()}
@@ -83,7 +84,7 @@ def appraise(
         lanes={name: lanes[name] for name in LANES},
         transcript=tuple(record.checks),
         at=at,
-        known=len(bundle.journal) if known is None else min(known, len(bundle.journal)),
+        known=len(bundle.until(known)),
         bundle_digest=bundle.digest,
         policy_name=policy.name,
         policy_digest=policy.digest,
@@ -109,13 +110,18 @@ def _attester(evidence: Evidence) -> str | None:
     return source.statement.attester if source else None
 
 
-def _enclave(evidence: Evidence) -> Lane:
+def _enclave(evidence: Evidence, trust: Trust | None) -> Lane:
+    if trust is None:
+        return Lane("enclave", "unknown", None, "Without a trust document no attestation can be judged.")
     attester = _attester(evidence)
     found = evidence.attestations.get(attester, []) if attester else []
     if any(answer == "bad" for _, answer in found):
         return Lane("enclave", "refuted", None, "An attestation of the signing key was presented and does not verify.")
     if any(kind == "insecure-dev" for kind, _ in found):
-        says = "The signing key is a software key under a throw-away development root: a simulated enclave, not a real one."
+        says = (
+            "The signing key is a software key under a throw-away development root: a simulated enclave, "
+            "not a real one."
+        )
         return Lane("enclave", "unknown", "development", says, (attester,) if attester else ())
     if found:
         return Lane("enclave", "unknown", None, f"{found[0][0]} evidence was presented; this version does not read it.")
@@ -221,6 +227,14 @@ def _carried(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
         f"{len(found)} {kind} statements were carried in; not read by this version.",
         tuple(found),
     )
+
+
+def _said_after(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
+    """payment and judgement: not applicable until a statement of that kind is here (``lanes.md`` §3(9), §3(10))."""
+    found = tuple(item.statement.digest for item in evidence.follow_ups if item.statement.kind == kind)
+    if not found:
+        return Lane(name, "not_applicable", None, absent)
+    return Lane(name, "unknown", None, f"{len(found)} {kind} statements are here; not read by this version.", found)
 
 
 def _route(evidence: Evidence) -> Lane:

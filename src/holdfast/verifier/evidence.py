@@ -30,6 +30,7 @@ from holdfast.core.bundles import (
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.evm import address_of, recover
 from holdfast.core.keys import PublicKey, verify_signature
+from holdfast.core.marks import Mark
 from holdfast.core.notes import (
     COSIGNATURE,
     ED25519,
@@ -42,8 +43,8 @@ from holdfast.core.notes import (
     verify_cosignatures,
 )
 from holdfast.core.parts import verify_document, verify_part
-from holdfast.core.statements import Execution, Route, Statement, Tree, build_commitment
-from holdfast.core.trust import Admission, Epoch, Trust
+from holdfast.core.statements import Execution, MarkReference, Route, Statement, Tree, build_commitment
+from holdfast.core.trust import Admission, Epoch, Trust, TrustedLog
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.verifier.checks import CheckPolicy, KnownStatement, refuse_attester, refuse_time, refuse_trace
 from holdfast.verifier.transcript import Transcript
@@ -51,6 +52,8 @@ from holdfast.verifier.transcript import Transcript
 INSECURE_ATTESTATION_DOMAIN = b"urn:holdfast:insecure-dev:v1\x00"
 """What the throw-away root signs before the 32-byte key document digest (``lanes.md`` §3(4))."""
 
+_NOBODY = "nobody"
+"""Stands in for members whose vote key trust does not give: their stake counts in the total and signs nothing."""
 _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
 
@@ -157,7 +160,7 @@ def check_evidence(
             "trust.md §5", "cannot_tell", "No trust document was given, so no attester can be judged.", "trust.missing"
         )
         return evidence
-    _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, record)
+    _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, at, record)
     _check_rounds(items, evidence, trust, record)
     _check_origins(items, evidence, record)
     _check_inclusion(items, evidence, record)
@@ -202,7 +205,14 @@ def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, 
 
 
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
-    """The rules of ``trace.md`` §2 for every statement whose parents are all present."""
+    """The rules of ``trace.md`` §2: those of the whole trace, and for every statement whose parents are all present."""
+    if len({checked.statement.nonce for checked in evidence.statements.values()} - {None}) > 1:
+        says = "The statements of the run answer to two nonces."
+        _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2(1)")
+    route, closing = evidence.route, evidence.closing
+    if route is not None and closing is not None and route.statement.digest not in closing.statement.parents:
+        says = "The closing statement does not follow from the route that is shown."
+        _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2(4)")
     for checked in evidence.statements.values():
         statement = checked.statement
         parents = [evidence.statements.get(digest) for digest in statement.parents]
@@ -286,7 +296,7 @@ def _refuse_bytes(evidence: Evidence, record: Transcript, error: Exception, says
 
 
 def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
-    """The last mark is signed by the gateway's key and is the one that the closing statement names."""
+    """Marks are signed by the gateway's key; the last one is the one that the closing statement names."""
     for item in items:
         source = evidence.closing or evidence.route
         if source is None:
@@ -296,9 +306,7 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
         key = admission.key_document.key_for("statement") if admission else None
         body = source.statement.body
         named = body.marks if isinstance(body, Execution) else None
-        if isinstance(body, Execution) and (
-            named is None or (named.seq, named.parts) != (item.mark.seq, item.mark.parts)
-        ):
+        if isinstance(body, Execution) and not _mark_fits(item.mark, named):
             _refuse_trace(
                 evidence, record, "mark.chain", "The mark is not the one that was signed last.", "parts.md §7"
             )
@@ -310,6 +318,13 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
                 record.note("parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
             except RefusedError:
                 _refuse_trace(evidence, record, "mark.signature", "A mark has a bad signature.", "parts.md §7")
+
+
+def _mark_fits(mark: Mark, named: MarkReference | None) -> bool:
+    """Whether a closing statement that names ``named`` allows a mark: an earlier one, or exactly the last."""
+    if named is None or mark.seq > named.seq:
+        return False
+    return mark.seq < named.seq or mark.parts == named.parts
 
 
 def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey]:
@@ -328,7 +343,9 @@ def vote_addresses(trust: Trust, epoch: Epoch) -> set[str]:
     return {address_of(key.public) for key in _full_node_keys(trust, epoch, "vote").values()}
 
 
-def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+def _check_checkpoints(
+    items: Iterable[CheckpointItem], evidence: Evidence, trust: Trust, at: dt.datetime, record: Transcript
+) -> None:
     seen: dict[tuple[str, int], bytes] = {}
     for item in items:
         raw = item.note.encode("utf-8", "surrogatepass")
@@ -337,7 +354,7 @@ def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trus
             trusted = trust.log(origin)
             admission = trust.admission(trusted.node) if trusted else None
             key = admission.key_document.key_for("log") if admission else None
-            if trusted is None or key is None:
+            if trusted is None or admission is None or key is None:
                 record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
                 continue
             verified = verify_checkpoint(raw, origin, [VerifierKey(origin, ED25519, key.public)])
@@ -346,16 +363,21 @@ def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trus
             record.error("checkpoint.md", error)
             continue
         checkpoint = verified.checkpoint
-        if seen.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root) != checkpoint.root:
-            evidence.settlement_refusals.append(
-                ("log.equivocation", f"The log signed two different trees of size {checkpoint.size}.")
-            )
-            record.note("checkpoint.md", "no", "Two checkpoints of one size differ: a split view.", "log.equivocation")
         try:
             checked = _cosigned(verified, trust)
         except RefusedError as error:
             _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
             continue
+        if not _speaks_at(trusted, admission, checked.quorum_at or at):
+            record.note(
+                "trust.md §3", "cannot_tell", f"Trust admits no log {origin} at that time.", "trust.unknown_log"
+            )
+            continue
+        if seen.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root) != checkpoint.root:
+            evidence.settlement_refusals.append(
+                ("log.equivocation", f"The log signed two different trees of size {checkpoint.size}.")
+            )
+            record.note("checkpoint.md", "no", "Two checkpoints of one size differ: a split view.", "log.equivocation")
         evidence.checkpoints.append(checked)
         record.note(
             "checkpoint.md",
@@ -363,6 +385,11 @@ def _check_checkpoints(items: Iterable[CheckpointItem], evidence: Evidence, trus
             f"Checkpoint of size {checkpoint.size} is signed by {checkpoint.origin} and cosigned by "
             f"{len(checked.cosigners)} full nodes{'' if checked.quorum_at is None else ', a quorum'}.",
         )
+
+
+def _speaks_at(log: TrustedLog, admission: Admission, moment: dt.datetime) -> bool:
+    """Whether the log's key counts at the moment when a quorum cosigned, or else at the one asked about."""
+    return log.valid_from <= moment < log.valid_until and admission.refusal(moment, moment) is None
 
 
 def _cosigned(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
@@ -412,11 +439,12 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
         return
     keys = _full_node_keys(trust, epoch, "vote")
     stakes = {address_of(key.public): epoch.stakes[node] for node, key in keys.items()}
-    missing = epoch.total - sum(stakes.values())
+    silent = epoch.total - sum(stakes.values())
+    if silent:
+        stakes[_NOBODY] = silent
+        record.note("trust.md §4", "cannot_tell", "A member of the epoch has no vote key of its own.", "trust.epoch")
     revoked = {address_of(key.public) for node, key in keys.items() if _is_revoked(trust, node)}
     try:
-        if missing:
-            raise RefusedError("trust.epoch", "a member of the epoch has no vote key in trust")
         domain = rounds.ChainDomain(chain.chain_id, chain.contract)
         for message in item.messages:
             if message.content != candidate.content or (message.origin, message.number, message.epoch) != (
@@ -434,7 +462,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
                 (error.code, f"The finality of round {candidate.number} does not hold.")
             )
         else:
-            signers = {rounds.verify_finality_message(domain, message, stakes).signer for message in item.messages}
+            signers = {rounds.verify_finality_message(domain, message, stakes).signer for message in counted}
             stake_for = sum(stakes[signer] for signer in signers)
             evidence.final_rounds.setdefault(
                 candidate.number, CheckedRound(candidate, False, stake_for, epoch.total, tuple(sorted(signers)))
@@ -567,7 +595,7 @@ def _check_attesters(
         checked.statement, checked.refusal = checked.copies[best], refusals[best]
         statement = checked.statement
         if checked.refusal == "key-expired" and checked.trusted_time is None:
-            checked.ran_out = refuse_attester(statement, trust, until=statement.claimed_at) is None
+            checked.ran_out = _only_ran_out(statement, trust, at)
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
@@ -591,6 +619,15 @@ def _check_attesters(
                 f"statement.{checked.late}",
                 f"The {name} claims a time that its log entry contradicts.",
             )
+
+
+def _only_ran_out(statement: Statement, trust: Trust, at: dt.datetime) -> bool:
+    """Whether the key was good at the claimed time and nothing but the calendar speaks against it now."""
+    admission = trust.admission(statement.attester)
+    revoked = admission.revoked if admission else None
+    if revoked is not None and revoked.suspect_since <= at:
+        return False
+    return refuse_attester(statement, trust, until=statement.claimed_at) is None
 
 
 def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Transcript) -> None:
