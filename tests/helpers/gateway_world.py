@@ -121,14 +121,14 @@ class World:
         self.trust: Trust = self.network.trust()
         self.upstream: Upstream = upstream or ScriptedUpstream()
         self.finals: list[rounds.Candidate] = []
-        self._disk = SimulatedDisk(1)
+        self.disk = SimulatedDisk(1)
         self._url = f"sqlite:///{folder / 'runs.sqlite'}" if folder else "sqlite://"
         self._life = 0
 
     async def start(self, *, most_watchers: int = 8, runs_at_once: int = 64) -> World:
         """Assemble and recover, on the disk and the index as they are."""
         self._life += 1
-        self.wal = WriteAheadLog(self._disk.mount(), "wal", 1 << 20)
+        self.wal = WriteAheadLog(self.disk.mount(), "wal", 1 << 20)
         self.ledger = Ledger(self.wal, GroupCommit(self.wal, mode="inline"))
         self.indexer = Indexer(SQLRunIndex(self._url), self.ledger)
         self.changes = Changes()
