@@ -6,13 +6,14 @@ member of a request is the caller's word to us: it is bound as part of the reque
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
-from holdfast.core.parts import Commitment, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.parts import MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
 
@@ -24,6 +25,10 @@ OPTION_HEADERS = {
     b"x-holdfast-settlement": "settlement",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
+
+
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""JSON strings, the last one also where it has no end. Possessive, so that no text makes it go back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ def parse_ask(
     endpoint: str, text: bytes, headers: Mapping[bytes, bytes], *, default_model: str | None, settlement: str
 ) -> Ask:
     """Strictly parse one request body; raises ``json.*`` and ``request.*``."""
+    _refuse_too_many(text)
     value = canonical.decode_exact(text)
     if not isinstance(value, dict):
         raise MalformedError("request.object", "a request body is a JSON object")
@@ -80,6 +86,13 @@ def parse_ask(
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
     return Ask(endpoint, text, value, model, streamed, _options(value, headers, settlement))
+
+
+def _refuse_too_many(text: bytes) -> None:
+    """Refuse what must have too many parts before seconds are spent on parsing it: every comma outside strings stands
+    between two of them."""
+    if text.count(b",") >= MAX_PARTS and _STRINGS.sub(b"", text).count(b",") >= MAX_PARTS:
+        raise MalformedError("parts.count", f"a document has at most {MAX_PARTS} parts")
 
 
 def _is_text(value: object) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from holdfast.core import canonical
-from holdfast.core.parts import verify_document
+from holdfast.core.parts import MAX_PARTS, verify_document
 from holdfast.errors import HoldfastError
 from holdfast.nodes.gateway.request import Ask, bind_request, parse_ask
 
@@ -102,3 +103,26 @@ def test_a_rewritten_request_keeps_the_text_of_its_numbers() -> None:
 def test_the_configured_settlement_holds_where_none_is_asked_for() -> None:
     ask = parse_ask("completions", b'{"model":"m","prompt":"x"}', {}, default_model=None, settlement="private")
     assert ask.options.settlement == "private"
+
+
+def test_a_request_with_too_many_parts_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b'{"model":"m","prompt":"x","many":[' + b"1," * MAX_PARTS + b"1]}"
+    parsed: list[bytes] = []
+    monkeypatch.setattr(canonical, "decode_exact", parsed.append)
+    with pytest.raises(HoldfastError) as refused:
+        parse_ask("completions", text, {}, default_model=None, settlement="batch")
+    assert (refused.value.code, parsed) == ("parts.count", [])
+
+
+@pytest.mark.parametrize("piece", [b",", rb"\",", rb"\\,", b"[{,"])
+def test_commas_in_a_text_are_no_parts(piece: bytes) -> None:
+    text = b'{"model":"m","prompt":"' + piece * MAX_PARTS + b'"}'
+    assert parse_ask("completions", text, {}, default_model=None, settlement="batch").model == "m"
+
+
+@pytest.mark.parametrize("text", [b'"' + rb"\"," * 300_000, b'"' * 200_000 + b"," * 70_000, b"," * 70_000 + b'"\\'])
+def test_counting_goes_through_a_text_once(text: bytes) -> None:
+    began = time.monotonic()
+    with pytest.raises(HoldfastError):
+        parse_ask("completions", text, {}, default_model=None, settlement="batch")
+    assert time.monotonic() - began < 5
