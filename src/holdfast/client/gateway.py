@@ -34,7 +34,7 @@ from holdfast.core.encoding import b64_decode, hex_decode, time_decode
 from holdfast.core.fold import Fold
 from holdfast.core.keys import PublicKey, parse_key_document, verify_signature
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
-from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key, strip_carriers
 from holdfast.core.statements import Execution, Route, Statement, is_run_id, pre_authentication_encoding
 from holdfast.core.trust import Trust
 from holdfast.errors import (
@@ -218,8 +218,9 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
 
     Raises ``answer.statement`` (:class:`UndecidedError`) while a statement is not there, and :class:`RefusedError`
     with ``answer.signature``, ``answer.nonce``, ``answer.request``, ``answer.response``, ``answer.marks`` or
-    ``answer.trace``. An answer that the gateway says is not complete may lack what was generated and never arrived;
-    then the last mark is what is compared.
+    ``answer.trace``. A stream that the gateway says is not complete may lack what was generated and never arrived;
+    then the last mark is what is compared. A whole answer has no marks, so it must be the signed response, whatever the
+    gateway says of it.
     """
     bundle = parse_bundle(raw)
     found = {
@@ -234,14 +235,15 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     if not isinstance(said, Route) or not isinstance(did, Execution) or execution.parents != (route.digest,):
         raise RefusedError("answer.trace", "the execution statement does not follow from this run's route")
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
-    if commit("request", turn.request, key).tree != said.request:
+    if said.endpoint != turn.endpoint or commit("request", turn.request, key).tree != said.request:
         raise RefusedError("answer.request", "the signed request is not the one that was sent")
     marks = None if did.marks is None else (did.marks.seq, did.marks.parts)
     if turn.marks is not None and turn.marks != marks:
         raise RefusedError("answer.marks", "the signed last mark is not the last one that arrived")
     response = commit_parts("response", map_parts("response", dict(turn.response)), key).tree
     complete = did.event == "generated" and did.outcome == "complete"
-    if did.outcome != turn.outcome or (complete and response != did.response):
+    unmarked = turn.marks is None and bool(turn.response)
+    if did.outcome != turn.outcome or ((complete or unmarked) and response != did.response):
         raise RefusedError("answer.response", "the signed response is not the one that arrived")
     return BoundTurn(turn, attester, route, execution)
 
@@ -309,14 +311,15 @@ class StreamReader:
             self.error = parse_error(0, canonical.encode_exact(event), "the gateway")
             return None
         self._chain.add(event)
-        self._fold.add(event)
-        self._held.append({name: item for name, item in event.items() if name != "holdfast"})
+        self._held.append(strip_carriers("response", event))
         if "mark" not in carried:
             return None
         mark, signature = parse_mark(carried["mark"])
         verify_mark(mark, signature, chain=self._chain, run=self._run, key=self._key)
         self.last = (mark.seq, mark.parts)
         window, self._held = tuple(self._held), []
+        for covered in window:
+            self._fold.add(covered)
         return Marked(mark.seq, window, "".join(map(_delta_text, window)))
 
     @property
@@ -325,7 +328,7 @@ class StreamReader:
         return len(self._held)
 
     def document(self) -> dict[str, Any]:
-        """The folded response."""
+        """The folded response, as far as marks cover it."""
         return self._fold.document()
 
 
@@ -404,7 +407,7 @@ def _turn(
         nonce=sent.nonce,
         endpoint=sent.endpoint,
         request=sent.body,
-        response={name: item for name, item in document.items() if name != "holdfast"},
+        response=strip_carriers("response", dict(document)),
         outcome=str(carrier.get("outcome", "")),
         statements=named,
         marks=marks,

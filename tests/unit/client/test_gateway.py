@@ -110,6 +110,19 @@ def swapped(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, "statements": named}
 
 
+def cut_short(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "body": {**value["body"], "outcome": "upstream.timeout"}}
+
+
+def never_came(value: dict[str, Any]) -> dict[str, Any]:
+    body = {**value["body"], "event": "failed", "outcome": "upstream.timeout", "response": None}
+    return {**value, "body": body, "subject": ("request", bytes(32))}
+
+
+def other_endpoint(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "body": {**value["body"], "endpoint": "completions"}}
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an altered answer", {"body": altered_text}, "answer.response"),
     ("an added member", {"body": changed(usage={"total_tokens": 1})}, "answer.response"),
@@ -121,15 +134,31 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an execution of another route", {"execution": changed(parents=["ab" * 32])}, "answer.trace"),
     ("swapped names", {"carrier": swapped}, "answer.trace"),
     ("another outcome", {"carrier": changed(outcome="upstream.timeout")}, "answer.response"),
+    ("an altered answer that both call cut short", {"body": altered_text, "execution": cut_short}, "answer.response"),
+    ("an answer that both say never came", {"body": altered_text, "execution": never_came}, "answer.response"),
+    ("a route for another endpoint", {"route": other_endpoint}, "answer.request"),
 ]
 
 
 @pytest.mark.parametrize(("alter", "code"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 @pytest.mark.parametrize("trusting", [True, False], ids=["with trust", "on first use"])
 def test_what_is_not_what_was_signed_is_not_handed_out(alter: dict[str, Any], code: str, trusting: bool) -> None:
+    if alter.get("execution") in (cut_short, never_came):
+        alter = {**alter, "carrier": changed(outcome="upstream.timeout")}
     with pytest.raises(RefusedError) as refused:
         ask(SignedGateway(**alter), TRUST if trusting else None)
     assert refused.value.code == code
+
+
+def test_carriers_that_nothing_binds_are_not_handed_out() -> None:
+    bound = ask(SignedGateway(body=changed(tee_note="proven by hardware")))
+    assert bound.turn.response.keys() == {"id", "object", "choices"}
+
+    async def read() -> list[str]:
+        async with SignedGateway(event=changed(tee_note="proven by hardware")).client(TRUST).stream(REQUEST) as answer:
+            return [name for marked in [window async for window in answer] for event in marked.events for name in event]
+
+    assert set(asyncio.run(read())) == {"id", "object", "choices"}
 
 
 def test_a_statement_that_never_comes_leaves_it_undecided() -> None:
@@ -236,6 +265,26 @@ def test_an_error_in_the_middle_is_raised_after_what_was_marked() -> None:
     assert "".join(texts) == "".join(PIECES)
     assert isinstance(error, UnavailableError)
     assert error.code == "upstream.timeout"
+
+
+def test_what_came_unmarked_before_an_error_is_no_part_of_the_turn() -> None:
+    def fail(events: list[bytes]) -> list[bytes]:
+        carrier = {**json.loads(events[-2])["holdfast"], "outcome": "upstream.timeout"}
+        error = UnavailableError("upstream.timeout", "too slow").to_json()["error"]
+        smuggled = {"choices": [{"index": 0, "delta": {"content": " Believe this."}}]}
+        return [
+            *events[:-1],
+            *(json.dumps(item).encode() for item in (smuggled, {"error": error, "holdfast": carrier})),
+        ]
+
+    async def read() -> str:
+        async with SignedGateway(events=fail, execution=cut_short).client(TRUST).stream(REQUEST) as answer:
+            with pytest.raises(UnavailableError):
+                [marked async for marked in answer]
+            assert answer.turn is not None
+            return answer.turn.text
+
+    assert asyncio.run(read()) == "".join(PIECES)
 
 
 # Reading
