@@ -29,11 +29,9 @@ class NumberText(str):
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise MalformedError("json.duplicate_key", f"the key {key!r} appears twice in one object")
-            seen.add(key)
+        places = {key: place for place, (key, _) in enumerate(pairs)}
+        twice = next(key for place, (key, _) in enumerate(pairs) if places[key] != place)
+        raise MalformedError("json.duplicate_key", f"the key {twice!r} appears twice in one object")
     return value
 
 

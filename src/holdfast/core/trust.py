@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from holdfast.core import canonical
@@ -349,11 +350,11 @@ def parse_trust_version(envelope: object) -> TrustVersion:
     if len({node.key_document.digest for node in nodes}) != len(nodes):
         raise MalformedError("trust.node", "a node is admitted once")
     epochs = tuple(_epoch(item) for item in _list(value["epochs"], "trust.epoch"))
-    for before, after in ((a, b) for a in epochs for b in epochs if a.origin == b.origin and a.number < b.number):
-        if after.first_round <= before.first_round:
-            raise MalformedError("trust.epoch", "epochs ascend with their first round")
     if len({(epoch.origin, epoch.number) for epoch in epochs}) != len(epochs):
         raise MalformedError("trust.epoch", "an epoch number occurs once per origin")
+    for before, after in pairwise(sorted(epochs, key=lambda epoch: (epoch.origin, epoch.number))):
+        if after.origin == before.origin and after.first_round <= before.first_round:
+            raise MalformedError("trust.epoch", "epochs ascend with their first round")
     logs = tuple(_log(item) for item in _list(value["logs"], "trust.log"))
     chains = tuple(_chain(item) for item in _list(value["chains"], "trust.chain"))
     _once(logs, "trust.log")

@@ -212,6 +212,8 @@ def test_a_tree_has_exactly_root_and_size(value):
 @pytest.mark.parametrize(
     ("path", "new", "code"),
     [
+        (["predicate", "more"], 1, "statement.predicate"),
+        (["predicate", "outcome"], DROP, "statement.predicate"),
         (["predicate", "event"], "delivered", "statement.event"),
         (["predicate", "event"], ["generated"], "statement.event"),
         (["predicate", "outcome"], "It went well", "statement.code"),

@@ -384,6 +384,13 @@ def test_epochs_ascend_with_their_first_round(second):
     assert malformed(epochs=[first, later]) == malformed(epochs=[later, first]) == "trust.epoch"
 
 
+def test_epochs_of_two_logs_and_many_epochs_of_one_pass_quickly():
+    first = current()["epochs"][0] | {"stakes": []}
+    many = [first | {"number": number, "first_round": number + 1} for number in range(3_000)]
+    other = first | {"origin": "another.log/1", "number": 7, "first_round": 2}
+    assert len(NETWORK.trust(epochs=[other, *many[::-1]]).current.epochs) == 3_001
+
+
 def test_measurements_of_a_known_role_pass():
     assert NETWORK.trust(measurements=[MEASURED]).current.measurements == (MEASURED,)
 

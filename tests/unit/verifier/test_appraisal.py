@@ -393,7 +393,9 @@ def test_an_artifact_is_the_providers_word():
     assert "calls it 'small-1'" in judge([*only("statement"), shown]).lanes["artifact"].says
 
 
-@pytest.mark.parametrize("response", [b'{"choices":[]}', b'{"model":7}', b'{"model":null}'])
+@pytest.mark.parametrize(
+    "response", [b'{"choices":[]}', b'{"model":7}', b'{"model":null}', b'{"model":"m","n":' + b"1" * 5000 + b"}"]
+)
 def test_a_model_that_is_not_named_is_not_claimed(response):
     network = Network(response=response)
     shown = item("document", document="response", text=response.decode(), secret=SECRET.hex())
