@@ -111,6 +111,8 @@ def map_document(document: Any, name: str) -> list[tuple[str, bytes]]:
     _walk(without_carriers(document, name), [], out)
     if len(out) > 65536:
         raise SpecError("parts.count")
+    if sum(len(label.encode()) for label, _ in out) > 16_777_216:
+        raise SpecError("parts.labels")
     return sorted(out, key=lambda part: part[0].encode())
 
 

@@ -279,12 +279,20 @@ def mapping(out: Writer) -> None:
         section="§3(9)",
         code="parts.count",
     )
+    case(
+        "long-member-name-over-many-parts",
+        "A member name of 4,096 bytes stands in 4,096 labels: together they are too long.",
+        '{"' + "x" * 4096 + '":[' + ",".join(["0"] * 4096) + "]}",
+        section="§3(9)",
+        code="parts.labels",
+    )
 
 
 def disclosure(out: Writer) -> None:
     """Single parts shown against a root (§8)."""
     bound = parts.Bound(parse(ANSWER.encode()), "response", RUN, SECRET)
     good = bound.disclose("/choices/0/message/content")
+    counted = bound.disclose("/usage/total_tokens")
 
     def case(
         name: str, why: str, change: dict[str, Any], code: str | None = None, expect: str = "reject", size: int = 0
@@ -302,7 +310,13 @@ def disclosure(out: Writer) -> None:
         )
 
     case("text", "One part shown; the rest stays hidden.", {})
-    case("number", "A usage number shown.", bound.disclose("/usage/total_tokens"))
+    case("number", "A usage number shown.", counted)
+    case(
+        "number-with-words",
+        "A number part holds a number, whatever tree it is in.",
+        {**counted, "bytes": b64(b"24 (proven)")},
+        "parts.bytes",
+    )
     case("altered-text", "Other words than were signed.", {"bytes": b64(b"It folds.")}, "parts.root")
     case(
         "altered-salt",
@@ -346,8 +360,8 @@ def disclosure(out: Writer) -> None:
     )
     case(
         "label-of-another-kind",
-        "The string '12' shown as the number 12.",
-        {"label": good["label"].replace("|s|", "|n|")},
+        "A number shown as the string of its digits.",
+        {**counted, "label": counted["label"].replace("|n|", "|s|")},
         "parts.root",
     )
     case(

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -26,6 +26,8 @@ from holdfast.errors import MalformedError, RefusedError
 
 MAX_PARTS = 65_536
 """Parts of one document (``parts.md`` §3(9))."""
+MAX_LABEL_BYTES = 16 << 20
+"""All labels of one document together (``parts.md`` §3(9)): a member name stands in the label of each part below."""
 SALT_BYTES = 16
 """Size of a leaf salt (``parts.md`` §4)."""
 SECRET_BYTES = 32
@@ -38,6 +40,8 @@ CARRIER = "holdfast"
 """The other carrier member, except in a request (``parts.md`` §2)."""
 MAX_CACHED_PATH = 256
 """Characters of the longest path whose label is remembered: names come from outside, and memory is ours."""
+_FEW = 8192
+"""So many short labels cannot reach :data:`MAX_LABEL_BYTES`."""
 _SALT_INFO = b"holdfast/salt/v1/"
 _BLOCK_SALTS = 255 * 32 // SALT_BYTES
 """Salts in one HKDF expansion, which gives at most 255 hashes (RFC 5869 §2.3)."""
@@ -92,10 +96,14 @@ def _pattern(path: str) -> str:
     return regex + ("(?:/.*)?" if path.endswith("/**") else "")
 
 
-_MATCHERS = tuple((kind, re.compile(_pattern(path) + r"\Z", re.DOTALL)) for kind, path in _TYPES)
+_MATCHERS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+"""The rows of the table by the first segment of their paths, which no row leaves open."""
+for _kind, _path in _TYPES:
+    _MATCHERS.setdefault(_path.split("/", 2)[1], []).append((_kind, re.compile(_pattern(_path) + r"\Z", re.DOTALL)))
 _CHOICE = re.compile(r"/choices/(0|[1-9][0-9]*)(?=/|\Z)")
 _INDEX = re.compile(r"/(0|[1-9][0-9]*)(?=/|\Z)")
-_LABEL_KINDS = frozenset("snloa")
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
+_LITERALS = frozenset([b"true", b"false", b"null"])
 
 
 class Part(NamedTuple):
@@ -145,7 +153,8 @@ def strip_carriers(document: str, value: dict[str, Any]) -> dict[str, Any]:
 
 def _label_head(path: str) -> str:
     """``type|choice|index`` of a path: a function of the path alone (``parts.md`` §3(5), §3(6))."""
-    kind = next((kind for kind, matcher in _MATCHERS if matcher.match(path)), "field")
+    rows = _MATCHERS.get(path[1:].partition("/")[0], ())
+    kind = next((kind for kind, matcher in rows if matcher.match(path)), "field")
     choice = _CHOICE.match(path)
     rest = path[choice.end() :] if choice else path
     index = _INDEX.search(rest)
@@ -159,12 +168,28 @@ def _make_label(path: str, kind: str) -> bytes:
 _label = lru_cache(maxsize=8192)(_make_label)
 
 
-def _append(found: list[Part], path: str, kind: str, data: bytes) -> None:
-    label = _label(path, kind) if len(path) <= MAX_CACHED_PATH else _make_label(path, kind)
+class _Found(list[Part]):
+    """Parts as they are found, and the bytes of their long labels, so that a walk ends before they fill the memory."""
+
+    long_bytes = 0
+
+
+def _append(found: _Found, path: str, kind: str, data: bytes) -> None:
+    if len(path) <= MAX_CACHED_PATH:
+        label = _label(path, kind)
+    else:
+        label = _make_label(path, kind)
+        found.long_bytes += len(label)
+        if found.long_bytes > MAX_LABEL_BYTES:
+            raise _too_long()
     found.append(Part(label, data))
 
 
-def _walk(value: Any, path: str, found: list[Part]) -> None:
+def _too_long() -> MalformedError:
+    return MalformedError("parts.labels", f"the labels of a document have together at most {MAX_LABEL_BYTES} bytes")
+
+
+def _walk(value: Any, path: str, found: _Found) -> None:
     """Append the parts below ``value``."""
     if isinstance(value, NumberText):
         _append(found, path, "n", value.encode())
@@ -194,12 +219,14 @@ def _walk(value: Any, path: str, found: list[Part]) -> None:
 def map_parts(document: str, value: object) -> list[Part]:
     """A document decoded with :func:`canonical.decode_exact` to its parts in label order (``parts.md`` §3).
 
-    Raises ``parts.document`` when the top level is no object, ``parts.label`` and ``parts.count``.
+    Raises ``parts.document`` when the top level is no object, ``parts.label``, ``parts.labels`` and ``parts.count``.
     """
     if not isinstance(value, dict):
         raise MalformedError("parts.document", "a document is a JSON object")
-    found: list[Part] = []
+    found = _Found()
     _walk(strip_carriers(document, value), "", found)
+    if (found.long_bytes or len(found) > _FEW) and sum(len(part.label) for part in found) > MAX_LABEL_BYTES:
+        raise _too_long()
     found.sort(key=itemgetter(0))
     return found
 
@@ -261,8 +288,26 @@ def disclose(document: str, commitment: Commitment, position: int) -> DisclosedP
     )
 
 
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_FITS: dict[str, Callable[[bytes], bool]] = {
+    "s": _is_utf8,
+    "n": lambda data: _NUMBER.match(data) is not None,
+    "l": _LITERALS.__contains__,
+    "o": lambda data: not data,
+    "a": lambda data: not data,
+}
+"""What the bytes of each kind look like (``parts.md`` §3(4))."""
+
+
 def parse_disclosed_part(value: object) -> DisclosedPart:
-    """One member of a ``parts`` evidence item; raises ``parts.disclosure`` or ``parts.label``."""
+    """One member of a ``parts`` evidence item; raises ``parts.disclosure``, ``parts.label`` or ``parts.bytes``."""
     if not isinstance(value, dict) or value.keys() != {"document", "position", "label", "salt", "bytes", "proof"}:
         raise MalformedError("parts.disclosure", "not the members of a disclosed part")
     document, position, label, proof = value["document"], value["position"], value["label"], value["proof"]
@@ -271,11 +316,13 @@ def parse_disclosed_part(value: object) -> DisclosedPart:
     if not isinstance(label, str) or not isinstance(proof, list):
         raise MalformedError("parts.disclosure", "label is a string and proof a list")
     pieces = label.split("|", 4)
-    if len(pieces) != 5 or pieces[3] not in _LABEL_KINDS or "\x00" in label:
+    if len(pieces) != 5 or pieces[3] not in _FITS or "\x00" in label:
         raise MalformedError("parts.label", "a label is type|choice|index|kind|path")
     if f"{_label_head(pieces[4])}|{pieces[3]}|{pieces[4]}" != label:
         raise RefusedError("parts.label", "the label is not what its path demands")
     part = Part(label.encode(), b64_decode(value["bytes"]))
+    if not _FITS[pieces[3]](part.data):
+        raise RefusedError("parts.bytes", "the bytes are not of the kind that the label names")
     salt = b64_decode(value["salt"], SALT_BYTES)
     return DisclosedPart(document, position, part, salt, tuple(hex_decode(item, 32) for item in proof))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,45 @@ def test_one_part_too_many_is_refused(monkeypatch):
     with pytest.raises(MalformedError) as refused:
         parts.map_parts("request", {"a": ["x", "y", "z", "w"]})
     assert refused.value.code == "parts.count"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"x" * 100_000: ["y"] * 60_000},
+        {"x" * 300_000: {"a" * 300_000: ["y"] * 60_000}},
+        {"é" * 250: ["y"] * 65_000},
+    ],
+    ids=["one long name", "two long names", "many short labels"],
+)
+def test_a_long_name_over_many_parts_is_refused_before_it_fills_the_memory(document: dict[str, Any]) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedError) as refused:
+            parts.map_parts("request", document)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == "parts.labels"
+    assert peak < 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("n", b"24 (proven)"), ("n", b"01"), ("n", b"1\n"), ("l", b"True"), ("o", b"{}"), ("a", b"x"), ("s", b"\xff")],
+)
+def test_disclosed_bytes_are_of_the_kind_that_their_label_names(kind: str, data: bytes) -> None:
+    shown = {
+        "document": "response",
+        "position": 0,
+        "label": f"field|-|-|{kind}|/a",
+        "salt": b64_encode(bytes(16)),
+        "bytes": b64_encode(data),
+        "proof": [],
+    }
+    with pytest.raises(RefusedError) as refused:
+        parts.parse_disclosed_part(shown)
+    assert refused.value.code == "parts.bytes"
 
 
 @pytest.mark.parametrize(
