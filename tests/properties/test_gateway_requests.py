@@ -131,7 +131,7 @@ def test_a_request_that_is_answered_is_bound_byte_for_byte(served: Served, body:
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     reply = judge(served, "/v1/chat/completions", text)
     if reply.status != 200:
-        assert reply.code.startswith(("json.", "parts."))
+        assert reply.code.startswith(("json.", "parts.")) or reply.code == "request.carrier"
         return
     run, secret = reply.header("x-holdfast-run"), hex_decode(reply.header("x-holdfast-capability"), 32)
     assert run is not None

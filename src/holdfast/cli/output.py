@@ -37,8 +37,10 @@ COLOURS = {
 """Not a green among them: no lane is a go-ahead."""
 ANSWERS = {"yes": "yes", "no": "no", "cannot_tell": "cannot tell"}
 """The three answers in words."""
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]")
-"""C0 and C1 controls but newline and tab, and everything that changes the direction of text."""
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""C0 and C1 controls but newline and tab, everything that changes the direction of text, and letters nobody sees."""
 _WIDTH = 100
 
 
@@ -51,7 +53,17 @@ def prepare_streams() -> None:
 
 def clean(text: str) -> str:
     """Text from outside, safe to print: control and direction characters become visible escapes."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(_escape, text)
+
+
+def clean_line(text: str) -> str:
+    """As :func:`clean`, and it stays one line: what came from outside cannot add lines that look like ours."""
+    return clean(text).replace("\n", "\\u000a").replace("\t", "\\u0009")
+
+
+def _escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def shapes() -> Mapping[str, str]:
@@ -75,7 +87,10 @@ def emit(text: str = "", *, colour: bool | None = None) -> None:
 
 def emit_json(value: Any) -> None:
     """One JSON document to standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if _UNSAFE.search(text) is not None:  # what a terminal would obey; JSON has an escape for everything
+        text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def paint(text: str, state: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from holdfast.cli.network import Network, network_options
-from holdfast.cli.output import clean, emit, emit_json, lane_lines, shapes, wants_colour, write_file
+from holdfast.cli.output import clean, clean_line, emit, emit_json, lane_lines, shapes, wants_colour, write_file
 from holdfast.core.bundles import DocumentItem, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.errors import MalformedError, UsageError
@@ -48,7 +48,7 @@ def show(network: Network, run_id: str, capability: str | None, as_json: bool, n
     colour = wants_colour(no_color=no_color)
     emit(f"run     {view.run}")
     if view.outcome is not None:
-        emit(clean(f"        {view.value.get('kind')}, asked {view.value.get('created')}, {view.outcome}"))
+        emit(clean_line(f"        {view.value.get('kind')}, asked {view.value.get('created')}, {view.outcome}"))
     emit(clean(f"as told by {network.gateway}; 'holdfast run export' and 'holdfast verify' judge for yourself"))
     emit()
     emit("lanes")
@@ -76,7 +76,7 @@ def list_runs(network: Network, limit: int, as_json: bool) -> None:
     emit(f"{'run':<36}  {'asked':<24}  lanes: {' '.join(LANES)}")
     for item in listed:
         row = " ".join(shapes()[item["lanes"][name]].center(len(name)) for name in LANES)
-        emit(clean(f"{item['run']:<36}  {item.get('created', '')!s:<24}         {row}").rstrip())
+        emit(clean_line(f"{item['run']:<36}  {item.get('created', '')!s:<24}         {row}").rstrip())
 
 
 @run.command("export")
@@ -103,7 +103,7 @@ def moments(chronology: Iterable[Any]) -> Iterable[str]:
     """Chronology entries as lines."""
     for moment in chronology:
         claimed = " (claimed)" if moment.get("time") == "claimed" else ""
-        yield clean(f"  {moment['at']}  {moment['code']:<12}  {moment['says']}{claimed}")
+        yield clean_line(f"  {moment['at']}  {moment['code']:<12}  {moment['says']}{claimed}")
 
 
 def ask_gateway(

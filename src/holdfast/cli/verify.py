@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli.output import ANSWERS, clean, emit, emit_json, lane_lines, read_file, wants_colour
+from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
 from holdfast.cli.trust import open_trust
 from holdfast.core.bundles import Bundle, parse_bundle
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
@@ -162,7 +162,7 @@ def result_lines(
     for check in result.transcript:
         code = f"  [{check.code}]" if check.code else ""
         line = f"  {check.number:>3}  {ANSWERS[check.answer]:<11}  {check.spec:<18}  {check.says}{code}"
-        yield clean(line)
+        yield clean_line(line)
     yield ""
     yield "lanes"
     yield from lane_lines(result.lanes)

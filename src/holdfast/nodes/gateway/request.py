@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
-from holdfast.core.parts import MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
 
@@ -73,6 +73,14 @@ def parse_ask(
     value = canonical.decode_exact(text)
     if not isinstance(value, dict):
         raise MalformedError("request.object", "a request body is a JSON object")
+    for name in value:
+        if name.startswith(CARRIER_PREFIX):  # no part of any document (parts.md §2), yet an upstream would read it
+            raise UsageError(
+                "request.carrier",
+                f"members that begin with {CARRIER_PREFIX} carry evidence in answers; in a request nothing binds them",
+                param=name[:64],
+                hint="leave it out",
+            )
     model = value.get("model", default_model)
     if not _is_text(model) or not model:
         raise MalformedError("request.model", "model is a string", param="model", hint="GET /v1/models lists them")

@@ -43,6 +43,7 @@ def parse(headers: dict[bytes, bytes] | None = None, *, default: str | None = No
         ({"holdfast": {"settlement": "BATCH"}}, "request.settlement", "holdfast.settlement"),
         ({"holdfast": {"settlement": 1}}, "request.settlement", "holdfast.settlement"),
         ({"holdfast": {"zeta": 1, "alpha": 2}}, "request.holdfast", "holdfast.alpha"),
+        ({"tee_prompt": "what no part of the request would bind"}, "request.carrier", "tee_prompt"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_named(body: dict[str, Any], code: str, param: str) -> None:
