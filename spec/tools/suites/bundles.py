@@ -1413,6 +1413,16 @@ def shapes(b: Bundles) -> None:
     ) -> None:
         b.case(name, why, content, None, code, expect="malformed", spec=spec, bug="MALFORMED_BUNDLE")
 
+    crowd = Story()
+    for _ in range(17):
+        crowd.add("document", 1, document="request", text="{}", secret="00" * 32)
+    case(
+        "too-many-documents",
+        "A run has three documents: whoever sends seventeen wants to keep the reader busy.",
+        crowd,
+        "bundle.count",
+        "bundle.md §2",
+    )
     unknown = Story()
     unknown.add("screenshot", 1, image="AA==")
     case(

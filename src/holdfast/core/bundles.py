@@ -7,6 +7,7 @@ malformed. ``build_bundle`` is its inverse. Nothing here is checked beyond its s
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,6 +23,18 @@ BUNDLE_TYPE = "urn:holdfast:bundle:v1"
 """``type`` of a bundle (``bundle.md`` §1)."""
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 """Larger bundles are refused unread (``bundle.md`` §1)."""
+MAX_ITEMS = 65_536
+"""Evidence items of one bundle (``bundle.md`` §2)."""
+MOST_OF = {
+    "statement": 1024,
+    "document": 16,
+    "attestation": 64,
+    "checkpoint": 1024,
+    "commitment": 1024,
+    "candidate": 4096,
+    "finality": 256,
+}
+"""Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
 """Hashes in one Merkle path: a tree has at most 2^64 leaves."""
 
@@ -271,7 +284,10 @@ def _verdict(value: Mapping[str, Any]) -> Item:
 
 def _finality(value: Mapping[str, Any]) -> Item:
     _members(value, "round messages")
-    messages = tuple(rounds.parse_finality_message(item) for item in _array(value["messages"]))
+    listed = _array(value["messages"])
+    if len(listed) > rounds.MAX_MEMBERS:
+        raise MalformedError("bundle.count", f"an epoch has at most {rounds.MAX_MEMBERS} members")
+    messages = tuple(rounds.parse_finality_message(item) for item in listed)
     return FinalityItem(rounds.parse_candidate(value["round"]), messages)
 
 
@@ -320,8 +336,20 @@ def parse_bundle(raw: bytes) -> Bundle:
         raise MalformedError("bundle.fields", f"not a {BUNDLE_TYPE}")
     if not is_run_id(value["run"]):
         raise MalformedError("bundle.run", "run is a run id")
-    journal = tuple(parse_item(number, item) for number, item in enumerate(_array(value["journal"]), start=1))
+    items = _array(value["journal"])
+    _refuse_too_many(items)
+    journal = tuple(parse_item(number, item) for number, item in enumerate(items, start=1))
     return Bundle(value["run"], time_decode(value["exported_at"]), journal, sha256_hex(raw))
+
+
+def _refuse_too_many(items: list[Any]) -> None:
+    """A bundle comes from anybody, and must not cost its reader minutes."""
+    if len(items) > MAX_ITEMS:
+        raise MalformedError("bundle.count", f"a journal has at most {MAX_ITEMS} items")
+    kinds = Counter(item["kind"] for item in items if isinstance(item, dict) and isinstance(item.get("kind"), str))
+    for kind, most in MOST_OF.items():
+        if kinds[kind] > most:
+            raise MalformedError("bundle.count", f"a journal has at most {most} items of kind {kind}")
 
 
 def build_bundle(run: str, exported_at: dt.datetime, journal: Sequence[Mapping[str, Any]]) -> bytes:

@@ -347,7 +347,7 @@ def _check_checkpoints(
     items: Iterable[CheckpointItem], evidence: Evidence, trust: Trust, at: dt.datetime, record: Transcript
 ) -> None:
     seen: dict[tuple[str, int], bytes] = {}
-    for item in items:
+    for item in dict.fromkeys(items):
         raw = item.note.encode("utf-8", "surrogatepass")
         try:
             origin = parse_checkpoint_text(parse_note(raw).text).origin
@@ -417,12 +417,14 @@ def _cosigned(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
 
 
 def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    seen: set[FinalityItem] = set()
     for item in items:
         if isinstance(item, CandidateItem):
             evidence.proposed[item.candidate.number] = item.candidate
         elif isinstance(item, VotesItem):
             evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)  # not proof: unsigned
-        elif isinstance(item, FinalityItem):
+        elif isinstance(item, FinalityItem) and item not in seen:
+            seen.add(item)
             _check_finality(item, evidence, trust, record)
 
 
@@ -523,18 +525,23 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
     for checked_round in evidence.final_rounds.values():
         if checked_round.final:
             roots.setdefault(checked_round.candidate.size, set()).add(checked_round.candidate.root)
+    seen: set[InclusionItem] = set()
     for item in listed:
         if isinstance(item, EntryItem):
             evidence.entries[item.digest] = item.index
-        if not isinstance(item, InclusionItem):
+        if not isinstance(item, InclusionItem) or item in seen:
             continue
+        seen.add(item)
         candidates = leaves.get(item.digest)
         if not candidates or item.size not in roots:
             record.note(
                 "bundle.md §3", "cannot_tell", f"Nothing to check a path of size {item.size} against.", "log.unanchored"
             )
             continue
-        if not any(_leads_to_all(leaf, item, roots[item.size]) for leaf in candidates):
+        fits = next((leaf for leaf in candidates if _leads_to_all(leaf, item, roots[item.size])), None)
+        # One payload is one entry: further paths are tried with the copy that fitted, and after a refusal with none.
+        leaves[item.digest] = [] if fits is None else [fits]
+        if fits is None:
             _refuse_settlement(evidence, record, "log.inclusion", "An inclusion proof does not lead to its checkpoint.")
             continue
         record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")

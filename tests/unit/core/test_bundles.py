@@ -144,3 +144,17 @@ def test_positions_count_from_one_in_journal_order():
 def test_nothing_beyond_what_was_known_is_read(known, read):
     parsed = parse_bundle(bundle_of(JOURNAL[:3]))
     assert parsed.until(known) == parsed.journal[:read]
+
+
+@pytest.mark.parametrize("kind", sorted(bundles.MOST_OF))
+def test_there_is_a_most_of_every_kind_that_costs_much(kind):
+    most = bundles.MOST_OF[kind]
+    assert refusal(parse_bundle, bundle_of([ITEMS[kind]] * (most + 1))) == "bundle.count"
+    assert len(parse_bundle(bundle_of([ITEMS[kind]] * min(most, 64))).journal) == min(most, 64)
+
+
+def test_a_journal_and_a_finality_item_have_a_length():
+    assert refusal(parse_bundle, bundle_of([ITEMS["note"]] * (bundles.MAX_ITEMS + 1))) == "bundle.count"
+    finality = copy.deepcopy(ITEMS["finality"])
+    finality["messages"] = finality["messages"][:1] * 65
+    assert refusal(parse_item, 1, finality) == "bundle.count"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime as dt
+import time
 
 import pytest
 
@@ -44,6 +45,35 @@ def only(*kinds):
 
 def without(*kinds):
     return [copy.deepcopy(item) for item in JOURNAL if item["kind"] not in kinds]
+
+
+def test_items_that_repeat_are_looked_at_once():
+    once = check(JOURNAL)[0]
+    again = check([copy.deepcopy(one) for one in JOURNAL for _ in range(3) if one["kind"] != "document"])[0]
+    assert len(again.checkpoints) == len(once.checkpoints)
+    closing, before = again.closing, once.closing
+    assert closing.sizes == before.sizes
+    assert closing.trusted_time == before.trusted_time
+    assert [entry for entry in closing.evidence if entry == again.checkpoints[0].digest] == [
+        entry for entry in before.evidence if entry == once.checkpoints[0].digest
+    ]
+
+
+def test_a_bundle_that_would_keep_its_reader_busy_for_minutes_does_not():
+    """Copies of one payload times paths, commitments times statements, repeated checkpoints times paths."""
+    envelope = canonical.decode(NETWORK.seal(EXECUTION))
+    copies = []
+    for number in range(1000):
+        signature = {**envelope["signatures"][0], "sig": b64_encode(number.to_bytes(64))}
+        copies.append(item("statement", envelope={**envelope, "signatures": [signature]}))
+    path = only("inclusion")[-1]
+    paths = [{**path, "proof": [number.to_bytes(32).hex()] * 20} for number in range(5000)]
+    salts = [item("commitment", entry=b64_encode(b"x"), salt=number.to_bytes(32).hex()) for number in range(1000)]
+    notes_again = only("checkpoint") * 1000
+    start = time.perf_counter()
+    found, _ = check([*only("statement"), *copies, *notes_again, *salts, *paths])
+    assert time.perf_counter() - start < 10
+    assert {code for code, _ in found.settlement_refusals} >= {"log.inclusion", "commitment.opening"}
 
 
 def item(kind, **members):
