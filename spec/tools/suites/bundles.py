@@ -877,6 +877,22 @@ def bad_statements(b: Bundles) -> None:
         spec="statement.md §8",
     )
     b.case(
+        "revoked-key-undated-and-asked-about-an-earlier-time",
+        "A thief hands over a bundle whose own time lies before the theft: nothing but claims says that it was made then.",
+        undated,
+        BOTH,
+        "statement.key-revoked",
+        trust=gateway(
+            revoked={
+                "at": "2026-06-01T00:00:00.000Z",
+                "suspect_since": "2026-05-01T00:00:00.000Z",
+                "reason": "key-stolen",
+            }
+        ),
+        bug="BACKDATED",
+        spec="lanes.md §3",
+    )
+    b.case(
         "two-cosignatures-date-nothing",
         "Half the stake's cosignatures are no trusted time: the span reaches up to `at`, where the key is suspect.",
         Story(cosigned_by=FULL[:2]),

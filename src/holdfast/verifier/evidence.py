@@ -368,7 +368,7 @@ def _check_checkpoints(
         except RefusedError as error:
             _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
             continue
-        if not _speaks_at(trusted, admission, checked.quorum_at or at):
+        if not _speaks_at(trusted, admission, checked.quorum_at or _open_end(admission, at)):
             record.note(
                 "trust.md §3", "cannot_tell", f"Trust admits no log {origin} at that time.", "trust.unknown_log"
             )
@@ -596,13 +596,13 @@ def _check_attesters(
     evidence: Evidence, trust: Trust, bounds: CheckPolicy, at: dt.datetime, record: Transcript
 ) -> None:
     for checked in evidence.statements.values():
-        until = checked.trusted_time or at
+        until = checked.trusted_time or _open_end(trust.admission(checked.statement.attester), at)
         refusals = [refuse_attester(copy, trust, until=until) for copy in checked.copies]
         best = refusals.index(None) if None in refusals else 0
         checked.statement, checked.refusal = checked.copies[best], refusals[best]
         statement = checked.statement
         if checked.refusal == "key-expired" and checked.trusted_time is None:
-            checked.ran_out = _only_ran_out(statement, trust, at)
+            checked.ran_out = _only_ran_out(statement, trust)
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
@@ -628,11 +628,17 @@ def _check_attesters(
             )
 
 
-def _only_ran_out(statement: Statement, trust: Trust, at: dt.datetime) -> bool:
+def _open_end(admission: Admission | None, at: dt.datetime) -> dt.datetime:
+    """Where the span of what no quorum dated ends: nobody has seen that it was made before the key became suspect, and
+    ``at`` is often the word of whoever made the bundle (``lanes.md`` §3)."""
+    revoked = admission.revoked if admission else None
+    return at if revoked is None else max(at, revoked.suspect_since)
+
+
+def _only_ran_out(statement: Statement, trust: Trust) -> bool:
     """Whether the key was good at the claimed time and nothing but the calendar speaks against it now."""
     admission = trust.admission(statement.attester)
-    revoked = admission.revoked if admission else None
-    if revoked is not None and revoked.suspect_since <= at:
+    if admission is not None and admission.revoked is not None:
         return False
     return refuse_attester(statement, trust, until=statement.claimed_at) is None
 

@@ -507,6 +507,17 @@ def test_a_stolen_key_is_never_merely_expired(end):
     assert found["bytes"] == found["route"] == ("refuted", None)
 
 
+@pytest.mark.parametrize("moment", [at(1), at(3), at(3600)])
+def test_a_thief_cannot_choose_a_time_before_the_theft(moment):
+    """The bundle's own time is its maker's word; undated, nothing shows that a statement is older than the theft."""
+    trust = gateway_until(at(9_000), suspect=at(2))
+    assert lanes(only("statement"), trust=trust, moment=moment)["bytes"] == ("refuted", None)
+    assert lanes(JOURNAL, trust=gateway_until(at(9_000), suspect=at(60)), moment=moment)["bytes"] == (
+        "proven",
+        "signature",
+    )
+
+
 # The whole vector
 
 

@@ -641,11 +641,12 @@ def test_a_root_that_is_not_the_right_one_vouches_for_nobody(enclave_roots):
     ("end", "suspect", "refusal", "ran_out"),
     [
         (at(60), None, "key-expired", True),
-        (at(60), at(9_000), "key-expired", True),
+        (at(60), at(9_000), "key-expired", False),
         (at(60), at(30), "key-expired", False),
         (at(60), at(120), "key-expired", False),
         (at(0.5), None, "key-expired", False),
         (at(900), at(30), "key-revoked", False),
+        (at(900), at(600), "key-revoked", False),
         (at(900), None, None, False),
     ],
 )
