@@ -69,7 +69,7 @@ class Nothing:
     def known(self, digest):
         return None
 
-    def closing(self, run):
+    def closing(self, run, attester):
         return None
 
 

@@ -839,6 +839,14 @@ def bad_statements(b: Bundles) -> None:
         "statement.signature",
         **more,
     )
+    b.case(
+        "execution-by-another-gateway",
+        "Two admitted gateways: one routed, the other claims to have answered.",
+        Story(Turn(execution_node=HARDWARE_GATEWAY)),
+        BOTH,
+        "trace.rules",
+        **{**more, "spec": "trace.md §2(4)"},
+    )
     altered = Story()
     item = altered.items("statement")[1]
     item["envelope"]["payload"] = b64(

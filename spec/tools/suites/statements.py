@@ -837,6 +837,23 @@ def traces(out: Writer) -> None:
         "§2(7)",
         "EQUIVOCATION",
     )
+    rival = Turn("good", node=HARDWARE_GATEWAY)
+    case(
+        "closure-by-another-gateway-first",
+        "Somebody who heard the run id of an open run closes it elsewhere: that takes nothing from its own gateway.",
+        [rival.route.entry, rival.execution.entry, route.entry, execution.entry],
+        ["ok", "ok", "ok", "ok"],
+        "§2(7)",
+    )
+    taken = Turn("good", execution_node=HARDWARE_GATEWAY)
+    case(
+        "closure-of-another-gateways-route",
+        "A gateway closes what another one routed.",
+        [route.entry, taken.execution.entry],
+        ["ok", "refuted:trace"],
+        "§2(4)",
+        "WRONG_ATTESTER",
+    )
     resigned = envelope(execution.payload, [GATEWAY.statement_key])
     case(
         "same-statement-twice",

@@ -187,13 +187,13 @@ class _Log:
 
     def __init__(self) -> None:
         self.statements: dict[str, KnownStatement] = {}
-        self.closings: dict[str, str] = {}
+        self.closings: dict[tuple[str, str], str] = {}
 
     def known(self, digest: str) -> KnownStatement | None:
         return self.statements.get(digest)
 
-    def closing(self, run: str) -> str | None:
-        return self.closings.get(run)
+    def closing(self, run: str, attester: str) -> str | None:
+        return self.closings.get((run, attester))
 
     def remember(self, check: EntryCheck, index: int) -> None:
         known = check.remember(index)
@@ -201,7 +201,7 @@ class _Log:
             return
         self.statements.setdefault(check.digest, known)
         if check.code == "ok" and known.closing:
-            self.closings.setdefault(known.run, check.digest)
+            self.closings.setdefault((known.run, known.attester), check.digest)
 
 
 def _bounds(arguments: Arguments) -> CheckPolicy:

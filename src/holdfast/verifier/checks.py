@@ -63,6 +63,7 @@ class KnownStatement:
     nonce: str | None
     upstream: str | None
     settlement: str | None = None
+    attester: str = ""
 
     @property
     def closing(self) -> bool:
@@ -76,8 +77,8 @@ class History(Protocol):
         """The earlier statement with this digest."""
         ...
 
-    def closing(self, run: str) -> str | None:
-        """Digest of the first closing execution of a run whose code was ``ok``."""
+    def closing(self, run: str, attester: str) -> str | None:
+        """Digest of an attester's first closing execution of a run whose code was ``ok``."""
         ...
 
 
@@ -103,6 +104,7 @@ class EntryCheck:
             nonce=self.statement.nonce,
             upstream=body.upstream if body is not None else None,
             settlement=body.settlement if isinstance(body, Route) else None,
+            attester=self.statement.attester,
         )
 
 
@@ -173,7 +175,8 @@ def refuse_parents(statement: Statement, index: int, history: History) -> str | 
         return why
     body = statement.body
     if isinstance(body, Execution) and body.closing:
-        first = history.closing(statement.run)
+        # Counted by attester: whoever hears of an open run must not be able to close it before its own gateway does.
+        first = history.closing(statement.run, statement.attester)
         if first is not None and first != statement.digest:
             return "duplicate-closure"
     return None
@@ -193,9 +196,10 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     elif isinstance(body, Execution) and body.closing:
         routes = [parent for parent in known if parent.kind == "route"]
         fits = len(routes) == 1 and routes[0].upstream == body.upstream
+        fits = fits and routes[0].attester == statement.attester
         fits = fits and all(kind in ("admission", "recall", "route") for kind in kinds)
     elif isinstance(body, Execution):
-        fits = len(known) == 1 and known[0].closing
+        fits = len(known) == 1 and known[0].closing and known[0].attester == statement.attester
     elif statement.kind in ("payment", "decision"):
         fits = any(parent.closing for parent in known)
     else:

@@ -241,6 +241,7 @@ def _as_known(checked: CheckedStatement) -> KnownStatement:
         event=body.event if isinstance(body, Execution) else None,
         nonce=checked.statement.nonce,
         upstream=body.upstream if body is not None else None,
+        attester=checked.statement.attester,
     )
 
 

@@ -41,6 +41,9 @@ TICK = dt.timedelta(milliseconds=1)
 OTHER_RUN = RUN[:-1] + "0"
 
 
+GATEWAY, OTHER_GATEWAY = NETWORK.gateway_document.digest, "9a" * 32
+
+
 def statement(payload, network=NETWORK):
     return parse_statement(parse_envelope(network.seal(payload)))
 
@@ -165,6 +168,7 @@ def test_bounds_of_nothing_and_bounds_beyond_the_calendar():
 
 def known(kind, digest="aa" * 32, **changes):
     given = {"index": 1, "run": RUN, "kind": kind, "code": "ok", "event": None, "nonce": NONCE, "upstream": None}
+    given["attester"] = GATEWAY
     given |= {"route": {"upstream": "stub"}, "execution": {"event": "generated", "upstream": "stub"}}.get(kind, {})
     return digest, KnownStatement(**given | changes)
 
@@ -179,8 +183,8 @@ class Memory:
     def known(self, digest):
         return self.entries.get(digest)
 
-    def closing(self, run):
-        return self.first if run == RUN else None
+    def closing(self, run, attester):
+        return self.first if (run, attester) == (RUN, GATEWAY) else None
 
 
 def parents_of(payload, *entries, index=5, closing=None):
@@ -203,6 +207,7 @@ FOLLOWING = NETWORK.execution(parents=["aa" * 32])
         (known("route", nonce="another-nonce-of-16"), "trace"),
         (known("route", nonce=None), None),
         (known("route", upstream="other"), "trace"),
+        (known("route", attester=OTHER_GATEWAY), "trace"),
         (known("execution"), "trace"),
         (known("admission"), "trace"),
     ],
@@ -225,6 +230,23 @@ def test_only_the_first_closing_execution_closes():
     assert parents_of(FOLLOWING, known("route"), closing=own) is None
 
 
+def test_nobody_closes_a_run_before_its_own_gateway_does():
+    """A caller knows the run id before the answer ends, and may tell it to another gateway."""
+    rival = build_payload(
+        "execution",
+        run=RUN,
+        attester=OTHER_GATEWAY,
+        claimed_at=at(0.5),
+        parents=["bb" * 32],
+        subject=("request", bytes(32)),
+        body=execution_body(Execution("failed", "upstream.timeout", None, None, "stub")),
+    )
+    own_route = known("route", "bb" * 32, attester=OTHER_GATEWAY, nonce=None)
+    assert refuse_parents(statement(rival), 2, Memory(own_route)) is None
+    history = Memory(own_route, known("execution", sha256_hex(rival), attester=OTHER_GATEWAY), known("route"))
+    assert refuse_parents(statement(FOLLOWING), 5, history) is None
+
+
 def disconnected(*parents):
     body = execution_body(Execution("disconnected", "client.disconnected", None, None, "stub"))
     return NETWORK.execution(body=body, subject=("request", bytes(32)), parents=list(parents))
@@ -237,6 +259,7 @@ def disconnected(*parents):
         ([known("execution")], None),
         ([known("execution", event="failed")], None),
         ([known("execution", event="disconnected")], "trace"),
+        ([known("execution", attester=OTHER_GATEWAY)], "trace"),
         ([known("route")], "trace"),
         ([known("execution"), known("route", "bb" * 32)], "trace"),
     ],
@@ -338,16 +361,16 @@ def test_a_kind_that_is_not_read_is_beyond_telling():
     raw = build_envelope(payload, signer.key.key_id, signer.sign(pre_authentication_encoding(payload)))
     found = check(raw, trust=trust)
     assert found.code == "cannot_tell"
-    assert found.remember(2) == KnownStatement(2, RUN, "recall", "cannot_tell", None, None, None)
+    assert found.remember(2) == KnownStatement(2, RUN, "recall", "cannot_tell", None, None, None, None, document.digest)
 
 
 def test_what_is_remembered_is_what_later_checks_ask_for():
     route = check(NETWORK.seal(ROUTE)).remember(2)
-    assert route == KnownStatement(2, RUN, "route", "ok", None, NONCE, "stub", "batch")
+    assert route == KnownStatement(2, RUN, "route", "ok", None, NONCE, "stub", "batch", GATEWAY)
     history = Memory((sha256_hex(ROUTE), route))
     execution = check(NETWORK.seal(EXECUTION), history=history, index=3)
     assert execution.code == "ok"
-    assert execution.remember(3) == KnownStatement(3, RUN, "execution", "ok", "generated", NONCE, "stub")
+    assert execution.remember(3) == KnownStatement(3, RUN, "execution", "ok", "generated", NONCE, "stub", None, GATEWAY)
     assert execution.remember(3).closing
     assert not route.closing
 

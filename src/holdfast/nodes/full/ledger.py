@@ -235,11 +235,12 @@ class Ledger:
             nonce=self._nonces.get(index),
             upstream=upstream or None,
             settlement=settlement or None,
+            attester=self.attester(index),
         )
 
-    def closing(self, run: str) -> str | None:
-        """Digest (hex) of the first closing execution of a run that stands as ``ok``."""
-        index = self._closings.find(_run_key(uuid.UUID(run).bytes))
+    def closing(self, run: str, attester: str) -> str | None:
+        """Digest (hex) of an attester's first closing execution of a run that stands as ``ok``."""
+        index = self._closings.find(_run_key(uuid.UUID(run).bytes, attester))
         return None if index is None or self._standing(index) != OK else self._digest_at(index).hex()
 
     def index_of(self, digest: bytes) -> int | None:
@@ -265,9 +266,9 @@ class Ledger:
         return bytes(self._digests[index * 32 : index * 32 + 32])
 
     def _run_key_at(self, index: int) -> bytes:
-        return _run_key(bytes(self._runs[index * 16 : index * 16 + 16]))
+        return _run_key(bytes(self._runs[index * 16 : index * 16 + 16]), self.attester(index))
 
 
-def _run_key(run: bytes) -> bytes:
-    """Run ids of version 7 begin with the time; hashed, they spread."""
-    return hashlib.sha256(run).digest()
+def _run_key(run: bytes, attester: str) -> bytes:
+    """A run as one attester tells of it. Run ids of version 7 begin with the time; hashed, they spread."""
+    return hashlib.sha256(run + attester.encode()).digest()

@@ -57,9 +57,10 @@ def test_the_first_good_closing_statement_closes_a_run():
         row("second", event="generated"),
         row("gone", event="disconnected", run=2),
     )
-    assert known.closing(run_id(0)) == hashlib.sha256(b"first").hexdigest()
-    assert known.closing(run_id(2)) is None
-    assert known.closing(run_id(9)) is None
+    assert known.closing(run_id(0), ATTESTER) == hashlib.sha256(b"first").hexdigest()
+    assert known.closing(run_id(2), ATTESTER) is None
+    assert known.closing(run_id(9), ATTESTER) is None
+    assert known.closing(run_id(0), "bb" * 32) is None
 
 
 def test_a_digest_that_was_refuted_first_stands_by_its_later_good_entry():
@@ -71,12 +72,12 @@ def test_a_digest_that_was_refuted_first_stands_by_its_later_good_entry():
 
 def test_the_final_verdict_counts_for_what_follows_even_against_the_own_opinion():
     known = ledger(row("a", "refuted:backdated", event="generated"))
-    assert known.closing(run_id(0)) is None
+    assert known.closing(run_id(0), ATTESTER) is None
     known.adopt([verdict(known, 0, "ok")], 1)
     found = known.known(hashlib.sha256(b"a").hexdigest())
     assert found is not None
     assert found.code == "ok"
-    assert known.closing(run_id(0)) == hashlib.sha256(b"a").hexdigest()
+    assert known.closing(run_id(0), ATTESTER) == hashlib.sha256(b"a").hexdigest()
     assert known.opinion(0).code == "refuted:backdated"
     assert known.superseding() == {}
 
