@@ -267,6 +267,8 @@ def _check_statement(
         raise RefusedError("answer.nonce", "a statement does not answer to the nonce that was sent")
     if trust is not None:
         why = refuse_attester(statement, trust, until=at)
+        if trust.current.expires_at <= at:
+            why = "the trust document has run out"
         if why is not None:
             raise RefusedError("answer.signature", f"the {statement.kind} statement is refused: {why}")
         return
@@ -460,6 +462,8 @@ class GatewayClient:
             return Attester(document.digest, document.name, key, admitted=False)
         admission, now = self.trust.admission(document.digest), self._clock.now()
         why = "unknown-key" if admission is None else admission.refusal(now, now)
+        if self.trust.current.expires_at <= now:
+            why = "the trust document has run out"
         if why is not None:
             raise RefusedError(
                 "gateway.trust", f"trust does not admit the gateway at {self.url}: {why}", hint="nothing was asked"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.client.gateway import BoundTurn, GatewayClient, SyncGatewayClient, parse_error, parse_run_view
-from holdfast.core.encoding import b64_encode
+from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UndecidedError, UsageError
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from tests.helpers.fake_gateway import FakeRun
@@ -58,6 +58,14 @@ def changed(**members: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def test_a_gateway_that_trust_does_not_admit_is_not_asked() -> None:
     gateway = SignedGateway()
     assert code_of(lambda: ask(gateway, Network().trust(nodes=[], logs=[], epochs=[]))) == "gateway.trust"
+    assert [path for _, path, _ in gateway.requests] == ["/v1/identity"]
+
+
+def test_trust_that_has_run_out_admits_nobody() -> None:
+    """Whoever keeps newer trust from a client must not make it believe a key that was revoked since."""
+    gateway = SignedGateway()
+    old = Network().trust(expires_at=time_encode(at(5)))
+    assert code_of(lambda: ask(gateway, old)) == "gateway.trust"
     assert [path for _, path, _ in gateway.requests] == ["/v1/identity"]
 
 
