@@ -211,7 +211,11 @@ def _merge(old: Any, new: Any, member: str) -> Any:
     if isinstance(new, Number | bool):
         return new
     if isinstance(new, str):
-        return new if member in {"role", "id", "type", "name"} else old + new
+        if member not in {"role", "id", "type", "name"}:
+            return old + new
+        if old and new and old != new and member in {"role", "name"}:
+            raise SpecError("stream.fold")
+        return new or old
     if isinstance(new, dict):
         return _merge_object(old, new)
     if old and new and _by_index(old) != _by_index(new):

@@ -467,6 +467,36 @@ def folding(out: Writer) -> None:
         ],
     )
     case(
+        "names-said-again",
+        "Some providers repeat id, type and name in every piece, or send them empty: neither changes them.",
+        [
+            chunk(
+                '{"role":"assistant","tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"f","arguments":"{"}}]}'
+            ),
+            chunk(
+                '{"role":"","tool_calls":[{"index":0,"id":"","type":"function","function":{"name":"","arguments":"}"}}]}'
+            ),
+            chunk("{}", finish='"tool_calls"'),
+        ],
+    )
+    case(
+        "another-tool-name",
+        "The name of a function in two pieces: one client calls the first, the next the last, a third both together.",
+        [
+            chunk(
+                '{"role":"assistant","tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"show_"}}]}'
+            ),
+            chunk('{"tool_calls":[{"index":0,"function":{"name":"delete_all"}}]}'),
+        ],
+        "stream.fold",
+    )
+    case(
+        "another-role",
+        "An assistant that becomes the system in the middle of its answer.",
+        [chunk('{"role":"assistant","content":"a"}'), chunk('{"role":"system","content":"b"}')],
+        "stream.fold",
+    )
+    case(
         "same-index-twice-in-one-event",
         "Two elements of one index in one event are merged too.",
         [chunk('{"tool_calls":[{"index":0,"function":{"arguments":"a"}},{"index":0,"function":{"arguments":"b"}}]}')],

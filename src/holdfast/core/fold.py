@@ -14,6 +14,8 @@ from holdfast.errors import MalformedError
 
 _SET_ONCE = frozenset({"role", "id", "type", "name"})
 """Strings in a delta that replace instead of growing (``parts.md`` §6(3))."""
+_SAID_ONCE = frozenset({"role", "name"})
+"""Those of them that clients show or act on, some by the first value, some by the last, some by both together."""
 MAX_INDEX = 1023
 """Largest ``index`` of a choice or of a merged array element (``parts.md`` §6)."""
 
@@ -143,7 +145,9 @@ def _merge_member(target: dict[str, Any], key: str, value: Any) -> None:
     elif isinstance(value, str) and not isinstance(value, NumberText):
         if key in _SET_ONCE:
             _require_kind(key, present, str)
-            target[key] = value
+            if present and value and present != value and key in _SAID_ONCE:
+                raise MalformedError("stream.fold", f"{key} changes within the stream")
+            target[key] = value or present or ""
         else:
             _grow(target, key, value)
     elif isinstance(value, dict):

@@ -71,8 +71,15 @@ def test_a_member_keeps_its_kind(first, second):
 
 
 @pytest.mark.parametrize("name", ["role", "id", "type", "name"])
-def test_names_replace_and_do_not_grow(name):
-    assert f'"{name}":"b"' in folded(delta(f'{{"{name}":"a"}}'), delta(f'{{"{name}":"b"}}'))
+def test_names_do_not_grow_and_those_that_are_acted_on_do_not_change(name):
+    once = delta(f'{{"{name}":"a"}}')
+    for again in ('"a"', '""', "null"):
+        assert f'"{name}":"a"' in folded(once, delta(f'{{"{name}":{again}}}'))
+        assert f'"{name}":"a"' in folded(delta(f'{{"{name}":{again}}}'), once)
+    if name in ("role", "name"):
+        refusal(once, delta(f'{{"{name}":"b"}}'))
+    else:
+        assert f'"{name}":"b"' in folded(once, delta(f'{{"{name}":"b"}}'))
     refusal(delta(f'{{"{name}":1}}'), delta(f'{{"{name}":"b"}}'))
 
 
