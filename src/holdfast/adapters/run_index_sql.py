@@ -85,6 +85,14 @@ class SQLRunIndex:
         listed = list(rows)
         if not listed:
             return set()
+        try:  # hardly ever is one known: after a crash, when the log is replayed
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_RUNS), listed)
+        except sa.exc.IntegrityError:
+            return self._put_unknown(listed)
+        return set()
+
+    def _put_unknown(self, listed: list[dict[str, Any]]) -> set[str]:
         with self._engine.begin() as connection:
             known = self._known(connection, [row["run"] for row in listed])
             fresh = [row for row in listed if row["run"] not in known]

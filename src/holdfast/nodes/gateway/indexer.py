@@ -33,6 +33,8 @@ class Indexer:
         self._waiting: dict[str, RunRow] = {}
         self._fresh: set[str] = set()
         self._changed: dict[str, dict[str, Any]] = {}
+        self._cursors: dict[str, int] = {}
+        self._highest: int | None = None
         self._wake = asyncio.Event()
 
     async def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -53,9 +55,23 @@ class Indexer:
         """Members of a run changed."""
         row = self._waiting.get(run)
         if row is not None:
-            self._waiting[run] = replace(row, **values)
+            self._waiting[run] = _changed(row, values)
         self._changed.setdefault(run, {"run": run}).update(values)
+        if self._highest is not None:
+            self._highest = max(self._highest, values.get("execution_index", -1))
         self._wake.set()
+
+    def move(self, name: str, position: int) -> None:
+        """A cursor moved; it is stored together with the rows that changed so far, never before them."""
+        self._cursors[name] = position
+        self._wake.set()
+
+    async def highest_entry(self) -> int:
+        """The greatest log index of any run; -1 when none is logged."""
+        if self._highest is None:
+            await self.flush()
+            self._highest = await self.call(self._index.highest_entry)
+        return self._highest
 
     async def run(self, run: str) -> RunRow | None:
         """A run by its id, with everything that was said of it so far."""
@@ -63,7 +79,7 @@ class Indexer:
         if row is None:
             row = await self.call(self._index.run, run)
             if row is not None and run in self._changed:
-                row = replace(row, **{key: item for key, item in self._changed[run].items() if key != "run"})
+                row = _changed(row, self._changed[run])
         return row
 
     async def recent(self, workspace: str, limit: int) -> list[RunRow]:
@@ -71,22 +87,23 @@ class Indexer:
         await self.flush()
         return await self.call(self._index.recent, workspace, limit)
 
-    async def work(self, interval_s: float = 0.2) -> None:
+    async def work(self, interval_s: float = 0.5) -> None:
         """Write what waits, for ever; seldom enough that it does not disturb answers."""
         while True:
             await self._wake.wait()
             # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.
             position = self._ledger.end
             await asyncio.sleep(interval_s)
-            await self.flush({CURSOR: position})
+            self.move(CURSOR, position)
+            await self.flush()
 
-    async def flush(self, cursors: Mapping[str, int] | None = None) -> None:
-        """Write what waits, once, and move cursors."""
+    async def flush(self) -> None:
+        """Write what waits, once."""
         self._wake.clear()
-        fresh, changed = self._fresh, self._changed
+        fresh, changed, cursors = self._fresh, self._changed, self._cursors
         if not fresh and not changed and not cursors:
             return
-        self._fresh, self._changed = set(), {}
+        self._fresh, self._changed, self._cursors = set(), {}, {}
         written = [self._waiting[run] for run in fresh]
         rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
         await self.call(self._write, rows, fresh, changed, cursors)
@@ -102,7 +119,7 @@ class Indexer:
         rows: list[dict[str, Any]],
         fresh: set[str],
         changed: dict[str, dict[str, Any]],
-        cursors: Mapping[str, int] | None,
+        cursors: Mapping[str, int],
     ) -> None:
         """Insert and update. A row that is inserted carries its changes; one that was there already needs them."""
         known = self._index.put_runs(rows)
@@ -124,9 +141,16 @@ class Indexer:
                 )
             elif item.kind == FOLLOW:
                 self.changed(header["run"], follow_place=item.start)
-        await self.flush({CURSOR: self._ledger.end})
+        self.move(CURSOR, self._ledger.end)
+        await self.flush()
 
     async def close(self) -> None:
         await self.flush()
         self._worker.shutdown()
         self._index.close()
+
+
+def _changed(row: RunRow, values: Mapping[str, Any]) -> RunRow:
+    """The row with new values. What is delivered again was logged when it first was, as in the index."""
+    kept = {"logged_at": row.logged_at} if row.logged_at is not None else {}
+    return replace(row, **{**values, **kept})

@@ -1,7 +1,8 @@
 """Delivers what the write-ahead log holds to the transparency log: at least once, in order, for ever trying.
 
-The cursor moves only after the log has named the indices, so a crash sends some entries again; the log deduplicates
-them by digest. Order is kept because a route statement must stand before its execution statement.
+The cursor is stored some time after the log has named the indices, together with them, so a crash sends some entries
+again; the log deduplicates them by digest. Order is kept because a route statement must stand before its execution
+statement.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class Outbox:
             await self._writer.put_blob(blob)
         if items:
             answers = await self._writer.append([item.entry for item in items])
-            await self._note(items, answers, reached)
+            self._note(items, answers)
+            self._indexer.move(CURSOR, reached)
         self._sent = reached
         return bool(items)
 
@@ -123,7 +125,7 @@ class Outbox:
                 break
         return items, blobs, reached
 
-    async def _note(self, items: list[_Item], answers: list[Accepted], reached: int) -> None:
+    def _note(self, items: list[_Item], answers: list[Accepted]) -> None:
         """Remember the indices. An entry that the log refuses for good is noted and left behind."""
         now = time_encode(self._clock.now())
         rows: dict[str, dict[str, object]] = {}
@@ -137,6 +139,5 @@ class Outbox:
                 rows.setdefault(item.run, {})[f"{item.role}_index"] = answer.index
         for run, values in rows.items():
             self._indexer.changed(run, logged_at=now, **values)
-        await self._indexer.flush({CURSOR: reached})
         for run in rows:
             self._on_logged(run)

@@ -92,7 +92,7 @@ class Settlement:
         """Look at the newest checkpoint; note it when a quorum cosigned it and it covers entries of ours that no
         noted one covers. Returns whether such entries still wait."""
         index = self._indexer.index
-        highest = await self._indexer.call(index.highest_entry)
+        highest = await self._indexer.highest_entry()
         last = await self._indexer.call(index.last_event, "checkpoint", None)
         covered = last.size if last else 0
         if highest < covered:
@@ -127,7 +127,7 @@ class Settlement:
 
     async def follow_rounds(self) -> bool:
         """Collect finality of new rounds, and how far the open one is. Returns whether entries wait for a round."""
-        highest = await self._indexer.call(self._indexer.index.highest_entry)
+        highest = await self._indexer.highest_entry()
         last = await self._indexer.call(self._indexer.index.last_event, "final", None)
         asking = highest >= (last.size if last else 0) or (highest >= 0 and await self._has_news())
         answers = await asyncio.gather(*(self._ask(node) for node in self._full_nodes)) if asking else []

@@ -66,6 +66,7 @@ def test_an_entry_refused_for_the_moment_is_sent_again_and_one_refused_for_good_
         kept = await world.answer()
         await world.deliver()
         assert (await world.row(kept)).execution_index == 1
+        await world.indexer.flush()
         assert world.indexer.index.cursor(CURSOR) == world.ledger.end
 
     play(story, tmp_path)

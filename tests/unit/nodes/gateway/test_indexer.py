@@ -1,0 +1,39 @@
+"""Rows wait in memory and reach the index together with the cursors that speak of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.nodes.gateway.outbox import CURSOR
+from tests.helpers.gateway_world import World, play
+
+
+def test_a_cursor_is_stored_with_the_rows_it_speaks_of_and_not_before(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run = await world.answer()
+        await world.deliver()
+        index = world.indexer.index
+        assert (index.cursor(CURSOR), index.run(run)) == (0, None)
+        await world.indexer.flush()
+        stored = index.run(run)
+        assert stored is not None
+        assert stored.execution_index == 1
+        assert index.cursor(CURSOR) == world.ledger.end
+
+    play(story, tmp_path)
+
+
+def test_what_waits_is_seen_at_once(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        assert await world.indexer.highest_entry() == -1
+        run = await world.answer()
+        await world.deliver()
+        row = await world.indexer.run(run)
+        assert row is not None
+        assert row.execution_index == 1
+        assert await world.indexer.highest_entry() == 1
+        await world.stop()
+        await world.start()
+        assert await world.indexer.highest_entry() == 1
+
+    play(story, tmp_path)
