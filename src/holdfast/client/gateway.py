@@ -117,6 +117,10 @@ class Turn:
     """The exact bytes that were sent."""
     response: Mapping[str, Any]
     """The (folded) response document, numbers kept as text, without carriers."""
+    parent_run: str | None
+    """The parent run that was asked for."""
+    settlement: str | None
+    """The settlement that was asked for; None leaves it to the gateway."""
     outcome: str
     """``complete``, or what went wrong, as the gateway says."""
     statements: Mapping[str, str]
@@ -237,6 +241,8 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
     if said.endpoint != turn.endpoint or commit("request", turn.request, key).tree != said.request:
         raise RefusedError("answer.request", "the signed request is not the one that was sent")
+    if turn.settlement is not None and said.settlement != turn.settlement:
+        raise RefusedError("answer.request", f"settlement {turn.settlement} was asked for, {said.settlement} is signed")
     marks = None if did.marks is None else (did.marks.seq, did.marks.parts)
     if turn.marks is not None and turn.marks != marks:
         raise RefusedError("answer.marks", "the signed last mark is not the last one that arrived")
@@ -265,6 +271,8 @@ def _check_statement(
         raise RefusedError("answer.signature", "a statement is by another node than the one that answered")
     if statement.nonce != turn.nonce:
         raise RefusedError("answer.nonce", "a statement does not answer to the nonce that was sent")
+    if statement.parent_run != turn.parent_run:
+        raise RefusedError("answer.trace", "a statement names another parent run than the one that was sent")
     if trust is not None:
         why = refuse_attester(statement, trust, until=at)
         if trust.current.expires_at <= at:
@@ -380,6 +388,8 @@ class _Sent:
     endpoint: str
     body: bytes
     nonce: str
+    parent_run: str | None
+    settlement: str | None
 
 
 def _run_of(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -410,6 +420,8 @@ def _turn(
         endpoint=sent.endpoint,
         request=sent.body,
         response=strip_carriers("response", dict(document)),
+        parent_run=sent.parent_run,
+        settlement=sent.settlement,
         outcome=str(carrier.get("outcome", "")),
         statements=named,
         marks=marks,
@@ -494,13 +506,15 @@ class GatewayClient:
         if endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
         body = json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
+        if "holdfast" in request:
+            raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
         nonce = secrets.token_urlsafe(24)
         headers = {**self._headers(), "content-type": "application/json", "x-holdfast-nonce": nonce}
         if parent_run is not None:
             headers["x-holdfast-parent-run"] = parent_run
         if settlement is not None:
             headers["x-holdfast-settlement"] = settlement
-        return _Sent(endpoint, body, nonce), headers
+        return _Sent(endpoint, body, nonce, parent_run, settlement), headers
 
     async def ask(
         self,
@@ -599,9 +613,10 @@ class GatewayClient:
         return answer.body
 
     async def appraise(self, run: str, capability: str | None = None, policy: Policy | None = None) -> Appraisal:
-        """Fetch a run's bundle and appraise it here, for the bundle's own time, with this client's trust."""
+        """Fetch a run's bundle and appraise it here, for now, with this client's trust."""
         bundle = parse_bundle(await self.bundle(run, capability))
-        return appraise(bundle, self.trust, policy or parse_policy(DEFAULT_POLICY), bundle.exported_at)
+        now = max(self._clock.now(), bundle.exported_at)  # clocks differ; a bundle cannot be older than its own time
+        return appraise(bundle, self.trust, policy or parse_policy(DEFAULT_POLICY), now)
 
     async def watch(self, run: str, capability: str | None = None) -> AsyncGenerator[RunView]:
         """The run's view now, and again whenever it changes. Ends when the gateway ends it."""

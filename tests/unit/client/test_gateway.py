@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -131,6 +132,8 @@ def other_endpoint(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, "body": {**value["body"], "endpoint": "completions"}}
 
 
+OTHER_RUN = "019b76da-a800-70c8-9215-000000000000"
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an altered answer", {"body": altered_text}, "answer.response"),
     ("an added member", {"body": changed(usage={"total_tokens": 1})}, "answer.response"),
@@ -145,6 +148,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an altered answer that both call cut short", {"body": altered_text, "execution": cut_short}, "answer.response"),
     ("an answer that both say never came", {"body": altered_text, "execution": never_came}, "answer.response"),
     ("a route for another endpoint", {"route": other_endpoint}, "answer.request"),
+    ("a parent run nobody named", {"execution": changed(parent_run=OTHER_RUN)}, "answer.trace"),
 ]
 
 
@@ -183,8 +187,35 @@ def test_a_statement_that_comes_late_is_waited_for() -> None:
 
 def test_a_bundle_of_another_run_is_refused() -> None:
     gateway = SignedGateway()
-    other = "019b76da-a800-70c8-9215-000000000000"
-    assert code_of(lambda: asyncio.run(gateway.client().bundle(other))) == "answer.run"
+    assert code_of(lambda: asyncio.run(gateway.client().bundle(OTHER_RUN))) == "answer.run"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [({"settlement": "private"}, "answer.request"), ({"parent_run": OTHER_RUN}, "answer.trace")],
+    ids=["settlement", "parent run"],
+)
+def test_an_option_that_was_asked_for_and_is_not_signed_is_refused(asked: dict[str, str], code: str) -> None:
+    gateway = SignedGateway()
+    assert code_of(lambda: asyncio.run(gateway.client(TRUST).ask(REQUEST, **asked))) == code  # type: ignore[arg-type]
+
+
+def test_options_in_the_body_are_refused_because_nothing_would_compare_them() -> None:
+    request = {**REQUEST, "holdfast": {"settlement": "private"}}
+    assert code_of(lambda: asyncio.run(SignedGateway().client(TRUST).ask(request))) == "client.options"
+
+
+def test_a_bundle_is_appraised_for_now_not_for_the_time_it_names() -> None:
+    """The time in a bundle is the gateway's; trust that ran out since must not count."""
+
+    async def appraised(now: dt.datetime) -> dt.datetime:
+        client = SignedGateway().client(TRUST)
+        bound = await client.ask(REQUEST)
+        client._clock.now = lambda: now  # type: ignore[method-assign]
+        return (await client.appraise(bound.turn.run)).at
+
+    assert asyncio.run(appraised(at(3600))) == at(3600)
+    assert asyncio.run(appraised(at(0))) > at(0), "a clock that is behind does not make a bundle come from the future"
 
 
 def test_an_answer_without_a_run_is_no_holdfast_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.core.encoding import hex_decode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.statements import is_run_id
-from holdfast.errors import MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.errors import MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger
@@ -58,23 +58,20 @@ class RunDesk:
     async def find(self, run: str, workspace: str | None, capability: str | None) -> tuple[RunRow, bytes | None]:
         """A run the reader may see, and its secret when a capability was shown.
 
-        A run of somebody else looks like one that is not there. Raises ``run.unknown`` or ``run.capability``.
+        A run of somebody else looks like one that is not there, and so does any run to a wrong capability. Raises
+        ``run.unknown``.
         """
         if not is_run_id(run):
             raise MalformedError("run.id", "a run id is a UUID of version 4 or 7")
         row = await self._indexer.run(run)
-        if row is not None and capability is not None:
-            return row, self._check_capability(row, capability)
-        if row is None or row.workspace != workspace:
-            raise UsageError("run.unknown", "there is no such run for this key", status=404)
-        return row, None
+        secret = hex_decode(capability, 32) if capability is not None else None
+        if row is None or not (row.workspace == workspace if secret is None else self._opens(row, secret)):
+            raise UsageError("run.unknown", "there is no such run for this key or capability", status=404)
+        return row, secret
 
-    def _check_capability(self, row: RunRow, capability: str) -> bytes:
-        secret = hex_decode(capability, 32)
+    def _opens(self, row: RunRow, secret: bytes) -> bool:
         opening = parse_opening(self._ledger.read(row.open_place).record.header)
-        if not hmac.compare_digest(reader_of(pseudo_random_key(row.run, secret)), opening.reader):
-            raise RefusedError("run.capability", "this capability is not this run's", status=403)
-        return secret
+        return hmac.compare_digest(reader_of(pseudo_random_key(row.run, secret)), opening.reader)
 
     async def recent(self, workspace: str, limit: int) -> dict[str, Any]:
         """A workspace's newest runs with the state of each lane."""

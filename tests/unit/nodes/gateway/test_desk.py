@@ -33,8 +33,9 @@ def test_a_run_opens_to_its_workspace_or_its_capability_and_to_nothing_else() ->
         for workspace, capability, code in (
             ("second", None, "run.unknown"),
             (None, None, "run.unknown"),
-            (None, other.secret.hex(), "run.capability"),
-            ("first", other.secret.hex(), "run.capability"),
+            (None, other.secret.hex(), "run.unknown"),
+            ("second", other.secret.hex(), "run.unknown"),
+            ("first", other.secret.hex(), "run.unknown"),
             (None, "00", "encoding.hex"),
             (None, "AB" * 32, "encoding.hex"),
         ):
