@@ -19,7 +19,7 @@ from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.request import parse_ask
-from holdfast.nodes.gateway.service import Gateway, Run
+from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
 from holdfast.ports.metrics import Metrics
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
@@ -147,7 +147,7 @@ class GatewayApp:
                 await send({"type": "http.response.body", "body": _event(payload), "more_body": True})
             if watch.gone:
                 await self._gateway.disconnected(run)
-            end = b"data: [DONE]\n\n" if run.outcome == "complete" else b""
+            end = b"data: [DONE]\n\n" if run.outcome in ENDED_IN_ORDER else b""
             await send({"type": "http.response.body", "body": end, "more_body": False})
         except asyncio.CancelledError:
             if not watch.gone:

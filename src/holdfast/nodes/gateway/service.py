@@ -47,6 +47,9 @@ from holdfast.ports.run_index import RunRow
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
 
 _LOG = logging.getLogger("holdfast.gateway")
+COMPLETE, UNFINISHED = "complete", "upstream.unfinished"
+ENDED_IN_ORDER = (COMPLETE, UNFINISHED)
+"""Outcomes of a stream that its upstream ended itself; unfinished: some choice never got a finish reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class Gateway:
         except Exception as error:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
             raise fault_of(error) from error
-        execution = Execution("generated", "complete", response.tree, None, run.offer.upstream.code)
+        execution = Execution("generated", COMPLETE, response.tree, None, run.offer.upstream.code)
         await self._close(run, execution, text)
         return attach(text, self.carrier(run))
 
@@ -264,12 +267,13 @@ class Gateway:
         return shown.mark
 
     async def _last_frame(self, run: Run, binder: StreamBinder, held: bytes | None) -> bytes:
-        if held is None:
+        if held is None:  # the upstream said that it is done before any choice had a finish reason
             held, _ = binder.add(b'{"choices":[{"index":0,"delta":{},"finish_reason":null}]}')
         mark = await self._mark(run, binder, self._clock.monotonic())
         response, text = binder.response()
         reference = binder.reference()
-        execution = Execution("generated", "complete", response.tree, reference, run.offer.upstream.code)
+        outcome = COMPLETE if binder.finished else UNFINISHED
+        execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
         await self._close(run, execution, text)
         return attach(held, self.carrier(run, mark))
 

@@ -235,10 +235,24 @@ def test_a_stream_without_any_event_ends_whole_and_marked() -> None:
         assert reply.complete
         assert reply.body.endswith(b"data: [DONE]\n\n")
         found = await closing(world)
-        assert (found.event, found.outcome) == ("generated", "complete")
+        assert (found.event, found.outcome) == ("generated", "upstream.unfinished")
         assert found.marks is not None
 
     play(story, upstream=ScriptedUpstream(streams=[[]]))
+
+
+def test_a_stream_that_ends_before_its_answer_is_not_called_complete() -> None:
+    """The upstream said that it is done; that a choice has no finish reason is said and signed."""
+
+    async def story(world: World) -> None:
+        reply = await post(world, stream=True)
+        assert b'"outcome":"upstream.unfinished"' in reply.body
+        found = await closing(world)
+        assert (found.event, found.outcome) == ("generated", "upstream.unfinished")
+        assert found.response is not None
+
+    script: list[Any] = [chat_chunk({"content": "a"}, index=0), chat_chunk({"content": "b"}, index=1)]
+    play(story, upstream=ScriptedUpstream(streams=[[*script, chat_chunk({}, index=0, finish_reason="stop")]]))
 
 
 def test_a_stream_of_two_choices_ends_when_both_have() -> None:
