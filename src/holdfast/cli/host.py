@@ -25,7 +25,7 @@ from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import App
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 
 MODULES = {
     "chain": ("holdfast.nodes.chain.__main__", "holdfast.nodes.chain.config", "ChainConfig"),
@@ -98,9 +98,9 @@ def _say(word: str, **more: Any) -> None:
 
 
 async def _work(settings: Path, nodes: Sequence[str], environment: Mapping[str, str]) -> None:
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
     stop, lines = asyncio.Event(), asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    await running.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     for node in nodes:
         importlib.import_module(MODULES[kind_of(node)][0])
     _say("imported")
@@ -112,7 +112,7 @@ async def _work(settings: Path, nodes: Sequence[str], environment: Mapping[str, 
         stop.set()
 
     watcher = asyncio.create_task(watch())
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    running.add_signal_handler(signal.SIGTERM, stop.set)
     configs = load_configs(settings, nodes, environment)
     servers = {node: make_node_server(node, configs[node]) for node in nodes}
     _say("built")
@@ -126,21 +126,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging(",".join(nodes))
     try:
-        _run(settings, nodes)
+        run_program(_work(Path(settings), nodes, os.environ))
     except HoldfastError as error:
         _say("failed", code=error.code, message=str(error))
         sys.exit(1)
-
-
-def _run(settings: str, nodes: Sequence[str]) -> None:
-    """On uvloop where there is one."""
-    work = _work(Path(settings), nodes, os.environ)
-    try:
-        import uvloop  # noqa: PLC0415 (absent on platforms without a build of it)
-    except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from holdfast.cli import development
 from holdfast.cli.development import HOST, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
+from holdfast.nodes.server import run_program
 
 READY_S = 60.0
 """How long a node may take to become ready before ``up`` gives up."""
@@ -299,9 +300,9 @@ class Network:
 
 async def _main(layout: Layout, console: Console, overrides: Path | None) -> None:
     network = Network(layout, console, overrides)
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, network.stop)
+        running.add_signal_handler(number, network.stop)
     await network.run()
 
 
@@ -312,15 +313,6 @@ def _locked(state: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _run_loop(main: Callable[[], Any]) -> None:
-    try:
-        import uvloop  # noqa: PLC0415 (absent on platforms without a build of it)
-    except ImportError:
-        asyncio.run(main())
-    else:
-        uvloop.run(main())
 
 
 @click.command("up")
@@ -346,7 +338,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
             check_ports(layout)
             with contextlib.suppress(FileNotFoundError):
                 (layout.state / development.NETWORK_FILE).unlink()
-            _run_loop(lambda: _main(layout, console, overrides))
+            run_program(_main(layout, console, overrides))
     except ConflictError as error:
         raise UsageError("up.running", f"a network already runs from {state}", hint="stop it first") from error
     except HoldfastError as error:

@@ -8,8 +8,9 @@ that sets uvicorn's options, so that every node treats slow and broken clients a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
 from holdfast.nodes.edge import App, error_parts
 
+Result = TypeVar("Result")
 MAX_HEADER_BYTES = 32 << 10
 """Request line and headers together; common servers allow 8 to 64 KiB."""
 HEADER_SECONDS = 10.0
@@ -111,7 +113,6 @@ def make_server(
     options: dict[str, Any] = {
         "http": type("NodeProtocol", (BoundedProtocol,), {"max_connections": max_connections}),
         "ws": "none",
-        "loop": "uvloop" if _has_uvloop() else "asyncio",
         "lifespan": "on",
         "access_log": False,
         "log_config": None,
@@ -123,9 +124,10 @@ def make_server(
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
 
 
-def _has_uvloop() -> bool:
+def run_program(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a program's main coroutine: on uvloop where there is a build of it, else on asyncio's own loop."""
     try:
-        import uvloop  # noqa: F401, PLC0415 (absent on platforms without a build of it)
+        import uvloop  # noqa: PLC0415 (absent on some platforms)
     except ImportError:
-        return False
-    return True
+        return asyncio.run(main)
+    return uvloop.run(main)

@@ -5,7 +5,6 @@ The only place in this node that picks adapters.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from holdfast.nodes.chain.config import ChainConfig
 from holdfast.nodes.chain.rpc import JsonRpc, RpcLimits
 from holdfast.nodes.chain.service import ChainRules, DevelopmentChain, load_genesis
 from holdfast.nodes.edge import App
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 from holdfast.ports.vm import GenesisAccount
 
 LOCK = "writer.lock"
@@ -120,7 +119,7 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging("chain")
-    asyncio.run(make_server(app, host=host, port=int(port)).serve())
+    run_program(make_server(app, host=host, port=int(port)).serve())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class ChainConfig:
     """Which chain to run and where it keeps its blocks."""
 
     listen: str = setting("127.0.0.1:8545", "Address and port of the JSON-RPC endpoint")
-    state: Path = setting(Path("holdfast-state/chain"), "Folder of the block log")
+    state: Path = setting(Path(".holdfast/chain"), "Folder of the block log")
     backend: str = setting(
         "auto",
         "What executes: embedded (pyrevm), anvil (from the PATH), or auto: the first of the two that is there",

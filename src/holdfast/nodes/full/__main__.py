@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from holdfast.nodes.full.config import FullConfig
 from holdfast.nodes.full.metrics import METRICS
 from holdfast.nodes.full.service import FullNode, Intervals
 from holdfast.nodes.full.settle import SettleLimits
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 from holdfast.ports.storage import Lock
 from holdfast.verifier.checks import CheckPolicy
 
@@ -153,7 +152,7 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging("full")
-    asyncio.run(make_server(app, host=host.strip("[]"), port=int(port)).serve())
+    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -43,7 +42,7 @@ from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.turn import Identity
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import build_policy, parse_policy
 
@@ -225,7 +224,7 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging("gateway")
-    asyncio.run(make_server(app, host=host.strip("[]"), port=int(port)).serve())
+    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
     return 0
 
 

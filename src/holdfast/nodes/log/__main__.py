@@ -22,7 +22,7 @@ from holdfast.nodes.edge import App
 from holdfast.nodes.log.app import create_app
 from holdfast.nodes.log.config import LogConfig
 from holdfast.nodes.log.service import METRICS, LogService
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 from holdfast.ports.storage import Committer, RecordLog
 
 
@@ -66,7 +66,7 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging("log")
-    asyncio.run(make_server(app, host=host.strip("[]"), port=int(port)).serve())
+    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
     return 0
 
 

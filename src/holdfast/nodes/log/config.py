@@ -21,9 +21,9 @@ class LogConfig:
     """Where the log listens, what it keeps and how much it takes on."""
 
     listen: str = setting("127.0.0.1:8600", "Address and port to listen on")
-    state: Path = setting(Path("holdfast-state/log"), "Folder for tiles, checkpoints, the write-ahead log and blobs")
+    state: Path = setting(Path(".holdfast/log"), "Folder for tiles, checkpoints, the write-ahead log and blobs")
     origin: str = setting("holdfast.local/log/1", "Origin: the name of the log in every checkpoint and round")
-    key: Path = setting(Path("holdfast-state/keys/log.pem"), "The log's Ed25519 key, made when missing")
+    key: Path = setting(Path(".holdfast/keys/log.pem"), "The log's Ed25519 key, made when missing")
     token: Secret | None = setting(None, "Bearer token of writers, as file:… or env:…; without one nobody may write")
     window_ms: int = setting(200, "Longest wait of a sequenced entry for a checkpoint", minimum=1, maximum=10_000)
     batch_entries: int = setting(4096, "So many waiting entries end the window early", minimum=1, maximum=100_000)

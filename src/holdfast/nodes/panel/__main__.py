@@ -5,7 +5,6 @@ The only place in this node that picks adapters.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.service import PanelService
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import make_server, run_program
 
 
 def build_service(config: PanelConfig) -> PanelService:
@@ -46,7 +45,7 @@ def run(make_app: Callable[[PanelConfig], App], arguments: list[str], environmen
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging("panel")
-    asyncio.run(make_server(app, host=host, port=port).serve())
+    run_program(make_server(app, host=host, port=port).serve())
     return 0
 
 
