@@ -538,7 +538,7 @@ def everything() -> int:
     steps.append(("package", package([])))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     say("all tests, with %s" % " ".join("%s=%s" % item for item in wanted.items()))
-    counts, code = counted_pytest("tests", wanted)
+    counts, code = counted_pytest("tests", {**wanted, **javascript_client()})
     steps.append(("tests", code))
     failed = [name for name, result in steps[:-1] if result != 0]
     if code not in (0, 1):
@@ -604,6 +604,32 @@ def system_packages() -> None:
         if code != 0:
             say(names + " could not be installed: the tests that need it will be skipped")
             return
+
+
+JAVASCRIPT_CLIENT = "openai@6.49.0"
+
+
+def javascript_client() -> "Dict[str, str]":
+    """Where OpenAI's JavaScript client is, as a variable for the test that runs it; it is fetched where npm can."""
+    if os.environ.get("HOLDFAST_NODE_MODULES"):
+        return {}
+    folder = os.path.join(VENV, "javascript")
+    modules = os.path.join(folder, "node_modules")
+    if not os.path.isdir(os.path.join(modules, "openai")):
+        npm = shutil.which("npm")
+        if npm is None or not shutil.which("node"):
+            say("no Node.js here: the test of OpenAI's JavaScript client will be skipped")
+            return {}
+        say("fetching " + JAVASCRIPT_CLIENT + " for its test")
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, JAVASCRIPT_CLIENT]
+        try:
+            code = subprocess.call(command, stdout=subprocess.DEVNULL, timeout=300)
+        except (OSError, subprocess.TimeoutExpired):
+            code = 1
+        if code != 0:
+            say(JAVASCRIPT_CLIENT + " could not be fetched: its test will be skipped")
+            return {}
+    return {"HOLDFAST_NODE_MODULES": modules}
 
 
 WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {

@@ -220,6 +220,7 @@ def test_every_step_of_ci_counts(
 ) -> None:
     monkeypatch.setattr(dev, "ensure", lambda *_: None)
     monkeypatch.setattr(dev, "system_packages", lambda: None)
+    monkeypatch.setattr(dev, "javascript_client", dict)
     monkeypatch.setattr(dev, "no_network", lambda: None)
     monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
     monkeypatch.setattr(dev, "lint", lambda _: 1)
