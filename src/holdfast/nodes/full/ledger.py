@@ -17,9 +17,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from holdfast.core.positions import PositionIndex
 from holdfast.core.rounds import VerdictEntry
 from holdfast.nodes.full.decide import CANNOT_TELL, OK, Opinion
-from holdfast.nodes.full.lookup import PositionIndex
 from holdfast.nodes.full.tree import VerifiedTree
 from holdfast.verifier.checks import EntryCheck, KnownStatement
 
