@@ -133,4 +133,4 @@ def test_a_process_without_a_usable_configuration_says_why(tmp_path: Path) -> No
     config.write_text(f'[log]\nlisten = "nowhere"\nstate = "{tmp_path}/log"\nkey = "{tmp_path}/log.pem"\n')
     process = Process(MODULE, config, "http://127.0.0.1:1")
     assert process.wait() == 2
-    assert "log.listen" in process.output()
+    assert "settings.listen" in process.output()

@@ -23,9 +23,10 @@ import uvicorn
 
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError
 from holdfast.nodes.edge import App
-from holdfast.nodes.server import make_server, run_program
+from holdfast.nodes.process import run_loop
+from holdfast.nodes.server import make_server, split_listen
 
 MODULES = {
     "chain": ("holdfast.nodes.chain.__main__", "holdfast.nodes.chain.config", "ChainConfig"),
@@ -73,10 +74,8 @@ def make_node_server(node: str, config: Any) -> NodeServer:
     """Build a node and the server for it."""
     module = importlib.import_module(MODULES[kind_of(node)][0])
     app: App = module.build(config)
-    host, _, port = str(config.listen).rpartition(":")
-    if not host or not port.isdigit():
-        raise UsageError("host.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
-    return NodeServer(make_server(app, host=host.strip("[]"), port=int(port)).config)
+    host, port = split_listen(config.listen)
+    return NodeServer(make_server(app, host=host, port=port).config)
 
 
 async def serve(servers: Mapping[str, NodeServer], stop: asyncio.Event) -> None:
@@ -126,7 +125,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging(",".join(nodes))
     try:
-        run_program(_work(Path(settings), nodes, os.environ))
+        run_loop(_work(Path(settings), nodes, os.environ))
     except HoldfastError as error:
         _say("failed", code=error.code, message=str(error))
         sys.exit(1)

@@ -29,7 +29,7 @@ from holdfast.cli import development
 from holdfast.cli.development import HOST, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
-from holdfast.nodes.server import run_program
+from holdfast.nodes.process import run_loop
 
 READY_S = 60.0
 """How long a node may take to become ready before ``up`` gives up."""
@@ -338,7 +338,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
             check_ports(layout)
             with contextlib.suppress(FileNotFoundError):
                 (layout.state / development.NETWORK_FILE).unlink()
-            run_program(_main(layout, console, overrides))
+            run_loop(_main(layout, console, overrides))
     except ConflictError as error:
         raise UsageError("up.running", f"a network already runs from {state}", hint="stop it first") from error
     except HoldfastError as error:

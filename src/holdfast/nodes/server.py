@@ -8,17 +8,15 @@ that sets uvicorn's options, so that every node treats slow and broken clients a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.edge import App, error_parts
 
-Result = TypeVar("Result")
 MAX_HEADER_BYTES = 32 << 10
 """Request line and headers together; common servers allow 8 to 64 KiB."""
 HEADER_SECONDS = 10.0
@@ -124,10 +122,9 @@ def make_server(
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
 
 
-def run_program(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a program's main coroutine: on uvloop where there is a build of it, else on asyncio's own loop."""
-    try:
-        import uvloop  # noqa: PLC0415 (absent on some platforms)
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)
+def split_listen(listen: str) -> tuple[str, int]:
+    """``HOST:PORT`` to its two halves. Raises ``settings.listen``."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError("settings.listen", f"{listen!r} is no HOST:PORT", param="listen")
+    return host.removeprefix("[").removesuffix("]"), int(port)

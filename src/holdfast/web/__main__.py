@@ -6,8 +6,9 @@ import os
 import sys
 
 from holdfast.nodes.edge import App
-from holdfast.nodes.panel.__main__ import build_service, run
+from holdfast.nodes.panel.__main__ import build_service
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.process import run_node
 from holdfast.web.app import create_app
 
 
@@ -18,7 +19,7 @@ def build(config: PanelConfig) -> App:
 
 def main() -> None:
     """``python -m holdfast.web [FILE]``."""
-    sys.exit(run(build, sys.argv[1:], os.environ))  # noqa: TID251 (this is the panel's __main__, one layer up)
+    sys.exit(run_node("panel", PanelConfig, build, sys.argv[1:], os.environ))  # noqa: TID251 (this is the panel's __main__, one layer up)
 
 
 if __name__ == "__main__":

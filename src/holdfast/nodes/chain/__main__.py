@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.anvil_process import AnvilProcess, find_anvil
 from holdfast.adapters.clock_system import SystemClock
-from holdfast.adapters.logging_json import configure_logging
-from holdfast.adapters.settings_toml import load
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.core import evm
@@ -23,7 +20,7 @@ from holdfast.nodes.chain.config import ChainConfig
 from holdfast.nodes.chain.rpc import JsonRpc, RpcLimits
 from holdfast.nodes.chain.service import ChainRules, DevelopmentChain, load_genesis
 from holdfast.nodes.edge import App
-from holdfast.nodes.server import make_server, run_program
+from holdfast.nodes.process import run_node
 from holdfast.ports.vm import GenesisAccount
 
 LOCK = "writer.lock"
@@ -107,19 +104,8 @@ def _build_anvil(config: ChainConfig, program: str) -> App:
 
 
 def main() -> None:
-    """Load ``[chain]`` from the TOML file named on the command line (or none) and serve."""
-    try:
-        path = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-        config = load(path, os.environ, {"chain": ChainConfig}).table("chain", ChainConfig)
-        host, _, port = config.listen.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
-            raise UsageError("chain.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
-        app = build(config)
-    except HoldfastError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    configure_logging("chain")
-    run_program(make_server(app, host=host, port=int(port)).serve())
+    """``python -m holdfast.nodes.chain [FILE]``."""
+    sys.exit(run_node("chain", ChainConfig, build, sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":

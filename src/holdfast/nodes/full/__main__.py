@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.adapters.chain_evm import EvmChain, EvmConnection
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
-from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
-from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.signer_secp256k1 import load_signer as load_vote_signer
@@ -30,7 +27,7 @@ from holdfast.nodes.full.config import FullConfig
 from holdfast.nodes.full.metrics import METRICS
 from holdfast.nodes.full.service import FullNode, Intervals
 from holdfast.nodes.full.settle import SettleLimits
-from holdfast.nodes.server import make_server, run_program
+from holdfast.nodes.process import run_node
 from holdfast.ports.storage import Lock
 from holdfast.verifier.checks import CheckPolicy
 
@@ -139,26 +136,9 @@ def _trusted_chain(config: FullConfig) -> TrustedChain:
     return next(iter(chains.values()))
 
 
-def run(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Load ``[full]`` from the TOML file named in ``arguments`` (or none) and serve; returns the exit code."""
-    try:
-        path = Path(arguments[0]) if arguments else None
-        config = load(path, environment, {"full": FullConfig}).table("full", FullConfig)
-        app = build(config)
-        host, _, port = config.listen.rpartition(":")
-        if not host or not port.isdigit():
-            raise UsageError("full.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
-    except HoldfastError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure_logging("full")
-    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
-    return 0
-
-
 def main() -> None:
     """``python -m holdfast.nodes.full [FILE]``."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    sys.exit(run_node("full", FullConfig, build, sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
-from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
-from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
@@ -26,7 +24,7 @@ from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
-from holdfast.errors import HoldfastError, UnavailableError, UsageError
+from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.catalog import Catalog
@@ -42,7 +40,7 @@ from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.turn import Identity
-from holdfast.nodes.server import make_server, run_program
+from holdfast.nodes.process import run_node
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import build_policy, parse_policy
 
@@ -211,26 +209,9 @@ def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:
     )
 
 
-def run(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Load ``[gateway]`` from the TOML file named in ``arguments`` (or none) and serve; returns the exit code."""
-    try:
-        path = Path(arguments[0]) if arguments else None
-        config = load(path, environment, {"gateway": GatewayConfig}).table("gateway", GatewayConfig)
-        host, _, port = config.listen.rpartition(":")
-        if not host or not port.isdigit():
-            raise UsageError("gateway.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
-        app = build(config)
-    except HoldfastError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure_logging("gateway")
-    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
-    return 0
-
-
 def main() -> None:
     """``python -m holdfast.nodes.gateway [FILE]``."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    sys.exit(run_node("gateway", GatewayConfig, build, sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from holdfast.adapters.blobs_files import FileBlobs
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
-from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
-from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
-from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.log.app import create_app
 from holdfast.nodes.log.config import LogConfig
 from holdfast.nodes.log.service import METRICS, LogService
-from holdfast.nodes.server import make_server, run_program
+from holdfast.nodes.process import run_node
 from holdfast.ports.storage import Committer, RecordLog
 
 
@@ -53,26 +49,9 @@ def build(config: LogConfig) -> App:
     return create_app(service, metrics.render, http.close)
 
 
-def run(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Load ``[log]`` from the TOML file named in ``arguments`` (or none) and serve; returns the exit code."""
-    try:
-        path = Path(arguments[0]) if arguments else None
-        config = load(path, environment, {"log": LogConfig}).table("log", LogConfig)
-        app = build(config)
-        host, _, port = config.listen.rpartition(":")
-        if not host or not port.isdigit():
-            raise UsageError("log.listen", f"{config.listen!r} is no HOST:PORT", param="listen")
-    except HoldfastError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure_logging("log")
-    run_program(make_server(app, host=host.strip("[]"), port=int(port)).serve())
-    return 0
-
-
 def main() -> None:
     """``python -m holdfast.nodes.log [FILE]``."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    sys.exit(run_node("log", LogConfig, build, sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":

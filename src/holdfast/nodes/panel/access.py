@@ -27,18 +27,11 @@ from urllib.parse import urlsplit
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.server import split_listen
 from holdfast.ports.clock import Clock
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Host names under which a panel on loopback answers."""
-
-
-def split_listen(listen: str) -> tuple[str, int]:
-    """``HOST:PORT`` to its two halves. Raises ``panel.listen``."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError("panel.listen", f"{listen!r} is no HOST:PORT", param="listen")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -10,8 +10,9 @@ from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_vote_signer
 from holdfast.core.keys import build_key_document
 from holdfast.errors import ConflictError, HoldfastError, UsageError
-from holdfast.nodes.full.__main__ import build, run
+from holdfast.nodes.full.__main__ import build
 from holdfast.nodes.full.config import FollowedLog, FullConfig
+from holdfast.nodes.process import run_node
 from tests.helpers.full_network import ORIGIN, Network
 
 
@@ -73,5 +74,5 @@ def test_what_is_missing_is_named(tmp_path, changes, code):
 
 def test_a_start_that_is_refused_says_so_and_exits_2(tmp_path, capsys):
     (tmp_path / "full.toml").write_text(f'[full]\nkey_document = "{tmp_path / "none.json"}"\n')
-    assert run([str(tmp_path / "full.toml")], {}) == 2
+    assert run_node("full", FullConfig, build, [str(tmp_path / "full.toml")], {}) == 2
     assert "full.key_document" in capsys.readouterr().err

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import RefusedError, UsageError
-from holdfast.nodes.panel.access import Access, is_loopback, split_listen
+from holdfast.nodes.panel.access import Access, is_loopback
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.server import split_listen
 from holdfast.ports.settings import Secret
 from tests.helpers.panel import ManualClock
 
@@ -35,7 +36,7 @@ def test_on_loopback_it_starts_without_an_access_key(listen):
 def test_an_address_without_host_and_port_is_refused(listen):
     with pytest.raises(UsageError) as refusal:
         split_listen(listen)
-    assert refusal.value.code == "panel.listen"
+    assert refusal.value.code == "settings.listen"
 
 
 def test_addresses_keep_their_brackets_outside():

@@ -1,0 +1,62 @@
+"""A node as a process of its own: read its table of the settings, build it, listen, serve until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from holdfast.adapters.logging_json import configure_logging
+from holdfast.adapters.settings_toml import load
+from holdfast.errors import HoldfastError
+from holdfast.nodes.edge import App
+from holdfast.nodes.server import make_server, split_listen
+
+Result = TypeVar("Result")
+
+
+class NodeConfig(Protocol):
+    """What every node's settings have."""
+
+    @property
+    def listen(self) -> str:
+        """``HOST:PORT``."""
+        ...
+
+
+Config = TypeVar("Config", bound=NodeConfig)
+
+
+def run_node(
+    name: str,
+    config_type: type[Config],
+    build: Callable[[Config], App],
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+) -> int:
+    """Run the node ``name``, with the TOML file named in ``arguments`` (or none); returns the exit code.
+
+    What is wrong with settings, keys or stores is said on standard error, with exit code 2.
+    """
+    try:
+        path = Path(arguments[0]) if arguments else None
+        config = load(path, environment, {name: config_type}).table(name, config_type)
+        host, port = split_listen(config.listen)
+        app = build(config)
+    except HoldfastError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging(name)
+    run_loop(make_server(app, host=host, port=port).serve())
+    return 0
+
+
+def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a program's main coroutine: on uvloop where there is a build of it, else on asyncio's own loop."""
+    try:
+        import uvloop  # noqa: PLC0415 (absent on some platforms)
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
