@@ -38,6 +38,8 @@ class Appraisal:
     trust_digest: str | None
     trust_pin: str | None
     trust_development: bool | None
+    dated: Mapping[str, dt.datetime | None]
+    """By lane: since when what it rests on is dated (``gate.md`` §1). Ages are counted from it; no part of the JSON."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -91,7 +93,15 @@ def appraise(
         trust_digest=trust.digest if trust else None,
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
+        dated=dict.fromkeys(LANES, _dated(evidence)),
     )
+
+
+def _dated(evidence: Evidence) -> dt.datetime | None:
+    """The earliest time at which a quorum had cosigned a tree with the closing statement, else the time it claims."""
+    if evidence.closing is None:
+        return None
+    return evidence.closing.trusted_time or evidence.closing.statement.claimed_at
 
 
 def _expire(lane: Lane) -> Lane:
