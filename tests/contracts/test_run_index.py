@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.ports.run_index import RunIndex
@@ -38,13 +39,14 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunIndex]:
     found.close()
 
 
-def row(number: int, workspace: str = "w") -> dict[str, object]:
+def row(number: int, workspace: str = "w", queue: str | None = None) -> dict[str, object]:
     return {
         "run": f"01900000-0000-7000-8000-{number:012d}",
         "workspace": workspace,
         "opened_at": f"2026-01-01T00:00:{number:02d}.000Z",
         "endpoint": "completions",
         "open_place": number,
+        "queue": queue,
     }
 
 
@@ -101,3 +103,30 @@ def test_when_a_run_was_logged_is_set_once(index: RunIndex) -> None:
     found = index.run(str(row(2)["run"]))
     assert found is not None
     assert found.logged_at == "2026-01-01T00:00:01.000Z"
+
+
+def test_openings_are_those_that_name_a_queue_in_the_order_of_their_places(index: RunIndex) -> None:
+    rows = [row(40, queue="b"), row(10, queue="a"), row(20), row(30, "other", "a"), row(50, queue="a")]
+    index.put_runs(rows)
+
+    def places(begin: int, end: int, limit: int) -> list[tuple[int, str | None]]:
+        return [(found.open_place, found.queue) for found in index.openings("w", begin, end, limit)]
+
+    assert places(0, 100, 10) == [(10, "a"), (40, "b"), (50, "a")]
+    assert places(0, 100, 2) == [(10, "a"), (40, "b")]
+    assert places(10, 50, 10) == [(10, "a"), (40, "b")]
+    assert places(11, 40, 10) == []
+    assert [found.open_place for found in index.openings("other", 0, 100, 10)] == [30]
+
+
+def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQLRunIndex) -> None:
+    index.put_runs([row(1)])
+    with index._engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX runs_queued"))
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN queue"))
+    for _ in range(2):  # the second time there is nothing to do
+        index._add_queue()
+    index.put_runs([row(2, queue="a")])
+    assert [found.queue for found in index.recent("w", 5)] == ["a", None]
+    assert [found.open_place for found in index.openings("w", 0, 100, 10)] == [2]
+    assert "runs_queued" in {found["name"] for found in sa.inspect(index._engine).get_indexes("runs")}

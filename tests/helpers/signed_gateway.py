@@ -91,7 +91,7 @@ class SignedGateway:
             return Answer(200, b'{"object":"list","data":[{"id":"small-1"}]}')
         if path.endswith("/bundle"):
             return Answer(200, self._bundle())
-        if path.startswith("/v1/runs"):
+        if path.startswith(("/v1/runs", "/v1/openings")):
             return Answer(200, json.dumps(self.views[-1]).encode())
         whole: dict[str, Any] = {
             "id": "chatcmpl-1",
@@ -104,7 +104,7 @@ class SignedGateway:
         tree = commit("response", text, self.network.key).tree
         carrier = self._sign(body, dict(headers or {}), Execution("generated", "complete", tree, None, "stub"))
         shown = self._out("body", {**whole, "holdfast": carrier})
-        return Answer(200, json.dumps(shown).encode(), HEADERS)
+        return Answer(200, json.dumps(shown).encode(), self._headers(headers))
 
     @contextlib.asynccontextmanager
     async def open(
@@ -124,7 +124,13 @@ class SignedGateway:
             shown = [("run", json.dumps(view).encode()) for view in self.views]
         else:
             shown = [("", data) for data in self._out("events", self._stream(body, dict(headers or {})))]
-        yield _Answer(self.status, shown, json.dumps(self.refusal).encode())
+        yield _Answer(self.status, shown, json.dumps(self.refusal).encode(), self._headers(headers))
+
+    def _headers(self, asked: Mapping[str, str] | None) -> dict[str, str]:
+        """What an answer says of its run: the queue too, when one was named."""
+        named = {name: value for name, value in (asked or {}).items() if name == "x-holdfast-queue"}
+        headers: dict[str, str] = self._out("headers", {**HEADERS, **named})
+        return headers
 
     # What it signs
 
@@ -202,9 +208,9 @@ class SignedGateway:
 class _Answer:
     """Implements ``ports.http_stream.EventAnswer``."""
 
-    def __init__(self, status: int, shown: list[tuple[str, bytes]], refusal: bytes) -> None:
+    def __init__(self, status: int, shown: list[tuple[str, bytes]], refusal: bytes, headers: Mapping[str, str]) -> None:
         self.status = status
-        self.headers = HEADERS
+        self.headers = headers
         self._shown = shown
         self._refusal = refusal
 

@@ -177,6 +177,7 @@ def with_body(member: str) -> bytes:
         (with_body('"holdfast":{"settlement":["batch"]}'), "request.settlement"),
         (with_body('"holdfast":{"settlement":{}}'), "request.settlement"),
         (with_body('"holdfast":{"parent_run":"../../etc/passwd"}'), "request.parent_run"),
+        (with_body('"holdfast":{"queue":"The Desk"}'), "request.queue"),
         (b'{"model":1,"messages":[{"role":"user"}]}', "request.model"),
         (b'{"model":"","messages":[{"role":"user"}]}', "request.model"),
         (b'{"messages":[{"role":"user"}]}', "request.model"),
@@ -356,6 +357,24 @@ def test_header_and_body_that_disagree_are_refused(gateway: LiveGateway) -> None
     body = question(holdfast={"nonce": "a" * 16})
     send = lambda: gateway.post(body, headers=[f"x-holdfast-nonce: {'b' * 16}"])  # noqa: E731
     assert refused(gateway, send) == (400, "request.conflict")
+
+
+@pytest.mark.parametrize("queue", ["", "The Desk", "a/b", "\xe9", "a" * 65])
+def test_a_header_that_names_no_queue_is_refused_and_opens_no_run(gateway: LiveGateway, queue: str) -> None:
+    send = lambda: gateway.post(question(), headers=[f"x-holdfast-queue: {queue}"])  # noqa: E731
+    assert refused(gateway, send) == (400, "request.queue")
+
+
+def test_a_run_that_names_a_queue_is_among_the_openings_of_its_workspace(gateway: LiveGateway) -> None:
+    before = gateway.get("/v1/openings")["end"]
+    reply = gateway.post(question(), headers=["x-holdfast-queue: desk"])
+    assert (reply.status, reply.headers["x-holdfast-queue"]) == (200, "desk")
+    assert reply.json()["holdfast"]["queue"] == "desk"
+    assert "x-holdfast-queue" not in gateway.post(question()).headers
+    value = gateway.get(f"/v1/openings?after={before}")
+    assert [(item["run"], item["queue"]) for item in value["openings"]] == [(reply.headers["x-holdfast-run"], "desk")]
+    assert gateway.get(f"/v1/openings?after={value['end']}") == {"openings": [], "end": value["end"]}
+    assert gateway.get(f"/v1/openings?after={before}", OTHER_KEY)["openings"] == []
 
 
 # Who may.

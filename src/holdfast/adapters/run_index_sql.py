@@ -34,9 +34,18 @@ _RUNS = sa.Table(
     sa.Column("route_index", sa.BigInteger),
     sa.Column("execution_index", sa.BigInteger),
     sa.Column("logged_at", sa.String(24)),
+    sa.Column("queue", sa.String(64)),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
+_QUEUED = sa.Index(
+    "runs_queued",
+    _RUNS.c.workspace,
+    _RUNS.c.open_place,
+    sqlite_where=_RUNS.c.queue.is_not(None),
+    postgresql_where=_RUNS.c.queue.is_not(None),
+)
+"""Only runs that name a queue: the others cost nothing."""
 _CURSOR = sa.Table(
     "cursors",
     _METADATA,
@@ -69,6 +78,15 @@ class SQLRunIndex:
         if url.startswith("sqlite"):
             sa.event.listen(self._engine, "connect", _quiet_sqlite)
         _METADATA.create_all(self._engine)
+        self._add_queue()
+
+    def _add_queue(self) -> None:
+        """Give tables from before queues their column. No run in them named a queue, so nothing has to be filled in."""
+        if any(column["name"] == "queue" for column in sa.inspect(self._engine).get_columns("runs")):
+            return
+        with self._engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE runs ADD COLUMN queue VARCHAR(64)"))
+            _QUEUED.create(connection)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -139,6 +157,17 @@ class SQLRunIndex:
             sa.select(_RUNS)
             .where(_RUNS.c.workspace == workspace)
             .order_by(_RUNS.c.opened_at.desc(), _RUNS.c.run.desc())
+        )
+        with self._engine.connect() as connection:
+            return [RunRow(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+    def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:
+        """A workspace's runs that name a queue, by the place of their opening, from ``begin`` on and below ``end``."""
+        query = (
+            sa.select(_RUNS)
+            .where(_RUNS.c.workspace == workspace, _RUNS.c.queue.is_not(None))
+            .where(_RUNS.c.open_place >= begin, _RUNS.c.open_place < end)
+            .order_by(_RUNS.c.open_place)
         )
         with self._engine.connect() as connection:
             return [RunRow(**row) for row in connection.execute(query.limit(limit)).mappings()]

@@ -21,12 +21,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES, StatementItem, parse_bundle
@@ -35,7 +36,14 @@ from holdfast.core.fold import Fold
 from holdfast.core.keys import PublicKey, parse_key_document, verify_signature
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key, strip_carriers
-from holdfast.core.statements import Execution, Route, Statement, is_run_id, pre_authentication_encoding
+from holdfast.core.statements import (
+    Execution,
+    Route,
+    Statement,
+    is_code,
+    is_run_id,
+    pre_authentication_encoding,
+)
 from holdfast.core.trust import Trust
 from holdfast.errors import (
     ConflictError,
@@ -91,6 +99,29 @@ class RunView:
     outcome: str | None
     value: Mapping[str, Any]
     """The whole answer, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """A run that its caller gave to a review queue, as its gateway tells it."""
+
+    position: int
+    """Where its opening lies in the gateway's write-ahead log."""
+    run: str
+    queue: str
+    opened_at: dt.datetime
+    outcome: str | None
+    """As of when it was asked for; None while the run is open."""
+    closed_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """A stretch of a workspace's queued runs, in order."""
+
+    openings: tuple[QueuedRun, ...]
+    end: int
+    """Where to go on: below it nothing more will appear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +237,38 @@ def parse_run_view(value: object) -> RunView:
         outcome=outcome if isinstance(outcome, str) else None,
         value=value,
     )
+
+
+def parse_openings(value: object, after: int) -> Openings:
+    """The answer of ``GET /v1/openings?after=``; raises ``gateway.openings``.
+
+    Openings stand in order, from ``after`` on and below ``end``. An ``end`` before ``after`` says that the gateway's
+    write-ahead log is another one than ``after`` came from; then there are none.
+    """
+    listed = value.get("openings") if isinstance(value, dict) else None
+    end = value.get("end") if isinstance(value, dict) else None
+    if not isinstance(listed, list) or not _is_position(end):
+        raise MalformedError("gateway.openings", "the answer is no list of openings with an end")
+    found = tuple(_parse_opening(item) for item in listed)
+    places = [after - 1, *(item.position for item in found), end]
+    if any(later <= earlier for earlier, later in itertools.pairwise(places)) and (found or end >= after):
+        raise MalformedError("gateway.openings", "openings are in order, from the position asked for on to the end")
+    return Openings(found, end)
+
+
+def _is_position(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _parse_opening(value: object) -> QueuedRun:
+    item = value if isinstance(value, dict) else {}
+    position, run, queue, outcome = (item.get(name) for name in ("position", "run", "queue", "outcome"))
+    if not _is_position(position) or not is_run_id(run) or not is_code(queue):
+        raise MalformedError("gateway.openings", "an opening has a position, a run id and a queue")
+    if outcome is not None and not is_code(outcome):
+        raise MalformedError("gateway.openings", "an outcome is a code or null")
+    closed_at = None if item.get("closed_at") is None else time_decode(item["closed_at"])
+    return QueuedRun(position, str(run), str(queue), time_decode(item.get("opened_at")), outcome, closed_at)
 
 
 def _parse_lane(name: str, value: object) -> Lane:
@@ -346,7 +409,7 @@ class AnswerStream:
     """A streamed answer. Iterate over it once; :attr:`bound` is there when the iteration has ended without an error."""
 
     def __init__(self, client: GatewayClient, answer: EventAnswer, sent: _Sent, attester: Attester) -> None:
-        self.run, self.capability = _run_of(answer.headers)
+        self.run, self.capability = _run_of(answer.headers, sent.queue)
         self.attester = attester
         self.bound: BoundTurn | None = None
         self.turn: Turn | None = None
@@ -390,13 +453,19 @@ class _Sent:
     nonce: str
     parent_run: str | None
     settlement: str | None
+    queue: str | None
 
 
-def _run_of(headers: Mapping[str, str]) -> tuple[str, str]:
+def _run_of(headers: Mapping[str, str], queue: str | None) -> tuple[str, str]:
     run, capability = headers.get("x-holdfast-run", ""), headers.get("x-holdfast-capability", "")
     if not is_run_id(run):
         raise RefusedError("answer.unbound", "the answer names no run: this is not a Holdfast gateway")
     hex_decode(capability, 32)
+    if queue is not None and headers.get("x-holdfast-queue") != queue:
+        raise RefusedError(
+            "answer.queue",
+            f"the gateway does not say that run {run} goes to queue {queue}: it may know no queues, and opens no case",
+        )
     return run, capability
 
 
@@ -502,19 +571,24 @@ class GatewayClient:
         streamed: bool,
         parent_run: str | None,
         settlement: str | None,
+        queue: str | None,
     ) -> tuple[_Sent, dict[str, str]]:
         if endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
         body = json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
         if "holdfast" in request:
             raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
+        if queue is not None and not is_code(queue):
+            raise UsageError("client.queue", f"{queue!r} is no name of a queue: a code is", param="queue")
         nonce = secrets.token_urlsafe(24)
         headers = {**self._headers(), "content-type": "application/json", "x-holdfast-nonce": nonce}
         if parent_run is not None:
             headers["x-holdfast-parent-run"] = parent_run
         if settlement is not None:
             headers["x-holdfast-settlement"] = settlement
-        return _Sent(endpoint, body, nonce, parent_run, settlement), headers
+        if queue is not None:
+            headers["x-holdfast-queue"] = queue
+        return _Sent(endpoint, body, nonce, parent_run, settlement, queue), headers
 
     async def ask(
         self,
@@ -523,14 +597,20 @@ class GatewayClient:
         endpoint: str = "chat.completions",
         parent_run: str | None = None,
         settlement: str | None = None,
+        queue: str | None = None,
         timeout_s: float = 600.0,
     ) -> BoundTurn:
         """Ask and wait for the whole answer; it is handed out once its statements are here and bind it.
 
+        ``queue`` gives the run to a review queue. That the gateway took it is its own word (``answer.queue`` when it
+        does not even say so): no statement names the queue, and this call waits for no case.
+
         Raises what the gateway answered, ``answer.*`` as :func:`check_turn`, or as the transport does.
         """
         attester = await self.attester()
-        sent, headers = self._prepare(request, endpoint, streamed=False, parent_run=parent_run, settlement=settlement)
+        sent, headers = self._prepare(
+            request, endpoint, streamed=False, parent_run=parent_run, settlement=settlement, queue=queue
+        )
         answer = await self._http.request(
             "POST",
             self.url + ENDPOINTS[endpoint],
@@ -541,7 +621,7 @@ class GatewayClient:
         )
         if answer.status != 200:
             raise parse_error(answer.status, answer.body, self.url)
-        run, capability = _run_of(answer.headers)
+        run, capability = _run_of(answer.headers, queue)
         document = canonical.decode_exact(answer.body)
         if not isinstance(document, dict):
             raise MalformedError("parts.document", "an answer is a JSON object")
@@ -557,11 +637,14 @@ class GatewayClient:
         endpoint: str = "chat.completions",
         parent_run: str | None = None,
         settlement: str | None = None,
+        queue: str | None = None,
         idle_timeout_s: float = 120.0,
     ) -> AsyncGenerator[AnswerStream]:
         """Ask for a stream: ``async with client.stream(request) as answer: async for marked in answer: …``."""
         attester = await self.attester()
-        sent, headers = self._prepare(request, endpoint, streamed=True, parent_run=parent_run, settlement=settlement)
+        sent, headers = self._prepare(
+            request, endpoint, streamed=True, parent_run=parent_run, settlement=settlement, queue=queue
+        )
         async with self._events.open(
             "POST",
             self.url + ENDPOINTS[endpoint],
@@ -604,6 +687,12 @@ class GatewayClient:
             if any(state not in STATES for state in lanes.values()):
                 raise MalformedError("gateway.run", "a listed lane has an unknown state")
         return listed
+
+    async def openings(self, after: int = 0, limit: int = 100) -> Openings:
+        """The workspace's runs that name a queue, in order. Go on with ``after=`` the ``end`` of the answer before."""
+        return parse_openings(
+            canonical.decode((await self._get(f"/v1/openings?after={after}&limit={limit}")).body), after
+        )
 
     async def bundle(self, run: str, capability: str | None = None) -> bytes:
         """A run's bundle; with the capability the stored documents are disclosed in it."""
@@ -723,6 +812,10 @@ class SyncGatewayClient:
     def runs(self, limit: int = 20) -> list[Mapping[str, Any]]:
         """See :meth:`GatewayClient.runs`."""
         return self._do(lambda client: client.runs(limit))
+
+    def openings(self, after: int = 0, limit: int = 100) -> Openings:
+        """See :meth:`GatewayClient.openings`."""
+        return self._do(lambda client: client.openings(after, limit))
 
     def bundle(self, run: str, capability: str | None = None) -> bytes:
         """See :meth:`GatewayClient.bundle`."""

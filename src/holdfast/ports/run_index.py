@@ -29,6 +29,8 @@ class RunRow:
     route_index: int | None = None
     execution_index: int | None = None
     logged_at: str | None = None
+    queue: str | None = None
+    """The review queue that the caller named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class RunIndex(Protocol):
 
     def recent(self, workspace: str, limit: int) -> list[RunRow]:
         """A workspace's runs, newest first."""
+        ...
+
+    def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:
+        """A workspace's runs that name a queue, by the place of their opening, from ``begin`` on and below ``end``."""
         ...
 
     def highest_entry(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,25 @@ def test_the_last_event_of_a_kind_may_be_asked_for_one_round(index: SQLRunIndex)
     assert (newest.position, second.position, second.body) == (3, 2, {"n": 2})
     assert index.highest_final() == 2
     assert [item.position for item in index.events_of(1)] == [1, 3]
+
+
+def test_a_file_from_before_queues_is_opened_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    old = sqlite3.connect(path)
+    old.execute(
+        "CREATE TABLE runs (run VARCHAR(36) NOT NULL, workspace VARCHAR(64) NOT NULL, opened_at VARCHAR(24) NOT NULL, "
+        "endpoint VARCHAR(32) NOT NULL, outcome VARCHAR(64), closed_at VARCHAR(24), open_place BIGINT NOT NULL, "
+        "close_place BIGINT, follow_place BIGINT, route_index BIGINT, execution_index BIGINT, logged_at VARCHAR(24), "
+        "PRIMARY KEY (run))"
+    )
+    old.execute("INSERT INTO runs (run, workspace, opened_at, endpoint, open_place) VALUES ('r', 'first', '', 'x', 7)")
+    old.commit()
+    old.close()
+    for number in range(2):
+        index = SQLRunIndex(f"sqlite:///{path}")
+        found = index.run("r")
+        assert found is not None
+        assert (found.open_place, found.queue) == (7, None)
+        index.put_runs([row(10 + number, queue="desk")])
+        assert len(index.openings("first", 0, 100, 10)) == number + 1
+        index.close()

@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.gateway import BoundTurn, GatewayClient, SyncGatewayClient, parse_error, parse_run_view
+from holdfast.client.gateway import (
+    BoundTurn,
+    GatewayClient,
+    Openings,
+    QueuedRun,
+    SyncGatewayClient,
+    parse_error,
+    parse_openings,
+    parse_run_view,
+)
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UndecidedError, UsageError
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
@@ -425,3 +434,86 @@ def test_the_same_without_an_event_loop() -> None:
 def test_outside_its_with_statement_the_client_is_closed() -> None:
     with pytest.raises(UsageError):
         SyncGatewayClient("http://gateway.test", None).models()
+
+
+# Queues
+
+
+def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
+    value = {"position": position, "run": RUN, "queue": "desk", "opened_at": time_encode(at(0))}
+    return {**value, "outcome": None, "closed_at": None, **changes}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"openings": []},
+        {"openings": {}, "end": 9},
+        {"openings": [], "end": "9"},
+        {"openings": [], "end": True},
+        {"openings": [None], "end": 9},
+        {"openings": [opening(run="1")], "end": 9},
+        {"openings": [opening(queue="The Desk")], "end": 9},
+        {"openings": [opening(queue=None)], "end": 9},
+        {"openings": [opening(position=-1)], "end": 9},
+        {"openings": [opening(position=None)], "end": 9},
+        {"openings": [opening(outcome="It went well.")], "end": 9},
+        {"openings": [opening(opened_at="now")], "end": 9},
+        {"openings": [opening(closed_at="now")], "end": 9},
+        {"openings": [opening(6), opening(5)], "end": 9},
+        {"openings": [opening(5), opening(5)], "end": 9},
+        {"openings": [opening(9)], "end": 9},
+        {"openings": [opening(4)], "end": 9},
+        {"openings": [opening(4)], "end": 5},
+    ],
+)
+def test_openings_of_another_shape_or_order_are_malformed(value: Any) -> None:
+    with pytest.raises(MalformedError):
+        parse_openings(value, 5)
+
+
+def test_openings_are_read_on_from_where_the_answer_ended() -> None:
+    gateway = SignedGateway()
+    closed = opening(7, outcome="complete", closed_at=time_encode(at(1)))
+    gateway.views = [{"openings": [opening(5), closed], "end": 9}]
+    found = asyncio.run(gateway.client().openings(5, 2))
+    assert gateway.requests[-1][1] == "/v1/openings?after=5&limit=2"
+    assert found.end == 9
+    assert found.openings == (
+        QueuedRun(5, RUN, "desk", at(0), None, None),
+        QueuedRun(7, RUN, "desk", at(0), "complete", at(1)),
+    )
+    assert parse_openings({"openings": [], "end": 5}, 5) == Openings((), 5)
+    assert parse_openings({"openings": [], "end": 3}, 5) == Openings((), 3)  # the log is another one
+
+
+@pytest.mark.parametrize("queue", ["", "The Desk", "desk\r\nx: y"])
+def test_what_is_no_name_of_a_queue_is_not_sent(queue: str) -> None:
+    gateway = SignedGateway()
+    assert code_of(lambda: asyncio.run(gateway.client().ask(REQUEST, queue=queue))) == "client.queue"
+    assert not any(method == "POST" for method, _, _ in gateway.requests)
+
+
+@pytest.mark.parametrize("said", [None, "other"])
+def test_a_gateway_that_does_not_say_the_queue_back_is_not_taken_to_have_opened_a_case(said: str | None) -> None:
+    def forget(headers: dict[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in headers.items() if name != "x-holdfast-queue"}
+        return kept if said is None else {**kept, "x-holdfast-queue": said}
+
+    async def streamed(gateway: SignedGateway) -> None:
+        async with gateway.client().stream(REQUEST, queue="desk") as answer:
+            assert [marked async for marked in answer] == []
+
+    assert code_of(lambda: asyncio.run(SignedGateway(headers=forget).client().ask(REQUEST, queue="desk"))) == (
+        "answer.queue"
+    )
+    assert code_of(lambda: asyncio.run(streamed(SignedGateway(headers=forget)))) == "answer.queue"
+
+
+def test_a_queue_goes_out_as_a_header_and_no_statement_is_read_as_naming_it() -> None:
+    gateway = SignedGateway()
+    bound = asyncio.run(gateway.client(TRUST).ask(REQUEST, queue="desk"))
+    assert bound.turn.text == "".join(PIECES)
+    [headers] = [headers for method, _, headers in gateway.requests if method == "POST"]
+    assert headers["x-holdfast-queue"] == "desk"

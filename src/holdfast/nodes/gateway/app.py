@@ -24,9 +24,20 @@ from holdfast.ports.metrics import Metrics
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
 """Paths that answer, and the endpoint that statements name."""
-_READS = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/identity", "/v1/models", "/v1/network", "/v1/runs"}
+_READS = {
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/v1/identity",
+    "/v1/models",
+    "/v1/network",
+    "/v1/openings",
+    "/v1/runs",
+}
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle)?\Z")
-_LIMIT = re.compile(r"[1-9][0-9]{0,2}\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
+_LARGEST_POSITION = 2**63 - 1
 _WATCH_AFTER_S = 0.25
 """A whole answer that takes longer is worth watching for a client that goes away."""
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -187,7 +198,13 @@ class GatewayApp:
             await _json(send, self._network())
         elif path == "/v1/runs":
             workspace = self._workspaces.name(headers.get(b"authorization"))
-            await _json(send, await self._desk.recent(workspace, _limit(scope["query_string"])))
+            limit = _number(scope["query_string"], "limit", 20, 1, 200)
+            await _json(send, await self._desk.recent(workspace, limit))
+        elif path == "/v1/openings":
+            workspace = self._workspaces.name(headers.get(b"authorization"))
+            after = _number(scope["query_string"], "after", 0, 0, _LARGEST_POSITION)
+            limit = _number(scope["query_string"], "limit", 100, 1, 1000)
+            await _json(send, await self._desk.openings(workspace, after, limit))
         elif match is not None:
             capability = headers.get(b"x-holdfast-capability", b"").decode("latin-1")
             asker = None if capability else self._workspaces.name(headers.get(b"authorization"))
@@ -307,7 +324,10 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
-    return [(b"x-holdfast-run", run.id.encode()), (b"x-holdfast-capability", run.secret.hex().encode())]
+    headers = [(b"x-holdfast-run", run.id.encode()), (b"x-holdfast-capability", run.secret.hex().encode())]
+    if run.opening.queue is not None:
+        headers.append((b"x-holdfast-queue", run.opening.queue.encode()))
+    return headers
 
 
 def _event(payload: bytes) -> bytes:
@@ -321,10 +341,11 @@ def _named_event(view: bytes) -> bytes:
     return b"event: run\ndata: " + view + b"\n\n" if view else b": still here\n\n"
 
 
-def _limit(query: bytes) -> int:
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("limit", ["20"])
-    if len(values) != 1 or _LIMIT.match(values[0]) is None or int(values[0]) > 200:
-        raise MalformedError("request.limit", "limit is an integer from 1 to 200", param="limit")
+def _number(query: bytes, name: str, default: int, least: int, most: int) -> int:
+    """One integer of a query string; raises ``request.after`` or ``request.limit``."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, [str(default)])
+    if len(values) != 1 or _NUMBER.match(values[0]) is None or not least <= int(values[0]) <= most:
+        raise MalformedError(f"request.{name}", f"{name} is an integer from {least} to {most}", param=name)
     return int(values[0])
 
 

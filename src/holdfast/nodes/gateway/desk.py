@@ -89,6 +89,26 @@ class RunDesk:
             )
         return {"runs": listed}
 
+    async def openings(self, workspace: str, after: int, limit: int) -> dict[str, Any]:
+        """A workspace's runs that name a queue, in the order of the write-ahead log: complete, whoever asks when.
+
+        ``position`` is where a run's opening lies; ``end`` goes into the next ``after``, and below it nothing more will
+        appear. What stands beside an opening is as of now.
+        """
+        rows, end = await self._indexer.openings(workspace, after, limit)
+        listed = [
+            {
+                "position": row.open_place,
+                "run": row.run,
+                "queue": row.queue,
+                "opened_at": row.opened_at,
+                "outcome": row.outcome,
+                "closed_at": row.closed_at,
+            }
+            for row in rows
+        ]
+        return {"openings": listed, "end": end}
+
     async def show(self, row: RunRow) -> dict[str, Any]:
         """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers."""
         appraisal, story = await self._evidence.view(row)

@@ -2,6 +2,9 @@
 
 A run is findable at once: while its rows wait, :class:`Indexer` answers from memory. The index is derived; on start the
 write-ahead log is replayed from the last position that was indexed.
+
+A record is durable a moment before its coroutine can say so. :attr:`Indexer.told` is the position below which that
+moment is over for every opening: what a reader was told up to there stays complete.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, TypeVar
 
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.records import CLOSE, FOLLOW, OPEN
-from holdfast.nodes.gateway.turn import parse_opening
+from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.run_index import RunIndex, RunRow
 
 Result = TypeVar("Result")
@@ -30,6 +33,9 @@ class Indexer:
         self._index = index
         self._ledger = ledger
         self._worker = ThreadPoolExecutor(1, "holdfast-index")
+        self._opening: dict[str, int] = {}
+        """Runs whose opening is being written: how far the ledger was durable when that began, so at most their place.
+        In the order in which they began; the least comes first."""
         self._waiting: dict[str, RunRow] = {}
         self._fresh: set[str] = set()
         self._changed: dict[str, dict[str, Any]] = {}
@@ -45,8 +51,23 @@ class Indexer:
     def index(self) -> RunIndex:
         return self._index
 
+    @property
+    def told(self) -> int:
+        """The position in the write-ahead log below which no opening will yet turn up. It never goes back."""
+        return next(iter(self._opening.values()), self._ledger.end)
+
+    def opening(self, run: str) -> None:
+        """A run's opening is about to be written. If that is cut off, whether it became durable is known at the next
+        start; until then nothing beyond it is told, and the replay begins before it."""
+        self._opening[run] = self._ledger.end
+
+    def unopened(self, run: str) -> None:
+        """The opening was refused before anything was written."""
+        self._opening.pop(run, None)
+
     def opened(self, row: RunRow) -> None:
         """A run began."""
+        self._opening.pop(row.run, None)
         self._waiting[row.run] = row
         self._fresh.add(row.run)
         self._wake.set()
@@ -87,12 +108,26 @@ class Indexer:
         await self.flush()
         return await self.call(self._index.recent, workspace, limit)
 
+    async def openings(self, workspace: str, after: int, limit: int) -> tuple[list[RunRow], int]:
+        """A workspace's runs that name a queue and whose records begin at or behind ``after``, in the order of the
+        write-ahead log, and the position to go on from: below it nothing more will appear."""
+        end = self.told
+        memory = [row for row in self._waiting.values() if row.workspace == workspace and row.queue is not None]
+        stored = await self.call(self._index.openings, workspace, after, end, limit)
+        found = {row.run: row for row in memory if after <= row.open_place < end}
+        for row in stored:
+            found.setdefault(row.run, _changed(row, self._changed.get(row.run, {})))
+        listed = sorted(found.values(), key=lambda row: row.open_place)[:limit]
+        if len(listed) == limit:
+            end = listed[-1].open_place + 1
+        return listed, end
+
     async def work(self, interval_s: float = 0.5) -> None:
         """Write what waits, for ever; seldom enough that it does not disturb answers."""
         while True:
             await self._wake.wait()
             # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.
-            position = self._ledger.end
+            position = self.told
             await asyncio.sleep(interval_s)
             self.move(CURSOR, position)
             await self.flush()
@@ -106,7 +141,15 @@ class Indexer:
         self._fresh, self._changed, self._cursors = set(), {}, {}
         written = [self._waiting[run] for run in fresh]
         rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
-        await self.call(self._write, rows, fresh, changed, cursors)
+        try:
+            await self.call(self._write, rows, fresh, changed, cursors)
+        except BaseException:  # cut off or failed: what was not written waits on, and writing it twice does no harm
+            self._fresh |= fresh
+            for run, values in changed.items():
+                self._changed[run] = {**values, **self._changed.get(run, {})}
+            self._cursors = {**cursors, **self._cursors}
+            self._wake.set()
+            raise
         for row in written:
             if self._waiting.get(row.run) is row:
                 del self._waiting[row.run]
@@ -132,9 +175,7 @@ class Indexer:
         for item in self._ledger.replay(min(after, self._ledger.end)):
             header = item.record.header
             if item.kind == OPEN:
-                opening = parse_opening(header)
-                row = RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, item.start)
-                self.opened(row)
+                self.opened(row_of(parse_opening(header), item.start))
             elif item.kind == CLOSE:
                 self.changed(
                     header["run"], outcome=header["outcome"], closed_at=header["closed_at"], close_place=item.start
@@ -148,6 +189,11 @@ class Indexer:
         await self.flush()
         self._worker.shutdown()
         self._index.close()
+
+
+def row_of(opening: Opening, place: int) -> RunRow:
+    """What the index keeps of an opening whose record begins at ``place``."""
+    return RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, place, queue=opening.queue)
 
 
 def _changed(row: RunRow, values: Mapping[str, Any]) -> RunRow:

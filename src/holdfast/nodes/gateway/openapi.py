@@ -45,6 +45,7 @@ _PUBLIC_ERRORS = "400 405 431 500 503"
 _READING_ERRORS = "400 401 403 404 405 410 431 500 503"
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _TEXT: dict[str, Any] = {"type": "string"}
+_CODE: dict[str, Any] = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$"}
 _MODEL: dict[str, Any] = {"type": "string", "description": "Needed unless this gateway has a default model"}
 
 
@@ -56,7 +57,11 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
             "responses": {
                 "200": {
                     "description": "The answer; with stream, server-sent events",
-                    "headers": {"x-holdfast-run": {"schema": _TEXT}, "x-holdfast-capability": {"schema": _TEXT}},
+                    "headers": {
+                        "x-holdfast-run": {"schema": _TEXT},
+                        "x-holdfast-capability": {"schema": _TEXT},
+                        "x-holdfast-queue": {"schema": _CODE, "description": "The review queue that was named, if any"},
+                    },
                     "content": {
                         "application/json": {"schema": _ref(answer)},
                         "text/event-stream": {"schema": _TEXT},
@@ -107,6 +112,17 @@ def document() -> dict[str, Any]:
             "/v1/models": _get("Models on offer", _ref("Models")),
             "/v1/identity": _get("Key document and attestation", _ref("Identity"), public=True),
             "/v1/network": _get("Where the log and the full nodes are, and the trust file", _ref("Network")),
+            "/v1/openings": _get(
+                "The workspace's runs that name a review queue, in the order of the write-ahead log",
+                _ref("Openings"),
+                {
+                    "name": "after",
+                    "in": "query",
+                    "description": "0, or the end of an earlier answer",
+                    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+                },
+                {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
+            ),
             "/v1/runs": _get(
                 "The workspace's newest runs",
                 _ref("Runs"),
@@ -185,6 +201,7 @@ def _schemas() -> dict[str, Any]:
                 "nonce": {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"},
                 "parent_run": {"type": "string", "format": "uuid"},
                 "settlement": {"enum": ["batch", "individual", "private"]},
+                "queue": {**_CODE, "description": "The review queue that takes the run in"},
             },
             "additionalProperties": False,
         },
@@ -260,6 +277,32 @@ def _schemas() -> dict[str, Any]:
                 "known": {"type": "integer", "minimum": 0},
                 "policy": {"type": "object", "required": ["name", "digest"]},
                 "trust": {"type": "object", "required": ["digest", "pinned", "development"]},
+            },
+            "additionalProperties": False,
+        },
+        "Openings": {
+            "type": "object",
+            "required": ["openings", "end"],
+            "properties": {
+                "openings": {"type": "array", "maxItems": 1000, "items": _ref("Opening")},
+                "end": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "The next after: below it nothing more will appear",
+                },
+            },
+            "additionalProperties": False,
+        },
+        "Opening": {
+            "type": "object",
+            "required": ["position", "run", "queue", "opened_at", "outcome", "closed_at"],
+            "properties": {
+                "position": {"type": "integer", "minimum": 0},
+                "run": _TEXT,
+                "queue": _CODE,
+                "opened_at": _TEXT,
+                "outcome": {"type": ["string", "null"]},
+                "closed_at": {"type": ["string", "null"]},
             },
             "additionalProperties": False,
         },

@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
-from holdfast.core.statements import SETTLEMENTS, is_nonce, is_run_id
+from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
 
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
@@ -22,6 +22,7 @@ PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
 OPTION_HEADERS = {
     b"x-holdfast-nonce": "nonce",
     b"x-holdfast-parent-run": "parent_run",
+    b"x-holdfast-queue": "queue",
     b"x-holdfast-settlement": "settlement",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
@@ -38,6 +39,9 @@ class Options:
     nonce: str | None
     parent_run: str | None
     settlement: str
+    queue: str | None = None
+    """The review queue that takes the run in; in every settlement mode, for a private run's statements can be reviewed
+    too."""
 
 
 @dataclass(slots=True)
@@ -134,7 +138,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
             if found.get(name, word) != word:
                 raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
             found[name] = word
-    unknown = found.keys() - {"nonce", "parent_run", "settlement"}
+    unknown = found.keys() - set(OPTION_HEADERS.values())
     if unknown:
         name = min(unknown)
         raise UsageError("request.holdfast", f"holdfast has no member {name!r}", param=f"holdfast.{name}")
@@ -145,13 +149,19 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         )
     if parent_run is not None and not (is_run_id(parent_run) and _is_text(parent_run)):
         raise MalformedError("request.parent_run", "parent_run is a run id", param="holdfast.parent_run")
+    queue = found.get("queue")
+    if queue is not None and not (is_code(queue) and _is_text(queue)):
+        raise MalformedError("request.queue", "queue is the name of a review queue: a code", param="holdfast.queue")
     mode = found.get("settlement", settlement)
     if mode not in SETTLEMENTS:
         raise MalformedError(
             "request.settlement", f"settlement is one of {', '.join(SETTLEMENTS)}", param="holdfast.settlement"
         )
     return Options(
-        nonce if isinstance(nonce, str) else None, parent_run if isinstance(parent_run, str) else None, str(mode)
+        nonce if isinstance(nonce, str) else None,
+        parent_run if isinstance(parent_run, str) else None,
+        str(mode),
+        queue if isinstance(queue, str) else None,
     )
 
 

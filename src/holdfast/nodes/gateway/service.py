@@ -26,7 +26,7 @@ from holdfast.core.parts import commit_parts, map_parts
 from holdfast.core.statements import Execution
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
-from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.indexer import Indexer, row_of
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
 from holdfast.nodes.gateway.records import seal
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
@@ -43,7 +43,6 @@ from holdfast.nodes.gateway.turn import (
     without_carriers,
 )
 from holdfast.ports.clock import Clock
-from holdfast.ports.run_index import RunRow
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
 
 _LOG = logging.getLogger("holdfast.gateway")
@@ -139,14 +138,18 @@ class Gateway:
             rewrites=tuple(sorted(bound.rewrites)),
             upstream=offer.upstream.code,
             reader=reader_of(bound.key),
+            queue=ask.options.queue,
         )
         self.under_way += 1
+        self._indexer.opening(run)
         try:
             place = await self._ledger.open_run(opening, b"" if private else seal(bound.key, "request", ask.text))
-        except BaseException:
+        except BaseException as error:
             self.under_way -= 1
+            if isinstance(error, UsageError):
+                self._indexer.unopened(run)
             raise
-        self._indexer.opened(_row(opening, place.start))
+        self._indexer.opened(row_of(opening, place.start))
         return Run(ask, bound, opening, secret, offer)
 
     # Whole answers
@@ -347,6 +350,8 @@ class Gateway:
             "settlement": run.opening.settlement,
             "outcome": run.outcome,
         }
+        if run.opening.queue is not None:
+            value["queue"] = run.opening.queue
         if run.closed is not None:
             value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in run.closed]
         if mark is not None:
@@ -401,10 +406,6 @@ def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
     value[8] = (value[8] & 0x3F) | 0x80
     text = value.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _row(opening: Opening, place: int) -> RunRow:
-    return RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, place)
 
 
 def _publication(run: Run, text: bytes) -> bytes:

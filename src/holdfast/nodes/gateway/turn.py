@@ -75,6 +75,8 @@ class Opening:
     upstream: str
     reader: str
     """SHA-256 (hex) of a key derived from the run secret: tells a capability without keeping it."""
+    queue: str | None = None
+    """The review queue that the caller named. Said to the workspace, never to the log."""
 
     def header(self) -> dict[str, Any]:
         return {
@@ -91,11 +93,12 @@ class Opening:
             "rewrites": list(self.rewrites),
             "upstream": self.upstream,
             "reader": self.reader,
+            "queue": self.queue,
         }
 
 
 def parse_opening(header: dict[str, Any]) -> Opening:
-    """The header of an OPEN record back to an :class:`Opening`."""
+    """The header of an OPEN record back to an :class:`Opening`. Records from before queues have no ``queue``."""
     return Opening(
         run=header["run"],
         opened_at=header["opened_at"],
@@ -110,6 +113,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         rewrites=tuple(header["rewrites"]),
         upstream=header["upstream"],
         reader=header["reader"],
+        queue=header.get("queue"),
     )
 
 

@@ -42,6 +42,13 @@ def parse(headers: dict[bytes, bytes] | None = None, *, default: str | None = No
         ({"holdfast": {"parent_run": RUN + "\n"}}, "request.parent_run", "holdfast.parent_run"),
         ({"holdfast": {"settlement": "BATCH"}}, "request.settlement", "holdfast.settlement"),
         ({"holdfast": {"settlement": 1}}, "request.settlement", "holdfast.settlement"),
+        ({"holdfast": {"queue": ""}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": 1}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": "Default"}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": "default\n"}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": "../default"}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": "a" * 65}}, "request.queue", "holdfast.queue"),
+        ({"holdfast": {"queue": ["default"]}}, "request.queue", "holdfast.queue"),
         ({"holdfast": {"zeta": 1, "alpha": 2}}, "request.holdfast", "holdfast.alpha"),
         ({"tee_prompt": "what no part of the request would bind"}, "request.carrier", "tee_prompt"),
     ],
@@ -127,3 +134,18 @@ def test_counting_goes_through_a_text_once(text: bytes) -> None:
     with pytest.raises(HoldfastError):
         parse_ask("completions", text, {}, default_model=None, settlement="batch")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("settlement", ["batch", "individual", "private"])
+def test_a_queue_is_named_by_header_or_body_in_every_settlement_mode(settlement: str) -> None:
+    body = {"settlement": settlement}
+    assert parse(holdfast=body).options.queue is None
+    assert parse(holdfast=body | {"queue": None}).options.queue is None
+    assert parse(holdfast=body | {"queue": "desk-1"}).options.queue == "desk-1"
+    assert parse({b"x-holdfast-queue": b"desk-1"}, holdfast=body).options.queue == "desk-1"
+    for other in ("desk-2", None):
+        with pytest.raises(HoldfastError, match="disagree about queue"):
+            parse({b"x-holdfast-queue": b"desk-1"}, holdfast=body | {"queue": other})
+    with pytest.raises(HoldfastError, match="queue is the name") as refused:
+        parse({b"x-holdfast-queue": b"\xe9"}, holdfast=body)
+    assert refused.value.code == "request.queue"
