@@ -373,7 +373,8 @@ def test_a_run_that_names_a_queue_is_among_the_openings_of_its_workspace(gateway
     assert "x-holdfast-queue" not in gateway.post(question()).headers
     value = gateway.get(f"/v1/openings?after={before}")
     assert [(item["run"], item["queue"]) for item in value["openings"]] == [(reply.headers["x-holdfast-run"], "desk")]
-    assert gateway.get(f"/v1/openings?after={value['end']}") == {"openings": [], "end": value["end"]}
+    rest = {"openings": [], "end": value["end"], "round": 0, "superseded": 0}
+    assert gateway.get(f"/v1/openings?after={value['end']}") == rest
     assert gateway.get(f"/v1/openings?after={before}", OTHER_KEY)["openings"] == []
 
 

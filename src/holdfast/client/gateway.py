@@ -122,6 +122,10 @@ class Openings:
     openings: tuple[QueuedRun, ...]
     end: int
     """Where to go on: below it nothing more will appear."""
+    round: int
+    """The newest final round that the gateway has seen; 0 for none."""
+    superseded: int
+    """Grows whenever the gateway sees a verdict that supersedes an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,14 +250,16 @@ def parse_openings(value: object, after: int) -> Openings:
     write-ahead log is another one than ``after`` came from; then there are none.
     """
     listed = value.get("openings") if isinstance(value, dict) else None
-    end = value.get("end") if isinstance(value, dict) else None
-    if not isinstance(listed, list) or not _is_position(end):
-        raise MalformedError("gateway.openings", "the answer is no list of openings with an end")
+    end, final, superseded = (
+        value.get(name) if isinstance(value, dict) else None for name in ("end", "round", "superseded")
+    )
+    if not isinstance(listed, list) or not _is_position(end) or not _is_position(final) or not _is_position(superseded):
+        raise MalformedError("gateway.openings", "the answer is no list of openings with an end and what was seen")
     found = tuple(_parse_opening(item) for item in listed)
     places = [after - 1, *(item.position for item in found), end]
     if any(later <= earlier for earlier, later in itertools.pairwise(places)) and (found or end >= after):
         raise MalformedError("gateway.openings", "openings are in order, from the position asked for on to the end")
-    return Openings(found, end)
+    return Openings(found, end, final, superseded)
 
 
 def _is_position(value: object) -> TypeGuard[int]:

@@ -439,6 +439,9 @@ def test_outside_its_with_statement_the_client_is_closed() -> None:
 # Queues
 
 
+SEEN = {"round": 0, "superseded": 0}
+
+
 def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
     value = {"position": position, "run": RUN, "queue": "desk", "opened_at": time_encode(at(0))}
     return {**value, "outcome": None, "closed_at": None, **changes}
@@ -449,23 +452,25 @@ def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
     [
         [],
         {"openings": []},
-        {"openings": {}, "end": 9},
-        {"openings": [], "end": "9"},
-        {"openings": [], "end": True},
-        {"openings": [None], "end": 9},
-        {"openings": [opening(run="1")], "end": 9},
-        {"openings": [opening(queue="The Desk")], "end": 9},
-        {"openings": [opening(queue=None)], "end": 9},
-        {"openings": [opening(position=-1)], "end": 9},
-        {"openings": [opening(position=None)], "end": 9},
-        {"openings": [opening(outcome="It went well.")], "end": 9},
-        {"openings": [opening(opened_at="now")], "end": 9},
-        {"openings": [opening(closed_at="now")], "end": 9},
-        {"openings": [opening(6), opening(5)], "end": 9},
-        {"openings": [opening(5), opening(5)], "end": 9},
-        {"openings": [opening(9)], "end": 9},
-        {"openings": [opening(4)], "end": 9},
-        {"openings": [opening(4)], "end": 5},
+        {"openings": {}, "end": 9, **SEEN},
+        {"openings": [], "end": "9", **SEEN},
+        {"openings": [], "end": True, **SEEN},
+        {"openings": [], "end": 9, "round": 1},
+        {"openings": [], "end": 9, "round": -1, "superseded": 0},
+        {"openings": [None], "end": 9, **SEEN},
+        {"openings": [opening(run="1")], "end": 9, **SEEN},
+        {"openings": [opening(queue="The Desk")], "end": 9, **SEEN},
+        {"openings": [opening(queue=None)], "end": 9, **SEEN},
+        {"openings": [opening(position=-1)], "end": 9, **SEEN},
+        {"openings": [opening(position=None)], "end": 9, **SEEN},
+        {"openings": [opening(outcome="It went well.")], "end": 9, **SEEN},
+        {"openings": [opening(opened_at="now")], "end": 9, **SEEN},
+        {"openings": [opening(closed_at="now")], "end": 9, **SEEN},
+        {"openings": [opening(6), opening(5)], "end": 9, **SEEN},
+        {"openings": [opening(5), opening(5)], "end": 9, **SEEN},
+        {"openings": [opening(9)], "end": 9, **SEEN},
+        {"openings": [opening(4)], "end": 9, **SEEN},
+        {"openings": [opening(4)], "end": 5, **SEEN},
     ],
 )
 def test_openings_of_another_shape_or_order_are_malformed(value: Any) -> None:
@@ -476,16 +481,16 @@ def test_openings_of_another_shape_or_order_are_malformed(value: Any) -> None:
 def test_openings_are_read_on_from_where_the_answer_ended() -> None:
     gateway = SignedGateway()
     closed = opening(7, outcome="complete", closed_at=time_encode(at(1)))
-    gateway.views = [{"openings": [opening(5), closed], "end": 9}]
+    gateway.views = [{"openings": [opening(5), closed], "end": 9, "round": 41, "superseded": 7}]
     found = asyncio.run(gateway.client().openings(5, 2))
     assert gateway.requests[-1][1] == "/v1/openings?after=5&limit=2"
-    assert found.end == 9
+    assert (found.end, found.round, found.superseded) == (9, 41, 7)
     assert found.openings == (
         QueuedRun(5, RUN, "desk", at(0), None, None),
         QueuedRun(7, RUN, "desk", at(0), "complete", at(1)),
     )
-    assert parse_openings({"openings": [], "end": 5}, 5) == Openings((), 5)
-    assert parse_openings({"openings": [], "end": 3}, 5) == Openings((), 3)  # the log is another one
+    assert parse_openings({"openings": [], "end": 5, **SEEN}, 5) == Openings((), 5, 0, 0)
+    assert parse_openings({"openings": [], "end": 3, **SEEN}, 5) == Openings((), 3, 0, 0)  # the log is another one
 
 
 @pytest.mark.parametrize("queue", ["", "The Desk", "desk\r\nx: y"])

@@ -93,8 +93,12 @@ class RunDesk:
         """A workspace's runs that name a queue, in the order of the write-ahead log: complete, whoever asks when.
 
         ``position`` is where a run's opening lies; ``end`` goes into the next ``after``, and below it nothing more will
-        appear. What stands beside an opening is as of now.
+        appear. What stands beside an opening is as of now. ``round`` is the newest final round that was seen, and
+        ``superseded`` grows with every verdict that was: when either does, evidence of earlier runs may have changed.
         """
+        index = self._indexer.index
+        final = await self._indexer.call(index.highest_final)
+        superseded = await self._indexer.call(index.last_event, "superseded")
         rows, end = await self._indexer.openings(workspace, after, limit)
         listed = [
             {
@@ -107,7 +111,8 @@ class RunDesk:
             }
             for row in rows
         ]
-        return {"openings": listed, "end": end}
+        position = superseded.position if superseded is not None else 0
+        return {"openings": listed, "end": end, "round": final, "superseded": position}
 
     async def show(self, row: RunRow) -> dict[str, Any]:
         """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers."""

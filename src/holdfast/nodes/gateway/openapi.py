@@ -282,13 +282,19 @@ def _schemas() -> dict[str, Any]:
         },
         "Openings": {
             "type": "object",
-            "required": ["openings", "end"],
+            "required": ["openings", "end", "round", "superseded"],
             "properties": {
                 "openings": {"type": "array", "maxItems": 1000, "items": _ref("Opening")},
                 "end": {
                     "type": "integer",
                     "minimum": 0,
                     "description": "The next after: below it nothing more will appear",
+                },
+                "round": {"type": "integer", "minimum": 0, "description": "The newest final round that was seen"},
+                "superseded": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Grows with every verdict seen that supersedes an earlier one",
                 },
             },
             "additionalProperties": False,

@@ -127,8 +127,8 @@ def test_nothing_is_told_beyond_an_opening_that_is_still_being_written(monkeypat
         assert runs == [first]
         await world.indexer.flush()
         assert await told(world) == ([first], end)
-        held.set()
         assert (await told(world, end))[0] == []
+        held.set()
         second = await late
         assert (await told(world, end))[0] == [second, quick]
 
@@ -263,3 +263,29 @@ def test_no_statement_and_no_log_entry_names_the_queue() -> None:
         assert not any(b"very-secret-desk" in entry for entry in world.log.entries)
 
     play(story)
+
+
+def test_a_reader_learns_of_final_rounds_and_of_verdicts_that_were_superseded(tmp_path: Path) -> None:
+    async def seen(world: World) -> tuple[int, int]:
+        value = await world.desk.openings("first", 0, 1)
+        return value["round"], value["superseded"]
+
+    async def story(world: World) -> None:
+        await world.answer(queue="desk")
+        await world.deliver()
+        assert await seen(world) == (0, 0)
+        world.finalise(world.candidate(1))
+        await world.follow()
+        assert await seen(world) == (1, 0)
+        await world.answer()
+        await world.deliver()
+        world.finalise(world.candidate(2, codes={1: "refuted:statement.signature"}))
+        await world.follow()
+        number, superseded = await seen(world)
+        assert number == 2
+        assert superseded > 0
+        await world.stop()
+        await world.start()
+        assert await seen(world) == (number, superseded)
+
+    play(story, tmp_path)
