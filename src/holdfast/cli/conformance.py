@@ -7,6 +7,7 @@ calls one or two public functions of ``core`` and ``verifier``. Files are read h
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 from holdfast.core import canonical, merkle, notes, parts, rounds, statements, tiles, trust
 from holdfast.core.bundles import parse_bundle
-from holdfast.core.encoding import b64_decode, hex_decode, time_decode
+from holdfast.core.encoding import b64_decode, hex_decode, time_decode, time_encode
 from holdfast.core.evm import address_of
 from holdfast.core.fold import Fold
 from holdfast.core.keys import parse_key_document
@@ -31,7 +32,10 @@ from holdfast.verifier.checks import (
     refuse_attester,
     refuse_time,
 )
+from holdfast.verifier.gate import Decision, History, LaneVector, Release, decide
+from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
+from holdfast.verifier.queue_policy import parse_queue_policy, parse_queue_policy_document
 
 Answer: TypeAlias = dict[str, Any]
 """What a command says besides verdict and code."""
@@ -403,6 +407,79 @@ def _verify_bundle(arguments: Arguments) -> Answer:
     return answer
 
 
+def _check_queue_policy(arguments: Arguments) -> Answer:
+    if not arguments.rest:
+        raise UsageError("usage.kind", "toml or canonical?")
+    form, raw = arguments.rest.pop(0), arguments.file()
+    if form not in ("toml", "canonical"):
+        raise UsageError("usage.kind", f"unknown form {form}")
+    if form == "canonical":
+        policy = parse_queue_policy_document(raw)
+    else:
+        policy = parse_queue_policy(raw.decode("utf-8", "surrogateescape"))
+    return {"name": policy.name, "digest": policy.digest, "document": policy.document.decode()}
+
+
+def _vector(value: dict[str, Any]) -> LaneVector:
+    """Lanes as a case writes them: each with exactly ``state``, ``basis``, ``says``, ``evidence`` and ``dated``."""
+    lanes = {
+        name: Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
+        for name, lane in value["lanes"].items()
+    }
+    return LaneVector(value["run"], lanes, {name: _maybe_time(lane["dated"]) for name, lane in value["lanes"].items()})
+
+
+def _maybe_time(text: str | None) -> dt.datetime | None:
+    return None if text is None else time_decode(text)
+
+
+def _lane_vector(arguments: Arguments) -> Answer:
+    vector = _vector(_fields(arguments.file(), "run", "lanes"))
+    return {"digest": vector.digest, "document": vector.document.decode()}
+
+
+def _decide(arguments: Arguments) -> Answer:
+    """``gate.md`` §4. What is neither CLEAR nor PROVISIONAL is refused, with the code of its first reason."""
+    policy = parse_queue_policy_document(arguments.read(arguments.one("policy")))
+    at = time_decode(arguments.one("at"))
+    value = _fields(arguments.file(), "run", "lanes", "decisions", "release", "history")
+    decisions = [
+        Decision(
+            item["person"],
+            item["role"],
+            item["act"],
+            time_decode(item["at"]),
+            item["lanes"],
+            item["policy"],
+            item["requester"],
+        )
+        for item in value["decisions"]
+    ]
+    given, past = value["release"], value["history"]
+    release = given and Release(
+        given["person"],
+        given["role"],
+        time_decode(given["at"]),
+        time_decode(given["until"]),
+        given["policy"],
+        given["requester"],
+    )
+    history = History(past["relied"], tuple(past["recalled"]), past["released_early"])
+    found = decide(policy, _vector(value), decisions, release, history, at)
+    answer: Answer = {
+        "state": found.state,
+        "reasons": [[reason.code, reason.lane] for reason in found.reasons],
+        "clear_until": None if found.clear_until is None else time_encode(found.clear_until),
+        "released_early": found.released_early,
+        "policy": found.policy_digest,
+        "vector": found.lanes_digest,
+        "checks": [reason.to_json() for reason in found.reasons],
+    }
+    if found.state not in ("CLEAR", "PROVISIONAL"):
+        raise _Refused(found.reasons[0].code, answer)
+    return answer
+
+
 class _Undecided(_Refused):
     """As :class:`_Refused`, when the answer is not there yet."""
 
@@ -429,6 +506,9 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "verify-offence": _verify_offence,
     "check-policy": _check_policy,
     "verify-bundle": _verify_bundle,
+    "check-queue-policy": _check_queue_policy,
+    "lane-vector": _lane_vector,
+    "decide": _decide,
 }
 """Every command of the protocol."""
 

@@ -44,7 +44,14 @@ _LANE_FIELDS = ("states", "bases", "max_age_s")
 _TEXTS = ("rule", "threshold", "framing")
 _JUDGEMENT_FIELDS = ("reviewers", "role", *_TEXTS)
 _RELEASE_FIELDS = ("roles", "max_s")
-_DEFAULTS = CheckPolicy()
+_LEFT_OUT = {
+    "max_span_s": CheckPolicy().max_span_s,
+    "max_skew_s": CheckPolicy().max_skew_s,
+    "require": {},
+    "judgement": None,
+    "early_release": None,
+}
+"""What a policy says that leaves these out (``gate.md`` §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +120,14 @@ def parse_queue_policy(text: str) -> QueuePolicy:
         raise MalformedError("queue_policy.toml", "the text holds a lone surrogate") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise MalformedError("queue_policy.toml", f"this is not TOML: {error}") from error
-    whole = _known(value, _FIELDS, "the policy")
-    return _build(
-        {
-            "type": whole.get("type"),
-            "name": whole.get("name"),
-            "max_span_s": whole.get("max_span_s", _DEFAULTS.max_span_s),
-            "max_skew_s": whole.get("max_skew_s", _DEFAULTS.max_skew_s),
-            "require": {
-                lane: {"bases": [], "max_age_s": None} | _known(need, _LANE_FIELDS, f"require.{lane}")
-                for lane, need in _known(whole.get("require", {}), LANES, "require").items()
-            },
-            "judgement": (
-                dict.fromkeys(_TEXTS) | _known(whole["judgement"], _JUDGEMENT_FIELDS, "judgement")
-                if "judgement" in whole
-                else None
-            ),
-            "early_release": whole.get("early_release"),
-        },
-        ordered=False,
-    )
+    whole = _LEFT_OUT | _known(value, _FIELDS, "the policy")
+    whole["require"] = {
+        lane: {"bases": [], "max_age_s": None} | _known(need, _LANE_FIELDS, f"require.{lane}")
+        for lane, need in _known(whole["require"], LANES, "require").items()
+    }
+    if whole["judgement"] is not None:
+        whole["judgement"] = dict.fromkeys(_TEXTS) | _known(whole["judgement"], _JUDGEMENT_FIELDS, "judgement")
+    return _build(whole, ordered=False)
 
 
 def parse_queue_policy_document(raw: bytes) -> QueuePolicy:
