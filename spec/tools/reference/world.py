@@ -54,6 +54,7 @@ GATEWAY = Node("gateway.example", ["gateway"], ["statement"])
 HARDWARE_GATEWAY = Node("gateway-p256.example", ["gateway"], ["statement"], p256=True)
 STRANGER = Node("stranger.example", ["gateway"], ["statement"])
 DATA = Node("data.example", ["data"], ["statement"])
+PANEL = Node("panel.example", ["panel"], ["statement"])
 LOG = Node("log.example", ["log"], ["log"])
 OTHER_LOG = Node("other-log.example", ["log"], ["log"])
 FULL = [Node(f"full-{number}.example", ["full"], ["cosignature", "vote"]) for number in (1, 2, 3, 4)]
@@ -186,9 +187,10 @@ def statement(
     }
     if nonce is not None:
         predicate["nonce"] = nonce
+    names = "holdfast-record-v1" if kind == "decision" else "holdfast-parts-v1"
     value = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": subject[0], "digest": {"holdfast-parts-v1": subject[1].hex()}}],
+        "subject": [{"name": subject[0], "digest": {names: subject[1].hex()}}],
         "predicateType": f"urn:holdfast:{kind}:v1",
         "predicate": predicate,
     }

@@ -73,7 +73,7 @@ class Bundles:
         at: str = AT,
         known: int | None = None,
         require: Sequence[str] = (),
-        trust: dict[str, Any] | bool = True,
+        trust: dict[str, Any] | str | bool = True,
         policy: dict[str, Any] | None = None,
         spec: str = "bundle.md §3",
         bug: str = "SUBSTITUTION",
@@ -89,6 +89,8 @@ class Bundles:
             run[2] = "policy.json"
         if trust is True:
             run += ["--trust", "../../shared/trust.json"]
+        elif isinstance(trust, str):
+            run += ["--trust", f"../../shared/{trust}"]
         elif trust:
             files["trust.json"] = exact_text(trust) + "\n"
             run += ["--trust", "trust.json"]

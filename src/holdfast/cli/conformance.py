@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from holdfast.core import canonical, merkle, notes, parts, rounds, statements, tiles, trust
 from holdfast.core.bundles import parse_bundle
+from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode, time_encode
 from holdfast.core.evm import address_of
 from holdfast.core.fold import Fold
@@ -118,6 +119,7 @@ def _decode(arguments: Arguments) -> Answer:
         "time": lambda value: time_decode(value.decode("utf-8", "replace")),
         "vkey": lambda value: notes.parse_vkey(value.decode("utf-8", "replace")),
         "key-document": parse_key_document,
+        "decision-document": parse_decision_document,
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,
     }

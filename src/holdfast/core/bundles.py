@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from holdfast.core import canonical, evm, rounds
+from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
@@ -33,6 +34,7 @@ MOST_OF = {
     "commitment": 1024,
     "candidate": 4096,
     "finality": 256,
+    "decision": 1024,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -124,6 +126,17 @@ class FinalityItem:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionItem:
+    """What opens the record of a decision statement: its document (and the exact bytes), salt and, in a batch, path."""
+
+    digest: str
+    document: DecisionDocument
+    raw: bytes
+    salt: bytes
+    path: CasePath | None
+
+
+@dataclass(frozen=True, slots=True)
 class NoteItem:
     code: str
 
@@ -142,6 +155,7 @@ Item: TypeAlias = (
     | VotesItem
     | VerdictItem
     | FinalityItem
+    | DecisionItem
     | NoteItem
 )
 
@@ -291,6 +305,15 @@ def _finality(value: Mapping[str, Any]) -> Item:
     return FinalityItem(rounds.parse_candidate(value["round"]), messages)
 
 
+def _decision(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt path")
+    raw = _text(value["document"]).encode()
+    path = None if value["path"] is None else parse_case_path(value["path"])
+    return DecisionItem(
+        _digest(value["digest"]), parse_decision_document(raw), raw, hex_decode(value["salt"], SALT_BYTES), path
+    )
+
+
 def _note(value: Mapping[str, Any]) -> Item:
     _members(value, "code")
     if not is_code(value["code"]):
@@ -312,6 +335,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "votes": _votes,
     "verdict": _verdict,
     "finality": _finality,
+    "decision": _decision,
     "note": _note,
 }
 """Evidence kinds and how each is read (``bundle.md`` §2)."""

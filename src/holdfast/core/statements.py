@@ -31,12 +31,16 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 """in-toto Statement v1 ``_type``."""
 DIGEST_NAME = "holdfast-parts-v1"
 """Our in-toto DigestSet member: the hex root of a parts tree (``statement.md`` §2)."""
+RECORD_DIGEST_NAME = "holdfast-record-v1"
+"""The DigestSet member of a decision: the record that commits to its document (``statement.md`` §2, §4.3)."""
 KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact")
 """The closed list of statement kinds (``statement.md`` §2)."""
 EVENTS = ("generated", "failed", "interrupted", "disconnected")
 """What an execution statement reports (``statement.md`` §4.2)."""
 CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
+ACTS = ("approve", "reject", "release", "reopen", "recall")
+"""By which somebody moves a case (``statement.md`` §4.3)."""
 SETTLEMENTS = ("batch", "individual", "private")
 """Settlement modes (``statement.md`` §4.1)."""
 MAX_ENVELOPE_BYTES = 65_535
@@ -51,6 +55,7 @@ _ROUTE = frozenset(
     {"request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"}
 )
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
+_DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,19 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionBody:
+    """Predicate of a ``decision`` statement (``statement.md`` §4.3). Digests and roots are 32 bytes."""
+
+    act: str
+    case: str
+    lanes: bytes
+    policy: bytes
+    record: bytes
+    cases: Tree | None
+    """The tree over all case ids that one recall recalls, or None."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """A parsed DSSE envelope: the exact payload bytes, one key id (hex) and one signature."""
 
@@ -131,7 +149,7 @@ class Statement:
     parent_run: str | None
     subject_name: str
     subject_root: bytes
-    body: Route | Execution | None
+    body: Route | Execution | DecisionBody | None
     """The typed predicate, or None for kinds whose predicate this version does not read."""
     predicate: Mapping[str, Any]
     envelope: Envelope
@@ -196,7 +214,7 @@ def build_payload(
     nonce: str | None = None,
     parent_run: str | None = None,
 ) -> bytes:
-    """The exact payload bytes of a statement (``statement.md`` §2). ``subject`` is (name, root of 32 bytes)."""
+    """The exact payload bytes of a statement (``statement.md`` §2). ``subject`` is (name, root or record)."""
     predicate = {
         **body,
         "run": run,
@@ -211,7 +229,7 @@ def build_payload(
     return canonical.encode_known(
         {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": subject[0], "digest": {DIGEST_NAME: subject[1].hex()}}],
+            "subject": [{"name": subject[0], "digest": {_digest_name(kind): subject[1].hex()}}],
             "predicateType": f"urn:holdfast:{kind}:v1",
             "predicate": predicate,
         }
@@ -245,13 +263,25 @@ def execution_body(execution: Execution) -> dict[str, Any]:
     }
 
 
+def decision_body(decision: DecisionBody) -> dict[str, Any]:
+    """A :class:`DecisionBody` as predicate members."""
+    return {
+        "act": decision.act,
+        "case": decision.case,
+        "lanes": decision.lanes.hex(),
+        "policy": decision.policy.hex(),
+        "record": decision.record.hex(),
+        "cases": decision.cases.to_json() if decision.cases else None,
+    }
+
+
 def parse_statement(envelope: Envelope) -> Statement:
     """The payload of an envelope to a :class:`Statement`; raises ``statement.*``, ``json.*``, ``encoding.*``."""
     value = canonical.decode_signed(envelope.payload)
     if value.keys() != {"_type", "subject", "predicateType", "predicate"} or value["_type"] != STATEMENT_TYPE:
         raise MalformedError("statement.fields", "not an in-toto Statement v1")
     kind = _kind(value["predicateType"])
-    name, root = _subject(value["subject"])
+    name, root = _subject(value["subject"], _digest_name(kind))
     predicate = value["predicate"]
     if not isinstance(predicate, dict) or not predicate.keys() >= _COMMON:
         raise MalformedError("statement.predicate", "a predicate has run, attester, claimed_at and parents")
@@ -291,16 +321,20 @@ def _kind(predicate_type: object) -> str:
     raise MalformedError("statement.kind", "unknown predicateType")
 
 
-def _subject(value: object) -> tuple[str, bytes]:
+def _digest_name(kind: str) -> str:
+    return RECORD_DIGEST_NAME if kind == "decision" else DIGEST_NAME
+
+
+def _subject(value: object, digest_name: str) -> tuple[str, bytes]:
     if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
         raise MalformedError("statement.subject", "a statement has exactly one subject")
     subject = value[0]
     if subject.keys() != {"name", "digest"} or not is_code(subject["name"]):
         raise MalformedError("statement.subject", "a subject has exactly name and digest")
     digest = subject["digest"]
-    if not isinstance(digest, dict) or digest.keys() != {DIGEST_NAME}:
-        raise MalformedError("statement.subject", f"a subject is named by {DIGEST_NAME}")
-    return subject["name"], hex_decode(digest[DIGEST_NAME], 32)
+    if not isinstance(digest, dict) or digest.keys() != {digest_name}:
+        raise MalformedError("statement.subject", f"this subject is named by {digest_name}")
+    return subject["name"], hex_decode(digest[digest_name], 32)
 
 
 def _parents(value: object) -> tuple[str, ...]:
@@ -331,7 +365,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | None:
+def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | DecisionBody | None:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
         if own != _ROUTE:
@@ -341,6 +375,10 @@ def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | None:
         if own != _EXECUTION:
             raise MalformedError("statement.predicate", "not the members of an execution predicate")
         return _execution(predicate)
+    if kind == "decision":
+        if own != _DECISION:
+            raise MalformedError("statement.predicate", "not the members of a decision predicate")
+        return _decision(predicate)
     return None
 
 
@@ -387,12 +425,32 @@ def _execution(value: dict[str, Any]) -> Execution:
     return Execution(event, value["outcome"], response, reference, value["upstream"])
 
 
-def _check_subject(kind: str, body: Route | Execution | None, name: str, root: bytes) -> None:
+def _decision(value: dict[str, Any]) -> DecisionBody:
+    act, cases = value["act"], value["cases"]
+    if act not in ACTS:
+        raise MalformedError("statement.act", f"an act is one of {', '.join(ACTS)}")
+    if not is_run_id(value["case"]):
+        raise MalformedError("statement.case", "a case is a UUID of version 4 or 7")
+    if cases is not None and act != "recall":
+        raise MalformedError("statement.cases", "only a recall is of several cases")
+    return DecisionBody(
+        act=act,
+        case=value["case"],
+        lanes=hex_decode(value["lanes"], 32),
+        policy=hex_decode(value["policy"], 32),
+        record=hex_decode(value["record"], 32),
+        cases=None if cases is None else parse_tree(cases),
+    )
+
+
+def _check_subject(kind: str, body: Route | Execution | DecisionBody | None, name: str, root: bytes) -> None:
     """The subject repeats what the predicate binds, so that in-toto tools see the right thing."""
     if isinstance(body, Route):
         fits = name == "request" and root == body.request.root
     elif isinstance(body, Execution):
         fits = (name == "response" and root == body.response.root) if body.response else name == "request"
+    elif isinstance(body, DecisionBody):
+        fits = name == "decision" and root == body.record
     else:
         fits = True
     if not fits:

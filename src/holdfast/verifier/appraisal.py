@@ -17,6 +17,7 @@ from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, vote_addresses
+from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.transcript import Check, Transcript
@@ -75,9 +76,9 @@ def appraise(
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
         "route": _route(evidence),
         "privacy": _privacy(evidence),
-        "payment": _said_after(evidence, "payment", "payment", "No payment was offered or asked for this run."),
+        "payment": _payment(evidence),
         "settlement": _settlement(evidence, trust),
-        "judgement": _said_after(evidence, "judgement", "decision", "Nobody has decided anything about this run."),
+        "judgement": judgement(evidence, trusted=trust is not None),
     }
     if expired:
         lanes = {name: _expire(lane) for name, lane in lanes.items()}
@@ -239,12 +240,13 @@ def _carried(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
     )
 
 
-def _said_after(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
-    """payment and judgement: not applicable until a statement of that kind is here (``lanes.md`` §3(9), §3(10))."""
-    found = tuple(item.statement.digest for item in evidence.follow_ups if item.statement.kind == kind)
+def _payment(evidence: Evidence) -> Lane:
+    """Not applicable until a payment statement is here (``lanes.md`` §3(9))."""
+    found = tuple(item.statement.digest for item in evidence.follow_ups if item.statement.kind == "payment")
     if not found:
-        return Lane(name, "not_applicable", None, absent)
-    return Lane(name, "unknown", None, f"{len(found)} {kind} statements are here; not read by this version.", found)
+        return Lane("payment", "not_applicable", None, "No payment was offered or asked for this run.")
+    says = f"{len(found)} payment statements are here; not read by this version."
+    return Lane("payment", "unknown", None, says, found)
 
 
 def _route(evidence: Evidence) -> Lane:

@@ -16,6 +16,7 @@ from typing import Protocol
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import verify_signature
 from holdfast.core.statements import (
+    DecisionBody,
     Execution,
     Route,
     Statement,
@@ -102,7 +103,7 @@ class EntryCheck:
             code=self.code,
             event=body.event if isinstance(body, Execution) else None,
             nonce=self.statement.nonce,
-            upstream=body.upstream if body is not None else None,
+            upstream=body.upstream if isinstance(body, Route | Execution) else None,
             settlement=body.settlement if isinstance(body, Route) else None,
             attester=self.statement.attester,
         )
@@ -167,8 +168,8 @@ def refuse_parents(statement: Statement, index: int, history: History) -> str | 
         parent = history.known(digest)
         if parent is None or parent.index >= index:
             return "parent"
-        if parent.code.startswith("refuted:"):
-            return "parent-refuted"
+        if parent.code.startswith("refuted:") and not isinstance(statement.body, DecisionBody):
+            return "parent-refuted"  # a decision may follow what is refuted: somebody has to reject and recall it
         parents.append(parent)
     why = refuse_trace(statement, parents)
     if why is not None:
@@ -200,7 +201,9 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
         fits = fits and all(kind in ("admission", "recall", "route") for kind in kinds)
     elif isinstance(body, Execution):
         fits = len(known) == 1 and known[0].closing and known[0].attester == statement.attester
-    elif statement.kind in ("payment", "decision"):
+    elif statement.kind == "decision":
+        fits = sum(parent.closing for parent in known) == 1
+    elif statement.kind == "payment":
         fits = any(parent.closing for parent in known)
     else:
         fits = True

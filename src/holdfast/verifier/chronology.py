@@ -23,7 +23,7 @@ from holdfast.core.bundles import (
 )
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import sha256_hex, time_encode
-from holdfast.core.statements import Execution, Route
+from holdfast.core.statements import DecisionBody, Execution, Route
 
 _SIZE = re.compile(r"[0-9]{1,19}\Z")
 
@@ -70,6 +70,9 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
                 "disconnected": "The client went away before the end was written.",
             }[body.event]
             return code, says, statement.digest, statement.claimed_at
+        if isinstance(body, DecisionBody):
+            says = f"A decision was signed: {body.act}."
+            return "decision", says, statement.digest, statement.claimed_at
         return statement.kind, f"A {statement.kind} statement was made.", statement.digest, statement.claimed_at
     if isinstance(item, MarkItem):
         return "marked", f"Mark {item.mark.seq} was signed.", item.mark.parts.hex(), None

@@ -17,6 +17,7 @@ from holdfast.core.bundles import (
     CandidateItem,
     CheckpointItem,
     CommitmentItem,
+    DecisionItem,
     DocumentItem,
     EntryItem,
     FinalityItem,
@@ -27,6 +28,7 @@ from holdfast.core.bundles import (
     VerdictItem,
     VotesItem,
 )
+from holdfast.core.decisions import DecisionDocument, verify_decision
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.evm import address_of, recover
 from holdfast.core.keys import PublicKey, verify_signature
@@ -43,7 +45,14 @@ from holdfast.core.notes import (
     verify_cosignatures,
 )
 from holdfast.core.parts import verify_document, verify_part
-from holdfast.core.statements import Execution, MarkReference, Route, Statement, Tree, build_commitment
+from holdfast.core.statements import (
+    Execution,
+    MarkReference,
+    Route,
+    Statement,
+    Tree,
+    build_commitment,
+)
 from holdfast.core.trust import Admission, Epoch, Trust, TrustedLog
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.verifier.checks import CheckPolicy, KnownStatement, refuse_attester, refuse_time, refuse_trace
@@ -102,6 +111,11 @@ class CheckedStatement:
     verdict_round: int | None = None
     evidence: list[str] = field(default_factory=list)
 
+    @property
+    def decides(self) -> bool:
+        """Whether it is a decision: what is wrong with one speaks against it alone (``trace.md`` §3)."""
+        return self.statement.kind == "decision"
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -114,6 +128,12 @@ class Evidence:
     bytes_refusals: list[tuple[str, str]] = field(default_factory=list)
     """(code, sentence) of each disclosed byte that does not fit, and of each trace rule that is broken."""
     settlement_refusals: list[tuple[str, str]] = field(default_factory=list)
+    judgement_refusals: list[tuple[str, str]] = field(default_factory=list)
+    """(code, sentence) of everything that is wrong with a decision, wherever it was found."""
+    opened: dict[str, DecisionDocument] = field(default_factory=dict)
+    """By digest of a decision statement: the document that opens its record."""
+    in_batch: set[str] = field(default_factory=set)
+    """Digests of decision statements whose case was shown to be among those recalled together."""
     disclosed: list[str] = field(default_factory=list)
     documents: dict[str, str] = field(default_factory=dict)
     checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
@@ -125,6 +145,11 @@ class Evidence:
     commitments: dict[str, str] = field(default_factory=dict)
     """Statement digest to the digest of the commitment entry that stands for it."""
     entries: dict[str, int] = field(default_factory=dict)
+
+    def decisions(self) -> list[CheckedStatement]:
+        """The decision statements, in order of the times they claim."""
+        found = [item for item in self.follow_ups if item.decides]
+        return sorted(found, key=lambda item: (item.statement.claimed_at, item.statement.digest))
 
     def closure(self) -> list[CheckedStatement]:
         """The closing statement and its ancestors among what was presented (``trace.md`` §3)."""
@@ -154,6 +179,7 @@ def check_evidence(
     evidence = Evidence()
     _collect_statements(bundle.run, [item for item in items if isinstance(item, StatementItem)], evidence, record)
     _check_disclosures(items, evidence, record)
+    _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
         record.note(
@@ -174,7 +200,8 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
     for item in items:
         statement = item.statement
         if statement.run != run:
-            evidence.bytes_refusals.append(("trace.run", "A statement of another run stands in this trace."))
+            refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals
+            refusals.append(("trace.run", f"A {statement.kind} statement of another run stands in this trace."))
             record.note("trace.md §2(1)", "no", f"Statement {statement.digest[:12]} is of another run.", "trace.run")
             continue
         evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
@@ -204,9 +231,14 @@ def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, 
     record.note(spec, "no", says, code)
 
 
+def _refuse_judgement(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
+    evidence.judgement_refusals.append((code, says))
+    record.note(spec, "no", says, code)
+
+
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
     """The rules of ``trace.md`` §2: those of the whole trace, and for every statement whose parents are all present."""
-    if len({checked.statement.nonce for checked in evidence.statements.values()} - {None}) > 1:
+    if len({item.statement.nonce for item in evidence.statements.values() if not item.decides} - {None}) > 1:
         says = "The statements of the run answer to two nonces."
         _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2(1)")
     route, closing = evidence.route, evidence.closing
@@ -224,7 +256,8 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         known = [_as_known(parent) for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
             says = f"The {statement.kind} statement {statement.digest[:12]} does not follow from its parents."
-            _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2")
+            refuse = _refuse_judgement if checked.decides else _refuse_trace
+            refuse(evidence, record, "trace.rules", says, "trace.md §2")
         else:
             record.note(
                 "trace.md §2", "yes", f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
@@ -240,7 +273,7 @@ def _as_known(checked: CheckedStatement) -> KnownStatement:
         code="ok",
         event=body.event if isinstance(body, Execution) else None,
         nonce=checked.statement.nonce,
-        upstream=body.upstream if body is not None else None,
+        upstream=body.upstream if isinstance(body, Route | Execution) else None,
         attester=checked.statement.attester,
     )
 
@@ -294,6 +327,39 @@ def _refuse_bytes(evidence: Evidence, record: Transcript, error: Exception, says
     code = error.code if isinstance(error, HoldfastError) else "parts.document"
     evidence.bytes_refusals.append((code, says))
     record.note("parts.md §4", "no", says, code)
+
+
+def _check_decisions(
+    items: Iterable[DecisionItem], evidence: Evidence, bounds: CheckPolicy, record: Transcript
+) -> None:
+    """Open the records of decisions, and refuse a decision that is older than what it judges (``lanes.md`` §3(10))."""
+    closing = evidence.closing.statement if evidence.closing else None
+    for checked in evidence.decisions():
+        statement = checked.statement
+        if closing is None:
+            continue
+        early_us = (closing.claimed_at - statement.claimed_at) // dt.timedelta(microseconds=1)
+        if early_us <= bounds.max_skew_s * 1_000_000:
+            continue
+        says = f"Decision {statement.digest[:12]} claims a time before the run was closed."
+        _refuse_judgement(evidence, record, "decision.early", says, "lanes.md §3(10)")
+    for item in dict.fromkeys(items):
+        found = evidence.statements.get(item.digest)
+        if found is None:
+            record.note(
+                "statement.md §4.3", "cannot_tell", f"Decision {item.digest[:12]} is not here.", "decision.unbound"
+            )
+            continue
+        try:
+            document = verify_decision(found.statement, item.raw, item.salt, item.path)
+        except RefusedError as error:
+            says = f"What is shown as decision {item.digest[:12]} is not what was signed: {error.message}."
+            _refuse_judgement(evidence, record, error.code, says, "statement.md §4.3")
+            continue
+        evidence.opened[item.digest] = document
+        if item.path is not None:
+            evidence.in_batch.add(item.digest)
+        record.note("statement.md §4.3", "yes", f"The document of decision {item.digest[:12]} is what was signed.")
 
 
 def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
@@ -501,8 +567,12 @@ def _check_origins(items: Iterable[object], evidence: Evidence, record: Transcri
         _refuse_settlement(evidence, record, "bundle.origins", "The bundle mixes evidence of several logs.")
 
 
-def _refuse_settlement(evidence: Evidence, record: Transcript, code: str, says: str) -> None:
-    evidence.settlement_refusals.append((code, says))
+def _refuse_settlement(
+    evidence: Evidence, record: Transcript, code: str, says: str, about: CheckedStatement | None = None
+) -> None:
+    """Refuse the settlement of the run, or, where it is ``about`` a decision, that decision."""
+    refusals = evidence.judgement_refusals if about is not None and about.decides else evidence.settlement_refusals
+    refusals.append((code, says))
     record.note("bundle.md §3", "no", says, code)
 
 
@@ -542,11 +612,12 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         fits = next((leaf for leaf in candidates if _leads_to_all(leaf, item, roots[item.size])), None)
         # One payload is one entry: further paths are tried with the copy that fitted, and after a refusal with none.
         leaves[item.digest] = [] if fits is None else [fits]
+        owner = evidence.statements.get(by_commitment.get(item.digest, item.digest))
         if fits is None:
-            _refuse_settlement(evidence, record, "log.inclusion", "An inclusion proof does not lead to its checkpoint.")
+            says = "An inclusion proof does not lead to its checkpoint."
+            _refuse_settlement(evidence, record, "log.inclusion", says, owner)
             continue
         record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")
-        owner = evidence.statements.get(by_commitment.get(item.digest, item.digest))
         if owner is None:
             continue
         owner.index = item.index
@@ -590,7 +661,8 @@ def _check_log_order(evidence: Evidence, record: Transcript) -> None:
             if parent is None or parent.index is None or checked.index is None:
                 continue
             if parent.index >= checked.index:
-                _refuse_settlement(evidence, record, "trace.order", "A statement stands before its parent in the log.")
+                says = "A statement stands before its parent in the log."
+                _refuse_settlement(evidence, record, "trace.order", says, checked)
 
 
 def _check_attesters(
@@ -626,6 +698,7 @@ def _check_attesters(
                 record,
                 f"statement.{checked.late}",
                 f"The {name} claims a time that its log entry contradicts.",
+                checked,
             )
 
 
@@ -652,19 +725,19 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
         if checked_round is None or not checked_round.final:
             record.note("round.md §5", "cannot_tell", f"Round {item.number} is not final here.", "round.not_final")
             continue
+        digest = item.entry.statement_digest.hex()
+        owner = evidence.statements.get(owners.get(digest, digest))
         try:
             rounds.verify_verdict_inclusion(
                 item.entry, item.position, item.size, item.proof, checked_round.candidate.verdict_root
             )
         except RefusedError as error:
-            _refuse_settlement(evidence, record, error.code, "A verdict is not under its round's verdict root.")
+            _refuse_settlement(evidence, record, error.code, "A verdict is not under its round's verdict root.", owner)
             continue
-        digest = item.entry.statement_digest.hex()
-        owner = evidence.statements.get(owners.get(digest, digest))
         if owner is None:
             continue
         if owner.index is not None and owner.index != item.entry.index:
-            _refuse_settlement(evidence, record, "round.verdict_index", "A verdict names another log entry.")
+            _refuse_settlement(evidence, record, "round.verdict_index", "A verdict names another log entry.", owner)
             continue
         owner.verdict, owner.verdict_round = item.entry.code, item.number
         owner.evidence.append(checked_round.candidate.content.hex())

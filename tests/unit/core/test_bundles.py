@@ -10,12 +10,14 @@ from holdfast.core import bundles, canonical
 from holdfast.core.bundles import parse_bundle, parse_item
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError
+from tests.helpers.decisions import Made
 from tests.helpers.network import RUN, Network, at, bundle_of
 
 NETWORK = Network()
 JOURNAL = [
     *NETWORK.journal(),
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
+    Made().opening_item(),
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
 FILE = canonical.decode(bundle_of(JOURNAL))
@@ -74,6 +76,15 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("entry", "index", True, "bundle.number"),
         ("entry", "index", 1.0, "bundle.number"),
         ("entry", "digest", "00", "encoding.hex"),
+        ("decision", "digest", "00", "encoding.hex"),
+        ("decision", "salt", "00" * 31, "encoding.hex"),
+        ("decision", "document", {}, "bundle.text"),
+        ("decision", "document", "{}", "decision.fields"),
+        ("decision", "document", "{ }", "json.spelling"),
+        ("decision", "path", [], "decision.path"),
+        ("decision", "path", {"index": True, "proof": []}, "decision.path"),
+        ("decision", "path", {"index": 0, "proof": LONG}, "decision.path"),
+        ("decision", "path", {"index": 0, "proof": ["00"]}, "encoding.hex"),
         ("inclusion", "size", 0, "bundle.number"),
         ("inclusion", "proof", "x", "bundle.array"),
         ("inclusion", "proof", LONG, "bundle.proof"),

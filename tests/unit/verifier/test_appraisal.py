@@ -31,11 +31,13 @@ from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.chronology import chronology
 from holdfast.verifier.lanes import BASES, LANES, STATES
 from holdfast.verifier.policy import DEFAULT_POLICY, build_policy, parse_policy
+from tests.helpers.decisions import Made, trust_with_panel
 from tests.helpers.network import FROM, ORIGIN, RUN, SECRET, UNTIL, Network, at, bundle_of, ed25519_signer, p256_signer
 
 POLICY = parse_policy(DEFAULT_POLICY)
 NETWORK = Network()
 TRUST = NETWORK.trust()
+PANEL_TRUST = trust_with_panel(NETWORK)
 JOURNAL = NETWORK.journal()
 ROUTE, EXECUTION = NETWORK.route(), NETWORK.execution()
 SPAN = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL), "revoked": None}
@@ -441,18 +443,21 @@ def test_inputs_and_memory_are_pending_before_the_route():
 # 9 and 10. payment, judgement
 
 
-@pytest.mark.parametrize(("kind", "lane"), [("payment", "payment"), ("decision", "judgement")])
-def test_a_payment_or_decision_that_is_there_is_not_denied(kind, lane):
-    assert lanes(JOURNAL)[lane] == ("not_applicable", None)
+def test_a_payment_that_is_there_is_not_denied():
+    assert lanes(JOURNAL)["payment"] == ("not_applicable", None)
     payload = build_payload(
-        kind, run=RUN, attester="00" * 32, claimed_at=at(2), parents=[sha256_hex(EXECUTION)],
+        "payment", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[sha256_hex(EXECUTION)],
         subject=("request", bytes(32)), body={},
     )  # fmt: skip
     before, after = lanes(JOURNAL), lanes([*JOURNAL, stated(payload)])
-    assert after[lane] == ("unknown", None)
-    assert {name: value for name, value in after.items() if name != lane} == {
-        name: value for name, value in before.items() if name != lane
-    }
+    assert after == before | {"payment": ("unknown", None)}
+
+
+def test_a_decision_moves_the_judgement_lane_and_no_other():
+    before = lanes(JOURNAL, trust=PANEL_TRUST)
+    assert before["judgement"] == ("not_applicable", None)
+    after = lanes([*JOURNAL, *Made().items()], trust=PANEL_TRUST)
+    assert after == before | {"judgement": ("proven", "human")}
 
 
 # Running out

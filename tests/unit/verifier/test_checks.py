@@ -32,6 +32,7 @@ from holdfast.verifier.checks import (
     refuse_time,
     refuse_trace,
 )
+from tests.helpers.decisions import PANEL_DOCUMENT, Made, trust_with_panel
 from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
 
 NETWORK = Network()
@@ -302,7 +303,42 @@ def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
     ],
 )
 def test_a_payment_or_decision_follows_the_closing_execution(kind, entries, why):
-    assert parents_of(other(kind, *(digest for digest, _ in entries)), *entries) == why
+    parents = [digest for digest, _ in entries]
+    payload = Made(parents=parents).payload if kind == "decision" else other(kind, *parents)
+    assert parents_of(payload, *entries) == why
+
+
+def test_a_decision_follows_one_closing_execution_and_not_two():
+    rival = known("execution", "bb" * 32, attester=OTHER_GATEWAY)
+    assert parents_of(Made(parents=["aa" * 32, "bb" * 32]).payload, known("execution"), rival) == "trace"
+
+
+def test_a_decision_may_follow_what_is_refuted_and_nothing_else_may():
+    refuted = known("execution", code="refuted:signature")
+    assert parents_of(Made(parents=["aa" * 32]).payload, refuted) is None
+    assert parents_of(other("payment", "aa" * 32), refuted) == "parent-refuted"
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        (Made(), "ok"),
+        (Made(attester=GATEWAY), "refuted:role"),
+        (Made(signer=NETWORK.gateway), "refuted:signature"),
+        (Made(parents=[]), "refuted:trace"),
+        (Made(parents=["bb" * 32]), "refuted:parent"),
+        (Made(run=OTHER_RUN), "refuted:trace"),
+        (Made(body={"act": "bless"}), "refuted:malformed"),
+        (Made(body={"person": "Ann Example"}), "refuted:malformed"),
+    ],
+)
+def test_a_full_node_reads_a_decision(made, code):
+    history = Memory(known("execution", sha256_hex(NETWORK.execution())))
+    found = check(made.envelope, seen=at(3), trust=trust_with_panel(NETWORK), history=history)
+    assert found.code == code
+    if code == "ok":
+        expected = KnownStatement(2, RUN, "decision", "ok", None, None, None, None, PANEL_DOCUMENT.digest)
+        assert found.remember(2) == expected
 
 
 def test_an_artifact_may_follow_anything_of_its_run():

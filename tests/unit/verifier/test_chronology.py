@@ -9,6 +9,7 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Execution, build_payload, execution_body
 from holdfast.verifier.chronology import chronology
+from tests.helpers.decisions import Made
 from tests.helpers.network import RUN, Network, at, bundle_of
 
 NETWORK = Network()
@@ -67,14 +68,21 @@ def test_an_execution_is_told_as_what_it_was(event, outcome, code, says):
 
 def test_a_statement_of_another_kind_is_told_as_made():
     payload = build_payload(
-        "decision", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("lanes", bytes(32)), body={}
+        "payment", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("request", bytes(32)), body={}
     )
     row = rows([stated(payload)])[0]
     assert (row["code"], row["says"], row["at"]) == (
-        "decision",
-        "A decision statement was made.",
+        "payment",
+        "A payment statement was made.",
         "2026-01-01T12:00:02.000Z",
     )
+
+
+def test_a_decision_is_told_by_its_act_and_not_by_whoever_made_it():
+    made = Made()
+    row = rows(made.items())[0]
+    assert (row["code"], row["says"], row["evidence"]) == ("decision", "A decision was signed: approve.", made.digest)
+    assert len(rows(made.items())) == 1
 
 
 @pytest.mark.parametrize(

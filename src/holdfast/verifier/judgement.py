@@ -1,0 +1,115 @@
+"""The ``judgement`` lane: who decided, on what, having seen which lanes (``spec/lanes.md`` §3(10)).
+
+Fed by ``decision`` statements and the documents that open them, as ``verifier.evidence`` has checked them, and by
+nothing else. It says who decided on what. Which of several decisions counts is the gate's question, and whether one was
+right is nobody's.
+"""
+
+from __future__ import annotations
+
+from holdfast.core.decisions import DecisionDocument
+from holdfast.core.encoding import time_encode
+from holdfast.core.statements import DecisionBody
+from holdfast.verifier.evidence import CheckedStatement, Evidence
+from holdfast.verifier.lanes import Lane
+
+MOST_TOLD = 16
+"""Decisions that the lane tells one by one; the transcript holds all of them."""
+MOST_QUOTED = 120
+"""Characters of a recorded text that the lane quotes; the document holds the rest."""
+_DID = {
+    "approve": "approved",
+    "reject": "rejected",
+    "release": "released early",
+    "reopen": "reopened",
+    "recall": "recalled",
+}
+
+
+def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
+    """The lane; ``trusted`` says whether there was a trust document to judge attesters by."""
+    decisions = evidence.decisions()
+    digests = tuple(item.statement.digest for item in decisions)
+    refusals = [says for _, says in evidence.judgement_refusals] + [
+        says for says in map(_refusal, decisions) if says is not None
+    ]
+    if refusals:
+        return Lane("judgement", "refuted", None, refusals[0], digests)
+    if not decisions:
+        return Lane("judgement", "not_applicable", None, "Nobody has decided anything about this run.")
+    if not trusted:
+        says = "Without a trust document nobody can say whose decisions these are."
+        return Lane("judgement", "unknown", None, says, digests)
+    if any(item.ran_out for item in decisions):
+        says = "The panel's key has run out and no quorum dated its decision in time."
+        return Lane("judgement", "expired", None, says, digests)
+    told = " ".join(_tell(item, evidence.opened.get(item.statement.digest)) for item in decisions[:MOST_TOLD])
+    if len(decisions) > MOST_TOLD:
+        told += f" {len(decisions) - MOST_TOLD} more decisions follow."
+    missing = next((why for item in decisions if (why := _missing(item, evidence)) is not None), None)
+    if missing is not None:
+        return Lane("judgement", "unknown", None, f"{missing} {told}", digests)
+    people = [document for document in evidence.opened.values() if document.person is not None]
+    if not people:
+        says = f"No person has decided anything about this run; its panel acted by itself. {told}"
+        return Lane("judgement", "unknown", "operator_claim", says, digests)
+    if any(document.framing is None for document in people):
+        says = f"It was not recorded how the decided question was framed. {told}"
+        return Lane("judgement", "unknown", "human", says, digests)
+    return Lane("judgement", "proven", "human", told, digests)
+
+
+def _refusal(item: CheckedStatement) -> str | None:
+    """Why a decision statement is not acceptable."""
+    name = f"decision {item.statement.digest[:12]}"
+    if item.refusal is not None and not item.ran_out:
+        return f"Not acceptable: {name} is refused ({item.refusal})."
+    if item.verdict is not None and item.verdict.startswith("refuted:"):
+        return f"Final round {item.verdict_round} refuted {name}: {item.verdict}."
+    return None
+
+
+def _missing(item: CheckedStatement, evidence: Evidence) -> str | None:
+    """What would have to be here to know who decided on what."""
+    digest, body = item.statement.digest, item.statement.body
+    if any(parent not in evidence.statements for parent in item.statement.parents):
+        return f"What decision {digest[:12]} follows from is not in this bundle."
+    if digest not in evidence.opened:
+        return f"Decision {digest[:12]} was made, and its document is not shown here."
+    if isinstance(body, DecisionBody) and body.cases is not None and digest not in evidence.in_batch:
+        return f"Decision {digest[:12]} recalled {body.cases.size} cases; nothing here shows that this is one of them."
+    return None
+
+
+def _tell(item: CheckedStatement, document: DecisionDocument | None) -> str:
+    """One decision as sentences. Whatever a person typed is quoted: nothing in it can look like our own words."""
+    body = item.statement.body
+    if not isinstance(body, DecisionBody):  # every statement of the kind has one; this says so to the type checker
+        return ""
+    when = time_encode(item.statement.claimed_at)
+    seen = f"having seen lane vector {body.lanes.hex()[:12]}, under policy {body.policy.hex()[:12]}"
+    dated = "a quorum dated it" if item.trusted_time is not None else "its time is the panel's claim"
+    if document is None:
+        return f"Somebody {_DID[body.act]} at {when}, {seen}; {dated}."
+    who = "The panel itself" if document.person is None else f"{_quote(document.person)} ({document.role})"
+    did = _DID[body.act]
+    if document.until is not None:
+        did += f" until {time_encode(document.until)}"
+    if body.cases is not None:
+        did += f" it with {body.cases.size - 1} other cases"
+    reason = f", saying {_quote(document.reason)}" if document.reason else ""
+    return f"{who} {did} at {when}{reason}; {_followed(document)}; {seen}; {dated}."
+
+
+def _followed(document: DecisionDocument) -> str:
+    """By which rule, threshold and framing, or that none was recorded."""
+    words = []
+    for name in ("rule", "threshold", "framing"):
+        text: str | None = getattr(document, name)
+        words.append(f"no {name} was recorded" if text is None else f"{name} {_quote(text)}")
+    return ", ".join(words)
+
+
+def _quote(text: str) -> str:
+    """In quotes, on one line, and not for ever."""
+    return repr(text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 1] + "…")
