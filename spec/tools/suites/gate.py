@@ -85,6 +85,7 @@ def write(out: Writer) -> None:
     people(out)
     releases(out)
     histories(out)
+    misreadings(out)
 
 
 # --- §2 -------------------------------------------------------------------------------------------------------------
@@ -1123,4 +1124,112 @@ def histories(out: Writer) -> None:
         ["gate.refuted", "bytes"],
         given=lanes(bytes="refuted"),
         decisions=[act("reopen", "dee")],
+    )
+
+
+# --- what must not be read into a lane ------------------------------------------------------------------------------
+
+REVIEWED: dict[str, Any] = {**USUAL, "name": "reviewed", "judgement": {"reviewers": 1, "role": "reviewer"}}
+
+
+def asking(lane: str, *bases: str, states: tuple[str, ...] = ("proven",)) -> dict[str, Any]:
+    """The usual policy that also asks for one more lane."""
+    return changed(USUAL, f"require.{lane}", {"states": [*states], "bases": [*bases]})
+
+
+def misreadings(out: Writer) -> None:
+    """Thirteen ways to take one thing for another; in each, everything that looks calm is there (§4(3))."""
+
+    def case(name: str, why: str, *reasons: Any, **more: Any) -> None:
+        _decide(out, f"misread-{name}", why, "HOLD", *reasons, section=more.pop("section", "§4(3)"), **more)
+
+    case(
+        "enclave-proof-as-answer-quality",
+        "The enclave is proven by hardware. That says where the key lives; whether the answer is any good is for the reviewer whom "
+        "this queue asks for.",
+        "gate.reviewers",
+        policy=REVIEWED,
+        given=lanes(enclave=["proven", "hardware"]),
+    )
+    case(
+        "payment-as-proof",
+        "The turn is paid for, captured and all. Money proves nothing about the round that is still open.",
+        ["gate.lane_state", "settlement"],
+        given=lanes(payment=["proven", "proof"], settlement="pending"),
+    )
+    case(
+        "fast-answer-as-settled",
+        "The whole answer is there and bound by signature, a moment after it was asked for. It is answered, not settled.",
+        ["gate.lane_state", "settlement"],
+        given=lanes(settlement="pending"),
+        at="2026-01-01T00:00:05.001Z",
+    )
+    case(
+        "label-as-artifact",
+        "The provider names a model. A name is a pointer: which bytes ran is its word, and this queue wants more than that.",
+        ["gate.lane_state", "artifact"],
+        policy=asking("artifact", "hardware", "proof", "signature"),
+    )
+    case(
+        "preserved-memory-as-validated",
+        "A row was kept for three hundred days, and a signature says that it is the row that was kept. Kept is not confirmed.",
+        ["gate.lane_state", "memory"],
+        policy=asking("memory", "hardware", "proof", "signature", states=("not_applicable", "proven")),
+        given=lanes(memory=["unknown", "signature"]),
+    )
+    case(
+        "chat-skin-as-one-privacy-path",
+        "The turn before went through a relay; this one did not. The chat looks the same and the path is another.",
+        ["gate.lane_state", "privacy"],
+        policy=asking("privacy", "hardware"),
+    )
+    case(
+        "fallback-unseen",
+        "Another provider than the first served the turn. The gateway signed that, so the route is proven, and the lane says who "
+        "failed; whether the other will do is for the reviewer whom this queue asks for.",
+        "gate.reviewers",
+        policy=changed(REVIEWED, "require.route", {"states": ["proven"], "bases": ["signature"]}),
+        given=lanes(route={"says": "By the gateway's own account, upstream two served this turn; after one failed."}),
+    )
+    case(
+        "attested-fetch-as-true-source",
+        "An enclave fetched the fact and proves from where. Whether the source was right is for the reviewer whom this queue asks for.",
+        "gate.reviewers",
+        policy=REVIEWED,
+        given=lanes(inputs=["proven", "hardware"]),
+    )
+    case(
+        "settled-round-as-correct-decision",
+        "The round is final. Full nodes checked signatures and order; nobody has decided anything.",
+        "gate.reviewers",
+        policy=REVIEWED,
+    )
+    case(
+        "simulated-enclave-as-hardware",
+        "A throw-away root vouches for a software key. The queue lets an unknown enclave by if hardware supports it; a development root "
+        "is not hardware.",
+        ["gate.lane_basis", "enclave"],
+        policy=asking("enclave", "hardware", states=("proven", "unknown")),
+    )
+    case(
+        "skipped-check-as-pass",
+        "Evidence was presented that this verifier does not read. A check that was not made supports nothing, not even 'unknown'.",
+        ["gate.lane_basis", "enclave"],
+        policy=asking("enclave", *sorted(gates.BASES), states=("proven", "unknown")),
+        given=lanes(enclave=["unknown", None]),
+    )
+    case(
+        "expired-evidence-as-fresh",
+        "It was proven until the trust it stood on ran out.",
+        ["gate.lane_state", "settlement"],
+        given=lanes(settlement=["expired", "proof"]),
+    )
+    case(
+        "refutation-hidden-by-ten-proven-lanes",
+        "Ten lanes are proven and the policy asks for two of them. The eleventh is refuted.",
+        ["gate.refuted", "computation"],
+        given=lanes(
+            **{lane: ["proven", "proof"] for lane in gates.LANES if lane not in {"bytes", "computation"}},
+            computation=["refuted", "proof"],
+        ),
     )
