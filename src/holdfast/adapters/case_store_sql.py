@@ -1,0 +1,507 @@
+"""Cases in SQL: SQLAlchemy over SQLite, or PostgreSQL when there is more than one host (``docs/operate``).
+
+The journal is append-only: triggers refuse to change or remove an event, on both databases. Whoever owns the file can
+drop a trigger, so that is a guard against mistakes; what shows tampering is the chain (``spec/case.md`` §10).
+
+SQLite runs with a write-ahead log and ``synchronous=FULL``: what was committed survives the machine. A write takes the
+database's write lock when it begins (PostgreSQL: the row of the journal's head), so writers come one after the other.
+
+Not thread-safe by itself: the panel calls it from one worker thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from holdfast.errors import ConflictError
+from holdfast.ports.case_store import CaseFilter, CaseRow, Head, StoredEvent
+
+_CHUNK = 500
+"""Ids in one question: below every database's limit of parameters."""
+_SHA = sa.String(64)
+_TIME = sa.String(24)
+_CASE = sa.String(36)
+_METADATA = sa.MetaData()
+_JOURNAL = sa.Table(
+    "case_events",
+    _METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", _SHA, nullable=False),
+    sa.Column("case", _CASE),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Index("events_by_case", "case", "seq"),
+)
+_HEAD = sa.Table(
+    "case_head",
+    _METADATA,
+    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("digest", _SHA, nullable=False),
+    sa.Column("at", sa.String(24), nullable=False),
+)
+_CASES = sa.Table(
+    "cases",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("opened_seq", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("queue", sa.String(64), nullable=False),
+    sa.Column("run", sa.String(36), nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("requester", sa.Text),
+    sa.Column("opened_at", _TIME, nullable=False),
+    sa.Column("changed_at", _TIME, nullable=False),
+    sa.Column("stands", sa.String(16), nullable=False),
+    sa.Column("reasons", sa.Text, nullable=False),
+    sa.Column("policy", _SHA, nullable=False),
+    sa.Column("vector", _SHA),
+    sa.Column("trust", _SHA),
+    sa.Column("bundle", _SHA),
+    sa.Column("clear_until", _TIME),
+    sa.Column("released_early", sa.Integer, nullable=False),
+    sa.Column("relied", sa.Integer, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until", _TIME),
+    sa.Column("consumer", sa.Text),
+    sa.Column("handed_until", _TIME),
+    sa.Column("handed_at", _TIME),
+    sa.Column("flags", sa.Integer, nullable=False),
+    sa.Column("due_at", _TIME),
+    sa.UniqueConstraint("run", "queue"),
+    sa.Index("cases_by_queue", "queue", "opened_seq"),
+    sa.Index("cases_by_stands", "stands", "opened_seq"),
+    sa.Index("cases_by_queue_and_stands", "queue", "stands", "handed_at", "opened_seq"),
+    sa.Index("cases_by_claim", "claimed_by", "opened_seq"),
+    sa.Index("cases_by_due", "due_at"),
+    sa.Index("cases_by_trust", "stands", "trust"),
+)
+_BLOBS = sa.Table(
+    "case_blobs",
+    _METADATA,
+    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Column("digest", _SHA, primary_key=True),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+)
+_SHOWN = sa.Table(
+    "case_shown",
+    _METADATA,
+    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Column("shown", sa.Text, nullable=False),
+)
+_POLICIES = sa.Table(
+    "queue_policies",
+    _METADATA,
+    sa.Column("digest", _SHA, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+_QUEUES = sa.Table(
+    "queues",
+    _METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("policy", _SHA, sa.ForeignKey("queue_policies.digest"), nullable=False),
+)
+_EVIDENCE = sa.Table(
+    "case_evidence",
+    _METADATA,
+    sa.Column("digest", _SHA, primary_key=True),
+    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Index("evidence_by_case", "case"),
+)
+_DEPENDANTS = sa.Table(
+    "case_dependants",
+    _METADATA,
+    sa.Column("base", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("target", sa.String(4000), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Index("dependants_by_target", "kind", "target"),
+)
+_OUTBOX = sa.Table(
+    "case_outbox",
+    _METADATA,
+    sa.Column("seq", sa.BigInteger, sa.ForeignKey("case_events.seq"), primary_key=True, autoincrement=False),
+)
+_LET_THROUGH = ("CLEAR", "PROVISIONAL")
+_OPEN = (*_LET_THROUGH, "HOLD")
+_EMPTY = Head(0, "0" * 64, "")
+
+_REFUSE = "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
+_FUNCTION = "$$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$"
+_GUARDS = {
+    "sqlite": (
+        f"CREATE TRIGGER IF NOT EXISTS case_events_no_update BEFORE UPDATE ON case_events {_REFUSE}",
+        f"CREATE TRIGGER IF NOT EXISTS case_events_no_delete BEFORE DELETE ON case_events {_REFUSE}",
+    ),
+    "postgresql": (
+        f"CREATE OR REPLACE FUNCTION case_events_append_only() RETURNS trigger LANGUAGE plpgsql AS {_FUNCTION}",
+        """CREATE OR REPLACE TRIGGER case_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON case_events
+        FOR EACH STATEMENT EXECUTE FUNCTION case_events_append_only()""",
+    ),
+}
+"""By dialect: what keeps the journal append-only against mistakes."""
+
+
+class SQLCaseStore:
+    """The tables of one panel; see :class:`holdfast.ports.case_store.CaseStore`."""
+
+    def __init__(self, url: str) -> None:
+        options: dict[str, Any] = {"hide_parameters": True}  # a case's evidence has no place in an error message
+        if url.startswith("sqlite"):
+            options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False, "timeout": 30}}
+        self._engine = sa.create_engine(url, **options)
+        if url.startswith("sqlite"):
+            sa.event.listen(self._engine, "connect", _durable_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        _METADATA.create_all(self._engine)
+        with self._engine.begin() as connection:
+            for guard in _GUARDS.get(self._engine.dialect.name, ()):
+                connection.exec_driver_sql(guard)
+            if connection.execute(sa.select(_HEAD.c.seq)).first() is None:
+                connection.execute(sa.insert(_HEAD), {"one": 1, "seq": 0, "digest": _EMPTY.digest, "at": ""})
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[_Transaction]:
+        """A consistent view; nothing is written."""
+        with self._engine.connect() as connection:
+            reading = connection.execution_options(holdfast_reads=True)
+            if self._engine.dialect.name == "postgresql":
+                reading = reading.execution_options(isolation_level="REPEATABLE READ")
+            yield _Transaction(reading)
+            reading.rollback()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[_Transaction]:
+        """One transaction: committed when the block ends, undone when it raises."""
+        with self._engine.connect() as connection:
+            transaction = _Transaction(connection)
+            transaction.lock()
+            yield transaction
+            self._commit(connection)
+
+    def _commit(self, connection: sa.Connection) -> None:
+        connection.commit()
+
+
+class _Transaction:
+    """What a block of :class:`SQLCaseStore` works with; a reader is one that nobody asks to write."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def lock(self) -> None:
+        """Wait until no other writer is at work. SQLite's ``BEGIN IMMEDIATE`` has done that already."""
+        self._connection.execute(sa.select(_HEAD.c.seq).with_for_update())
+
+    # Reading
+
+    def head(self) -> Head:
+        """Where the journal ends."""
+        row = self._connection.execute(sa.select(_HEAD.c.seq, _HEAD.c.digest, _HEAD.c.at)).first()
+        return Head(*row) if row is not None else _EMPTY
+
+    def row(self, case: str) -> CaseRow | None:
+        """One case by its id."""
+        return self._one(sa.select(_CASES).where(_CASES.c.case == case))
+
+    def row_of_run(self, run: str, queue: str) -> CaseRow | None:
+        """The case of a run in a queue."""
+        return self._one(sa.select(_CASES).where(_CASES.c.run == run, _CASES.c.queue == queue))
+
+    def rows(self, which: CaseFilter) -> list[CaseRow]:
+        """One page."""
+        query, order = sa.select(_CASES), _CASES.c.opened_seq
+        if which.run is not None:
+            query = query.where(_CASES.c.run == which.run)
+        if which.queue is not None:
+            query = query.where(_CASES.c.queue == which.queue)
+        if which.stands:
+            query = query.where(_CASES.c.stands.in_(which.stands))
+        if which.claimed_by is not None:
+            query = query.where(_CASES.c.claimed_by == which.claimed_by)
+        if which.requester is not None:
+            query = query.where(_CASES.c.requester == which.requester)
+        if which.after is not None:
+            query = query.where(order < which.after if which.newest_first else order > which.after)
+        query = query.order_by(order.desc() if which.newest_first else order).limit(which.limit)
+        return self._many(query)
+
+    def rows_of(self, cases: Collection[str]) -> list[CaseRow]:
+        """Many cases by their ids."""
+        return [
+            row for chunk in _chunks(cases) for row in self._many(sa.select(_CASES).where(_CASES.c.case.in_(chunk)))
+        ]
+
+    def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
+        """Cases that time or another trust may move: those that are let through before those that are held."""
+        found = {row.case: row for row in self._many(_due(_CASES.c.due_at <= at).limit(limit))}
+        other = _CASES.c.trust.is_distinct_from(trust)
+        for stands in (_LET_THROUGH, ("HOLD",)):
+            if len(found) < limit:
+                query = sa.select(_CASES).where(_CASES.c.stands.in_(stands), other).order_by(_CASES.c.opened_seq)
+                found |= {row.case: row for row in self._many(query.limit(limit - len(found)))}
+        return list(found.values())
+
+    def next_of(self, queue: str, at: str) -> CaseRow | None:
+        """The oldest case of a queue that can be handed out."""
+        free = sa.or_(_CASES.c.handed_until.is_(None), _CASES.c.handed_until <= at)
+        query = sa.select(_CASES).where(
+            _CASES.c.queue == queue, _CASES.c.stands.in_(_LET_THROUGH), _CASES.c.handed_at.is_(None), free
+        )
+        return self._one(query.order_by(_CASES.c.opened_seq).limit(1))
+
+    def open_of_queue(self, queue: str, stands: Collection[str], limit: int, other_than: str | None) -> list[CaseRow]:
+        """Cases of a queue that are not handed over, oldest first."""
+        query = sa.select(_CASES).where(
+            _CASES.c.queue == queue, _CASES.c.stands.in_(list(stands)), _CASES.c.handed_at.is_(None)
+        )
+        if other_than is not None:
+            query = query.where(_CASES.c.policy != other_than)
+        return self._many(query.order_by(_CASES.c.opened_seq).limit(limit))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Cases by (queue, stands)."""
+        query = sa.select(_CASES.c.queue, _CASES.c.stands, sa.func.count()).group_by(_CASES.c.queue, _CASES.c.stands)
+        return {(queue, stands): number for queue, stands, number in self._connection.execute(query)}
+
+    def events_of(self, case: str) -> list[StoredEvent]:
+        """The journal of one case, in order."""
+        query = sa.select(_JOURNAL).where(_JOURNAL.c.case == case).order_by(_JOURNAL.c.seq)
+        return [StoredEvent(*row) for row in self._connection.execute(query)]
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        """The whole journal, in order, beyond a number."""
+        query = sa.select(_JOURNAL).where(_JOURNAL.c.seq > after).order_by(_JOURNAL.c.seq).limit(limit)
+        return [StoredEvent(*row) for row in self._connection.execute(query)]
+
+    def blob(self, case: str, digest: str) -> bytes | None:
+        """A bundle or lane vector of a case, by digest."""
+        query = sa.select(_BLOBS.c.raw).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest)
+        found: bytes | None = self._connection.execute(query).scalar()
+        return found
+
+    def shown(self, cases: Collection[str]) -> dict[str, str]:
+        """What is shown of the lanes of these cases (JSON text)."""
+        found: dict[str, str] = {}
+        for chunk in _chunks(cases):
+            for row in self._connection.execute(sa.select(_SHOWN).where(_SHOWN.c.case.in_(chunk))):
+                found[row.case] = row.shown
+        return found
+
+    def policy(self, digest: str) -> bytes | None:
+        """A queue policy's canonical document."""
+        query = sa.select(_POLICIES.c.document).where(_POLICIES.c.digest == digest)
+        found: bytes | None = self._connection.execute(query).scalar()
+        return found
+
+    def queue(self, name: str) -> str | None:
+        """Digest of the policy of a queue that has one."""
+        found: str | None = self._connection.execute(sa.select(_QUEUES.c.policy).where(_QUEUES.c.name == name)).scalar()
+        return found
+
+    def queues(self) -> dict[str, str]:
+        """Every queue that has a policy, and its digest."""
+        return {row.name: row.policy for row in self._connection.execute(sa.select(_QUEUES).order_by(_QUEUES.c.name))}
+
+    def relying(self, evidence: str) -> list[CaseRow]:
+        """Cases that were let through and whose lanes have named this evidence."""
+        joined = sa.select(_CASES).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
+        return self._many(
+            joined.where(_EVIDENCE.c.digest == evidence, _CASES.c.relied == 1).order_by(_CASES.c.opened_seq)
+        )
+
+    def dependants(self, case: str) -> list[tuple[str, str]]:
+        """(``case`` or ``reference``, target) of what relied on a case, in order."""
+        query = sa.select(_DEPENDANTS.c.kind, _DEPENDANTS.c.target).where(_DEPENDANTS.c.base == case)
+        return [(kind, target) for kind, target in self._connection.execute(query.order_by(_DEPENDANTS.c.number))]
+
+    def bases(self, case: str) -> list[str]:
+        """The cases that a case relied on."""
+        query = sa.select(_DEPENDANTS.c.base).where(_DEPENDANTS.c.kind == "case", _DEPENDANTS.c.target == case)
+        return list(self._connection.execute(query.order_by(_DEPENDANTS.c.base)).scalars())
+
+    def reach(self, cases: Collection[str]) -> set[str]:
+        """Every case that relied on one of these, at any remove; cycles end."""
+        found: set[str] = set()
+        for chunk in _chunks(cases):
+            first = sa.select(_DEPENDANTS.c.target).where(_DEPENDANTS.c.base.in_(chunk), _DEPENDANTS.c.kind == "case")
+            reached = first.cte("reached", recursive=True)
+            step = sa.select(_DEPENDANTS.c.target).join(reached, _DEPENDANTS.c.base == reached.c.target)
+            reached = reached.union(step.where(_DEPENDANTS.c.kind == "case"))
+            found.update(self._connection.execute(sa.select(reached.c.target)).scalars())
+        return found
+
+    def references(self, cases: Collection[str]) -> list[tuple[str, str]]:
+        """(case, outside reference) of what relied on these from outside."""
+        found: list[tuple[str, str]] = []
+        for chunk in _chunks(cases):
+            query = sa.select(_DEPENDANTS.c.base, _DEPENDANTS.c.target).where(
+                _DEPENDANTS.c.base.in_(chunk), _DEPENDANTS.c.kind == "reference"
+            )
+            found += [(base, target) for base, target in self._connection.execute(query)]
+        return sorted(found)
+
+    def waiting(self, limit: int) -> list[StoredEvent]:
+        """Events with a decision document that no statement has been logged for yet, oldest first."""
+        query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).order_by(_JOURNAL.c.seq)
+        return [StoredEvent(*row) for row in self._connection.execute(query.limit(limit))]
+
+    def evidence_of(self, case: str) -> set[str]:
+        """Evidence that the index holds for a case."""
+        query = sa.select(_EVIDENCE.c.digest).where(_EVIDENCE.c.case == case)
+        return set(self._connection.execute(query).scalars())
+
+    # Writing
+
+    def append(self, events: Sequence[StoredEvent]) -> None:
+        """Put events at the journal's end; raises ``case_store.head`` when they do not continue it."""
+        if not events:
+            return
+        head, last = self.head(), events[-1]
+        if [event.seq for event in events] != list(range(head.seq + 1, head.seq + 1 + len(events))):
+            raise ConflictError("case_store.head", f"these events do not follow on event {head.seq}")
+        rows = [
+            {
+                "seq": event.seq,
+                "digest": event.digest,
+                "case": event.case,
+                "kind": event.kind,
+                "at": event.at,
+                "raw": event.raw,
+            }
+            for event in events
+        ]
+        self._connection.execute(sa.insert(_JOURNAL), rows)
+        self._connection.execute(sa.update(_HEAD).values(seq=last.seq, digest=last.digest, at=last.at))
+
+    def put_rows(self, rows: Sequence[CaseRow]) -> None:
+        """Insert new cases."""
+        if rows:
+            self._connection.execute(sa.insert(_CASES), [asdict(row) for row in rows])
+
+    def update_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Set members of rows; each names its ``case``, and all name the same members."""
+        if rows:
+            values = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+            self._connection.execute(_update_of(tuple(sorted(rows[0]))), values)
+
+    def put_blob(self, case: str, digest: str, raw: bytes) -> None:
+        """Keep a bundle or vector; again is harmless."""
+        known = sa.select(_BLOBS.c.digest).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest)
+        if self._connection.execute(known).first() is None:
+            self._connection.execute(sa.insert(_BLOBS), {"case": case, "digest": digest, "raw": raw})
+
+    def drop_blob(self, case: str, digest: str) -> None:
+        """Let go of evidence that nothing cites."""
+        self._connection.execute(sa.delete(_BLOBS).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest))
+
+    def show(self, case: str, shown: str) -> None:
+        """Replace what is shown of a case's lanes (JSON text)."""
+        moved = sa.update(_SHOWN).where(_SHOWN.c.case == case).values(shown=shown)
+        if self._connection.execute(moved).rowcount == 0:
+            self._connection.execute(sa.insert(_SHOWN), {"case": case, "shown": shown})
+
+    def put_policy(self, digest: str, document: bytes) -> None:
+        """Keep a queue policy for good; again is harmless."""
+        if self.policy(digest) is None:
+            self._connection.execute(sa.insert(_POLICIES), {"digest": digest, "document": document})
+
+    def set_queue(self, name: str, digest: str) -> None:
+        """From now on a queue has this policy."""
+        moved = sa.update(_QUEUES).where(_QUEUES.c.name == name).values(policy=digest)
+        if self._connection.execute(moved).rowcount == 0:
+            self._connection.execute(sa.insert(_QUEUES), {"name": name, "policy": digest})
+
+    def mark_due(self, queue: str, at: str, other_than: str) -> None:
+        """Make every open case of a queue due that was decided under another policy."""
+        which = sa.update(_CASES).where(
+            _CASES.c.queue == queue,
+            _CASES.c.stands.in_(_OPEN),
+            _CASES.c.handed_at.is_(None),
+            _CASES.c.policy != other_than,
+        )
+        self._connection.execute(which.values(due_at=at))
+
+    def index_evidence(self, case: str, digests: Collection[str], *, afresh: bool) -> None:
+        """Add evidence that a case's lanes name; ``afresh`` forgets what they named before."""
+        if afresh:
+            self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case == case))
+        fresh = sorted(set(digests) - (set() if afresh else self.evidence_of(case)))
+        if fresh:
+            self._connection.execute(sa.insert(_EVIDENCE), [{"digest": digest, "case": case} for digest in fresh])
+
+    def add_dependant(self, case: str, kind: str, target: str) -> bool:
+        """Note that something relied on a case; False when that was known."""
+        table = _DEPENDANTS.c
+        known = sa.select(table.number).where(table.base == case, table.kind == kind, table.target == target)
+        if self._connection.execute(known).first() is not None:
+            return False
+        count = sa.select(sa.func.count()).select_from(_DEPENDANTS).where(table.base == case)
+        number = int(self._connection.execute(count).scalar() or 0)
+        self._connection.execute(
+            sa.insert(_DEPENDANTS), {"base": case, "kind": kind, "target": target, "number": number}
+        )
+        return True
+
+    def wait(self, seqs: Sequence[int]) -> None:
+        """These events carry documents for the decision log."""
+        if seqs:
+            self._connection.execute(sa.insert(_OUTBOX), [{"seq": seq} for seq in seqs])
+
+    def done(self, seq: int) -> bool:
+        """A statement for this event is in the log; False when it was not waiting."""
+        return self._connection.execute(sa.delete(_OUTBOX).where(_OUTBOX.c.seq == seq)).rowcount > 0
+
+    # Helpers
+
+    def _one(self, query: sa.Select[Any]) -> CaseRow | None:
+        row = self._connection.execute(query).first()
+        return CaseRow(*row) if row is not None else None
+
+    def _many(self, query: sa.Select[Any]) -> list[CaseRow]:
+        return [CaseRow(*row) for row in self._connection.execute(query)]
+
+
+def _due(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(_CASES).where(condition).order_by(_CASES.c.due_at, _CASES.c.opened_seq)
+
+
+def _chunks(values: Collection[str]) -> Iterator[list[str]]:
+    listed = sorted(values)
+    for begin in range(0, len(listed), _CHUNK):
+        yield listed[begin : begin + _CHUNK]
+
+
+@lru_cache(maxsize=64)
+def _update_of(names: tuple[str, ...]) -> sa.Update:
+    """One statement for many rows that set the same members: compiled once, run as a batch."""
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names if name != "case"}
+    return sa.update(_CASES).where(_CASES.c.case == sa.bindparam("new_case")).values(values)
+
+
+def _durable_sqlite(connection: Any, _record: Any) -> None:
+    """Every commit is on disk; transactions are begun by us, not by the driver."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """A writer takes the lock when it begins, not at its first write: what it read then still holds."""
+    reads = connection.get_execution_options().get("holdfast_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,100 @@
+"""Recalls: everything that relied on what turned out wrong, at any remove, in one transaction (``spec/case.md`` §8).
+
+A recall is ordered once, for all cases that it reaches: one event with one decision document, followed by one
+``recalled`` event per case, in a row. Which cases it reaches follows from the store's index of evidence and from what
+people and programs said relied on what; a circle of cases ends where it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.decisions import DecisionDocument, batch_of
+from holdfast.ports.case_store import CaseRow
+from holdfast.review.events import Actor
+from holdfast.review.work import Work, rows_by_id
+
+MOST_SAID = 500
+"""Characters of a cause that each recalled case repeats; the order holds all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a recall reached: cases, in the order in which they were opened, and what stands outside."""
+
+    cases: tuple[str, ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
+    """(case, outside reference): who outside has to be told."""
+    seq: int | None = None
+    """Number of the order in the journal; None when nothing relied on it."""
+
+
+def order_recall(
+    work: Work,
+    actor: Actor,
+    role: str | None,
+    direct: Collection[str],
+    because: str,
+    *,
+    evidence: str | None,
+    bodies: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Recalled:
+    """Recall these cases and all that relied on them, as far as they are not recalled already.
+
+    ``because`` is a sentence without a full stop. ``bodies`` gives the event bodies of cases whose recall the gate has
+    worded itself. ``actor`` is a person in a ``role``, the panel, or the gate.
+    """
+    reached = work.writer.reach(direct)
+    rows = map(work.current, rows_by_id(work.writer, {*direct, *reached}).values())
+    standing = [row for row in rows if row.stands != "RECALLED"]
+    standing.sort(key=lambda row: (row.case not in direct, row.opened_seq))  # what it began with leads
+    if not standing:
+        return Recalled()
+    lead, cases = standing[0], [row.case for row in standing]
+    person = actor.id if actor.kind == "person" else None
+    document = DecisionDocument(
+        lead.case, lead.queue, lead.run, person, role, "recall", because, None, None, None, None, work.at
+    )
+    batch = batch_of(cases)
+    ordered = work.emit(
+        "recall_ordered",
+        actor,
+        case=None,
+        cause=None if evidence is None else "evidence",
+        lanes=lead.vector,
+        policy=lead.policy or None,
+        body={
+            "evidence": evidence,
+            "because": because,
+            "lead": lead.case,
+            "cases": batch.to_json(),
+            "document": document.raw.decode(),
+        },
+    )
+    given = bodies or {}
+    said = because if len(because) <= MOST_SAID else because[: MOST_SAID - 1] + "…"
+    through = f"it relied on case {lead.case}, which was recalled: {said}"
+    written = [
+        {**(given.get(row.case) or _body(row, said if row.case in direct else through)), "ordered": ordered.seq}
+        for row in standing
+    ]
+    work.emit_alike("recalled", standing, written, "recall")
+    return Recalled(tuple(cases), tuple(work.writer.references(cases)), ordered.seq)
+
+
+def flag_dependants(work: Work, base: str) -> None:
+    """Mark everything that relied on a case whose early release ran out."""
+    rows = [row for case, row in rows_by_id(work.writer, work.writer.reach([base])).items() if case != base]
+    fresh = [row for row in rows if base not in work.case(row.case).flags]
+    work.emit_alike("flagged", fresh, [{"base": base} for _ in fresh], "release-over")
+
+
+def _body(row: CaseRow, because: str) -> dict[str, Any]:
+    return {
+        "because": because,
+        "reasons": [{"code": "gate.recalled", "lane": None, "says": f"Recalled: {because}."}],
+        "clear_until": None,
+        "released_early": bool(row.released_early),
+    }

@@ -1,0 +1,220 @@
+"""One command's transaction: the events it adds, and the rows that follow from them (``spec/case.md`` §2, §6).
+
+A :class:`Work` chains events onto the journal's head as it finds it, folds each into its case at once, and writes all
+of it when the block ends, so that a command reads what it has itself just said. Nothing is written when it raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from holdfast.core.encoding import time_decode, time_encode
+from holdfast.errors import UsageError
+from holdfast.ports.case_store import CaseReader, CaseRow, CaseStore, CaseWriter
+from holdfast.review.cases import Case, apply_event, fold, reasons_text, row_of
+from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event
+from holdfast.verifier.gate import Reason
+
+
+@dataclass(slots=True)
+class _Held:
+    """A case in hand: its fold, the row as it lies in the store (None while new), and what the fold does not say."""
+
+    case: Case
+    row: CaseRow | None
+    bundle: str | None
+    due_at: dt.datetime | None
+
+
+class Work:
+    """One transaction under way. ``at`` never goes back from one event to the next, whatever the clock does."""
+
+    def __init__(self, writer: CaseWriter, now: dt.datetime) -> None:
+        head = writer.head()
+        self.writer = writer
+        self.at = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        if head.at:
+            self.at = max(self.at, time_decode(head.at))
+        self._seq, self._digest = head.seq, head.digest
+        self._events: list[Event] = []
+        self._held: dict[str, _Held] = {}
+        self._small: dict[str, dict[str, Any]] = {}
+        self._unfolded: dict[str, list[Event]] = {}
+        self._shown: dict[str, str] = {}
+        self._opened: dict[tuple[str, str], str] = {}
+        self._waiting: list[int] = []
+        self._later: list[Callable[[CaseWriter], None]] = []
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next event will have."""
+        return self._seq + 1
+
+    # Cases
+
+    def case(self, case: str) -> Case:
+        """A case by its id; raises ``case.unknown``."""
+        return self._hold(case).case
+
+    def bundle_of(self, case: str) -> str | None:
+        """Digest of a case's newest evidence."""
+        return self._hold(case).bundle
+
+    def has(self, case: str) -> bool:
+        """Whether the case is in hand already."""
+        return case in self._held
+
+    def _hold(self, case: str) -> _Held:
+        held = self._held.get(case)
+        if held is None:
+            row = self.writer.row(case) if is_case_id(case) else None
+            if row is None:
+                raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
+            found = load_case(self.writer, case)
+            for event in self._unfolded.pop(case, []):
+                found = apply_event(found, event)
+            self._small.pop(case, None)  # the whole row will be written
+            held = _Held(found, row, row.bundle, time_decode(row.due_at) if row.due_at else None)
+            self._held[case] = held
+        return held
+
+    def opened(self, run: str, queue: str) -> str | None:
+        """The case of a run in a queue, if there is one."""
+        found = self._opened.get((run, queue))
+        if found is None:
+            row = self.writer.row_of_run(run, queue)
+            found = row.case if row is not None else None
+        return found
+
+    def current(self, row: CaseRow) -> CaseRow:
+        """A row as this transaction will leave it."""
+        if row.case in self._unfolded:
+            self._hold(row.case)
+        held = self._held.get(row.case)
+        return row if held is None else row_of(held.case, bundle=held.bundle, due_at=held.due_at)
+
+    def shown(self, case: str) -> str | None:
+        """What is shown of a case's lanes (JSON text)."""
+        if case not in self._shown:
+            held = self._hold(case)
+            self._shown |= self.writer.shown([case]) if held.row is not None else {}
+        return self._shown.get(case)
+
+    def show(self, case: str, shown: str) -> None:
+        """Replace what is shown of a case's lanes."""
+        self._shown[case] = shown
+        self._later.append(lambda writer: writer.show(case, shown))
+
+    def set_latest(self, case: str, *, bundle: str | None, due_at: dt.datetime | None) -> None:
+        """Note what the fold does not say."""
+        held = self._hold(case)
+        held.bundle, held.due_at = bundle, due_at
+
+    # Events
+
+    def emit(
+        self,
+        kind: str,
+        actor: Actor,
+        *,
+        case: str | None,
+        body: Mapping[str, Any],
+        cause: str | None = None,
+        lanes: str | None = None,
+        policy: str | None = None,
+    ) -> Event:
+        """Add one event, and fold it into its case."""
+        event = build_event(
+            self._seq + 1,
+            self._digest,
+            self.at,
+            kind,
+            actor,
+            case=case,
+            body=body,
+            cause=cause,
+            lanes=lanes,
+            policy=policy,
+        )
+        self._seq, self._digest = event.seq, event.digest
+        self._events.append(event)
+        if "document" in body and kind != "policy_changed":
+            self._waiting.append(event.seq)
+        if case is not None and kind == "opened":
+            self._held[case] = _Held(apply_event(None, event), None, None, None)
+            self._opened[str(body["run"]), str(body["queue"])] = case
+        elif case is not None and case in self._held:
+            held = self._held[case]
+            held.case = apply_event(held.case, event)
+        elif case is not None:
+            self._unfolded.setdefault(case, []).append(event)
+        return event
+
+    def emit_alike(self, kind: str, rows: Sequence[CaseRow], bodies: Sequence[Mapping[str, Any]], cause: str) -> None:
+        """Add an event of the gate to many cases that are only known by their rows: ``recalled`` or ``flagged``.
+
+        What it changes of a row is written as such, without reading the journal of each case.
+        """
+        for row, body in zip(rows, bodies, strict=True):
+            event = self.emit(
+                kind, GATE, case=row.case, body=body, cause=cause, lanes=row.vector, policy=row.policy or None
+            )
+            if self.has(row.case):
+                continue
+            change: dict[str, Any] = {"case": row.case, "last_seq": event.seq, "changed_at": time_encode(self.at)}
+            if kind == "recalled":
+                reasons = reasons_text(Reason(item["code"], item["lane"], item["says"]) for item in body["reasons"])
+                change |= {"stands": "RECALLED", "reasons": reasons, "clear_until": None, "due_at": None}
+            else:
+                change |= {"flags": row.flags + 1}
+            self._small[row.case] = change
+
+    def later(self, act: Callable[[CaseWriter], None]) -> None:
+        """Do this once rows and events are written."""
+        self._later.append(act)
+
+    def finish(self) -> None:
+        """Write everything. The caller's transaction commits it."""
+        writer = self.writer
+        writer.append([event.stored for event in self._events])
+        new, changed = [], []
+        for held in self._held.values():
+            row = row_of(held.case, bundle=held.bundle, due_at=held.due_at)
+            if held.row is None:
+                new.append(row)
+            elif row != held.row:
+                changed.append(asdict(row))
+        writer.put_rows(new)
+        writer.update_rows(changed)
+        for kind in ("stands", "flags"):
+            writer.update_rows([change for change in self._small.values() if kind in change])
+        writer.wait(self._waiting)
+        for act in self._later:
+            act(writer)
+
+
+@contextlib.contextmanager
+def begin(store: CaseStore, now: dt.datetime) -> Iterator[Work]:
+    """A transaction whose events are written when the block ends, and none of them when it raises."""
+    with store.write() as writer:
+        work = Work(writer, now)
+        yield work
+        work.finish()
+
+
+def load_case(reader: CaseReader, case: str) -> Case:
+    """A case from its journal; raises ``case.unknown`` or ``case.history``."""
+    found = fold(parse_event(stored.raw) for stored in reader.events_of(case))
+    if found is None:
+        raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
+    return found
+
+
+def rows_by_id(reader: CaseReader, cases: Collection[str]) -> dict[str, CaseRow]:
+    """Rows of many cases, in the order in which they were opened."""
+    found = sorted(reader.rows_of(cases), key=lambda row: row.opened_seq)
+    return {row.case: row for row in found}
