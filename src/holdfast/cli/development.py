@@ -54,6 +54,31 @@ NETWORK_FILE = "network.json"
 SETTINGS_FILE = "holdfast.toml"
 """The settings of every node, as they are in force."""
 
+DEFAULT_QUEUE = "default"
+"""The queue that a development network has from the start."""
+DEFAULT_QUEUE_POLICY = """\
+# The policy of the queue that `holdfast up` ships; change it here, or add a file for a queue of your own.
+# A case leaves HOLD by itself once the lanes below are as they are asked to be. Nobody clears one by hand.
+type = "urn:holdfast:queue-policy:v1"
+name = "default"
+
+# These are exactly the bytes that were asked and answered: a signature says so.
+[require.bytes]
+states = ["proven"]
+bases = ["signature"]
+
+# The round of this run is final. "development" accepts the development chain; leave it out where money is.
+[require.settlement]
+states = ["proven"]
+bases = ["proof", "development"]
+
+# An approver may let a case go before that, under their name, for at most an hour. The mark stays.
+[early_release]
+roles = ["approver"]
+max_s = 3600
+"""
+"""As it is written, for people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -78,6 +103,10 @@ class Layout:
     @property
     def trust(self) -> Path:
         return self.state / "trust" / "trust.json"
+
+    @property
+    def queues(self) -> Path:
+        return self.state / "panel" / "queues"
 
     @property
     def full_names(self) -> list[str]:
@@ -183,6 +212,9 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         },
         "panel": {
             "listen": listen["panel"],
+            "state": str(state / "panel"),
+            "trust": str(layout.trust.resolve()),
+            "queues": str(layout.queues.resolve()),
             "gateway": layout.url("gateway"),
             "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
             "log": layout.url("log"),
@@ -242,6 +274,13 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def make_queues(layout: Layout) -> None:
+    """Write the policy of the default queue, unless there is one: what a person changed stays changed."""
+    path = layout.queues / f"{DEFAULT_QUEUE}.toml"
+    if not path.exists():
+        write_private(path, DEFAULT_QUEUE_POLICY.encode())
 
 
 async def make_contracts(layout: Layout, keys: Keys) -> Deployment:

@@ -257,6 +257,7 @@ class Network:
     async def _start(self) -> str:
         layout, console = self._layout, self._console
         keys = development.make_keys(layout)
+        development.make_queues(layout)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
         configs = load_configs(settings, ["chain", "log", "panel"], os.environ)

@@ -8,19 +8,59 @@ from __future__ import annotations
 import os
 import sys
 
+from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.trust_file import TrustFile
 from holdfast.nodes.edge import App
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.metrics import METRICS
+from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.process import run_node
+from holdfast.ports.clock import Clock
+from holdfast.ports.metrics import Metrics
+from holdfast.review.desk import Desk
+
+LOCK = "writer.lock"
+"""Held while a process follows the gateway from this state folder."""
 
 
 def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
-    return PanelService(config, SystemClock(), PrometheusMetrics(METRICS))
+    clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
+    review = _build_review(config, clock, metrics) if config.review else None
+    return PanelService(config, clock, metrics, review)
+
+
+def _build_review(config: PanelConfig, clock: Clock, metrics: Metrics) -> Review:
+    """The desk on its database, and what follows the gateway for it."""
+    storage = FileStorage(config.state)
+    trust = TrustFile(config.trust, storage)
+    lock = storage.lock(LOCK)
+    store = SQLCaseStore(config.database or f"sqlite:///{config.state / 'cases.sqlite'}")
+    review = Review(Desk(store, clock, trust), store, storage, config.queues, clock, metrics)
+    http = AiohttpHTTP()
+    follower = Follower(
+        review,
+        http,
+        config.gateway,
+        config.workspace_key,
+        clock,
+        storage,
+        poll_s=config.openings_poll_ms / 1000,
+        pending_s=config.pending_poll_ms / 1000,
+        at_once=config.bundles_at_once,
+    )
+    review.add_task("openings", follower.pull)
+    review.add_task("bundles", follower.fetch)
+    review.at_end(http.close)
+    review.at_end(lock.release)
+    return review
 
 
 def build(config: PanelConfig) -> App:

@@ -41,6 +41,7 @@ from holdfast.nodes.edge import (
 )
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
+from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.service import PanelService
 
 CONTENT_SECURITY_POLICY = (
@@ -60,6 +61,8 @@ SECURITY_HEADERS = (
 """On every answer. ``same-origin`` and not ``no-referrer``: the latter makes browsers send ``Origin: null``."""
 PROBES = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any host name and without a session; probes use addresses."""
+PROGRAMS = "/v1/"
+"""What programs ask begins with this."""
 MAX_MESSAGES = 400
 """Messages in one question with its conversation."""
 
@@ -129,9 +132,10 @@ class Guard:
         return None, []
 
     def _require_bearer(self, request: Request) -> None:
-        """Programs read with the access key itself."""
+        """Programs read with the access key itself, and take work with it."""
         header = request.headers.get("authorization")
-        if header is None or request.method not in {"GET", "HEAD"}:
+        reading = request.method in {"GET", "HEAD"} or request.scope["path"].startswith(PROGRAMS)
+        if header is None or not reading:
             raise RefusedError("panel.sign_in", "sign in first", hint="open /sign-in, or send the key", status=401)
         self._access.sign_in(bearer_token(header))
 
@@ -310,6 +314,7 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/ask", ask, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
+        *(case_routes(service.review) if service.review is not None else ()),
     ]
 
 
@@ -339,7 +344,7 @@ def assemble(
             yield
 
     router = Router(
-        [*routes, *data_routes(service), *standard_routes(dict, service.metrics.render), *late],
+        [*routes, *data_routes(service), *standard_routes(service.readiness, service.metrics.render), *late],
         redirect_slashes=False,
         lifespan=lifespan,
     )

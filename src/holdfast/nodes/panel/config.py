@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.ports.settings import Secret, setting
 
@@ -28,6 +29,20 @@ class PanelConfig:
     log: str = setting("http://127.0.0.1:8600", "Base URL of the log")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
+    review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")
+    state: Path = setting(Path(".holdfast/panel"), "Folder for the journal of cases and what was read of the gateway")
+    database: str | None = setting(None, "SQLAlchemy URL of the journal of cases; default: SQLite in the state folder")
+    trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file by which cases are appraised")
+    queues: Path = setting(
+        Path(".holdfast/panel/queues"), "Folder of queue policies, one TOML file each, named after its queue"
+    )
+    openings_poll_ms: int = setting(
+        250, "How often the gateway is asked for runs that name a queue", minimum=20, maximum=60_000
+    )
+    pending_poll_ms: int = setting(
+        2_000, "Longest wait before evidence of a case that still waits is fetched again", minimum=100, maximum=600_000
+    )
+    bundles_at_once: int = setting(8, "Bundles fetched from the gateway at once", minimum=1, maximum=256)
     access_key: Secret | None = setting(None, "Key people sign in with, as file:… or env:…; needed off loopback")
     session_hours: int = setting(12, "A sign-in lasts this long", minimum=1, maximum=720)
     sign_in_failures_per_minute: int = setting(

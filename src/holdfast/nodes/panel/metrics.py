@@ -9,6 +9,9 @@ METRICS = (
     Metric("holdfast_panel_streams", "level", "Live streams open now"),
     Metric("holdfast_panel_node_read_seconds", "distribution", "Reading one answer of a node", ("node",)),
     Metric("holdfast_panel_node_failures_total", "count", "Reads of a node that failed", ("node", "code")),
+    Metric("holdfast_panel_openings_total", "count", "Openings taken in from the gateway; some more than once"),
+    Metric("holdfast_panel_bundles_total", "count", "Bundles fetched for cases, by how it went", ("outcome",)),
+    Metric("holdfast_panel_cases_waiting", "level", "Runs whose evidence is still to come"),
     Metric("holdfast_panel_refusals_total", "count", "Requests refused at the door", ("code",)),
 )
 """Declared before use (``ports/metrics.py``)."""

@@ -30,6 +30,7 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError, Unavail
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Access
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import (
     LogView,
     NodeStatus,
@@ -96,8 +97,10 @@ def parse_event(event: bytes) -> tuple[str, bytes]:
 class PanelService:
     """Everything a page needs. ``start`` before use and ``close`` after; safe for one event loop."""
 
-    def __init__(self, config: PanelConfig, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, config: PanelConfig, clock: Clock, metrics: Metrics, review: Review | None = None) -> None:
         self.config = config
+        self.review = review
+        """The desk with its cases; None where this panel keeps none."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")
@@ -126,12 +129,17 @@ class PanelService:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """``start`` and ``close`` around a block."""
-        await self.start()
-        try:
+        """``start`` and ``close`` around a block; the desk is at work within it."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.start()
+            stack.push_async_callback(self.close)
+            if self.review is not None:
+                await stack.enter_async_context(self.review.running())
             yield
-        finally:
-            await self.close()
+
+    def readiness(self) -> Mapping[str, str]:
+        """What stands in the way of the panel's work. A silent node does not: its part of a page says so."""
+        return self.review.readiness() if self.review is not None else {}
 
     # ---- reads ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,284 @@
+"""Follows the gateway: opens a case for every run that names a queue, and brings its evidence to the desk.
+
+Rules:
+
+* Openings are pulled in the order of the gateway's write-ahead log. The cursor moves only once every case of an answer
+  is in the journal, so a crash asks again and never skips; the desk opens one case for a run in a queue, however often
+  it is told.
+* Evidence of a run is fetched at once, whenever the gateway has seen another round final, and at least every
+  ``pending_s`` seconds, for as long as a lane of one of its cases is pending. Not after that: then only trust and time
+  move it, which the desk looks at by itself, or a superseding verdict, after which every run is looked at again.
+* Never more than ``at_once`` bundles are fetched at a time. While the gateway is silent there is one attempt at a time,
+  less and less often.
+
+Nothing that arrives is believed here: the desk appraises every bundle under the panel's own trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from holdfast.client.gateway import QueuedRun, parse_error, parse_openings
+from holdfast.core import canonical
+from holdfast.core.bundles import MAX_BUNDLE_BYTES
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError
+from holdfast.nodes.panel.review import Review
+from holdfast.nodes.panel.schedule import Schedule
+from holdfast.ports.case_store import CaseFilter
+from holdfast.ports.clock import Clock
+from holdfast.ports.http import HTTP
+from holdfast.ports.settings import Secret
+from holdfast.ports.storage import Storage
+from holdfast.review.desk import MAX_PAGE, CaseView, Opening
+from holdfast.review.events import SYSTEM
+
+_LOG = logging.getLogger("holdfast.panel.follower")
+CURSOR_FILE = "openings.json"
+"""How far the gateway's openings were taken in."""
+PAGE = 200
+"""Openings asked for at once."""
+MAX_ANSWER_BYTES = 1 << 20
+"""Largest answer to that."""
+OPENED_AT_ONCE = 20
+"""Cases opened in one transaction. Between them whoever waits for the desk gets it."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+"""Pauses while the gateway is silent."""
+REFUSED_PAUSE_S = 60.0
+"""How long a run rests whose bundle the gateway refuses or the desk cannot read."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """What the follower remembers over restarts."""
+
+    after: int = 0
+    """Openings before this position are in the journal."""
+    superseded: int = 0
+    """Every run was looked at again after this superseding verdict."""
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"after": self.after, "superseded": self.superseded}).encode()
+
+
+def parse_cursor(raw: bytes | None) -> Cursor:
+    """The stored cursor; the beginning where there is none. Raises ``panel.cursor``."""
+    if raw is None:
+        return Cursor()
+    value = canonical.decode_object(raw)
+    after, superseded = value.get("after"), value.get("superseded")
+    if not isinstance(after, int) or not isinstance(superseded, int):
+        raise MalformedError("panel.cursor", f"{CURSOR_FILE} is damaged: it says how far openings were read")
+    return Cursor(after, superseded)
+
+
+class Follower:
+    """Follows one gateway with one workspace's key; :meth:`pull` and :meth:`fetch` run for as long as the panel."""
+
+    def __init__(
+        self,
+        review: Review,
+        http: HTTP,
+        gateway: str,
+        key: Secret | None,
+        clock: Clock,
+        storage: Storage,
+        *,
+        poll_s: float,
+        pending_s: float,
+        at_once: int,
+    ) -> None:
+        self._review = review
+        self._http = http
+        self._gateway = gateway.rstrip("/")
+        self._key = key
+        self._clock = clock
+        self._storage = storage
+        self._poll_s = poll_s
+        self._pending_s = pending_s
+        self._at_once = at_once
+        self._schedule = Schedule()
+        self._cursor = parse_cursor(storage.load(CURSOR_FILE))
+        self._round: int | None = None
+        self._sweep: set[str] | None = None
+        """Runs not yet looked at since a superseding verdict; None when there is none."""
+        self._sweep_of = self._cursor.superseded
+        self._wake = asyncio.Event()
+        self._answers = asyncio.Event()
+        self._answers.set()
+        self.trouble = ""
+        """Why the gateway cannot be followed, or empty."""
+
+    @property
+    def waiting(self) -> int:
+        """Runs whose evidence is still to come."""
+        return len(self._schedule) + self._schedule.in_hand
+
+    # Openings
+
+    async def pull(self) -> None:
+        """Take openings in, for ever."""
+        await self._resume()
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                more = await self.pull_once()
+            except HoldfastError as error:
+                self._note_silence(error)
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            self.trouble, pause = "", FIRST_PAUSE_S
+            self._answers.set()
+            if not more:
+                await self._clock.sleep(self._poll_s)
+
+    async def pull_once(self) -> bool:
+        """One answer's openings; returns whether there may be more right away. Raises what the gateway answered."""
+        after = self._cursor.after
+        raw = await self._get(f"/v1/openings?after={after}&limit={PAGE}", MAX_ANSWER_BYTES)
+        page = parse_openings(canonical.decode(raw), after)
+        if page.end < after:
+            _LOG.warning("the gateway's openings begin anew: it has another write-ahead log than before")
+            self._cursor.after = 0
+            return True
+        for begin in range(0, len(page.openings), OPENED_AT_ONCE):
+            await self._open(page.openings[begin : begin + OPENED_AT_ONCE])
+        self._cursor.after = page.end
+        if page.openings:
+            await self._save()
+        if page.round != self._round:
+            self._round = page.round
+            self._schedule.hurry(self._clock.monotonic())
+        if page.superseded > self._sweep_of:
+            await self._begin_sweep(page.superseded)
+        self._wake.set()
+        return len(page.openings) == PAGE
+
+    async def _open(self, runs: Sequence[QueuedRun]) -> None:
+        openings = [Opening(item.run, item.queue) for item in runs]
+        await self._review.call(self._review.desk.open_many, SYSTEM, openings)
+        self._review.metrics.count("holdfast_panel_openings_total", amount=len(openings))
+        self._schedule.ask([item.run for item in runs], self._clock.monotonic())
+        self._review.notify()
+
+    async def _save(self) -> None:
+        await self._review.call(self._storage.save, CURSOR_FILE, self._cursor.to_bytes())
+
+    # Evidence
+
+    async def _resume(self) -> None:
+        """After a start: look at every run with a lane that was pending, the newest first."""
+        async for views in self._pages():
+            pending = [view.row.run for view in views if _pending(view)]
+            self._schedule.ask(pending, self._clock.monotonic())
+            self._wake.set()
+
+    async def _begin_sweep(self, superseded: int) -> None:
+        """Look at every run again: a verdict on some earlier entry was superseded."""
+        runs = [view.row.run async for views in self._pages() for view in views]
+        self._sweep_of, self._sweep = superseded, set(runs)
+        self._schedule.ask(runs, self._clock.monotonic())
+        await self._end_sweep()
+
+    async def _end_sweep(self) -> None:
+        if self._sweep is not None and not self._sweep:
+            self._sweep = None
+            self._cursor.superseded = self._sweep_of
+            await self._save()
+
+    async def _pages(self) -> AsyncIterator[list[CaseView]]:
+        """Every case, the newest first."""
+        after: int | None = None
+        while True:
+            which = CaseFilter(after=after, limit=MAX_PAGE, newest_first=True)
+            views = await self._review.call(self._review.desk.cases, SYSTEM, which)
+            if views:
+                yield views
+            if len(views) < MAX_PAGE:
+                return
+            after = views[-1].row.opened_seq
+
+    async def fetch(self) -> None:
+        """Fetch what is due, for ever, some at a time."""
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await self._answers.wait()
+                self._wake.clear()
+                for run in self._schedule.take(self._clock.monotonic(), self._at_once - len(running)):
+                    running.add(asyncio.create_task(self.look(run)))
+                waker = asyncio.create_task(self._wake.wait())
+                done, _ = await asyncio.wait(
+                    {waker, *running}, timeout=self._rest(len(running)), return_when=asyncio.FIRST_COMPLETED
+                )
+                waker.cancel()
+                for task in done & running:
+                    running.discard(task)
+                    task.result()
+        finally:
+            for task in running:
+                task.cancel()
+
+    def _rest(self, running: int) -> float | None:
+        """Seconds until the next run is due; None while there is none, or no room for it."""
+        due = self._schedule.next_at()
+        if due is None or running >= self._at_once:
+            return None
+        return max(0.0, due - self._clock.monotonic())
+
+    async def look(self, run: str) -> None:
+        """Fetch a run's evidence and put it before the desk; says when to look again."""
+        again_s: float | None = REFUSED_PAUSE_S
+        outcome = "refused"
+        try:
+            raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
+            again_s = self._pending_s if await self._review.call(self._note, run, raw) else None
+            outcome = "taken"
+        except UnavailableError as error:
+            outcome, again_s = "silent", self._pending_s
+            if error.code == "http.unreachable":
+                self._note_silence(error)
+        except HoldfastError as error:
+            if error.status == HTTPStatus.GONE:
+                again_s = None
+            _LOG.warning("no evidence of run %s: %s", run, error, extra={"code": error.code})
+        finally:
+            now = self._clock.monotonic()
+            self._schedule.put_back(run, None if again_s is None else now + again_s)
+        self._review.metrics.count("holdfast_panel_bundles_total", outcome)
+        self._review.metrics.level("holdfast_panel_cases_waiting", self.waiting)
+        if self._sweep is not None and outcome != "silent":
+            self._sweep.discard(run)
+            await self._end_sweep()
+
+    def _note(self, run: str, raw: bytes) -> list[str]:
+        """On the desk's thread: take a bundle in for every case of its run. Returns the lanes that are pending."""
+        desk, which = self._review.desk, CaseFilter(run=run, limit=MAX_PAGE)
+        for view in desk.cases(SYSTEM, which):
+            desk.note_bundle(SYSTEM, view.row.case, raw)
+        return [lane for view in desk.cases(SYSTEM, which) for lane in _pending(view)]
+
+    # The gateway
+
+    def _note_silence(self, error: HoldfastError) -> None:
+        if not self.trouble:
+            _LOG.warning("the gateway cannot be followed: %s", error, extra={"code": error.code})
+        self.trouble = error.message
+        self._answers.clear()
+
+    async def _get(self, path: str, max_bytes: int) -> bytes:
+        headers = {} if self._key is None else {"authorization": f"Bearer {self._key.reveal()}"}
+        answer = await self._http.request("GET", self._gateway + path, headers=headers, max_bytes=max_bytes)
+        if answer.status != HTTPStatus.OK:
+            raise parse_error(answer.status, answer.body, "the gateway")
+        return answer.body
+
+
+def _pending(view: CaseView) -> list[str]:
+    """Lanes whose evidence is still to come, whatever the gate makes of what is there."""
+    return [lane.name for lane in view.lanes.values() if lane.state == "pending"]
