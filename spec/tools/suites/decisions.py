@@ -429,6 +429,14 @@ def lanes(b: Bundles) -> None:
         at="2026-01-01T02:00:00.000Z",
         spec="trace.md §3",
     )
+    case(
+        "signed-later",
+        "The panel could not log at once and signed an hour after: it says when, and claims no time at which nobody saw it.",
+        late(Decision(turn, claimed_at=when(START, plus_ms=3_600_000)), when(START, plus_ms=3_601_000)),
+        PROVEN,
+        at="2026-01-01T02:00:00.000Z",
+        spec="statement.md §4.3",
+    )
     refuted = told(Decision(turn, act="reject"), codes={3: "refuted:signature"})
     case(
         "on-a-refuted-run",
@@ -597,11 +605,11 @@ def refused(b: Bundles) -> None:
         spec="statement.md §8",
     )
     signed(
-        "at-another-time",
-        "Its document names another time than was signed.",
+        "signed-before-it-was-decided",
+        "Signed, by its own account, before it was decided.",
         "decision.at",
         "statement.md §4.3",
-        claimed_at=when(START, plus_ms=2300),
+        claimed_at=when(START, plus_ms=2100),
     )
     # What was decided, by whom
     good = Decision(turn)

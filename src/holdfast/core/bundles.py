@@ -18,7 +18,7 @@ from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_deco
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
 from holdfast.core.statements import Statement, is_code, is_run_id, parse_envelope, parse_statement
-from holdfast.errors import MalformedError
+from holdfast.errors import MalformedError, UsageError
 
 BUNDLE_TYPE = "urn:holdfast:bundle:v1"
 """``type`` of a bundle (``bundle.md`` §1)."""
@@ -380,3 +380,36 @@ def build_bundle(run: str, exported_at: dt.datetime, journal: Sequence[Mapping[s
     """Make bundle bytes from journal items as JSON values (each with ``kind`` and ``at``)."""
     value = {"type": BUNDLE_TYPE, "run": run, "exported_at": time_encode(exported_at), "journal": list(journal)}
     return canonical.encode_known(value)
+
+
+def decision_item(
+    at: dt.datetime, *, digest: str, document: bytes, salt: bytes, path: CasePath | None
+) -> dict[str, canonical.JSON]:
+    """The journal item that opens a decision's record (``bundle.md`` §2)."""
+    return {
+        "kind": "decision",
+        "at": time_encode(at),
+        "digest": digest,
+        "document": document.decode(),
+        "salt": salt.hex(),
+        "path": path.to_json() if path else None,
+    }
+
+
+def extend_bundle(raw: bytes, items: Sequence[Mapping[str, Any]], exported_at: dt.datetime) -> bytes:
+    """A bundle with items appended to its journal (``bundle.md`` §5), for whoever comes to know more about a run.
+
+    What stands there keeps its content, position and time. Raises ``bundle.order`` when an item, or the new
+    ``exported_at``, is older than what stands there, and what :func:`parse_bundle` raises when the old or the new
+    bundle is malformed.
+    """
+    before = parse_bundle(raw)
+    value = canonical.decode_object(raw)
+    journal = [*value["journal"], *items]
+    made = build_bundle(before.run, exported_at, journal)
+    after = parse_bundle(made)
+    newest = max((entry.at for entry in before.journal), default=None)
+    added = after.journal[len(before.journal) :]
+    if exported_at < before.exported_at or any(newest is not None and entry.at < newest for entry in added):
+        raise UsageError("bundle.order", "what is added to a bundle became known after what stands there")
+    return made

@@ -148,12 +148,12 @@ def _recorded(value: object) -> str | None:
 def record_of(document: bytes, salt: bytes) -> bytes:
     """The commitment to a document's exact bytes (``statement.md`` §4.3(2)), 32 bytes."""
     if len(salt) != SALT_BYTES:
-        raise UsageError("decision.salt", f"a record's salt has {SALT_BYTES} bytes")
+        raise UsageError("decision.salt", f"the salt of a record has {SALT_BYTES} bytes")
     return sha256(RECORD_DOMAIN + salt + document)
 
 
 def claimed_time(decided_at: dt.datetime, *, private: bool) -> dt.datetime:
-    """``claimed_at`` of the statement on a decision made at this moment (``statement.md`` §4.3(4))."""
+    """``claimed_at`` of the statement on a decision that is signed at once (``statement.md`` §4.3(4))."""
     return decided_at.replace(second=0, microsecond=0) if private else decided_at
 
 
@@ -224,7 +224,7 @@ def verify_decision(statement: Statement, document: bytes, salt: bytes, path: Ca
         ("case", found.case == body.case),
         ("run", found.run == statement.run),
         ("act", found.act == body.act),
-        ("at", statement.claimed_at in {claimed_time(found.at, private=private) for private in (False, True)}),
+        ("at", statement.claimed_at >= found.at or statement.claimed_at == claimed_time(found.at, private=True)),
     ):
         if not same:
             raise RefusedError(f"decision.{name}", f"statement and document differ in {name}")

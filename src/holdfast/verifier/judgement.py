@@ -7,6 +7,8 @@ right is nobody's.
 
 from __future__ import annotations
 
+import datetime as dt
+
 from holdfast.core.decisions import DecisionDocument
 from holdfast.core.encoding import time_encode
 from holdfast.core.statements import DecisionBody
@@ -17,6 +19,8 @@ MOST_TOLD = 16
 """Decisions that the lane tells one by one; the transcript holds all of them."""
 MOST_QUOTED = 120
 """Characters of a recorded text that the lane quotes; the document holds the rest."""
+SIGNED_LATE = dt.timedelta(minutes=1)
+"""Of a statement that claims a time so long after its decision, the lane says so (``statement.md`` §4.3(4))."""
 _DID = {
     "approve": "approved",
     "reject": "rejected",
@@ -97,6 +101,9 @@ def _tell(item: CheckedStatement, document: DecisionDocument | None) -> str:
         did += f" until {time_encode(document.until)}"
     if body.cases is not None:
         did += f" it with {body.cases.size - 1} other cases"
+    if item.statement.claimed_at - document.at >= SIGNED_LATE:
+        dated = f"signed only at {when}, {dated}"
+    when = time_encode(document.at)
     reason = f", saying {_quote(document.reason)}" if document.reason else ""
     return f"{who} {did} at {when}{reason}; {_followed(document)}; {seen}; {dated}."
 

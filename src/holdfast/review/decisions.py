@@ -1,0 +1,243 @@
+"""Signing decisions and putting them into the log (``spec/statement.md`` §4.3, ``spec/case.md`` §9).
+
+:class:`DecisionSigner` makes the statement that stands for an act, :class:`LoggedDecisions` hands it to the log: the
+:class:`~holdfast.review.outbox.DecisionLog` of a real panel.
+
+Rules:
+
+* The statement follows from the act and from the time it claims; its salts follow from the document and a secret of the
+  panel. So an act that is signed again, after a crash or a log's silence, gives the same statement, and the log keeps
+  one.
+* A statement is handed in only once its parent, the run's closing statement, stands in the log: an entry before its
+  parent would be refuted for good.
+* A decision that could not be signed at once claims a later time instead of one at which nobody saw it.
+* On a run of mode ``private`` the log gets a commitment (``statement.md`` §9).
+
+Not covered: what waits (``review.desk``), and reading or proving what the log holds (``client.log``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from holdfast.core import canonical
+from holdfast.core.bundles import CommitmentItem, StatementItem, decision_item, parse_bundle
+from holdfast.core.decisions import (
+    SALT_BYTES,
+    CasePath,
+    DecisionDocument,
+    batch_of,
+    claimed_time,
+    parse_decision_document,
+    path_in_batch,
+    record_of,
+)
+from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.statements import (
+    DecisionBody,
+    Execution,
+    Route,
+    build_commitment,
+    build_envelope,
+    build_payload,
+    decision_body,
+    pre_authentication_encoding,
+)
+from holdfast.errors import UsageError
+from holdfast.ports.clock import Clock
+from holdfast.ports.signer import Signer
+from holdfast.review.outbox import WaitingAct
+
+SIGNED_AT_ONCE_S = 300
+"""So long after a decision its statement may still claim the decision's own time: half of the bound within which full
+nodes want to see it (``statement.md`` §8). It is also the step of the times that later statements claim."""
+_RECORD_SALT = b"holdfast/decision-salt/v1\x00"
+_COMMITMENT_SALT = b"holdfast/decision-commitment/v1\x00"
+
+
+class EntryLog(Protocol):
+    """The log, as a panel's worker thread uses it: both methods block."""
+
+    def index_of(self, digest: str) -> int | None:
+        """Where the log holds an entry, by its deduplication digest (hex). Raises ``http.*`` or ``log.*``."""
+        ...
+
+    def append(self, entry: bytes) -> int:
+        """Hand in one entry; returns its index once it is durably sequenced. Raises ``http.*`` or ``log.*``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A run's closing statement, and how the log knows it."""
+
+    digest: str
+    entry_digest: str
+    """The digest itself; of a private run, that of the commitment which stands for it."""
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignedDecision:
+    """A decision statement and all that opens it."""
+
+    digest: str
+    envelope: bytes
+    document: bytes
+    salt: bytes
+    path: CasePath | None
+    commitment_salt: bytes | None
+    """None unless the run is private."""
+
+    @property
+    def entry(self) -> bytes:
+        """What the log gets."""
+        if self.commitment_salt is None:
+            return self.envelope
+        return build_commitment(self.digest, self.commitment_salt)
+
+    def items(self, at: dt.datetime) -> list[dict[str, Any]]:
+        """Journal items for the bundle of its run, known since ``at`` (``bundle.md`` §5)."""
+        items: list[dict[str, Any]] = [
+            {"kind": "statement", "at": time_encode(at), "envelope": canonical.decode(self.envelope)},
+            decision_item(at, digest=self.digest, document=self.document, salt=self.salt, path=self.path),
+        ]
+        if self.commitment_salt is not None:
+            opened = {"entry": b64_encode(self.entry), "salt": self.commitment_salt.hex()}
+            items.append({"kind": "commitment", "at": time_encode(at), **opened})
+        return items
+
+
+def find_parent(raw: bytes) -> Parent | None:
+    """The closing statement of a run as its bundle shows it; None while the run is open, while nothing shows how the
+    log would know a private one, and when there are two. What the bundle says is the gateway's word: see
+    :meth:`LoggedDecisions.record`."""
+    items = [entry.item for entry in parse_bundle(raw).journal]
+    statements = {item.statement.digest: item.statement for item in items if isinstance(item, StatementItem)}
+    closings = [one for one in statements.values() if isinstance(one.body, Execution) and one.body.closing]
+    if len(closings) != 1:
+        return None
+    digest = closings[0].digest
+    routes = [statements[parent].body for parent in closings[0].parents if parent in statements]
+    if not any(isinstance(body, Route) and body.settlement == "private" for body in routes):
+        return Parent(digest, digest, private=False)
+    for item in items:
+        if isinstance(item, CommitmentItem) and build_commitment(digest, item.salt) == item.entry:
+            return Parent(digest, sha256_hex(item.entry), private=True)
+    return None
+
+
+class DecisionSigner:
+    """Makes decision statements in a panel's name. ``attester`` is the digest of its key document, ``salt_key`` a
+    secret of at least 32 bytes that it keeps as long as its journal."""
+
+    def __init__(self, signer: Signer, attester: str, salt_key: bytes) -> None:
+        if len(salt_key) < SALT_BYTES:
+            raise UsageError("decision.salt", f"the secret that salts follow from has at least {SALT_BYTES} bytes")
+        self._signer = signer
+        self._attester = attester
+        self._salt_key = salt_key
+
+    def sign(self, act: WaitingAct, parent: Parent, at: dt.datetime) -> SignedDecision:
+        """The statement for an act, signed at ``at``. Raises ``decision.*`` for an act whose document is malformed or
+        of another case or run."""
+        return self._sign(act, parent, _claimed(_document_of(act).at, at, private=parent.private))
+
+    def find(self, act: WaitingAct, parent: Parent, digest: str, until: dt.datetime) -> SignedDecision | None:
+        """The statement with this digest that was signed for an act up to ``until``; None when there is none, as when
+        another key signed it."""
+        for claimed_at in _claims(_document_of(act).at, until, private=parent.private):
+            if sha256_hex(self._payload(act, parent, claimed_at)) == digest:
+                return self._sign(act, parent, claimed_at)
+        return None
+
+    def _salt(self, purpose: bytes, data: bytes) -> bytes:
+        return hmac.digest(self._salt_key, purpose + data, "sha256")
+
+    def _payload(self, act: WaitingAct, parent: Parent, claimed_at: dt.datetime) -> bytes:
+        document = _document_of(act)
+        record = record_of(act.document, self._salt(_RECORD_SALT, act.document))
+        body = DecisionBody(
+            act=document.act,
+            case=act.case,
+            lanes=bytes.fromhex(act.lanes),
+            policy=bytes.fromhex(act.policy),
+            record=record,
+            cases=batch_of(act.cases) if act.cases else None,
+        )
+        return build_payload(
+            "decision",
+            run=act.run,
+            attester=self._attester,
+            claimed_at=claimed_at,
+            parents=[parent.digest],
+            subject=("decision", record),
+            body=decision_body(body),
+        )
+
+    def _sign(self, act: WaitingAct, parent: Parent, claimed_at: dt.datetime) -> SignedDecision:
+        payload = self._payload(act, parent, claimed_at)
+        signature = self._signer.sign(pre_authentication_encoding(payload))
+        digest = sha256_hex(payload)
+        return SignedDecision(
+            digest=digest,
+            envelope=build_envelope(payload, self._signer.key.key_id, signature),
+            document=act.document,
+            salt=self._salt(_RECORD_SALT, act.document),
+            path=path_in_batch(act.cases, act.case) if act.cases else None,
+            commitment_salt=self._salt(_COMMITMENT_SALT, payload) if parent.private else None,
+        )
+
+
+class LoggedDecisions:
+    """Signs acts and puts them into a log, each when the log has what it is about."""
+
+    def __init__(self, signer: DecisionSigner, log: EntryLog, clock: Clock) -> None:
+        self._signer = signer
+        self._log = log
+        self._clock = clock
+
+    def record(self, act: WaitingAct) -> str | None:
+        """Digest (hex) of the statement once it stands in the log; None while this act cannot be logged, since its run
+        is open or its closing statement not in the log. Raises ``http.*`` or ``log.*`` while the log is silent: then no
+        other act can be logged either."""
+        parent = find_parent(act.bundle) if act.bundle is not None else None
+        # Asked of the log itself: a bundle's word for it could get a decision refuted for good.
+        if parent is None or self._log.index_of(parent.entry_digest) is None:
+            return None
+        signed = self._signer.sign(act, parent, self._clock.now())
+        self._log.append(signed.entry)
+        return signed.digest
+
+    def shown(self, act: WaitingAct, digest: str, until: dt.datetime) -> SignedDecision | None:
+        """What was logged for an act as the statement ``digest`` up to ``until``, for its run's bundle."""
+        parent = find_parent(act.bundle) if act.bundle is not None else None
+        return None if parent is None else self._signer.find(act, parent, digest, until)
+
+
+def _document_of(act: WaitingAct) -> DecisionDocument:
+    document = parse_decision_document(act.document)
+    if (document.case, document.run) != (act.case, act.run):
+        raise UsageError("decision.case", "the document is of another case or run than the act")
+    return document
+
+
+def _claimed(decided_at: dt.datetime, at: dt.datetime, *, private: bool) -> dt.datetime:
+    """The time that a statement signed at ``at`` claims."""
+    if at - decided_at <= dt.timedelta(seconds=SIGNED_AT_ONCE_S):
+        return claimed_time(decided_at, private=private)
+    return dt.datetime.fromtimestamp(int(at.timestamp()) // SIGNED_AT_ONCE_S * SIGNED_AT_ONCE_S, dt.UTC)
+
+
+def _claims(decided_at: dt.datetime, until: dt.datetime, *, private: bool) -> Iterator[dt.datetime]:
+    """Every time that :func:`_claimed` gives up to ``until``."""
+    step = dt.timedelta(seconds=SIGNED_AT_ONCE_S)
+    yield claimed_time(decided_at, private=private)
+    claimed_at = _claimed(decided_at, decided_at + 2 * step, private=private) - step
+    while claimed_at <= until:
+        yield claimed_at
+        claimed_at += step
