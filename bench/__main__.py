@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     "verify": "statements, bundles, appraisal",
+    "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",
     "log_append": "the log",
     "full_node": "full nodes checking statements",

@@ -9,6 +9,7 @@ Not covered: making signatures (``adapters.signer_secp256k1``), transactions, AB
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from coincurve import PublicKey
 from Crypto.Hash import keccak
@@ -52,6 +53,7 @@ def address_from_bytes(value: bytes) -> str:
     return "0x" + value.hex()
 
 
+@lru_cache(maxsize=1024)
 def address_of(public_key: bytes) -> str:
     """The address of a SEC 1 secp256k1 public key (33 or 65 bytes); raises ``evm.public_key``."""
     try:

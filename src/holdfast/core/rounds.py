@@ -104,6 +104,7 @@ def parse_chain_domain(value: object) -> ChainDomain:
     return ChainDomain(fields["chain_id"], fields["contract"])
 
 
+@lru_cache(maxsize=64)
 def origin_id(origin: str) -> bytes:
     """Keccak-256 of the origin: how EIP-712 hashes the string, and how the contract names the origin."""
     return evm.keccak256(parse_origin(origin).encode())

@@ -522,7 +522,9 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
                 candidate.epoch,
             ):
                 raise RefusedError("round.mixed", "a finality message is about another content")
-        counted = [one for one in item.messages if recover(one.digest(domain), one.signature) not in revoked]
+        counted = [
+            one for one in item.messages if not revoked or recover(one.digest(domain), one.signature) not in revoked
+        ]
         final = rounds.verify_finality(domain, counted, stakes)
     except HoldfastError as error:
         record.error("round.md §4.3", error)

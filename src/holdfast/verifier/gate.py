@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 from holdfast.core import canonical
@@ -26,7 +26,7 @@ from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.errors import UsageError
 from holdfast.verifier.appraisal import Appraisal
 from holdfast.verifier.lanes import LANES, Lane
-from holdfast.verifier.queue_policy import DECIDING_ROLES, LaneNeed, QueuePolicy
+from holdfast.verifier.queue_policy import DECIDING_ROLES, QueuePolicy
 
 LANE_VECTOR_TYPE = "urn:holdfast:lane-vector:v1"
 """``type`` of a lane vector (``gate.md`` §1)."""
@@ -161,7 +161,8 @@ def decide(
 ) -> GateResult:
     """The state of a case at ``at`` (``gate.md`` §4). ``decisions`` come in the order of the journal, ``release`` is
     the newest. Acts later than ``at`` are not read."""
-    refuted = [_refuted(lane) for lane in _lanes(vector) if lane.state == "refuted"]
+    lanes = vector.lanes
+    refuted = [_refuted(lanes[name]) for name in LANES if lanes[name].state == "refuted"]
     valid = _standing(decisions, at)
     if release is not None and (release.at > at or (valid.reopened_at is not None and release.at < valid.reopened_at)):
         release = None
@@ -190,7 +191,7 @@ def decide(
 
 
 def refuse_release(policy: QueuePolicy, release: Release) -> Reason | None:
-    """Why a policy does not allow an early release, whatever the time and the lanes; None when it does (§4(5))."""
+    """Why a policy does not allow an early release, whatever the time and the lanes; None when it does (§4(4))."""
     allowed = policy.early_release
     if allowed is None:
         return Reason("gate.release_not_allowed", None, "This queue releases nothing early.")
@@ -205,7 +206,7 @@ def refuse_release(policy: QueuePolicy, release: Release) -> Reason | None:
         return Reason(
             "gate.release_role", None, f"Only {wanted} can release early here; this was done as {release.role}."
         )
-    if not dt.timedelta() < release.until - release.at <= dt.timedelta(seconds=allowed.max_s):
+    if not _seconds(0) < release.until - release.at <= _seconds(allowed.max_s):
         return Reason(
             "gate.release_span",
             None,
@@ -289,11 +290,6 @@ def _unmet_judgement(policy: QueuePolicy, approvals: Sequence[Decision]) -> Iter
 # --- what the lanes say ---------------------------------------------------------------------------------------------
 
 
-def _lanes(vector: LaneVector) -> Iterator[Lane]:
-    for name in LANES:
-        yield vector.lanes[name]
-
-
 def _refuted(lane: Lane) -> Reason:
     return Reason("gate.refuted", lane.name, f"{lane.name} is refuted: {lane.says}")
 
@@ -304,7 +300,7 @@ def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> It
         yield Reason(
             "gate.policy_empty",
             None,
-            "This queue's policy asks for nothing, and a policy that asks for nothing clears nothing.",
+            "This queue's policy asks nothing of any lane, and such a policy lets nothing go.",
         )
     for name, need in policy.require.items():
         lane = vector.lanes[name]
@@ -327,30 +323,39 @@ def _unmet_age(
     lane: Lane, max_age_s: int, max_skew_s: int, dated: dt.datetime | None, at: dt.datetime
 ) -> Reason | None:
     """Differences of times are compared, never sums: a signer may claim any time that a calendar can show."""
-    found, age = f"{lane.name} is {_words(lane.state)}", _span(max_age_s)
-    if dated is None:
-        says = f"{found}, but nothing dates what it rests on, and it must be younger than {age} here: {lane.says}"
-        return Reason("gate.lane_undated", lane.name, says)
-    if at - dated >= dt.timedelta(seconds=max_age_s):
-        says = f"{found}, but what it rests on is from {time_encode(dated)}, and it must be younger than {age} here"
-        return Reason("gate.lane_age", lane.name, f"{says}: {lane.says}")
-    if dated - at > dt.timedelta(seconds=max_skew_s):
-        says = f"{found}, but what it rests on claims {time_encode(dated)}, which has not come yet: {lane.says}"
-        return Reason("gate.lane_future", lane.name, says)
-    return None
+    age = None if dated is None else at - dated
+    if age is not None and _seconds(-max_skew_s) <= age < _seconds(max_age_s):
+        return None
+    found, most = f"{lane.name} is {_words(lane.state)}, but", _span(max_age_s)
+    if dated is None or age is None:
+        code, why = "gate.lane_undated", f"nothing dates what it rests on, and it must be younger than {most} here"
+    elif age >= _seconds(max_age_s):
+        code = "gate.lane_age"
+        why = f"what it rests on is from {time_encode(dated)}, and it must be younger than {most} here"
+    else:
+        code, why = "gate.lane_future", f"what it rests on claims {time_encode(dated)}, which has not come yet"
+    return Reason(code, lane.name, f"{found} {why}: {lane.says}")
 
 
 def _clear_until(policy: QueuePolicy, vector: LaneVector) -> dt.datetime | None:
     """The earliest moment at which something that was asked to be fresh no longer is."""
-    ends = [_runs_out(need, vector.dated.get(name)) for name, need in policy.require.items()]
-    return min((end for end in ends if end is not None), default=None)
+    first = None
+    for name, need in policy.require.items():
+        dated = vector.dated.get(name)
+        if need.max_age_s is not None and dated is not None:
+            try:
+                end = dated + _seconds(need.max_age_s)
+            except OverflowError:
+                end = _LAST_MOMENT
+            if first is None or end < first:
+                first = end
+    return first
 
 
-def _runs_out(need: LaneNeed, dated: dt.datetime | None) -> dt.datetime | None:
-    if need.max_age_s is None or dated is None:
-        return None
-    age = dt.timedelta(seconds=need.max_age_s)
-    return dated + age if _LAST_MOMENT - dated > age else _LAST_MOMENT
+@lru_cache(maxsize=256)
+def _seconds(count: int) -> dt.timedelta:
+    """Policies name few different spans, and each decision compares with them many times."""
+    return dt.timedelta(seconds=count)
 
 
 def _words(name: str) -> str:

@@ -2,8 +2,8 @@
 
 Each test is named after what must not be done. Lanes come from appraisals of real evidence: bundles of
 ``vectors/lanes`` and those of ``tests/helpers``. Where no such evidence can exist yet (a genuine enclave, a payment,
-kept memory), the one lane is put in as the best that anybody could claim, so that what is shown is that it lends nothing
-to another. The same thirteen stand as cases in ``vectors/gate/misread-*``, for any other implementation.
+kept memory), the one lane is put in as the best that anybody could claim, so that what is shown is that it lends
+nothing to another. The same thirteen stand as cases in ``vectors/gate/misread-*``, for any other implementation.
 """
 
 from __future__ import annotations
