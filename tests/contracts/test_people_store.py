@@ -60,7 +60,7 @@ def store(url: str) -> Iterator[PeopleStore]:
 
 
 def account(name: str, **changes: object) -> Account:
-    row = Account(f"id-{name}", name, name.title(), "local", f"id-{name}", ("viewer",), None, enabled=True, made_at=AT)
+    row = Account(f"id-{name}", name, name.title(), "local", f"id-{name}", ("viewer",), None, AT)
     return dataclasses.replace(row, **changes)  # type: ignore[arg-type]
 
 
@@ -160,7 +160,7 @@ def test_a_database_that_cannot_be_opened_is_said_so(tmp_path: Path) -> None:
 
 
 def test_every_row_comes_back_as_it_was_put(store: PeopleStore) -> None:
-    people = [account("ada", roles=("admin", "auditor"), password="$argon2id$…", enabled=False), account("bob")]
+    people = [account("ada", roles=("admin", "auditor"), password="$argon2id$…", disabled_at=LATER), account("bob")]
     sessions = [session(2), session(1), session(3, "id-bob")]
     keys = [
         Key("k1", "d", "w", "robot", ("case:read", "queue:read"), None, AT, LATER),

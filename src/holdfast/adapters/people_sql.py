@@ -9,7 +9,8 @@ Rules:
   against them there is the chain.
 * A SQLite file is made for its owner alone (mode 0600).
 
-Not thread-safe by itself: a panel calls it from one worker thread. Several processes may use one database.
+Threads may share it: on SQLite, where they share one connection too, they take turns. Several processes may use one
+database.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,8 +45,8 @@ _ACCOUNTS = sa.Table(
     sa.Column("subject", sa.String(512), nullable=False),
     sa.Column("roles", sa.Text, nullable=False),
     sa.Column("password", sa.String(512)),
-    sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("made_at", _TIME, nullable=False),
+    sa.Column("disabled_at", _TIME),
     sa.UniqueConstraint("source", "subject", name="people_accounts_by_subject"),
 )
 _SESSIONS = sa.Table(
@@ -106,6 +108,9 @@ class SQLPeopleStore:
     def __init__(self, url: str) -> None:
         options: dict[str, Any] = {}
         self._sqlite = url.startswith("sqlite")
+        self._turn: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if self._sqlite else contextlib.nullcontext()
+        )
         if self._sqlite:
             _make_private(url)
             options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
@@ -130,7 +135,12 @@ class SQLPeopleStore:
         options: dict[str, Any] = {"holdfast_writes": False}
         if not self._sqlite:
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with _answering(), self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with (
+            self._turn,
+            _answering(),
+            self._engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
             if not self._sqlite:
                 yield SQLPeopleTables(connection)
                 return
@@ -143,7 +153,7 @@ class SQLPeopleStore:
     @contextlib.contextmanager
     def writing(self) -> Iterator[SQLPeopleTables]:
         """The only writer until the block ends; all of it is kept, or on an exception none."""
-        with _answering(), self._engine.execution_options(holdfast_writes=True).begin() as connection:
+        with self._turn, _answering(), self._engine.execution_options(holdfast_writes=True).begin() as connection:
             if not self._sqlite:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_MS}")
                 connection.exec_driver_sql("LOCK TABLE people_events IN SHARE ROW EXCLUSIVE MODE")

@@ -4,7 +4,7 @@ Rows are plain values; the rules about them are ``review/people.py``. Ids are ra
 No row holds a password, a session's token, the secret of a key or a one-time code: only an argon2id hash of the first
 and SHA-256 of the others, each of which has at least 160 random bits.
 
-Methods block; a panel calls them from one worker thread.
+Methods block: they are called from worker threads, and several may call at once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ class Account:
     """Sorted."""
     password: str | None
     """argon2id hash as a PHC string; None for people who have not set one, and for those from outside."""
-    enabled: bool
     made_at: str
+    disabled_at: str | None = None
+    """Since when nobody can use it; None: it can be used."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it can be used."""
+        return self.disabled_at is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Deny by default. Roles are sets of acts, each written down (:data:`ROLE_ACTS`), not a ladder: an admin reads no case,
-   a policy owner decides none, an auditor changes nothing.
+1. Deny by default. Roles are sets of acts, each written down (:data:`ROLE_ACTS`), not a ladder: an admin opens no case,
+   an auditor moves none. What the policy of a queue asks for comes on top.
 2. Nothing is remembered between transactions. Whoever acts is looked up again in the transaction that lets them: a role
    taken away, an account disabled or a session ended refuses the very next act.
 3. A new password, other roles or a disabled account ends every session of that account.
@@ -64,11 +64,13 @@ ACTS: Mapping[str, str] = MappingProxyType(
         "queue:read": "see the queues, their rows and their figures",
         "queue:take": "be handed what the gate let through, as a machine",
         "case:read": "open a case file",
+        "case:open": "open a case for a run",
         "case:claim": "take a case to work on, and let it go",
         "case:comment": "write into a case",
-        "case:decide": "approve or reject",
-        "case:release": "release early, within the policy, under one's own name",
+        "case:decide": "approve or reject, in a role the queue's policy asks for",
+        "case:release": "release early, in a role and for as long as the queue's policy allows",
         "case:reopen": "reopen what was rejected or recalled",
+        "case:recall": "recall what relied on evidence",
         "case:relate": "say what depends on a case",
         "case:export": "take cases and their evidence out of the panel",
         "policy:read": "read the policies of queues and which cases they would move",
@@ -81,28 +83,19 @@ ACTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Everything that somebody can be let to do, in words."""
+_WORK = frozenset({"queue:read", "case:read", "case:open", "case:claim", "case:comment", "case:relate", "policy:read"})
+_DECIDE = frozenset({"case:decide", "case:release"})
 ROLE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "viewer": frozenset({"queue:read", "case:read", "policy:read"}),
-        "reviewer": frozenset(
-            {"queue:read", "case:read", "case:claim", "case:comment", "case:decide", "case:relate", "policy:read"}
+        "reviewer": _WORK | _DECIDE,
+        "approver": _WORK | _DECIDE | {"case:reopen", "case:recall"},
+        "policy_owner": _DECIDE | {"queue:read", "policy:read", "policy:change"},
+        "auditor": frozenset(
+            {"queue:read", "case:read", "case:comment", "case:export", "policy:read", "audit:read", "people:read"}
         ),
-        "approver": frozenset(
-            {
-                "queue:read",
-                "case:read",
-                "case:claim",
-                "case:comment",
-                "case:decide",
-                "case:release",
-                "case:reopen",
-                "case:relate",
-                "policy:read",
-            }
-        ),
-        "policy_owner": frozenset({"queue:read", "case:read", "policy:read", "policy:change"}),
-        "auditor": frozenset({"queue:read", "case:read", "case:export", "policy:read", "audit:read", "people:read"}),
-        "admin": frozenset({"people:read", "people:change", "key:read", "key:change"}),
+        "admin": _DECIDE
+        | {"queue:read", "policy:read", "audit:read", "people:read", "people:change", "key:read", "key:change"},
     }
 )
 """What each role may do (``people.md`` §1). What is not here is refused; ``queue:take`` is for API keys alone."""
@@ -162,6 +155,13 @@ class PeopleConfig:
     sessions_per_account: int = setting(20, "Sessions of one person; the oldest ends", minimum=1, maximum=1_000)
     code_minutes: int = setting(60, "A one-time code can be used this long", minimum=1, maximum=10_080)
     key_days: int = setting(90, "An API key lasts this long unless it is told otherwise", minimum=1, maximum=3_650)
+
+    @property
+    def people_url(self) -> str:
+        """SQLAlchemy URL of the people's tables. May hold a database password: never print it."""
+        if self.people_database is not None:
+            return self.people_database.reveal()
+        return f"sqlite:///{self.state / 'people.sqlite'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +322,7 @@ class People:
         self, store: PeopleStore, config: PeopleConfig, clock: Clock, random_bytes: Callable[[int], bytes]
     ) -> None:
         self._store = store
-        self._config = config
+        self.config = config
         self._clock = clock
         self._random_bytes = random_bytes
 
@@ -335,7 +335,7 @@ class People:
         with self._store.reading() as tables:
             session, account = self._session_of(tables, digest, now)
             person = _person(tables, account, session.id)
-        touch = dt.timedelta(seconds=self._config.session_touch_s)
+        touch = dt.timedelta(seconds=self.config.session_touch_s)
         if session.seen_at <= time_encode(now - touch):
             with self._store.writing() as tables:
                 session, account = self._session_of(tables, digest, now)
@@ -364,6 +364,12 @@ class People:
         ``people.key``. Call it in the step that acts, never earlier."""
         with self._store.reading() as tables:
             return self.require(tables, principal, act)
+
+    def roles_of(self, account: str) -> frozenset[str]:
+        """Somebody's roles at this moment; none for an account that is disabled or not there."""
+        with self._store.reading() as tables:
+            found = tables.account(account)
+        return frozenset(found.roles) if found is not None and found.enabled else frozenset()
 
     def require(self, tables: PeopleTables, principal: Principal, act: str) -> Principal:
         """As :meth:`check`, inside a transaction."""
@@ -414,9 +420,18 @@ class People:
     def set_roles(self, by: Principal, name: str, roles: Iterable[str]) -> Account:
         """Give somebody exactly these roles; ends sessions. Raises ``people.own_roles`` or ``people.last_admin``."""
         listed = check_roles(roles)
+        return self._set_roles(by, name, lambda _: listed)
+
+    def change_roles(self, by: Principal, name: str, added: Iterable[str], removed: Iterable[str]) -> Account:
+        """As :meth:`set_roles`, from what they are at that moment."""
+        more, less = set(check_roles(added)), set(check_roles(removed))
+        return self._set_roles(by, name, lambda roles: check_roles({*roles, *more} - less))
+
+    def _set_roles(self, by: Principal, name: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Account:
         with self._store.writing() as tables:
             self.require(tables, by, "people:change")
             account = _local(_named(tables, name))
+            listed = change(account.roles)
             if by.kind == "person" and account.id == by.id:
                 raise RefusedError("people.own_roles", "nobody changes their own roles", hint="ask another admin")
             if listed == account.roles:
@@ -435,10 +450,11 @@ class People:
             account = _named(tables, name)
             if not account.enabled:
                 return account
-            changed = replace(account, enabled=False)
+            changed = replace(account, disabled_at=time_encode(self._clock.now()))
             _keep_an_admin(tables, account, changed)
+            event = self._write(tables, by, "account.disabled", account.id, {})
+            changed = replace(account, disabled_at=time_encode(event.at))
             tables.put_account(changed)
-            self._write(tables, by, "account.disabled", account.id, {})
             self._end_all(tables, by, account.id, "disabled")
             self._withdraw_codes(tables, by, account.id)
             return changed
@@ -450,7 +466,7 @@ class People:
             account = _named(tables, name)
             if account.enabled:
                 return account
-            changed = replace(account, enabled=True)
+            changed = replace(account, disabled_at=None)
             tables.put_account(changed)
             self._write(tables, by, "account.enabled", account.id, {})
             return changed
@@ -608,7 +624,7 @@ class People:
             raise UsageError(
                 "people.workspace", "a workspace is named by lower-case letters, digits and hyphens", param="workspace"
             )
-        lasting = self._config.key_days if days is None else days
+        lasting = self.config.key_days if days is None else days
         if not 1 <= lasting <= 3_650:
             raise UsageError("people.key_days", "a key lasts 1 to 3650 days", param="days")
         if ("case:decide" in listed) != (person is not None):
@@ -698,7 +714,7 @@ class People:
         return sha256_hex(hex_decode(token))
 
     def _is_live(self, session: Session, now: dt.datetime) -> bool:
-        idle = dt.timedelta(minutes=self._config.session_idle_minutes)
+        idle = dt.timedelta(minutes=self.config.session_idle_minutes)
         return session.ends_at > time_encode(now) and session.seen_at > time_encode(now - idle)
 
     def _session_of(self, tables: PeopleTables, digest: str, now: dt.datetime) -> tuple[Session, Account]:
@@ -738,7 +754,7 @@ class People:
             raise ConflictError("people.taken", f"there is an account {name!r} already", param="name")
         identity = self._random_bytes(ID_BYTES).hex()
         at = time_encode(self._clock.now())
-        account = Account(identity, name, display, LOCAL, identity, roles, None, enabled=True, made_at=at)
+        account = Account(identity, name, display, LOCAL, identity, roles, None, at)
         tables.put_account(account)
         self._write(tables, by, "account.added", account.id, account_body(account))
         return account
@@ -747,7 +763,7 @@ class People:
         self._withdraw_codes(tables, by, account)
         letters = base64.b32encode(self._random_bytes(CODE_BYTES)).decode().lower()
         code = "-".join(letters[place : place + 4] for place in range(0, len(letters), 4))
-        ends = self._clock.now() + dt.timedelta(minutes=self._config.code_minutes)
+        ends = self._clock.now() + dt.timedelta(minutes=self.config.code_minutes)
         row = Code(code_digest(code), account, roles, time_encode(ends))
         tables.put_code(row)
         self._write(tables, by, "code.made", account, code_body(row))
@@ -798,7 +814,7 @@ class People:
             identity = self._random_bytes(ID_BYTES).hex()
             display, at = check_text(subject.display or outside, "display"), time_encode(self._clock.now())
             name = f"outside-{identity}"
-            account = Account(identity, name, display, source, outside, roles, None, enabled=True, made_at=at)
+            account = Account(identity, name, display, source, outside, roles, None, at)
             tables.put_account(account)
             self._write(tables, by, "account.added", account.id, account_body(account))
         elif account.roles != roles:
@@ -816,10 +832,10 @@ class People:
                 live.append(session)
             else:
                 tables.drop_session(session.id)
-        for session in live[: max(0, len(live) + 1 - self._config.sessions_per_account)]:
+        for session in live[: max(0, len(live) + 1 - self.config.sessions_per_account)]:
             self._end(tables, actor, session, "too many")
         token = self._random_bytes(TOKEN_BYTES)
-        ends = now + dt.timedelta(hours=self._config.session_hours)
+        ends = now + dt.timedelta(hours=self.config.session_hours)
         at = time_encode(now)
         row = Session(self._random_bytes(ID_BYTES).hex(), sha256_hex(token), account.id, at, at, time_encode(ends))
         tables.put_session(row)

@@ -106,11 +106,12 @@ class _Told:
         body, account = event.body, event.account
         match event.kind:
             case "account.added":
-                self.accounts[str(account)] = {**body, "enabled": True, "password": None}
+                self.accounts[str(account)] = {**body, "disabled": None, "password": None}
             case "account.roles":
                 self.accounts[str(account)]["roles"] = body["roles"]
             case "account.disabled" | "account.enabled":
-                self.accounts[str(account)]["enabled"] = event.kind == "account.enabled"
+                disabled = event.kind == "account.disabled"
+                self.accounts[str(account)]["disabled"] = time_encode(event.at) if disabled else None
             case "account.password":
                 self.accounts[str(account)]["password"] = body["hash"]
             case "code.made":
@@ -234,7 +235,7 @@ def _row_findings(told: _Told, rows: Rows) -> list[Finding]:
     for account in rows.accounts:
         seen.add(account.id)
         shown = account_body(account) | {
-            "enabled": account.enabled,
+            "disabled": account.disabled_at,
             "password": None if account.password is None else hash_digest(account.password),
         }
         if told.accounts.get(account.id) != shown:

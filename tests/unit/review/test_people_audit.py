@@ -29,7 +29,7 @@ from holdfast.review.people_audit import (
 from tests.helpers.people import House
 
 ANOTHER_ADMIN = """INSERT INTO people_accounts
-SELECT 'x', 'eve', display, source, 'x', roles, password, enabled, made_at FROM people_accounts WHERE name = 'ada'"""
+SELECT 'x', 'eve', display, source, 'x', roles, password, made_at, disabled_at FROM people_accounts LIMIT 1"""
 SPEC = (Path(__file__).parents[3] / "spec" / "people.md").read_text("utf-8")
 
 
@@ -160,7 +160,7 @@ def test_an_event_of_an_unknown_kind_is_never_written(house: House) -> None:
     ("statement", "code"),
     [
         ("""UPDATE people_accounts SET roles = '["admin"]' WHERE name = 'bob'""", "audit.account"),
-        ("UPDATE people_accounts SET enabled = 0 WHERE name = 'bob'", "audit.account"),
+        ("UPDATE people_accounts SET disabled_at = '2026-01-01T00:00:00.000Z' WHERE name = 'bob'", "audit.account"),
         ("UPDATE people_accounts SET password = (SELECT password FROM people_accounts LIMIT 1)", "audit.account"),
         ("UPDATE people_accounts SET password = 'x' WHERE name = 'new'", "audit.account"),
         ("UPDATE people_accounts SET roles = 'admin' WHERE name = 'bob'", "audit.account"),
