@@ -1,10 +1,11 @@
-"""Whatever people and operators do, in any order: no secret is ever stored, the chain fits, an admin is left, and nobody
+"""Whatever people and operators do, in any order: no secret is stored, the chain fits, an admin is left, and nobody
 acts who may not at that moment."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,14 @@ def spellings(secret: str) -> set[bytes]:
             if len(part) == 64:
                 found |= {part.encode(), hex_decode(part)}
     return found
+
+
+def tried(function: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, str | None]:
+    """What a call gives, or the code with which it is refused."""
+    try:
+        return function(*arguments, **options), None
+    except HoldfastError as error:
+        return None, error.code
 
 
 class Panel(RuleBasedStateMachine):
@@ -93,38 +102,35 @@ class Panel(RuleBasedStateMachine):
     def add(self, by: SignedIn | None, name: str, given: list[str]) -> Any:
         """Let somebody in."""
         might = self.allowed(by, "people:change")
-        try:
-            _, code = self.house.people.add(self.somebody(by), name, name.title(), given)
-        except HoldfastError as error:
-            assert not might or error.code == "people.taken"
+        done, code = tried(self.house.people.add, self.somebody(by), name, name.title(), given)
+        if code is not None:
+            assert not might or code == "people.taken"
             return multiple()
         assert might
-        self.secrets.add(code)
-        return name, code
+        self.secrets.add(done[1])
+        return name, done[1]
 
     @rule(target=codes, by=st.none() | tokens, name=names)
     def another_code(self, by: SignedIn | None, name: str) -> Any:
         """A new code for somebody."""
         might = self.allowed(by, "people:change")
-        try:
-            code = self.house.people.new_code(self.somebody(by), name)
-        except HoldfastError:
+        given, code = tried(self.house.people.new_code, self.somebody(by), name)
+        if code is not None:
             return multiple()
         assert might
         assert by is None or name not in self.passwords
-        self.secrets.add(code)
-        return name, code
+        self.secrets.add(given)
+        return name, given
 
-    @rule(target=tokens, code=consumes(codes), password=passwords)
-    def redeem(self, code: tuple[str, str], password: str) -> Any:
+    @rule(target=tokens, given=consumes(codes), password=passwords)
+    def redeem(self, given: tuple[str, str], password: str) -> Any:
         """Use a code."""
-        try:
-            signed_in = self.house.run(self.house.door.redeem(code[1], password))
-        except HoldfastError as error:
-            assert error.code == "people.code"
+        signed_in, code = tried(lambda: self.house.run(self.house.door.redeem(given[1], password)))
+        if code is not None:
+            assert code == "people.code"
             return multiple()
-        assert signed_in.principal.name == code[0]
-        self.passwords[code[0]] = password
+        assert signed_in.principal.name == given[0]
+        self.passwords[given[0]] = password
         return self.keep(signed_in)
 
     @rule(target=tokens, name=names, password=passwords)
@@ -133,21 +139,15 @@ class Panel(RuleBasedStateMachine):
         with self.house.store.reading() as tables:
             account = tables.account_named(name)
         fits = self.passwords.get(name) == password and account is not None and account.enabled
-        try:
-            signed_in = self.house.run(self.house.door.sign_in(name, password))
-        except HoldfastError as error:
-            assert error.code == "people.sign_in"
-            assert not fits
-            return multiple()
-        assert fits
-        return self.keep(signed_in)
+        signed_in, code = tried(lambda: self.house.run(self.house.door.sign_in(name, password)))
+        assert code == (None if fits else "people.sign_in")
+        return self.keep(signed_in) if fits else multiple()
 
     @rule(target=tokens, by=tokens, old=passwords, new=passwords)
     def change_password(self, by: SignedIn, old: str, new: str) -> Any:
         """One's own."""
-        try:
-            signed_in = self.house.run(self.house.door.change_password(by.principal, old, new))
-        except HoldfastError:
+        signed_in, code = tried(lambda: self.house.run(self.house.door.change_password(by.principal, old, new)))
+        if code is not None:
             return multiple()
         assert self.passwords[by.principal.name] == old
         self.passwords[by.principal.name] = new
@@ -175,51 +175,39 @@ class Panel(RuleBasedStateMachine):
         """End a session."""
         self.house.people.sign_out(by.token)
 
-    @rule(
-        target=keys, by=st.none() | tokens, scopes=st.lists(st.sampled_from(SCOPES), min_size=1), for_me=st.booleans()
-    )
-    def add_key(self, by: SignedIn | None, scopes: list[str], for_me: bool) -> Any:
+    @rule(target=keys, by=st.none() | tokens, scopes=st.lists(st.sampled_from(SCOPES), min_size=1), mine=st.booleans())
+    def add_key(self, by: SignedIn | None, scopes: list[str], mine: bool) -> Any:
         """Some key."""
-        person = by.principal.name if by is not None and for_me else None
-        try:
-            _, shown = self.house.people.add_key(self.somebody(by), "w", "robot", scopes, person=person)
-        except HoldfastError:
+        person = by.principal.name if by is not None and mine else None
+        done, code = tried(self.house.people.add_key, self.somebody(by), "w", "robot", scopes, person=person)
+        if code is not None:
             return multiple()
         assert all(self.allowed(by, scope) for scope in scopes) if person else self.allowed(by, "key:change")
-        self.secrets.add(shown)
-        return shown
+        self.secrets.add(done[1])
+        return done[1]
 
     @rule(by=st.none() | tokens, key=keys)
     def revoke_key(self, by: SignedIn | None, key: str) -> None:
         """Take a key back."""
         with contextlib.suppress(HoldfastError):
-            self.house.people.revoke_key(self.somebody(by), key.split(".")[0])
+            self.house.people.revoke_key(self.somebody(by), key.partition(".")[0])
 
     @rule(key=keys, act=st.sampled_from(sorted(ACTS)))
     def use_key(self, key: str, act: str) -> None:
         """Act with a key."""
-        try:
-            holder = self.house.people.key_holder(key)
-            self.house.people.check(holder, act)
-        except HoldfastError as error:
-            assert error.code in ("people.key", "people.denied")
-            return
-        assert act in holder.scopes
-        if act == "case:decide":
-            assert holder.person is not None
-            assert may(self.house.people.roles_of(holder.person), act)
+        holder, code = tried(lambda: self.house.people.check(self.house.people.key_holder(key), act))
+        assert code in (None, "people.key", "people.denied")
+        if holder is not None:
+            assert act in holder.scopes
+            assert act != "case:decide" or may(self.house.people.roles_of(holder.person), act)
 
     @rule(by=tokens, act=st.sampled_from(sorted(ACTS)))
     def act(self, by: SignedIn, act: str) -> None:
         """Do something, with what was recognised at some time."""
         might = self.allowed(by, act)
-        try:
-            self.house.people.check(by.principal, act)
-        except HoldfastError as error:
-            assert error.code in ("people.session", "people.denied")
-            assert not might
-            return
-        assert might
+        _, code = tried(self.house.people.check, by.principal, act)
+        assert (code is None) == might
+        assert code in (None, "people.session", "people.denied")
 
     @rule(seconds=st.sampled_from([1, 1_800, 3_600, 90_000]))
     def wait(self, seconds: int) -> None:
