@@ -26,7 +26,7 @@ from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.errors import UsageError
 from holdfast.verifier.appraisal import Appraisal
 from holdfast.verifier.lanes import LANES, Lane
-from holdfast.verifier.queue_policy import DECIDING_ROLES, QueuePolicy
+from holdfast.verifier.queue_policy import DECIDING_ROLES, QueuePolicy, in_words, span_in_words
 
 LANE_VECTOR_TYPE = "urn:holdfast:lane-vector:v1"
 """``type`` of a lane vector (``gate.md`` §1)."""
@@ -210,7 +210,7 @@ def refuse_release(policy: QueuePolicy, release: Release) -> Reason | None:
         return Reason(
             "gate.release_span",
             None,
-            f"An early release here ends after it begins and within {_span(allowed.max_s)}.",
+            f"An early release here ends after it begins and within {span_in_words(allowed.max_s)}.",
         )
     return None
 
@@ -307,11 +307,11 @@ def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> It
         if lane.state == "refuted":
             continue
         if lane.state not in need.states:
-            yield Reason("gate.lane_state", name, f"{name} is {_words(lane.state)}: {lane.says}")
+            yield Reason("gate.lane_state", name, f"{name} is {in_words(lane.state)}: {lane.says}")
             continue
         if lane.basis not in need.bases and (lane.basis is not None or lane.state != "not_applicable"):
-            wanted = " or ".join(map(_words, need.bases)) or "no basis"
-            found = f"{name} is {_words(lane.state)} by {_words(lane.basis or 'nothing')}"
+            wanted = " or ".join(map(in_words, need.bases)) or "no basis"
+            found = f"{name} is {in_words(lane.state)} by {in_words(lane.basis or 'nothing')}"
             yield Reason("gate.lane_basis", name, f"{found}, and this queue accepts {wanted}: {lane.says}")
         if need.max_age_s is not None:
             unmet = _unmet_age(lane, need.max_age_s, policy.bounds.max_skew_s, vector.dated.get(name), at)
@@ -326,7 +326,7 @@ def _unmet_age(
     age = None if dated is None else at - dated
     if age is not None and _seconds(-max_skew_s) <= age < _seconds(max_age_s):
         return None
-    found, most = f"{lane.name} is {_words(lane.state)}, but", _span(max_age_s)
+    found, most = f"{lane.name} is {in_words(lane.state)}, but", span_in_words(max_age_s)
     if dated is None or age is None:
         code, why = "gate.lane_undated", f"nothing dates what it rests on, and it must be younger than {most} here"
     elif age >= _seconds(max_age_s):
@@ -356,15 +356,3 @@ def _clear_until(policy: QueuePolicy, vector: LaneVector) -> dt.datetime | None:
 def _seconds(count: int) -> dt.timedelta:
     """Policies name few different spans, and each decision compares with them many times."""
     return dt.timedelta(seconds=count)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _span(seconds: int) -> str:
-    """A number of seconds in the largest unit that holds it whole."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds % size == 0 and seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return "1 second" if seconds == 1 else f"{seconds} seconds"

@@ -275,3 +275,16 @@ def _document(
             "early_release": None if early is None else {"roles": list(early.roles), "max_s": early.max_s},
         }
     )
+
+
+def in_words(name: str) -> str:
+    """The name of a state, basis or role as people read it."""
+    return name.replace("_", " ")
+
+
+def span_in_words(seconds: int) -> str:
+    """A number of seconds in the largest unit that holds two or more of it whole."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds % size == 0 and seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
