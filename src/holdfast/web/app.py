@@ -1,4 +1,4 @@
-"""The panel's pages: ask, one run, rounds, one round, about, sign in.
+"""The panel's pages: ask, one run, rounds, one round, about, sign in. Queues and case files are in ``web.cases``.
 
 Each page can be read without scripts and has a JSON twin (``nodes/panel/app.py``). Asking works without scripts too:
 the form then answers with the page itself, in one piece.
@@ -24,11 +24,14 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.assets import Assets
+from holdfast.web.cases import CasePages
 from holdfast.web.render import BLANK_LANES, Pages
 
 TITLES = {
     "panel.run_id": "No such run",
     "panel.silent": "The gateway does not answer",
+    "panel.queue": "No such queue",
+    "case.unknown": "No such case",
     "request.not_found": "Nothing here",
 }
 """Headings of error pages; everything else is *That did not work*."""
@@ -48,6 +51,15 @@ def create_app(service: PanelService) -> App:
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
     late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
+    if service.review is not None:
+        cases = CasePages(service.review, site.page)
+        routes += [
+            Route("/queues", cases.queues),
+            Route("/queues.json", cases.queues_json),
+            Route("/queues/{queue}.json", cases.queue_json),
+            Route("/cases/{case}.json", cases.case_json),
+        ]
+        late += [Route("/queues/{queue}", cases.queue), Route("/cases/{case}", cases.case)]
     return assemble(service, routes, late, refusal=site.refusal)
 
 
@@ -62,13 +74,15 @@ class Site:
         self.service = service
         self.assets, self.pages = _load()
 
-    def _page(self, request: Request, template: str, here: str, status: int = 200, **values: Any) -> Response:
+    def page(self, request: Request, template: str, here: str, status: int = 200, **values: Any) -> Response:
+        """A template with what every page needs."""
         session: Session | None = request.scope.get("session")
         text = self.pages.render(
             template,
             here=here,
             token=session.token if session else "",
             signed_in=session is not None and session.signed_in,
+            queues_shown=self.service.review is not None,
             **values,
         )
         return HTMLResponse(text, status)
@@ -92,7 +106,7 @@ class Site:
             "chosen": "",
             "history": "",
         }
-        return self._page(request, "index.html", "/", **(values | more))
+        return self.page(request, "index.html", "/", **(values | more))
 
     async def ask(self, request: Request) -> Response:
         """``POST /`` from the form of a page without scripts: the whole answer, then the page with it."""
@@ -121,11 +135,11 @@ class Site:
         view, texts = await asyncio.gather(self.service.run(run_id), self.service.texts(run_id))
         file = f"holdfast-{run_id}.json"
         verify = f"holdfast verify {file} --trust trust.json"
-        return self._page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify)
+        return self.page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify)
 
     async def rounds(self, request: Request) -> Response:
         """``GET /rounds``."""
-        return self._page(request, "rounds.html", "/rounds", view=await self.service.rounds())
+        return self.page(request, "rounds.html", "/rounds", view=await self.service.rounds())
 
     async def round(self, request: Request) -> Response:
         """``GET /rounds/{number}``."""
@@ -134,11 +148,11 @@ class Site:
         found = view.rounds[0] if view.rounds else None
         status = 200 if found else 404
         values = {"view": view, "round": found, "number": number, "shown": VERDICTS_SHOWN}
-        return self._page(request, "round.html", "/rounds", status, **values)
+        return self.page(request, "round.html", "/rounds", status, **values)
 
     async def about(self, request: Request) -> Response:
         """``GET /about``."""
-        return self._page(request, "about.html", "/about")
+        return self.page(request, "about.html", "/about")
 
     # ---- signing in -----------------------------------------------------------------------------------------------
 
@@ -146,7 +160,7 @@ class Site:
         """``GET /sign-in``."""
         if not self.service.access.required:
             return RedirectResponse("/", 303)
-        return self._page(request, "sign_in.html", "", next=_local(request.query_params.get("next")))
+        return self.page(request, "sign_in.html", "", next=_local(request.query_params.get("next")))
 
     async def sign_in(self, request: Request) -> Response:
         """``POST /sign-in``: a cookie for the right key. Same-origin only; there is no session yet to hold a token."""
@@ -158,7 +172,7 @@ class Site:
             )
             session = self.service.access.sign_in(form.get("key", ""))
         except RefusedError as error:
-            return self._page(request, "sign_in.html", "", error.status, next=target, trouble=error)
+            return self.page(request, "sign_in.html", "", error.status, next=target, trouble=error)
         response = RedirectResponse(target, 303)
         response.headers["set-cookie"] = self.service.access.cookie_header(session)
         return response
@@ -187,7 +201,7 @@ class Site:
         if error.code == "panel.sign_in":
             return RedirectResponse(f"/sign-in?next={path}", 303)
         title = TITLES.get(error.code, "That did not work")
-        return self._page(request, "error.html", "", error.status, error=error, title=title)
+        return self.page(request, "error.html", "", error.status, error=error, title=title)
 
 
 @functools.cache
