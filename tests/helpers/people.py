@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.ports.people_store import PeopleStore
-from holdfast.review.people import OPERATOR, People, PeopleConfig, Principal, SignedIn
+from holdfast.review.people import People, PeopleConfig, SignedIn
+from holdfast.review.roles import OPERATOR, Principal
 from holdfast.review.sign_in import SignIn
 from tests.helpers.clock import FakeClock
 

@@ -14,7 +14,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import HoldfastError
-from holdfast.review.people import ACTS, OPERATOR, ROLES, SCOPES, Principal, SignedIn, may
+from holdfast.review.people import SignedIn
+from holdfast.review.roles import ACTS, OPERATOR, ROLES, SCOPES, Principal, may
 from tests.helpers.people import CHEAP, House, PeopleConfig
 
 NAMES = ["ada", "bob", "cyd", "dee"]

@@ -24,8 +24,9 @@ import click
 from holdfast.cli.config import find_settings, node_tables
 from holdfast.cli.output import clean_line, emit, emit_json
 from holdfast.errors import UsageError
-from holdfast.review.people import OPERATOR, ROLES, SCOPES, People, PeopleConfig
+from holdfast.review.people import People, PeopleConfig
 from holdfast.review.people_audit import Head
+from holdfast.review.roles import OPERATOR, ROLES, SCOPES
 
 if TYPE_CHECKING:
     from holdfast.ports.people_store import Account, Key

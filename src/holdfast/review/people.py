@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Deny by default. Roles are sets of acts, each written down (:data:`ROLE_ACTS`), not a ladder: an admin opens no case,
-   an auditor moves none. What the policy of a queue asks for comes on top.
+1. Deny by default. Roles are sets of acts, each written down (``review/roles.py``), not a ladder: an admin opens no
+   case, an auditor moves none. What the policy of a queue asks for comes on top.
 2. Nothing is remembered between transactions. Whoever acts is looked up again in the transaction that lets them: a role
    taken away, an account disabled or a session ended refuses the very next act.
 3. A new password, other roles or a disabled account ends every session of that account.
@@ -32,7 +32,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from holdfast.core.encoding import hex_decode, sha256_hex, time_encode
@@ -56,55 +55,18 @@ from holdfast.review.people_audit import (
     parse_event,
     session_body,
 )
+from holdfast.review.roles import (
+    ACTS,
+    OPERATOR,
+    ROLE_ACTS,
+    Principal,
+    check_roles,
+    check_scopes,
+    principal_may,
+)
 
 LOCAL = "local"
 """The source of accounts that sign in with a password here."""
-ACTS: Mapping[str, str] = MappingProxyType(
-    {
-        "queue:read": "see the queues, their rows and their figures",
-        "queue:take": "be handed what the gate let through, as a machine",
-        "case:read": "open a case file",
-        "case:open": "open a case for a run",
-        "case:claim": "take a case to work on, and let it go",
-        "case:comment": "write into a case",
-        "case:decide": "approve or reject, in a role the queue's policy asks for",
-        "case:release": "release early, in a role and for as long as the queue's policy allows",
-        "case:reopen": "reopen what was rejected or recalled",
-        "case:recall": "recall what relied on evidence",
-        "case:relate": "say what depends on a case",
-        "case:export": "take cases and their evidence out of the panel",
-        "policy:read": "read the policies of queues and which cases they would move",
-        "policy:change": "change the policy of a queue",
-        "audit:read": "read and check the audit chains",
-        "people:read": "see accounts, their roles and their sessions",
-        "people:change": "let people in, change their roles, disable them, end their sessions",
-        "key:read": "see API keys (never their secrets)",
-        "key:change": "give out and take back API keys",
-    }
-)
-"""Everything that somebody can be let to do, in words."""
-_WORK = frozenset({"queue:read", "case:read", "case:open", "case:claim", "case:comment", "case:relate", "policy:read"})
-_DECIDE = frozenset({"case:decide", "case:release"})
-ROLE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "viewer": frozenset({"queue:read", "case:read", "policy:read"}),
-        "reviewer": _WORK | _DECIDE,
-        "approver": _WORK | _DECIDE | {"case:reopen", "case:recall"},
-        "policy_owner": _DECIDE | {"queue:read", "policy:read", "policy:change"},
-        "auditor": frozenset(
-            {"queue:read", "case:read", "case:comment", "case:export", "policy:read", "audit:read", "people:read"}
-        ),
-        "admin": _DECIDE
-        | {"queue:read", "policy:read", "audit:read", "people:read", "people:change", "key:read", "key:change"},
-    }
-)
-"""What each role may do (``people.md`` §1). What is not here is refused; ``queue:take`` is for API keys alone."""
-ROLES = tuple(ROLE_ACTS)
-"""The six roles."""
-SCOPES = ("queue:read", "queue:take", "case:read", "case:decide")
-"""What an API key can be let to do."""
-OPERATOR_ACTS = frozenset({"people:read", "people:change", "key:read", "key:change", "audit:read"})
-"""What the command line on the panel's machine may do: whoever holds the database can do no less."""
 TOKEN_BYTES = 32
 """256 bits: sessions and secrets of keys."""
 CODE_BYTES = 20
@@ -165,34 +127,6 @@ class PeopleConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """Somebody who was recognised, and what they could do at that moment. Acts are checked again when they happen."""
-
-    kind: str
-    """``person``, ``key`` or ``operator``."""
-    id: str
-    """Account id, key id, or ``command-line``."""
-    name: str
-    display: str
-    roles: frozenset[str] = frozenset()
-    """Roles of the account; of a key: those of the person it decides for."""
-    scopes: frozenset[str] = frozenset()
-    """Of a key only."""
-    person: str | None = None
-    """The account that answers for the act: four-eyes counts these. None for a key without a person."""
-    workspace: str | None = None
-    """Of a key only."""
-    session: str | None = None
-    """Id of the session, of a person who signed in."""
-    keys: frozenset[str] = frozenset()
-    """Ids of every API key that ever stood for this person: what those ask for is their own request."""
-
-
-OPERATOR = Principal("operator", "command-line", "command line", "the command line on the panel's machine")
-"""Whoever runs commands beside the database. A panel never hands this out."""
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
     """Somebody whom an identity source vouches for (:class:`holdfast.review.sign_in.Identity`)."""
 
@@ -202,7 +136,8 @@ class Subject:
     """Stable and never given to another person: local: the account's id; OpenID Connect: the ``sub`` claim."""
     display: str = ""
     roles: frozenset[str] = frozenset()
-    """From outside: all roles, as mapped by :func:`map_roles`. Unused for local accounts, whose roles are stored."""
+    """From outside: all roles, as :func:`~holdfast.review.roles.map_roles` gives them. Unused for local accounts, whose
+    roles are stored."""
     proof: str | None = None
     """Local: the stored hash that matched. A session opens only while it still stands."""
 
@@ -220,55 +155,6 @@ class SignedIn:
 
 
 # --- pure rules -----------------------------------------------------------------------------------------------------
-
-
-def may(roles: Iterable[str], act: str) -> bool:
-    """Whether any of the roles contains the act. An unknown role or act is a no."""
-    return any(act in ROLE_ACTS.get(role, ()) for role in roles)
-
-
-def principal_may(principal: Principal, act: str) -> bool:
-    """Whether what was recognised could do this. A key needs the scope; one that stands for a person can do no more
-    than that person, but for taking, which is for machines; and without a person it decides nothing."""
-    if principal.kind == "operator":
-        return act in OPERATOR_ACTS
-    if principal.kind == "key":
-        if act not in principal.scopes or act not in SCOPES:
-            return False
-        if principal.person is None:
-            return act != "case:decide"
-        return act == "queue:take" or may(principal.roles, act)
-    return principal.kind == "person" and may(principal.roles, act)
-
-
-def check_roles(roles: Iterable[str]) -> tuple[str, ...]:
-    """Known roles, sorted, each once. Raises ``people.role``."""
-    found = sorted(set(roles))
-    for role in found:
-        if role not in ROLE_ACTS:
-            raise UsageError(
-                "people.role", f"there is no role {role!r}", hint=f"one of {', '.join(ROLES)}", param="roles"
-            )
-    return tuple(found)
-
-
-def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Known scopes, sorted, each once, at least one. Raises ``people.scope``."""
-    found = sorted(set(scopes))
-    for scope in found:
-        if scope not in SCOPES:
-            hint = f"one of {', '.join(SCOPES)}"
-            raise UsageError("people.scope", f"there is no scope {scope!r}", hint=hint, param="scopes")
-    if not found:
-        raise UsageError("people.scope", "a key without a scope may do nothing", param="scopes")
-    return tuple(found)
-
-
-def map_roles(claimed: Iterable[object], mapping: Mapping[str, str]) -> frozenset[str]:
-    """Values of an outside roles claim to roles. What the mapping does not name gives nothing; a mapping to something
-    that is no role raises ``people.role``."""
-    check_roles(mapping.values())
-    return frozenset(mapping[value] for value in claimed if isinstance(value, str) and value in mapping)
 
 
 def fold_name(name: str) -> str:
@@ -550,12 +436,12 @@ class People:
         return _local(account)
 
     def note_refused(self, name: str) -> None:
-        """A wrong password for an account, into its chain. A name that nobody has is not kept: people type passwords
-        into the wrong field."""
+        """A sign-in that failed, into the chain. A name that nobody has is not kept: people type passwords into the
+        wrong field. Its event is, so that it takes as long."""
         with self._store.writing() as tables:
             account = tables.account_named(fold_name(name))
-            if account is not None:
-                self._write(tables, Author("system", "sign-in"), "sign_in.refused", account.id, {})
+            known = None if account is None else account.id
+            self._write(tables, Author("system", "sign-in"), "sign_in.refused", known, {})
 
     def names_behind_code(self, code: str, name: str, display: str) -> tuple[str, ...]:
         """What the owner of a code is called, to check their password against. Raises ``people.code`` for a code that

@@ -36,7 +36,7 @@ KINDS = {
     "code.withdrawn": "a one-time code was replaced by another",
     "session.opened": "somebody signed in",
     "session.ended": "a session ended before its time",
-    "sign_in.refused": "a wrong password was given for the account, or it was disabled",
+    "sign_in.refused": "a sign-in failed; for an account, if there is one of that name",
     "key.made": "an API key was given out",
     "key.revoked": "an API key was taken back",
 }
@@ -192,14 +192,14 @@ def check_people(
     """The chain's head and everything that does not fit; no findings: nothing was noticed."""
     findings: list[Finding] = []
     told, head = _Told(), Head(0, NO_EVENT)
-    digests = {0: NO_EVENT}
+    kept = list(known_heads)
+    found = {known.seq: NO_EVENT if known.seq == 0 else "" for known in kept}
     for stored in events:
         try:
             event = parse_event(stored)
         except MalformedError as error:
             findings.append(Finding("audit.event", stored.seq, f"link {stored.seq} is no event: {error.message}"))
             head = Head(stored.seq, sha256_hex(stored.document))
-            digests[head.seq] = head.digest
             continue
         findings += _link_findings(stored, event, head)
         try:
@@ -208,9 +208,10 @@ def check_people(
             says = f"link {stored.seq} ({event.kind}) is about something that no earlier link made"
             findings.append(Finding("audit.order", stored.seq, says))
         head = Head(stored.seq, event.digest)
-        digests[head.seq] = head.digest
-    for known in known_heads:
-        if digests.get(known.seq) != known.digest:
+        if head.seq in found:
+            found[head.seq] = head.digest
+    for known in kept:
+        if found[known.seq] != known.digest:
             says = f"the chain does not hold the head that was kept elsewhere (link {known.seq})"
             findings.append(Finding("audit.head", known.seq, says))
     findings += _row_findings(told, rows)

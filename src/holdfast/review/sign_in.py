@@ -15,7 +15,7 @@ are open go on.
 :class:`Identity` is the seam for OpenID Connect and the like. What a deployment provides: somebody who checks the token
 (signature, issuer, audience, nonce, time) and gives a :class:`~holdfast.review.people.Subject` whose ``source`` is the
 issuer, whose ``subject`` is the ``sub`` claim (never an address, which can pass to another person), and whose roles are
-:func:`~holdfast.review.people.map_roles` of the roles claim. No header set by a proxy is ever taken for an identity: a
+:func:`~holdfast.review.roles.map_roles` of the roles claim. No header set by a proxy is ever taken for an identity: a
 header can be sent by anybody who reaches the port. :class:`LocalAccounts` is the source that ships.
 """
 
@@ -33,16 +33,8 @@ from holdfast.core.encoding import sha256
 from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.clock import Clock
 from holdfast.review.passwords import MOST_BYTES, check_password, normal_form
-from holdfast.review.people import (
-    LOCAL,
-    People,
-    PeopleConfig,
-    Principal,
-    SignedIn,
-    Subject,
-    fold_name,
-    sign_in_refused,
-)
+from holdfast.review.people import LOCAL, People, PeopleConfig, SignedIn, Subject, fold_name, sign_in_refused
+from holdfast.review.roles import Principal
 
 ACCOUNT_WINDOW_S = 900.0
 """Failures of one name count this long."""

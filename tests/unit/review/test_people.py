@@ -13,24 +13,8 @@ import pytest
 
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.review.people import (
-    ACTS,
-    LOCAL,
-    OPERATOR,
-    ROLE_ACTS,
-    ROLES,
-    SCOPES,
-    PeopleConfig,
-    Principal,
-    SignedIn,
-    Subject,
-    check_name,
-    check_text,
-    form_token,
-    map_roles,
-    may,
-    principal_may,
-)
+from holdfast.review.people import LOCAL, PeopleConfig, SignedIn, Subject, check_name, check_text, form_token
+from holdfast.review.roles import ACTS, OPERATOR, ROLES, SCOPES, map_roles
 from holdfast.review.sign_in import Attempts, HashThreads, NamePassword
 from tests.helpers.people import CHEAP, PASSWORD, House
 
@@ -53,62 +37,6 @@ def refusal(function: Any, *arguments: Any, **options: Any) -> str:
     except HoldfastError as error:
         return error.code
     return "nothing was refused"
-
-
-# --- roles ----------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_not_written_down_is_refused() -> None:
-    assert not may([], "case:read")
-    assert not may(["admin"], "case:read")
-    assert not may(["root", "superuser"], "case:read")
-    assert not any(may(ROLES, act) for act in ("", "case:*", "case", "people:delete", "CASE:READ"))
-
-
-def test_roles_are_sets_not_a_ladder() -> None:
-    """Of the roles of these four offices, none can do all that another can; admins and policy owners open no case."""
-    offices = ("approver", "policy_owner", "auditor", "admin")
-    for one in offices:
-        for other in offices:
-            assert one == other or not ROLE_ACTS[one] <= ROLE_ACTS[other], f"{other} contains {one}"
-    assert not may(["admin", "policy_owner"], "case:read")
-    moving = {"case:open", "case:claim", "case:decide", "case:release", "case:reopen", "case:recall", "case:relate"}
-    moving |= {"policy:change", "people:change", "key:change", "queue:take"}
-    assert not moving & ROLE_ACTS["auditor"]
-    assert not moving & ROLE_ACTS["viewer"]
-
-
-@pytest.mark.parametrize(
-    ("act", "roles"),
-    [
-        ("case:read", {"viewer", "reviewer", "approver", "auditor"}),
-        ("case:decide", {"reviewer", "approver", "policy_owner", "admin"}),
-        ("case:reopen", {"approver"}),
-        ("case:recall", {"approver"}),
-        ("policy:change", {"policy_owner"}),
-        ("audit:read", {"auditor", "admin"}),
-        ("people:change", {"admin"}),
-        ("key:change", {"admin"}),
-        ("queue:take", set()),
-    ],
-)
-def test_each_act_that_matters_belongs_to_the_roles_written_down(act: str, roles: set[str]) -> None:
-    assert {role for role in ROLES if may([role], act)} == roles
-
-
-def test_every_act_of_a_role_or_scope_is_an_act() -> None:
-    assert set().union(*ROLE_ACTS.values()) <= ACTS.keys()
-    assert set(SCOPES) <= ACTS.keys()
-
-
-@pytest.mark.parametrize("kind", ["", "gate", "system", "nobody"])
-def test_a_principal_of_an_unknown_kind_may_nothing(kind: str) -> None:
-    nobody = Principal(kind, "x", "x", "x", frozenset(ROLES), frozenset(SCOPES), "x")
-    assert not any(principal_may(nobody, act) for act in ACTS)
-
-
-def test_the_command_line_decides_no_case() -> None:
-    assert not any(principal_may(OPERATOR, act) for act in ACTS if act.startswith(("case:", "queue:", "policy:")))
 
 
 # --- names and texts ------------------------------------------------------------------------------------------------
@@ -716,11 +644,6 @@ class Outside:
         """Whose token this is."""
         groups = self.claims[credential]
         return Subject(ISSUER, credential, f"Person {credential}", map_roles(groups, MAPPING))
-
-
-def test_a_claim_that_is_not_mapped_gives_nothing() -> None:
-    assert map_roles(["desk", "admin", 7, None, ["boss"], "Desk"], MAPPING) == {"reviewer"}
-    assert refusal(map_roles, [], {"x": "superuser"}) == "people.role"
 
 
 def test_somebody_from_outside_without_a_role_gets_no_account(house: House) -> None:

@@ -14,7 +14,6 @@ from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError
 from holdfast.ports.people_store import StoredEvent
-from holdfast.review.people import ACTS, OPERATOR, ROLE_ACTS, ROLES, SCOPES
 from holdfast.review.people_audit import (
     KINDS,
     NO_EVENT,
@@ -26,6 +25,7 @@ from holdfast.review.people_audit import (
     head_of,
     parse_event,
 )
+from holdfast.review.roles import OPERATOR
 from tests.helpers.people import House
 
 ANOTHER_ADMIN = """INSERT INTO people_accounts
@@ -221,13 +221,3 @@ def test_the_audit_says_what_differs(house: House) -> None:
 def test_every_kind_of_event_is_in_the_specification() -> None:
     table = SPEC[SPEC.index("| kind | body |") :]
     assert set(re.findall(r"`([a-z_]+\.[a-z]+)`", table[: table.index("\n\n")])) == set(KINDS)
-
-
-def test_the_table_of_roles_is_the_one_in_the_specification() -> None:
-    lines = [
-        line.split("|")[1:-1] for line in SPEC.splitlines() if line.startswith("| `") and ":" in line.split("|")[1]
-    ]
-    written = {cells[0].strip(" `"): [cell.strip() == "yes" for cell in cells[1:]] for cells in lines}
-    assert list(written) == list(ACTS)
-    for act, row in written.items():
-        assert row == [*(act in ROLE_ACTS[role] for role in ROLES), act in SCOPES], act
