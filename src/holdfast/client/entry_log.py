@@ -1,4 +1,5 @@
-"""The log as a worker thread uses it: asks and hands in one entry at a time, and waits for the answer.
+"""The log as a worker thread uses it: asks and hands in one entry at a time, and waits for the answer. And what a
+bundle has to hold of an entry (:func:`logged_items`).
 
 The calls themselves run on the event loop that owns the connections; only the waiting is done here. Never call this
 from that loop's own thread: it would wait for itself.
@@ -7,10 +8,14 @@ from that loop's own thread: it would wait for itself.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
+from holdfast.client.log import LogClient
 from holdfast.client.log_writer import LogWriter
+from holdfast.core.encoding import time_encode
+from holdfast.core.merkle import leaf_hash
 from holdfast.errors import RefusedError, UnavailableError
 
 _T = TypeVar("_T")
@@ -57,3 +62,22 @@ class BlockingEntryLog:
         except TimeoutError as error:
             waiting.cancel()
             raise UnavailableError("log.unavailable", "the log gave no answer in time") from error
+
+
+async def logged_items(log: LogClient, entry: bytes, digest: str, at: dt.datetime) -> list[dict[str, Any]]:
+    """What a bundle shows of an entry in the log, known since ``at`` (``bundle.md`` §2): its place, the verified path
+    to the newest checkpoint, and that checkpoint with its cosignatures. Empty while no checkpoint covers it. Raises
+    ``log.inclusion`` when the log holds something else there."""
+    index, checkpoint = await log.index_of(digest), await log.latest()
+    if index is None or index >= checkpoint.size:
+        return []
+    found = await log.inclusion(index, checkpoint)
+    if found.leaf != leaf_hash(entry):
+        raise RefusedError("log.inclusion", "the log holds another entry where it says this one is")
+    moment = time_encode(at)
+    path = {"size": found.size, "proof": [step.hex() for step in found.proof]}
+    return [
+        {"kind": "entry", "at": moment, "digest": digest, "index": index},
+        {"kind": "inclusion", "at": moment, "digest": digest, "index": index, **path},
+        {"kind": "checkpoint", "at": moment, "note": checkpoint.raw.decode()},
+    ]

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import datetime as dt
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.core import canonical
-from holdfast.core.bundles import CommitmentItem, StatementItem, decision_item, parse_bundle
+from holdfast.core.bundles import CommitmentItem, StatementItem, decision_item, extend_bundle, parse_bundle
 from holdfast.core.decisions import (
     SALT_BYTES,
     CasePath,
@@ -131,6 +131,19 @@ def find_parent(raw: bytes) -> Parent | None:
     return None
 
 
+def with_decisions(
+    raw: bytes, decisions: Sequence[SignedDecision], at: dt.datetime, evidence: Sequence[Mapping[str, Any]] = ()
+) -> bytes:
+    """A run's bundle with the decisions about it that it does not hold yet, and with ``evidence`` of them (items like
+    ``client.entry_log.logged_items``). ``at`` is now; a bundle whose times lie ahead of it keeps their order."""
+    bundle = parse_bundle(raw)
+    held = {entry.item.statement.digest for entry in bundle.journal if isinstance(entry.item, StatementItem)}
+    moment = max([at, bundle.exported_at, *(entry.at for entry in bundle.journal)])
+    items = [item for one in decisions if one.digest not in held for item in one.items(moment)]
+    items += [{**item, "at": time_encode(moment)} for item in evidence]
+    return extend_bundle(raw, items, moment) if items else raw
+
+
 class DecisionSigner:
     """Makes decision statements in a panel's name. ``attester`` is the digest of its key document, ``salt_key`` a
     secret of at least 32 bytes that it keeps as long as its journal."""
@@ -223,6 +236,8 @@ def _document_of(act: WaitingAct) -> DecisionDocument:
     document = parse_decision_document(act.document)
     if (document.case, document.run) != (act.case, act.run):
         raise UsageError("decision.case", "the document is of another case or run than the act")
+    if act.cases and document.act != "recall":
+        raise UsageError("decision.cases", "only a recall is of several cases")
     return document
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from holdfast.core import bundles, canonical
 from holdfast.core.bundles import parse_bundle, parse_item
+from holdfast.core.decisions import path_in_batch
 from holdfast.core.encoding import sha256_hex
-from holdfast.errors import MalformedError
-from tests.helpers.decisions import Made
+from holdfast.errors import MalformedError, UsageError
+from tests.helpers.decisions import CASE, OTHER_CASE, Made, document
 from tests.helpers.network import RUN, Network, at, bundle_of
 
 NETWORK = Network()
@@ -169,3 +170,59 @@ def test_a_journal_and_a_finality_item_have_a_length():
     finality = copy.deepcopy(ITEMS["finality"])
     finality["messages"] = finality["messages"][:1] * 65
     assert refusal(parse_item, 1, finality) == "bundle.count"
+
+
+# Adding
+
+
+def later(*items):
+    return bundles.extend_bundle(bundle_of(JOURNAL), list(items), at(10))
+
+
+def test_what_is_added_became_known_later():
+    item = {"kind": "note", "code": "decided"}
+    old = parse_bundle(bundle_of(JOURNAL))
+    made = parse_bundle(later(item | {"at": "2026-01-01T12:00:10.000Z"}))
+    assert made.journal[: len(old.journal)] == old.journal
+    assert [entry.position for entry in made.journal[len(old.journal) :]] == [len(old.journal) + 1]
+    assert made.run == old.run
+
+
+@pytest.mark.parametrize(
+    ("item", "exported_at"),
+    [
+        ({"kind": "note", "code": "decided", "at": "2026-01-01T12:00:04.999Z"}, at(10)),
+        ({"kind": "note", "code": "decided", "at": "2026-01-01T12:00:10.000Z"}, at(9.999)),
+    ],
+)
+def test_nothing_is_added_to_the_past(item, exported_at):
+    assert max(entry.at for entry in parse_bundle(bundle_of(JOURNAL)).journal) == at(5)
+    with pytest.raises(UsageError, match=r"bundle\.order"):
+        bundles.extend_bundle(bundle_of(JOURNAL), [item], exported_at)
+
+
+def test_nothing_malformed_is_added_and_to_nothing_malformed():
+    item = {"kind": "verified", "at": "2026-01-01T12:00:10.000Z"}
+    assert refusal(later, item) == "bundle.kind"
+    assert refusal(bundles.extend_bundle, b"{}", [], at(10)) == "bundle.fields"
+
+
+def test_an_empty_journal_grows_too():
+    item = {"kind": "note", "code": "decided", "at": "2020-01-01T00:00:00.000Z"}
+    made = parse_bundle(bundles.extend_bundle(bundle_of([]), [item], at(10)))
+    assert [entry.position for entry in made.journal] == [1]
+
+
+def test_the_item_that_opens_a_decision_reads_back():
+    for made in (Made(), Made(document(act="recall"), cases=[CASE, OTHER_CASE])):
+        path = path_in_batch(made.cases, CASE) if made.cases else None
+        built = bundles.decision_item(at(5), digest=made.digest, document=made.document.raw, salt=made.salt, path=path)
+        assert built == made.opening_item()
+        found = parse_item(1, built).item
+        assert (found.digest, found.document, found.raw, found.salt, found.path) == (
+            made.digest,
+            made.document,
+            made.document.raw,
+            made.salt,
+            path,
+        )
