@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
+import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from holdfast.core import canonical
+from holdfast.errors import MalformedError
 from holdfast.verifier.gate import GATE_STATES, Decision, History, LaneVector, Release, decide
 from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
 from holdfast.verifier.queue_policy import (
@@ -148,11 +151,11 @@ def standing(case):
 
 
 def test_the_cases_are_of_every_kind():
-    """Each state turns up among a few hundred cases, and CLEAR both with an end and without."""
+    """Each state turns up among many cases, and CLEAR both with an end and without."""
     found = set()
 
     @seed(1)
-    @settings(max_examples=400, database=None)
+    @settings(max_examples=150, database=None)
     @given(cases())
     def look(case):
         result = decide(**case)
@@ -322,3 +325,55 @@ def test_words_and_the_order_of_evidence_move_nothing(case):
     other = decide(**case | {"vector": dataclasses.replace(case["vector"], lanes=lanes)})
     assert (one.state, one.clear_until, one.lanes_digest) == (other.state, other.clear_until, other.lanes_digest)
     assert [item.code for item in one.reasons] == [item.code for item in other.reasons]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """Where something stands in a JSON value."""
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield from places(item, (*path, key))
+
+
+@given(POLICIES, st.data())
+def test_what_stands_anywhere_in_a_policy_is_checked(policy, data):
+    """Anything put anywhere is refused, or is read and gives another digest: there is no place that nobody reads."""
+    value = canonical.decode(policy.document)
+    path = data.draw(st.sampled_from([path for path in places(value) if path]))
+    inner = value
+    for key in path[:-1]:
+        inner = inner[key]
+    new = data.draw(JSON)
+    changed = new != inner[path[-1]] or type(new) is not type(inner[path[-1]])
+    inner[path[-1]] = new
+    try:
+        found = parse_queue_policy_document(canonical.encode(value))
+    except MalformedError as error:
+        assert error.code.startswith("queue_policy.")  # noqa: PT017 (or it was read)
+    else:
+        assert (found.digest != policy.digest) == changed
+
+
+@given(POLICIES, st.data())
+def test_no_flipped_byte_of_a_policy_keeps_its_digest(policy, data):
+    raw = bytearray(policy.document)
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        found = parse_queue_policy_document(bytes(raw))
+    except MalformedError:
+        return
+    assert found.digest != policy.digest
+    assert found.document == bytes(raw)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_whatever_is_read_as_a_policy_is_refused_in_the_one_way(raw):
+    for read, given_raw in ((parse_queue_policy_document, raw), (parse_queue_policy, raw.decode("utf-8", "replace"))):
+        with pytest.raises(MalformedError):
+            read(given_raw)

@@ -31,7 +31,7 @@ DECIDING_ROLES = ("admin", "approver", "policy_owner", "reviewer")
 ACCEPTABLE_STATES = tuple(state for state in STATES if state not in ("refuted", "pending"))
 """States that a policy can accept: a refutation is never let by, and what is pending has not been answered."""
 MAX_POLICY_BYTES = 65_536
-"""Longest policy that is read, in either form (``gate.md`` §2)."""
+"""Longest policy that is read, in either form (``gate.md`` §2); the largest canonical form is shorter."""
 MAX_SECONDS = 315_576_000
 """Ten years of 365.25 days: the longest span of time that a policy can name (``gate.md`` §2)."""
 MAX_REVIEWERS = 100
@@ -179,8 +179,6 @@ def _build(given: object, *, ordered: bool) -> QueuePolicy:
     judgement = None if value["judgement"] is None else _judgement_need(value["judgement"])
     early = None if value["early_release"] is None else _early_release(value["early_release"], ordered)
     document = _document(name, bounds, require, judgement, early)
-    if len(document) > MAX_POLICY_BYTES:
-        raise MalformedError("queue_policy.size", f"a policy has at most {MAX_POLICY_BYTES} bytes")
     return QueuePolicy(name, sha256_hex(document), document, bounds, require, judgement, early)
 
 

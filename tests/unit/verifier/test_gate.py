@@ -137,6 +137,8 @@ def test_a_reviewer_fills_one_place():
         approval("ben", requester=True),
         approval("ben", at=at(11)),
         approval("ben", act="reopen"),
+        approval("ben", act="release"),
+        approval("ben", act="recall"),
     ],
 )
 def test_an_approval_that_does_not_count_does_not_count(other):
@@ -265,6 +267,14 @@ def test_clear_says_until_when():
 
 def test_clear_without_a_maximum_age_runs_out_never():
     assert gate(parse_queue_policy(HEAD + LANES_ASKED.replace("max_age_s = 3600", ""))).clear_until is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_first_lane_that_runs_out_decides_until_when(order):
+    both = parse_queue_policy(HEAD + LANES_ASKED.replace('["signature"]', '["signature"]\nmax_age_s = 3600'))
+    moments = [at(2), at(3)][::order]
+    dated = {**SETTLED.dated, "bytes": moments[0], "settlement": moments[1]}
+    assert gate(both, dataclasses.replace(SETTLED, dated=dated)).clear_until == at(3602)
 
 
 def test_only_clear_has_an_end():

@@ -7,12 +7,13 @@ import pytest
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError
-from holdfast.verifier.lanes import LANES, STATES
+from holdfast.verifier.lanes import BASES, LANES, STATES
 from holdfast.verifier.policy import POLICY_TYPE, parse_policy
 from holdfast.verifier.queue_policy import (
     ACCEPTABLE_STATES,
     DECIDING_ROLES,
     MAX_POLICY_BYTES,
+    MAX_SECONDS,
     MAX_TEXT,
     EarlyRelease,
     JudgementNeed,
@@ -64,6 +65,7 @@ def refusal(text):
         ('"proof", "development"', '"proof", 1', "queue_policy.names", "require.settlement.bases"),
         ('["proof", "development"]', '"proof"', "queue_policy.names", "require.settlement.bases"),
         ('["proof", "development"]', "[]", "queue_policy.bases", "require.settlement.bases"),
+        ('["proven"]', "[]", "queue_policy.states", "require.settlement.states"),
         ("[require.bytes]", "[require.overall]", "queue_policy.fields", "overall"),
         ('role = "reviewer"', 'role = "auditor"', "queue_policy.names", "judgement.role"),
         ('role = "reviewer"', "", "queue_policy.fields", "role"),
@@ -121,9 +123,13 @@ def test_a_policy_has_a_largest_size_in_either_form():
 def test_no_text_that_can_be_written_has_a_canonical_form_that_cannot_be_read():
     """Each character of a text takes up to four bytes, so the three texts and all lanes stay below the bound."""
     text = '"' + "\U0001f600" * MAX_TEXT + '"'
-    lanes = "".join(f'[require.{lane}]\nstates = ["proven"]\nbases = ["proof"]\n' for lane in LANES)
-    judgement = f'[judgement]\nreviewers = 1\nrole = "reviewer"\nrule = {text}\nthreshold = {text}\nframing = {text}\n'
+    all_there_is = f"states = {list(ACCEPTABLE_STATES)}\nbases = {list(BASES)}\nmax_age_s = {MAX_SECONDS}\n"
+    lanes = "".join(f"[require.{lane}]\n{all_there_is}" for lane in LANES)
+    judgement = (
+        f'[judgement]\nreviewers = 100\nrole = "reviewer"\nrule = {text}\nthreshold = {text}\nframing = {text}\n'
+    )
     policy = parse_queue_policy(HEAD + lanes + judgement)
+    assert 3 * 4 * MAX_TEXT < len(policy.document) < MAX_POLICY_BYTES
     assert parse_queue_policy_document(policy.document) == policy
 
 
