@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,31 @@ def _holders(state: str) -> list[str]:
             if state in command and "pytest" not in command:
                 found.append(command)
     return found
+
+
+def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_out_once(net: NetworkProcess) -> None:
+    panel, body = net.ready["panel"], {"model": MODEL, "messages": [{"role": "user", "content": "What is a lane?"}]}
+    headers = {"x-holdfast-queue": "default", "authorization": f"Bearer {net.key}", "content-type": "application/json"}
+    request = urllib.request.Request(net.ready["gateway"] + "/v1/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["x-holdfast-queue"] == "default"
+        value = json.loads(answer.read())
+    run, text = value["holdfast"]["run"], value["choices"][0]["message"]["content"]
+
+    def case(state: str) -> dict[str, Any] | None:
+        shown = fetch(f"{panel}/v1/cases?run={run}", key=net.key)
+        assert text not in json.dumps(shown)
+        found: list[dict[str, Any]] = [item for item in shown["cases"] if item["state"] == state]
+        return found[0] if found else None
+
+    held = wait_for(lambda: case("HOLD"), 10, "the case")
+    assert held["queue"] == "default"
+    assert {reason["lane"] for reason in held["reasons"]} <= {"bytes", "settlement"}
+    assert any("settlement is pending" in reason["says"] for reason in held["reasons"])
+    assert fetch(f"{panel}/v1/queues/default/next?consumer=desk", key=net.key)["handed"] is None
+    clear = wait_for(lambda: case("CLEAR"), 40, "its proof")
+    assert clear["lanes"]["settlement"]["basis"] == "development"
+    assert {event["actor"]["kind"] for event in clear["events"]} == {"system", "gate"}
+    handed = fetch(f"{panel}/v1/queues/default/next?consumer=desk", key=net.key)["handed"]
+    assert (handed["case"]["id"], handed["case"]["state"]) == (clear["id"], "CLEAR")
+    assert fetch(f"{panel}/v1/queues/default/next?consumer=another", key=net.key)["handed"] is None
