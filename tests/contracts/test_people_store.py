@@ -65,7 +65,9 @@ def account(name: str, **changes: object) -> Account:
 
 
 def session(number: int, owner: str = "id-ada") -> Session:
-    return Session(f"s{number}", f"d{number}", owner, f"2026-01-01T00:00:{number:02d}.000Z", AT, LATER)
+    return Session(
+        f"s{number}", f"d{number}", owner, f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.000Z", AT, LATER
+    )
 
 
 def event(number: int) -> StoredEvent:
@@ -263,9 +265,36 @@ def test_writers_of_several_processes_take_turns(shared_url: str) -> None:
         store.close()
 
 
+def test_threads_of_one_process_share_a_store(store: PeopleStore) -> None:
+    """A panel's desk asks for roles in its thread while somebody signs in in another."""
+    with store.writing() as tables:
+        tables.put_account(account("ada"))
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(20):
+                with store.writing() as tables:
+                    tables.put_session(session(number * 20 + turn))
+                with store.reading() as tables:
+                    assert tables.session_by_id(f"s{number * 20 + turn}") is not None
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    with store.reading() as tables:
+        assert len(tables.sessions()) == 60
+
+
 def test_a_writer_who_waits_too_long_is_told(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people_sql, "WAIT_MS", 50)
     first, second = SQLPeopleStore(shared_url), SQLPeopleStore(shared_url)
+    first.forget()
     try:
         with first.writing(), pytest.raises(UnavailableError) as silent, second.writing():
             pytest.fail("two writers at once")

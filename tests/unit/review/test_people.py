@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.review.people import LOCAL, PeopleConfig, SignedIn, Subject, check_name, check_text, form_token
 from holdfast.review.roles import ACTS, OPERATOR, ROLES, SCOPES, map_roles
 from holdfast.review.sign_in import Attempts, HashThreads, NamePassword
-from tests.helpers.people import CHEAP, PASSWORD, House
+from tests.helpers.people import CHEAP, PASSWORD, Counted, House
 
 WRONG = "eight brown boats at noon"
 
@@ -134,6 +135,18 @@ def test_every_refusal_costs_exactly_one_hash(house: House, name: str, monkeypat
     [phc] = checked
     assert (phc == house.passwords.decoy) == (name != "ada")
     assert phc.split("$")[:4] == house.passwords.decoy.split("$")[:4]
+
+
+@pytest.mark.parametrize("name", ["ada", "eve"])
+def test_every_refusal_writes_exactly_one_event_and_never_the_name(house: House, name: str) -> None:
+    """Writing takes time too; and people type passwords into the wrong field."""
+    house.first()
+    before = len(house.kinds())
+    assert refusal(house.sign_in, name, WRONG) == "people.sign_in"
+    assert house.kinds()[before:] == ["sign_in.refused"]
+    [event] = house.people.events(OPERATOR, after=before)
+    assert (event.account is None) == (name == "eve")
+    assert event.body == {}
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025, "\ud800" * 12])
@@ -704,6 +717,14 @@ def test_the_defaults_are_those_of_rfc_9106_for_little_memory() -> None:
     config = PeopleConfig()
     cost = (config.password_memory_kib, config.password_passes, config.password_lanes)
     assert cost == (65_536, 3, 4)
+
+
+def test_a_hash_at_the_default_cost_says_so() -> None:
+    config = PeopleConfig()
+    cost = (config.password_memory_kib, config.password_passes, config.password_lanes)
+    passwords = Argon2Passwords(*cost, Counted())
+    assert passwords.decoy.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert not passwords.outdated(passwords.decoy)
 
 
 def test_times_of_a_session_are_told(house: House) -> None:
