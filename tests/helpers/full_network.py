@@ -393,6 +393,8 @@ class Network:
         self.root_signer = ed25519_signer("root", "statement")
         self.trust_payloads: list[bytes] = []
         self.revocations: dict[str, dict[str, str]] = {}
+        self.guests: list[KeyDocument] = []
+        """Further nodes that the next trust version admits."""
         self.add_trust_version()
         self.runs = 0
 
@@ -423,7 +425,8 @@ class Network:
     def add_trust_version(self) -> None:
         """A new version that says what holds now; ``revocations`` maps node digests to revocations."""
         begin, end = time_encode(START - dt.timedelta(days=1)), time_encode(START + dt.timedelta(days=365))
-        documents = [self.gateway.document, self.log_document, *(seat.document for seat in self.seats)]
+        seated = [seat.document for seat in self.seats]
+        documents = [self.gateway.document, self.log_document, *seated, *self.guests]
         key = self.root_signer.key
         value: dict[str, Any] = {
             "type": trust.TRUST_TYPE,

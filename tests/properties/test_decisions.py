@@ -1,4 +1,4 @@
-"""Change any one thing about a decision and it no longer says who decided; and no decision moves the run it is about."""
+"""Change any one thing about a decision and it says no more who decided; and no decision moves the run it is about."""
 
 from __future__ import annotations
 
