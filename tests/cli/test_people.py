@@ -60,12 +60,14 @@ def shown(outcome: Outcome) -> str:
     "words",
     [
         ("people", "list"),
+        ("people", "add", "ada"),
         ("people", "code", "ada"),
         ("people", "role", "ada", "--add", "admin"),
         ("people", "revoke", "ada"),
         ("people", "restore", "ada"),
         ("people", "sign-out", "ada"),
         ("people", "audit"),
+        ("api-key", "add", "w", "--label", "robot", "--scope", "queue:read"),
         ("api-key", "list"),
         ("api-key", "revoke", "0" * 16),
     ],
@@ -127,10 +129,11 @@ def test_no_command_takes_a_password(command: Holdfast) -> None:
 def test_the_first_account(command: Holdfast) -> None:
     assert shown(command("people", "first", "--role", "reviewer")) == (
         "one-time code   <code>\n"
+        "kept in         .holdfast/panel/people.sqlite\n"
         "Within 60 minutes, on the panel's sign-in page, it makes the first account.\n"
         "-- exit 0 --\n"
     )
-    assert json.loads(command("people", "first", "--json").out).keys() == {"code", "minutes"}
+    assert json.loads(command("people", "first", "--json").out).keys() == {"code", "minutes", "kept_in"}
     assert shown(command("people", "list")) == "nobody was let in yet\n-- exit 0 --\n"
 
 

@@ -24,7 +24,7 @@ import click
 from holdfast.cli.config import find_settings, node_tables
 from holdfast.cli.output import clean_line, emit, emit_json
 from holdfast.errors import UsageError
-from holdfast.review.people import People, PeopleConfig
+from holdfast.review.people import DATABASE, People, PeopleConfig, fold_name
 from holdfast.review.people_audit import Head
 from holdfast.review.roles import OPERATOR, ROLES, SCOPES
 
@@ -65,7 +65,7 @@ def open_people(where: tuple[str | None, str | None], *, create: bool = False) -
     from holdfast.adapters.people_sql import SQLPeopleStore  # noqa: PLC0415
 
     config = read_config(*where)
-    file = config.state / "people.sqlite"
+    file = config.state / DATABASE
     if config.people_database is None and not create and not file.exists():
         raise UsageError(
             "people.none",
@@ -96,11 +96,13 @@ def first(roles: tuple[str, ...], where: tuple[str | None, str | None], as_json:
     """
     with open_people(where, create=True) as house:
         code = house.first_code(roles)
-        minutes = house.config.code_minutes
+        minutes, database = house.config.code_minutes, house.config.people_database
+        place = database.reference if database is not None else str(house.config.state / DATABASE)
     if as_json:
-        emit_json({"code": code, "minutes": minutes})
+        emit_json({"code": code, "minutes": minutes, "kept_in": place})
         return
     emit(f"one-time code   {code}")
+    emit(clean_line(f"kept in         {place}"))
     emit(f"Within {minutes} minutes, on the panel's sign-in page, it makes the first account.")
 
 
@@ -114,7 +116,7 @@ def add(
     name: str, display: str | None, roles: tuple[str, ...], where: tuple[str | None, str | None], as_json: bool
 ) -> None:
     """Let NAME in. Prints the one-time code with which they set their password."""
-    with open_people(where, create=True) as house:
+    with open_people(where) as house:
         account, code = house.add(OPERATOR, name, display or name, roles)
         minutes = house.config.code_minutes
     _show_code(account, code, minutes, as_json=as_json)
@@ -128,7 +130,7 @@ def code(name: str, where: tuple[str | None, str | None], as_json: bool) -> None
     """Print a new one-time code for NAME: for a first or a forgotten password."""
     with open_people(where) as house:
         given = house.new_code(OPERATOR, name)
-        [account] = [row for row in house.accounts(OPERATOR) if row.name == name.strip().casefold()]
+        [account] = [row for row in house.accounts(OPERATOR) if row.name == fold_name(name)]
         minutes = house.config.code_minutes
     _show_code(account, given, minutes, as_json=as_json)
 
@@ -264,7 +266,7 @@ def add_key(
     as_json: bool,
 ) -> None:
     """Make a key of WORKSPACE and print it, this once."""
-    with open_people(where, create=True) as house:
+    with open_people(where) as house:
         key, shown = house.add_key(OPERATOR, workspace, label, scopes, person=person, days=days)
     if as_json:
         emit_json({"key": shown, **_key_json(key)})

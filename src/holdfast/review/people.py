@@ -67,6 +67,8 @@ from holdfast.review.roles import (
 
 LOCAL = "local"
 """The source of accounts that sign in with a password here."""
+DATABASE = "people.sqlite"
+"""File in the panel's state folder, where no other database is named."""
 TOKEN_BYTES = 32
 """256 bits: sessions and secrets of keys."""
 CODE_BYTES = 20
@@ -123,7 +125,7 @@ class PeopleConfig:
         """SQLAlchemy URL of the people's tables. May hold a database password: never print it."""
         if self.people_database is not None:
             return self.people_database.reveal()
-        return f"sqlite:///{self.state / 'people.sqlite'}"
+        return f"sqlite:///{self.state / DATABASE}"
 
 
 @dataclass(frozen=True, slots=True)
