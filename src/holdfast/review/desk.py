@@ -46,6 +46,7 @@ from holdfast.review.queues import (
     policy_by_digest,
     policy_of_queue,
 )
+from holdfast.review.reading import Reading, read_at
 from holdfast.review.recall import Recalled, flag_dependants, order_recall
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
@@ -394,7 +395,9 @@ class Desk:
             _refuse_own(found, actor)
             _refuse_claimed(found, actor, work.at)
             _refuse_state(found, "reopen", ("REJECTED", "RECALLED"))
-            bases = [base for base in work.writer.bases(case) if work.case(base).state == "RECALLED" and base != case]
+            circle = work.writer.reach([case])  # what relied on it in turn cannot have to come first
+            bases = [base for base in work.writer.bases(case) if base not in circle]
+            bases = [base for base in bases if work.case(base).state == "RECALLED"]
             if bases:
                 raise ConflictError(
                     "case.base_recalled",
@@ -628,6 +631,12 @@ class Desk:
         if found is None:
             raise UsageError("case.unknown", "no event of this case names that", param="digest", status=404)
         return found
+
+    def reading(self, actor: Actor, case: str, seq: int) -> Reading:
+        """The case at one of its events, as shown then and as now known about then (``reading``)."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return read_at(reader, case, seq, self._trust())
 
     def head(self, actor: Actor) -> Head:
         """The journal's end: publish it, and nobody can shorten the journal unseen."""

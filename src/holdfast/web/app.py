@@ -24,6 +24,7 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.assets import Assets
+from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.render import BLANK_LANES, Pages
 
@@ -52,11 +53,15 @@ def create_app(service: PanelService) -> App:
     ]
     late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
     if service.review is not None:
-        cases = CasePages(service.review, site.page)
+        cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
         routes += [
             Route("/queues", cases.queues),
             Route("/queues.json", cases.queues_json),
             Route("/queues/{queue}.json", cases.queue_json),
+            Route("/queues/{queue}.csv", files.rows_csv),
+            Route("/cases/{case}/at/{seq}.json", files.reading_json),
+            Route("/cases/{case}/at/{seq}", files.reading),
+            Route("/cases/{case}/report", files.report),
             Route("/cases/{case}.json", cases.case_json),
         ]
         late += [Route("/queues/{queue}", cases.queue), Route("/cases/{case}", cases.case)]

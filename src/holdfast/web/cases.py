@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.core.encoding import time_encode
-from holdfast.core.statements import is_code
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.review import Review
@@ -61,7 +60,7 @@ class CasePages:
 
     async def queue(self, request: Request) -> Response:
         """``GET /queues/{queue}?state=&after=``."""
-        queue, which = await self._asked(request)
+        queue, which = await asked_rows(self._review, request)
         listed = await self._review.call(self._review.desk.cases, SYSTEM, which)
         chosen = which.stands[0] if which.stands else ""
         here, query = f"/queues/{queue.name}", {"state": chosen} if chosen else {}
@@ -82,14 +81,14 @@ class CasePages:
 
     async def queue_json(self, request: Request) -> Response:
         """``GET /queues/{queue}.json?state=&after=``."""
-        queue, which = await self._asked(request)
+        queue, which = await asked_rows(self._review, request)
         listed = await self._review.call(self._review.desk.cases, SYSTEM, which)
         return json_response({**_queue_json(queue), "cases": [view.to_json() for view in listed]})
 
     async def case(self, request: Request) -> Response:
         """``GET /cases/{case}``."""
         file = await self._file(request)
-        return self._page(request, "case.html", "/queues", case=_shown_file(file))
+        return self._page(request, "case.html", "/queues", case=shown_file(file))
 
     async def case_json(self, request: Request) -> Response:
         """``GET /cases/{case}.json``."""
@@ -104,20 +103,22 @@ class CasePages:
     async def _file(self, request: Request) -> CaseFile:
         return await self._review.call(self._review.desk.case, SYSTEM, request.path_params["case"])
 
-    async def _asked(self, request: Request) -> tuple[Queue, CaseFilter]:
-        """The queue and the rows that a URL asks for. Raises ``panel.queue`` or ``panel.filter``."""
-        name = request.path_params["queue"]
-        found = next((queue for queue in await self._queues() if queue.name == name), None) if is_code(name) else None
-        if found is None:
-            raise UsageError("panel.queue", "there is no such queue", status=404)
-        state, after = request.query_params.get("state"), request.query_params.get("after")
-        if state is not None and state not in GATE_STATES:
-            raise MalformedError("panel.filter", f"state is one of {', '.join(GATE_STATES)}", param="state")
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) <= 18):
-            raise MalformedError("panel.filter", "after is the position of a case", param="after")
-        stands = (state,) if state else ()
-        position = None if after is None else int(after)
-        return found, CaseFilter(queue=name, stands=stands, after=position, limit=ROWS, newest_first=True)
+
+async def asked_rows(review: Review, request: Request) -> tuple[Queue, CaseFilter]:
+    """The queue and the rows that a URL asks for. Raises ``panel.queue`` or ``panel.filter``."""
+    name = request.path_params["queue"]
+    queues = await review.call(review.desk.queues, SYSTEM)
+    found = next((queue for queue in queues if queue.name == name), None)
+    if found is None:
+        raise UsageError("panel.queue", "there is no such queue", status=404)
+    state, after = request.query_params.get("state"), request.query_params.get("after")
+    if state is not None and state not in GATE_STATES:
+        raise MalformedError("panel.filter", f"state is one of {', '.join(GATE_STATES)}", param="state")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) <= 18):
+        raise MalformedError("panel.filter", "after is the position of a case", param="after")
+    stands = (state,) if state else ()
+    position = None if after is None else int(after)
+    return found, CaseFilter(queue=name, stands=stands, after=position, limit=ROWS, newest_first=True)
 
 
 # --- what the templates show ------------------------------------------------------------------------------------------
@@ -180,9 +181,10 @@ def _shown_row(view: CaseView) -> dict[str, Any]:
     }
 
 
-def _shown_file(file: CaseFile) -> dict[str, Any]:
+def shown_file(file: CaseFile) -> dict[str, Any]:
+    """A case file for a template."""
     dependants = [{"kind": kind, "target": target} for kind, target in file.case.dependants]
-    return {**_shown_row(file.view), "dependants": dependants, "events": [_shown_event(event) for event in file.events]}
+    return {**_shown_row(file.view), "dependants": dependants, "events": [shown_event(event) for event in file.events]}
 
 
 def _lanes(view: CaseView) -> Sequence[LaneView]:
@@ -193,7 +195,8 @@ def _lanes(view: CaseView) -> Sequence[LaneView]:
     ]
 
 
-def _shown_event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> dict[str, Any]:
+    """An event for a template."""
     return {
         "seq": event.seq,
         "kind": event.kind,

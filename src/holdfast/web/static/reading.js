@@ -1,0 +1,22 @@
+/* The slider over a case's events. Letting go of it opens the event; arrow keys do the same after a moment. */
+
+import "./parts.js";
+
+const slider = document.getElementById("stop");
+const says = document.getElementById("stop-says");
+const stops = [...document.querySelectorAll("#ticks option")];
+const base = location.pathname.replace(/\d+$/, "");
+let timer = 0;
+
+slider.disabled = false;
+
+slider.addEventListener("input", () => {
+  const stop = stops[slider.valueAsNumber];
+  says.textContent = `${slider.valueAsNumber + 1} of ${stops.length}: ${stop.label}`;
+  slider.setAttribute("aria-valuetext", stop.label);
+});
+
+slider.addEventListener("change", () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => location.assign(base + stops[slider.valueAsNumber].dataset.seq), 350);
+});
