@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from holdfast.core import canonical
+from holdfast.core.encoding import time_encode
 from holdfast.errors import MalformedError
 from holdfast.verifier.gate import GATE_STATES, Decision, History, LaneVector, Release, decide
 from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
@@ -24,6 +27,12 @@ from holdfast.verifier.queue_policy import (
     parse_queue_policy_document,
 )
 from tests.helpers.network import RUN, at
+
+TOOLS = str(Path(__file__).resolve().parents[2] / "spec" / "tools")
+sys.path.insert(0, TOOLS)
+from reference import gates, text  # noqa: E402
+
+sys.path.remove(TOOLS)
 
 ROLES = [*DECIDING_ROLES, "viewer", "auditor"]
 PEOPLE = ["ada", "ben", "cay"]
@@ -341,23 +350,96 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
-@given(POLICIES, st.data())
-def test_what_stands_anywhere_in_a_policy_is_checked(policy, data):
-    """Anything put anywhere is refused, or is read and gives another digest: there is no place that nobody reads."""
+@given(POLICIES, st.booleans(), st.data())
+def test_both_readings_of_the_specification_take_and_refuse_the_same_policies(policy, written_form, data):
+    """Anything is put anywhere in a policy; the vectors' generator says the same of it, with the same code."""
     value = canonical.decode(policy.document)
     path = data.draw(st.sampled_from([path for path in places(value) if path]))
     inner = value
     for key in path[:-1]:
         inner = inner[key]
-    new = data.draw(JSON)
-    changed = new != inner[path[-1]] or type(new) is not type(inner[path[-1]])
-    inner[path[-1]] = new
+    inner[path[-1]] = data.draw(JSON | st.sampled_from([*LANES, *STATES, *BASES, *ROLES]).map(lambda name: [name]))
+    if written_form:
+        value = without_nulls(value)
+
+    def ours():
+        return (
+            parse_queue_policy(gates.toml(value))
+            if written_form
+            else parse_queue_policy_document(canonical.encode(value))
+        )
+
     try:
-        found = parse_queue_policy_document(canonical.encode(value))
+        expected = "read", gates.policy(value, written=written_form)
+    except text.SpecError as error:
+        expected = "refused", error.code
+    try:
+        found = "read", ours().document
     except MalformedError as error:
-        assert error.code.startswith("queue_policy.")  # noqa: PT017 (or it was read)
-    else:
-        assert (found.digest != policy.digest) == changed
+        found = "refused", error.code
+    assert found == expected
+    if found[0] == "read" and not written_form:
+        assert (found[1] == policy.document) == (canonical.encode(value) == policy.document)
+
+
+def without_nulls(value):
+    """TOML has no null: what would be null is left out, and no table stands in a list."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value if item is not None and not isinstance(item, dict)]
+    return value
+
+
+@given(cases())
+def test_both_readings_of_the_specification_answer_alike(case):
+    policy, vector, release, history = case["policy"], case["vector"], case["release"], case["history"]
+    shown = {
+        "run": vector.run,
+        "lanes": {
+            name: {
+                "state": lane.state,
+                "basis": lane.basis,
+                "says": lane.says,
+                "evidence": list(lane.evidence),
+                "dated": None if vector.dated[name] is None else time_encode(vector.dated[name]),
+            }
+            for name, lane in vector.lanes.items()
+        },
+        "decisions": [
+            {
+                "person": item.person,
+                "role": item.role,
+                "act": item.act,
+                "at": time_encode(item.at),
+                "policy": item.policy_digest,
+                "requester": item.requester,
+            }
+            for item in case["decisions"]
+        ],
+        "release": release
+        and {
+            "role": release.role,
+            "at": time_encode(release.at),
+            "until": time_encode(release.until),
+            "policy": release.policy_digest,
+            "requester": release.requester,
+        },
+        "history": {
+            "relied": history.relied,
+            "recalled": list(history.recalled),
+            "released_early": history.released_early,
+        },
+    }
+    found = decide(**case)
+    assert gates.decide(canonical.decode(policy.document), policy.digest, shown, time_encode(case["at"])) == {
+        "state": found.state,
+        "reasons": [[reason.code, reason.lane] for reason in found.reasons],
+        "clear_until": found.clear_until and time_encode(found.clear_until),
+        "released_early": found.released_early,
+        "policy": found.policy_digest,
+        "vector": found.lanes_digest,
+    }
 
 
 @given(POLICIES, st.data())

@@ -144,21 +144,25 @@ def policy(value: dict[str, Any], *, written: bool) -> bytes:
 def toml(value: dict[str, Any]) -> str:
     """A policy as TOML: scalars first, one table a section."""
 
+    def quoted(item: str) -> str:
+        return '"' + "".join(f"\\u{ord(char):04x}" if char in '"\\\x7f' or char < " " else char for char in item) + '"'
+
     def scalar(item: Any) -> str:
         if isinstance(item, bool):
             return "true" if item else "false"
         if isinstance(item, list):
             return "[" + ", ".join(map(scalar, item)) + "]"
-        if isinstance(item, str):
-            return '"' + "".join(f"\\u{ord(char):04x}" if char in '"\\' or char < " " else char for char in item) + '"'
-        return str(item)
+        return quoted(item) if isinstance(item, str) else str(item)
 
-    def section(name: str, items: dict[str, Any]) -> list[str]:
-        lines = [f"[{name}]"] if name else []
-        lines += [f"{key} = {scalar(item)}" for key, item in items.items() if not isinstance(item, dict)]
-        for key, item in items.items():
+    def key(name: str) -> str:
+        return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
+
+    def section(path: str, items: dict[str, Any]) -> list[str]:
+        lines = [f"[{path}]"] if path else []
+        lines += [f"{key(name)} = {scalar(item)}" for name, item in items.items() if not isinstance(item, dict)]
+        for name, item in items.items():
             if isinstance(item, dict):
-                lines += ["", *section(f"{name}.{key}" if name else key, item)]
+                lines += ["", *section(f"{path}.{key(name)}" if path else key(name), item)]
         return lines
 
     return "\n".join(section("", value)) + "\n"
