@@ -97,6 +97,7 @@ def test_the_base_install_needs_no_node_dependency() -> None:
     """``holdfast verify`` runs on the base dependencies: importing it loads nothing of the ``node`` extra."""
     extra = {
         "aiohttp",
+        "argon2",
         "httptools",
         "jinja2",
         "prometheus_client",

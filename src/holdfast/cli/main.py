@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 NODE_EXTRA = frozenset(
     {
         "aiohttp",
+        "argon2",
         "eth_abi",
         "httptools",
         "jinja2",
