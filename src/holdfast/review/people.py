@@ -216,15 +216,18 @@ class People:
 
     # --- who is this ---
 
-    def who(self, token: str | None) -> Principal:
-        """Whose session a cookie's token opens. Raises ``people.session`` (401) for any that is not, or is over."""
+    def who(self, token: str | None, *, used: bool = True) -> Principal:
+        """Whose session a cookie's token opens. Raises ``people.session`` (401) for any that is not, or is over.
+
+        ``used`` is false where nobody did anything: a page that asks for itself keeps no session open.
+        """
         digest = self._digest_of(token)
         now = self._clock.now()
         with self._store.reading() as tables:
             session, account = self._session_of(tables, digest, now)
             person = _person(tables, account, session.id)
         touch = dt.timedelta(seconds=self.config.session_touch_s)
-        if session.seen_at <= time_encode(now - touch):
+        if used and session.seen_at <= time_encode(now - touch):
             with self._store.writing() as tables:
                 session, account = self._session_of(tables, digest, now)
                 person = _person(tables, account, session.id)
@@ -257,6 +260,12 @@ class People:
         """Somebody's roles at this moment; none for an account that is disabled or not there."""
         with self._store.reading() as tables:
             found = tables.account(account)
+        return frozenset(found.roles) if found is not None and found.enabled else frozenset()
+
+    def roles_of_name(self, name: str) -> frozenset[str]:
+        """As :meth:`roles_of`, by name: a case's journal names people by theirs, which nobody else is ever given."""
+        with self._store.reading() as tables:
+            found = tables.account_named(name)
         return frozenset(found.roles) if found is not None and found.enabled else frozenset()
 
     def require(self, tables: PeopleTables, principal: Principal, act: str) -> Principal:
@@ -369,6 +378,11 @@ class People:
         """Whether nobody was let in yet: a sign-in page then asks for the operator's one-time code."""
         with self._store.reading() as tables:
             return not tables.accounts()
+
+    def is_unused(self) -> bool:
+        """Whether nobody was let in yet, neither a person nor a program."""
+        with self._store.reading() as tables:
+            return not tables.accounts() and not tables.keys()
 
     # --- sessions ---
 

@@ -6,12 +6,15 @@ The only place in this node that picks adapters.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.passwords_argon2 import Argon2Passwords
+from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.nodes.edge import App
@@ -19,12 +22,15 @@ from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.metrics import METRICS
+from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.process import run_node
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.review.desk import Desk
+from holdfast.review.people import People
+from holdfast.review.sign_in import SignIn
 
 LOCK = "writer.lock"
 """Held while a process follows the gateway from this state folder."""
@@ -33,17 +39,30 @@ LOCK = "writer.lock"
 def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
-    review = _build_review(config, clock, metrics) if config.review else None
-    return PanelService(config, clock, metrics, review)
+    people = _build_people(config, clock)
+    review = _build_review(config, clock, metrics, people) if config.review else None
+    return PanelService(config, clock, metrics, review, people)
 
 
-def _build_review(config: PanelConfig, clock: Clock, metrics: Metrics) -> Review:
+def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
+    """Accounts, sessions and API keys on their database."""
+    store = SQLPeopleStore(config.people_url)
+    passwords = Argon2Passwords(
+        config.password_memory_kib, config.password_passes, config.password_lanes, secrets.token_bytes
+    )
+    people = People(store, config, clock, secrets.token_bytes)
+    return PanelPeople(SignIn(people, passwords, config, clock), store)
+
+
+def _build_review(config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople) -> Review:
     """The desk on its database, and what follows the gateway for it."""
     storage = FileStorage(config.state)
     trust = TrustFile(config.trust, storage)
     lock = storage.lock(LOCK)
     store = SQLCaseStore(config.database or f"sqlite:///{config.state / 'cases.sqlite'}")
-    review = Review(Desk(store, clock, trust), store, storage, config.queues, clock, metrics)
+    review = Review(
+        Desk(store, clock, trust, roles=people.people.roles_of_name), store, storage, config.queues, clock, metrics
+    )
     http = AiohttpHTTP()
     follower = Follower(
         review,

@@ -8,10 +8,12 @@ Rules:
   on the internet that points its own name at 127.0.0.1 reads nothing (DNS rebinding).
 * A request that changes something comes from our own origin *and* carries the session's token. A cookie alone moves
   nothing.
-* Sessions are stateless: an expiry, a random id and an HMAC under a key derived from the workspace key and the access
-  key. A new access key ends all of them.
+* Sessions of nobody in particular are stateless: an expiry, a random id and an HMAC under a key derived from the
+  workspace key and the access key. A new access key ends all of them.
+* Sessions of people with accounts are none of these: their cookie is a random token that the people's store knows
+  (``review.people``), so they end there and at once. The access key names nobody and lets in to read.
 
-Not covered: what the gateway lets the workspace key do; people are not told apart (one access key, one workspace).
+Not covered: what the gateway lets the workspace key do, and what a person may do (``people.py`` asks).
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.server import split_listen
 from holdfast.ports.clock import Clock
+from holdfast.review.people import form_token
+from holdfast.review.roles import Principal
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Host names under which a panel on loopback answers."""
@@ -51,6 +55,13 @@ class Session:
     cookie: str
     token: str
     signed_in: bool
+    person: Principal | None = None
+    """Who it is, where an account signed in."""
+
+    @classmethod
+    def of_person(cls, token: str, person: Principal) -> Session:
+        """The session of somebody with an account, by the token in their cookie."""
+        return cls(token, form_token(token), signed_in=True, person=person)
 
 
 class Access:

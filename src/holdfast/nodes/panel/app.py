@@ -42,6 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
+from holdfast.nodes.panel.people import FRESH
 from holdfast.nodes.panel.service import PanelService
 
 CONTENT_SECURITY_POLICY = (
@@ -63,6 +64,8 @@ PROBES = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any host name and without a session; probes use addresses."""
 PROGRAMS = "/v1/"
 """What programs ask begins with this."""
+SIGN_IN = frozenset({"/sign-in", "/sign-in/code", "/v1/session", "/v1/session/code"})
+"""Where somebody without a session gets one."""
 MAX_MESSAGES = 400
 """Messages in one question with its conversation."""
 
@@ -91,11 +94,13 @@ class Headers:
 
 
 class Guard:
-    """ASGI wrapper: host and session. ``scope["session"]`` is the reader's :class:`Session` (or ``None``) behind it."""
+    """ASGI wrapper: host, session, key. Behind it ``scope["session"]`` is the reader's :class:`Session` or ``None``,
+    and ``scope["key"]`` the :class:`Principal` of the API key that was shown, or ``None``."""
 
     def __init__(self, app: App, service: PanelService) -> None:
         self._app = app
         self._access = service.access
+        self._people = service.people
         self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,8 +108,9 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
+        scope["key"] = None
         try:
-            session, fresh = self._admit(Request(scope))
+            session, fresh = await self._admit(Request(scope))
         except RefusedError as error:
             self._metrics.count("holdfast_panel_refusals_total", error.code)
             raise
@@ -112,27 +118,54 @@ class Guard:
 
         async def with_cookie(message: Message) -> None:
             if fresh and message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *fresh]}
+                headers = message.get("headers", [])
+                if not any(name == b"set-cookie" for name, _ in headers):  # a sign-in gives its own
+                    message = {**message, "headers": [*headers, *fresh]}
             await send(message)
 
         await self._app(scope, receive, with_cookie)
 
-    def _admit(self, request: Request) -> tuple[Session | None, list[tuple[bytes, bytes]]]:
-        """The session and the header that begins it, if it is new. Raises ``panel.host`` or ``panel.sign_in``."""
+    async def _admit(self, request: Request) -> tuple[Session | None, list[tuple[bytes, bytes]]]:
+        """The session and the header that begins it, if it is new. Raises ``panel.host``, ``panel.sign_in`` and, for a
+        change, ``people.session`` when the session it came from is over."""
         path = request.scope["path"]
         self._access.check_host(request.headers.get("host"))
-        session = self._access.read_session(request.cookies.get(self._access.cookie_name))
-        if session is not None or path.startswith("/static/"):
+        if path.startswith("/static/"):
+            return None, []
+        cookie = request.cookies.get(self._access.cookie_name)
+        session = await self._person(request, cookie) or self._access.read_session(cookie)
+        if path.startswith(PROGRAMS):
+            await self._admit_key(request)
+        if session is not None:
             return session, []
         if not self._access.required:
             session = self._access.open_session(signed_in=False)
             return session, [(b"set-cookie", self._access.cookie_header(session).encode())]
-        if path != "/sign-in":
+        if path not in SIGN_IN and request.scope["key"] is None:
             self._require_bearer(request)
         return None, []
 
+    async def _person(self, request: Request, cookie: str | None) -> Session | None:
+        if self._people is None:
+            return None
+        try:
+            return await self._people.session(cookie, used=FRESH not in request.headers)
+        except RefusedError:
+            if request.method in {"GET", "HEAD"} or request.scope["path"] in SIGN_IN:
+                return None
+            raise
+
+    async def _admit_key(self, request: Request) -> None:
+        """A key that is shown is looked at, and refused where it is not known. While nobody was let in, none is."""
+        header = request.headers.get("authorization")
+        if self._people is None or header is None or await self._people.is_unused():
+            return
+        request.scope["key"] = await self._people.key_holder(bearer_token(header))
+        if request.scope["key"] is None and not self._access.required:
+            raise RefusedError("people.key", "this is no API key of this panel", status=401)
+
     def _require_bearer(self, request: Request) -> None:
-        """Programs read with the access key itself, and take work with it."""
+        """Programs read with the access key itself; while nobody was let in by name they take work with it too."""
         header = request.headers.get("authorization")
         reading = request.method in {"GET", "HEAD"} or request.scope["path"].startswith(PROGRAMS)
         if header is None or not reading:
@@ -314,7 +347,7 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/ask", ask, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
-        *(case_routes(service.review) if service.review is not None else ()),
+        *(case_routes(service.review, service.people) if service.review is not None else ()),
     ]
 
 

@@ -5,16 +5,17 @@ Rules:
 * A row shows lanes, reasons and events, and nothing that was asked or answered; a state stands beside the digest of the
   policy it answers to.
 * ``next`` hands out what the gate lets through, under a lease. What is held is shown when asked for, apart from it.
-* Whoever the door lets in (``access``) may read, take work, say that it is done and what relied on it. A person's acts
-  (claim, comment, decide, release, reopen) need to say whose they are, and nothing here lets anybody do that.
+* A person's acts (view, claim, comment, decide, release, reopen, recall, change a policy) are done under a name or not
+  at all (``people``). Deciding means having opened the case with its lanes as they are: the desk sees to that.
 
-Not covered: pages, and who gets through the door.
+Not covered: pages, and who gets through the door (``access``).
 """
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -22,32 +23,75 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from holdfast.core.canonical import decode
-from holdfast.core.encoding import time_encode
+from holdfast.core.encoding import b64_encode, hex_decode, time_decode, time_encode
 from holdfast.errors import MalformedError, RefusedError
 from holdfast.nodes.edge import json_response, read_json
 from holdfast.nodes.panel import views
+from holdfast.nodes.panel.access import Session
+from holdfast.nodes.panel.people import PanelPeople, actor_of, caller, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.cases import Case
-from holdfast.review.desk import HAND_OUT_S, MAX_LEASE_S, CaseFile, CaseView, Next
+from holdfast.review.desk import CLAIM_S, HAND_OUT_S, MAX_LEASE_S, CaseFile, CaseView, Next
 from holdfast.review.events import Actor, is_case_id
-from holdfast.review.queues import Queue
+from holdfast.review.queues import PolicyChange, Queue
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES
 
-ANYBODY = Actor("key", "panel-access", frozenset({"queue:read", "case:read", "queue:take"}))
-"""Whoever the door let in, without a name. It can take work and read; it is nobody who could decide."""
 MAX_LISTED = 100
 """Cases in one answer; each comes with its journal."""
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,14})\Z")
 _Value = TypeVar("_Value")
+_Handler = Callable[[Request], Awaitable[Response]]
 
 
-def case_routes(review: Review) -> list[BaseRoute]:
-    """The routes below ``/v1``."""
-    desk = review.desk
+def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
+    """The routes below ``/v1``. Without ``people`` nobody has a name, and nobody can do what takes one."""
+    programs = Programs(review, people)
+    routes: list[BaseRoute] = [
+        Route("/v1/cases", programs.cases),
+        Route("/v1/cases/{case}", programs.case),
+        Route("/v1/cases/{case}/dependants", programs.dependants, methods=["POST"]),
+        Route("/v1/cases/{case}/done", programs.done, methods=["POST"]),
+        Route("/v1/cases/{case}/give-back", programs.give_back, methods=["POST"]),
+        Route("/v1/queues", programs.queues),
+        Route("/v1/queues/{queue}/check", programs.check, methods=["POST"]),
+        Route("/v1/queues/{queue}/next", programs.take_next),
+    ]
+    if people is None:
+        return routes
+    persons = Persons(review, people)
+    acts: dict[str, _Handler] = {
+        "/v1/cases/{case}/view": persons.view,
+        "/v1/cases/{case}/claim": persons.claim,
+        "/v1/cases/{case}/let-go": persons.let_go,
+        "/v1/cases/{case}/comment": persons.comment,
+        "/v1/cases/{case}/decide": persons.decide,
+        "/v1/cases/{case}/release": persons.release,
+        "/v1/cases/{case}/reopen": persons.reopen,
+        "/v1/recall": persons.recall,
+        "/v1/queues/{queue}/policy": persons.change_policy,
+    }
+    return [
+        *routes,
+        *(Route(path, handler, methods=["POST"]) for path, handler in acts.items()),
+    ]
 
-    async def cases(request: Request) -> Response:
+
+class Programs:
+    """Reading, and work that is handed out."""
+
+    def __init__(self, review: Review, people: PanelPeople | None) -> None:
+        self._review = review
+        self._desk = review.desk
+        self._people = people
+
+    async def _actor(self, request: Request, act: str) -> Actor:
+        return await caller(self._people, request, act)
+
+    async def cases(self, request: Request) -> Response:
+        """``GET /v1/cases?run=&queue=&state=&after=&limit=``."""
+        actor = await self._actor(request, "case:read")
         query = _query(request, {"run", "queue", "state", "after", "limit"})
         states = tuple(request.query_params.getlist("state"))
         if any(state not in GATE_STATES for state in states):
@@ -60,74 +104,181 @@ def case_routes(review: Review) -> list[BaseRoute]:
             after=_number(query, "after", None, 0),
             limit=_number(query, "limit", 20, 1, MAX_LISTED),
         )
-        listed = await review.call(_list, which)
+        listed = await self._review.call(self._list, actor, which)
         end = listed[-1].view.row.opened_seq if len(listed) == which.limit else None
         return json_response({"cases": [_case_json(file) for file in listed], "after": end})
 
-    def _list(which: CaseFilter) -> list[CaseFile]:
-        return [desk.case(ANYBODY, view.row.case) for view in desk.cases(ANYBODY, which)]
+    def _list(self, actor: Actor, which: CaseFilter) -> list[CaseFile]:
+        return [self._desk.case(actor, view.row.case) for view in self._desk.cases(actor, which)]
 
-    async def case(request: Request) -> Response:
+    async def case(self, request: Request) -> Response:
+        """``GET /v1/cases/{case}``."""
+        actor = await self._actor(request, "case:read")
         _query(request, set())
-        file = await review.call(desk.case, ANYBODY, _case_id(request))
-        document = decode(file.policy.document)
-        return json_response({**_case_json(file), "policy_document": document})
+        file = await self._review.call(self._desk.case, actor, _case_id(request))
+        return json_response({**_case_json(file), "policy_document": decode(file.policy.document)})
 
-    async def queues(request: Request) -> Response:
+    async def queues(self, request: Request) -> Response:
+        """``GET /v1/queues``."""
+        actor = await self._actor(request, "queue:read")
         _query(request, set())
-        found = await review.call(desk.queues, ANYBODY)
-        return json_response({"queues": [_queue_json(queue) for queue in found], "trouble": review.trouble()})
+        found = await self._review.call(self._desk.queues, actor)
+        shown = [_queue_json(queue) for queue in found]
+        return json_response({"queues": shown, "trouble": self._review.trouble()})
 
-    async def take_next(request: Request) -> Response:
+    async def take_next(self, request: Request) -> Response:
+        """``GET /v1/queues/{queue}/next?consumer=&include=hold&lease_s=``. It hands something out, so it comes from
+        no other site's page."""
         refuse_other_sites(request)
+        actor = await self._actor(request, "queue:take")
         query = _query(request, {"consumer", "include", "lease_s"})
         if query.get("include", "hold") != "hold":
             raise MalformedError("request.include", "include is hold", param="include")
         include_hold = "include" in query
-        found = await review.call(
-            desk.hand_out,
-            ANYBODY,
+        found = await self._review.call(
+            self._desk.hand_out,
+            actor,
             request.path_params["queue"],
             query.get("consumer", "anybody"),
             include_hold=include_hold,
             lease_s=_number(query, "lease_s", HAND_OUT_S, 1, MAX_LEASE_S),
         )
         if found.handed is not None:
-            review.notify()
+            self._review.notify()
         return json_response(_next_json(request.path_params["queue"], found, include_hold=include_hold))
 
-    async def done(request: Request) -> Response:
-        return await end_lease(request, desk.acknowledge)
-
-    async def give_back(request: Request) -> Response:
-        return await end_lease(request, desk.give_back)
-
-    async def end_lease(request: Request, end: Callable[[Actor, str, str, str], Case]) -> Response:
+    async def check(self, request: Request) -> Response:
+        """``POST /v1/queues/{queue}/check`` with a policy as TOML: what it would move, and why. Nothing is changed."""
         refuse_other_sites(request)
-        body = await _body(request, {"consumer", "key"})
-        found = await review.call(end, ANYBODY, _case_id(request), body["consumer"], body["key"])
-        review.notify()
+        actor = await self._actor(request, "queue:read")
+        text = await _toml(request)
+        change = await self._review.call(self._desk.what_if, actor, request.path_params["queue"], text)
+        return json_response(_change_json(change))
+
+    async def done(self, request: Request) -> Response:
+        """``POST /v1/cases/{case}/done`` with ``consumer`` and ``key``: the work is done."""
+        return await self._end_lease(request, self._desk.acknowledge)
+
+    async def give_back(self, request: Request) -> Response:
+        """``POST /v1/cases/{case}/give-back``, the same: somebody else may do it."""
+        return await self._end_lease(request, self._desk.give_back)
+
+    async def _end_lease(self, request: Request, end: Callable[[Actor, str, str, str], Case]) -> Response:
+        refuse_other_sites(request)
+        actor = await self._actor(request, "queue:take")
+        body = await _body(request, {"consumer": str, "key": str})
+        found = await self._review.call(end, actor, _case_id(request), body["consumer"], body["key"])
+        self._review.notify()
         return json_response({"case": found.id, "state": found.state, "policy": found.policy})
 
-    async def dependants(request: Request) -> Response:
+    async def dependants(self, request: Request) -> Response:
+        """``POST /v1/cases/{case}/dependants`` with ``case`` or ``reference``: what relied on it."""
         refuse_other_sites(request)
-        body = await _body(request, {"case"}, {"reference"})
-        kind, target = next(iter(body.items()))
-        given: dict[str, Any] = {"dependant": target} if kind == "case" else {"reference": target}
-        found = await review.call(desk.add_dependant, ANYBODY, _case_id(request), **given)
-        review.notify()
+        refuse_forgery(request)
+        actor = await self._actor(request, "case:relate" if person_of(request) is not None else "queue:take")
+        body = await _body(request, {}, {"case": str, "reference": str})
+        found = await self._review.call(
+            self._desk.add_dependant,
+            actor,
+            _case_id(request),
+            dependant=body.get("case"),
+            reference=body.get("reference"),
+        )
+        self._review.notify()
         listed = [{"kind": name, "target": target} for name, target in found.dependants]
         return json_response({"case": found.id, "dependants": listed})
 
-    return [
-        Route("/v1/cases", cases),
-        Route("/v1/cases/{case}", case),
-        Route("/v1/cases/{case}/dependants", dependants, methods=["POST"]),
-        Route("/v1/cases/{case}/done", done, methods=["POST"]),
-        Route("/v1/cases/{case}/give-back", give_back, methods=["POST"]),
-        Route("/v1/queues", queues),
-        Route("/v1/queues/{queue}/next", take_next),
-    ]
+
+class Persons:
+    """What a person does."""
+
+    def __init__(self, review: Review, people: PanelPeople) -> None:
+        self._review = review
+        self._desk = review.desk
+        self._people = people
+
+    async def _person(self, request: Request, act: str) -> Actor:
+        refuse_other_sites(request)
+        refuse_forgery(request)
+        return actor_of(await require_person(self._people, request, act))
+
+    async def _done(self, actor: Actor, case: str) -> Response:
+        """The case as the act left it."""
+        self._review.notify()
+        return json_response(_case_json(await self._review.call(self._desk.case, actor, case)))
+
+    async def view(self, request: Request) -> Response:
+        """Open a case: its file with the newest evidence (base64). The journal keeps who saw which lanes."""
+        actor, case = await self._person(request, "case:read"), _case_id(request)
+        await _body(request, {})
+        file = await self._review.call(self._desk.view, actor, case)
+        self._review.notify()
+        document = decode(file.policy.document)
+        return json_response(
+            {**_case_json(file), "policy_document": document, "bundle": b64_encode(file.bundle or b"")}
+        )
+
+    async def claim(self, request: Request) -> Response:
+        """Take a case on; ``lease_s`` is optional."""
+        actor, case = await self._person(request, "case:claim"), _case_id(request)
+        body = await _body(request, {}, {"lease_s": int})
+        await self._review.call(self._desk.claim, actor, case, lease_s=body.get("lease_s", CLAIM_S))
+        return await self._done(actor, case)
+
+    async def let_go(self, request: Request) -> Response:
+        """Give a claim back."""
+        actor, case = await self._person(request, "case:claim"), _case_id(request)
+        await _body(request, {})
+        await self._review.call(self._desk.let_go, actor, case)
+        return await self._done(actor, case)
+
+    async def comment(self, request: Request) -> Response:
+        """Say something about a case."""
+        actor, case = await self._person(request, "case:comment"), _case_id(request)
+        body = await _body(request, {"text": str})
+        await self._review.call(self._desk.comment, actor, case, body["text"])
+        return await self._done(actor, case)
+
+    async def decide(self, request: Request) -> Response:
+        """``act`` (approve or reject) and ``reason``; ``role`` and ``lanes`` (the digest decided on) are optional."""
+        actor, case = await self._person(request, "case:decide"), _case_id(request)
+        body = await _body(request, {"act": str, "reason": str}, {"role": str, "lanes": str})
+        act = body.pop("act")
+        await self._review.call(self._desk.decide, actor, case, act, **body)
+        return await self._done(actor, case)
+
+    async def release(self, request: Request) -> Response:
+        """``until`` and ``reason``; ``role`` and ``lanes`` are optional."""
+        actor, case = await self._person(request, "case:release"), _case_id(request)
+        body = await _body(request, {"until": str, "reason": str}, {"role": str, "lanes": str})
+        until = time_decode(body.pop("until"))
+        await self._review.call(self._desk.release, actor, case, until=until, **body)
+        return await self._done(actor, case)
+
+    async def reopen(self, request: Request) -> Response:
+        """``reason``; ``lanes`` is optional."""
+        actor, case = await self._person(request, "case:reopen"), _case_id(request)
+        body = await _body(request, {"reason": str}, {"lanes": str})
+        await self._review.call(self._desk.reopen, actor, case, **body)
+        return await self._done(actor, case)
+
+    async def recall(self, request: Request) -> Response:
+        """``evidence`` (a digest) and ``cause``: everything that was let through on it, and what relied on that."""
+        actor = await self._person(request, "case:recall")
+        body = await _body(request, {"evidence": str, "cause": str})
+        evidence = hex_decode(body["evidence"], 32).hex()
+        found = await self._review.call(self._desk.recall, actor, evidence, body["cause"])
+        self._review.notify()
+        references = [{"case": case, "reference": reference} for case, reference in found.references]
+        return json_response({"cases": list(found.cases), "references": references})
+
+    async def change_policy(self, request: Request) -> Response:
+        """A policy as TOML: from now on the queue's. What it moves is in the answer."""
+        actor = await self._person(request, "policy:change")
+        text = await _toml(request)
+        change = await self._review.call(self._desk.change_policy, actor, request.path_params["queue"], text)
+        self._review.notify()
+        return json_response(_change_json(change))
 
 
 def refuse_other_sites(request: Request) -> None:
@@ -138,6 +289,15 @@ def refuse_other_sites(request: Request) -> None:
     ours = origin is None or origin in {f"http://{host}", f"https://{host}"}
     if not ours or site not in (None, "same-origin", "none"):
         raise RefusedError("panel.origin", "this request did not come from a page of this panel")
+
+
+def refuse_forgery(request: Request) -> None:
+    """What changes something in a person's name carries their session's token (``panel.token``)."""
+    session: Session | None = request.scope.get("session")
+    if session is None or session.person is None:
+        return
+    if not hmac.compare_digest(request.headers.get("x-holdfast-token", "").encode(), session.token.encode()):
+        raise RefusedError("panel.token", "this does not come from this session's pages", hint="reload and try again")
 
 
 def _case_id(request: Request) -> str:
@@ -166,13 +326,28 @@ def _number(query: dict[str, str], name: str, default: _Value, least: int, most:
     return int(query[name])
 
 
-async def _body(request: Request, *known: set[str]) -> dict[str, str]:
-    """A JSON object with exactly one of these sets of members, each a text; raises ``request.members``."""
-    body = await read_json(request)
-    if body.keys() not in known or not all(isinstance(value, str) for value in body.values()):
-        wanted = " or ".join(", ".join(sorted(names)) for names in known)
-        raise MalformedError("request.members", f"this takes {wanted}, as texts, and nothing else")
+async def _body(
+    request: Request, required: Mapping[str, type], optional: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """A JSON object with these members and no other; raises ``request.members``. No body is an empty object."""
+    body = await read_json(request) if required or await request.body() else {}
+    known = {**required, **(optional or {})}
+    right = required.keys() <= body.keys() <= known.keys()
+    if not right or any(type(value) is not known[name] for name, value in body.items()):
+        words = {str: "a text", int: "a number"}
+        listed = [f"{name} ({words[kind]})" for name, kind in required.items()]
+        listed += [f"{name} ({words[kind]}, optional)" for name, kind in (optional or {}).items()]
+        wanted = ", ".join(listed) or "nothing"
+        raise MalformedError("request.members", f"this takes {wanted}, and nothing else")
     return body
+
+
+async def _toml(request: Request) -> str:
+    """The body as a text; raises ``queue_policy.toml``. What it has to say, ``parse_queue_policy`` knows."""
+    try:
+        return (await request.body()).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("queue_policy.toml", "a policy is UTF-8") from error
 
 
 def _case_json(file: CaseFile) -> dict[str, Any]:
@@ -214,3 +389,24 @@ def _view_json(view: CaseView) -> dict[str, Any]:
     """A row with its lanes in their fixed order."""
     value = view.to_json()
     return {**value, "lanes": {name: value["lanes"][name] for name in LANES}}
+
+
+def _change_json(change: PolicyChange) -> dict[str, Any]:
+    moves = [
+        {
+            "case": move.case,
+            "run": move.run,
+            "before": move.before,
+            "after": move.after,
+            "reasons": [reason.to_json() for reason in move.reasons],
+        }
+        for move in change.moves
+    ]
+    return {
+        "queue": change.queue,
+        "before": change.before,
+        "after": change.digest,
+        "moves": moves,
+        "seen": change.seen,
+        "left": change.left,
+    }

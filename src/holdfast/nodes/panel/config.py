@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.ports.settings import Secret, setting
+from holdfast.review.people import PeopleConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,8 @@ class FullNodeAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelConfig:
-    """Where the panel listens, whom it asks and how much it takes on."""
+class PanelConfig(PeopleConfig):
+    """Where the panel listens, whom it asks, how much it takes on, and how people sign in."""
 
     listen: str = setting("127.0.0.1:8700", "Address and port to listen on; anything but loopback needs access_key")
     public_origins: tuple[str, ...] = setting(
@@ -43,10 +44,15 @@ class PanelConfig:
         2_000, "Longest wait before evidence of a case that still waits is fetched again", minimum=100, maximum=600_000
     )
     bundles_at_once: int = setting(8, "Bundles fetched from the gateway at once", minimum=1, maximum=256)
-    access_key: Secret | None = setting(None, "Key people sign in with, as file:… or env:…; needed off loopback")
+    access_key: Secret | None = setting(
+        None, "Key that lets in to read, without a name, as file:… or env:…; needed off loopback"
+    )
     session_hours: int = setting(12, "A sign-in lasts this long", minimum=1, maximum=720)
     sign_in_failures_per_minute: int = setting(
-        10, "Wrong access keys tolerated in a minute, from all callers", minimum=1, maximum=600
+        30,
+        "Wrong passwords or access keys in a minute, from all callers, before everybody has to wait",
+        minimum=1,
+        maximum=600,
     )
     read_timeout_ms: int = setting(2_000, "Longest wait for a node's answer to a read", minimum=50, maximum=60_000)
     silence_timeout_ms: int = setting(

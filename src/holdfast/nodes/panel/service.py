@@ -30,6 +30,7 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError, Unavail
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Access
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import (
     LogView,
@@ -97,10 +98,19 @@ def parse_event(event: bytes) -> tuple[str, bytes]:
 class PanelService:
     """Everything a page needs. ``start`` before use and ``close`` after; safe for one event loop."""
 
-    def __init__(self, config: PanelConfig, clock: Clock, metrics: Metrics, review: Review | None = None) -> None:
+    def __init__(
+        self,
+        config: PanelConfig,
+        clock: Clock,
+        metrics: Metrics,
+        review: Review | None = None,
+        people: PanelPeople | None = None,
+    ) -> None:
         self.config = config
         self.review = review
         """The desk with its cases; None where this panel keeps none."""
+        self.people = people
+        """Accounts, sessions and keys; None where this panel knows nobody by name."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")
@@ -131,6 +141,8 @@ class PanelService:
     async def running(self) -> AsyncIterator[None]:
         """``start`` and ``close`` around a block; the desk is at work within it."""
         async with contextlib.AsyncExitStack() as stack:
+            if self.people is not None:
+                stack.callback(self.people.close)
             await self.start()
             stack.push_async_callback(self.close)
             if self.review is not None:
