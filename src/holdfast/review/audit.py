@@ -1,8 +1,10 @@
 """Read the whole journal again, as a stranger would (``spec/case.md`` §10).
 
 Checked: every event's bytes against its digest, its place and the digest before it; that the events of each case can
-follow one another; that every row, policy, dependant and waiting act is what the events say; that what events cite is
-there; and, when a head is handed in that was published earlier, that the journal still goes through it.
+follow one another; that the gate could have said every word that let a case through (``gate_audit``); that every row,
+policy, dependant and waiting act is what the events say; that what events cite is there; and, when a head is handed in
+that was published earlier, that the journal still goes through it. :func:`audit_store` checks all of it,
+:func:`audit_journal` what events show by themselves.
 
 Without a published head, events cut off at the end together with the head row leave a journal that is whole in itself:
 that is what publishing heads, and the statements in the log, are for.
@@ -10,7 +12,7 @@ that is what publishing heads, and the statements in the log, are for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.encoding import sha256_hex
@@ -18,6 +20,7 @@ from holdfast.errors import HoldfastError
 from holdfast.ports.case_store import CaseFilter, CaseReader, Head, StoredEvent
 from holdfast.review.cases import Case, apply_event, row_of
 from holdfast.review.events import NO_PREVIOUS, Event, parse_event
+from holdfast.review.gate_audit import LETS_THROUGH, refuse_word
 
 _BATCH = 1000
 """Events and rows read at a time."""
@@ -54,6 +57,10 @@ class _Replay:
     broken: set[str] = field(default_factory=set)
     """Cases that an unreadable event may belong to, or whose events do not fit: said once."""
     faults: list[Fault] = field(default_factory=list)
+    policies: dict[str, bytes] = field(default_factory=dict)
+    """Documents of every policy that an event brought, by digest."""
+    lanes: Callable[[str, str], bytes | None] = lambda _case, _digest: None
+    """A lane vector that an event of a case names, where vectors are at hand."""
 
     def fault(self, code: str, says: str, *, seq: int | None = None, case: str | None = None) -> None:
         self.faults.append(Fault(code, seq, case, says))
@@ -61,20 +68,34 @@ class _Replay:
 
 def audit_store(reader: CaseReader, published: Head | None = None) -> AuditReport:
     """Audit a store; see the module."""
-    replay, last = _Replay(), Head(0, NO_PREVIOUS, "")
-    count = 0
-    for stored in _journal(reader):
-        count += 1
-        last = _check_event(replay, stored, last, published)
+    replay = _Replay(lanes=reader.blob)
+    count, last = _read(replay, _journal(reader), published)
     head = reader.head()
     if (head.seq, head.digest) != (last.seq, last.digest):
         replay.fault("audit.head", f"the journal ends at event {last.seq}, and its head names {head.seq}", seq=head.seq)
-    if published is not None and published.seq > last.seq:
-        says = f"event {published.seq} was published as the head, and the journal ends at {last.seq}"
-        replay.fault("audit.truncated", says, seq=published.seq)
     _check_rows(replay, reader)
     _check_rest(replay, reader)
     return AuditReport(count, len(replay.cases), head, tuple(replay.faults))
+
+
+def audit_journal(events: Iterable[StoredEvent], published: Head | None = None) -> AuditReport:
+    """Audit events alone, as an exported journal has them. Its head is its last event; what the events cite is not
+    there to be looked at, and so neither is whether the gate was right."""
+    replay = _Replay()
+    count, last = _read(replay, events, published)
+    return AuditReport(count, len(replay.cases), last, tuple(replay.faults))
+
+
+def _read(replay: _Replay, events: Iterable[StoredEvent], published: Head | None) -> tuple[int, Head]:
+    """Every event in turn; how many, and the head they lead to."""
+    count, last = 0, Head(0, NO_PREVIOUS, "")
+    for stored in events:
+        count += 1
+        last = _check_event(replay, stored, last, published)
+    if published is not None and published.seq > last.seq:
+        says = f"event {published.seq} was published as the head, and the journal ends at {last.seq}"
+        replay.fault("audit.truncated", says, seq=published.seq)
+    return count, last
 
 
 def _journal(reader: CaseReader) -> Iterator[StoredEvent]:
@@ -120,6 +141,7 @@ def _replay(replay: _Replay, event: Event) -> None:
         if sha256_hex(document) != event.policy:
             replay.fault("audit.policy", f"event {event.seq} names another policy than it holds", seq=event.seq)
         replay.queues[str(event.body.get("queue"))] = event.policy or ""
+        replay.policies[sha256_hex(document)] = document
     if event.kind == "statement_logged":
         replay.waiting.discard(int(event.body.get("event", 0)))
     if event.case is None:
@@ -131,12 +153,26 @@ def _replay(replay: _Replay, event: Event) -> None:
             replay.fault("audit.history", error.message, seq=event.seq, case=event.case)
         replay.broken.add(event.case)
         return
+    if event.kind in LETS_THROUGH:
+        _check_word(replay, event, event.case)
     replay.cases[event.case] = case
     cited = replay.cited.setdefault(event.case, set())
     if event.lanes is not None:
         cited.add(event.lanes)
     if event.kind == "appraised":
         cited.add(str(event.body["bundle"]))
+
+
+def _check_word(replay: _Replay, event: Event, case: str) -> None:
+    """Whether the gate could have let the case through."""
+    if event.policy not in replay.policies:  # the empty policy, which no event brings, lets nothing through
+        says = f"event {event.seq} lets a case through under a policy that no queue had"
+        replay.fault("audit.gate", says, seq=event.seq, case=case)
+        return
+    before, policies = replay.cases.get(case), replay.policies.get
+    why_not = refuse_word(before, event, policies, lambda digest: replay.lanes(case, digest))
+    if why_not is not None:
+        replay.fault("audit.gate", why_not, seq=event.seq, case=case)
 
 
 def _check_rows(replay: _Replay, reader: CaseReader) -> None:
