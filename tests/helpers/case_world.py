@@ -13,6 +13,8 @@ from typing import Any
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.metrics_memory import MemoryMetrics
+from holdfast.adapters.passwords_argon2 import Argon2Passwords
+from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli.development import DEFAULT_QUEUE_POLICY
 from holdfast.core.trust import Trust
@@ -20,13 +22,18 @@ from holdfast.errors import UnavailableError
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.follower import Follower
+from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.http import Answer
 from holdfast.ports.settings import Secret
 from holdfast.review.desk import Desk
+from holdfast.review.people import People, PeopleConfig, form_token
+from holdfast.review.roles import OPERATOR
+from holdfast.review.sign_in import SignIn
 from tests.helpers import asgi
 from tests.helpers.gateway_world import KEY, World
+from tests.helpers.people import CHEAP, PASSWORD, Counted
 
 HOST = ("host", "localhost")
 URL = "http://gateway.test"
@@ -75,6 +82,7 @@ class CaseWorld:
         self.queues = folder / "queues"
         self.world = World(folder / "gateway")
         self.trust: Trust = self.world.trust
+        self._random = Counted()
 
     async def start(self) -> CaseWorld:
         """Start both, on what is in the folder."""
@@ -91,7 +99,12 @@ class CaseWorld:
         store = SQLCaseStore(f"sqlite:///{self.folder / 'cases.sqlite'}")
         storage = FileStorage(self.folder / "panel")
         self.metrics = MemoryMetrics()
-        self.desk = Desk(store, self.world.clock, lambda: self.trust)
+        people_store = SQLPeopleStore(f"sqlite:///{self.folder / 'people.sqlite'}")
+        settings = PeopleConfig(**CHEAP)
+        self.people = People(people_store, settings, self.world.clock, self._random)
+        passwords = Argon2Passwords(8, 1, 1, self._random)
+        self.house = PanelPeople(SignIn(self.people, passwords, settings, self.world.clock), people_store)
+        self.desk = Desk(store, self.world.clock, lambda: self.trust, roles=self.people.roles_of_name)
         self.review = Review(self.desk, store, storage, self.queues, self.world.clock, self.metrics)
         self.http = GatewayHTTP(self.world)
         self.follower = Follower(
@@ -105,13 +118,14 @@ class CaseWorld:
             pending_s=2.0,
             at_once=4,
         )
-        service = PanelService(PanelConfig(gateway=URL), self.world.clock, self.metrics, self.review)
-        self.app = create_app(service)
+        self.service = PanelService(PanelConfig(gateway=URL), self.world.clock, self.metrics, self.review, self.house)
+        self.app = create_app(self.service)
         await self.review.call(self.review._read_policies, True)
 
     async def stop_panel(self) -> None:
         await self.review.call(self.review._store.close)
         self.review._worker.shutdown()
+        self.house.close()
 
     async def stop(self) -> None:
         await self.stop_panel()
@@ -160,6 +174,19 @@ class CaseWorld:
     async def post(self, path: str, body: bytes, *headers: tuple[str, str]) -> asgi.Reply:
         """A program's POST."""
         return await asgi.request(self.app, "POST", path, body, [HOST, *headers])
+
+    # People
+
+    async def let_in(self, name: str, *roles: str) -> tuple[tuple[str, str], ...]:
+        """Somebody with an account who is signed in: the headers of their requests, the form's token among them."""
+        if self.people.is_empty():
+            code = self.people.first_code(roles)
+            signed_in = await self.house.sign_in.redeem(code, PASSWORD, name, name.title())
+        else:
+            _, code = self.people.add(OPERATOR, name, name.title(), roles)
+            signed_in = await self.house.sign_in.redeem(code, PASSWORD)
+        cookie = f"{self.service.access.cookie_name}={signed_in.token}"
+        return ("cookie", cookie), ("x-holdfast-token", form_token(signed_in.token)), ("origin", "http://localhost")
 
     async def case(self, run: str) -> dict[str, Any]:
         """The one case of a run, as programs see it."""

@@ -70,7 +70,7 @@ def test_a_case_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     play_cases(story, tmp_path)
 
 
-@pytest.mark.parametrize("act", ["claim", "let-go", "comment", "decide", "release", "reopen"])
+@pytest.mark.parametrize("act", ["view", "claim", "let-go", "comment", "decide", "release", "reopen"])
 def test_nobody_acts_without_a_name(tmp_path: Path, act: str) -> None:
     """Whoever gets through the door is not thereby a person: there is no way to decide as nobody."""
 
@@ -79,8 +79,9 @@ def test_nobody_acts_without_a_name(tmp_path: Path, act: str) -> None:
         await world.pull()
         case = (await world.case(run))["id"]
         reply = await world.post(f"/v1/cases/{case}/{act}", body(act="approve", reason="looks calm"))
-        assert (reply.status, reply.code) == (404, "request.not_found")
+        assert (reply.status, reply.code) == (401, "people.sign_in_first")
         assert (await world.case(run))["state"] == "HOLD"
+        assert {event["actor"]["kind"] for event in (await world.case(run))["events"]} == {"system", "gate"}
 
     play_cases(story, tmp_path)
 

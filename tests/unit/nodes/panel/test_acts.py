@@ -1,0 +1,303 @@
+"""What people do over HTTP: under their name, in their role, having looked; and what a cookie alone cannot do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.cli.development import DEFAULT_QUEUE_POLICY
+from holdfast.core import bundles
+from holdfast.core.encoding import b64_decode, time_encode
+from holdfast.review.roles import OPERATOR
+from tests.helpers import asgi
+from tests.helpers.case_world import CaseWorld, play_cases
+
+Headers = tuple[tuple[str, str], ...]
+EIGHT_MINUTES = 480
+JUDGED = DEFAULT_QUEUE_POLICY + '[judgement]\nreviewers = 2\nrole = "reviewer"\nrule = "pay what was agreed"\n'
+
+
+def later(world: CaseWorld, seconds: float) -> str:
+    """A moment so many seconds from now, as it is written."""
+    return time_encode(world.world.clock.now() + dt.timedelta(seconds=seconds))
+
+
+async def act(world: CaseWorld, headers: Headers, case: str, what: str, **members: Any) -> asgi.Reply:
+    body = json.dumps(members).encode() if members else b""
+    return await world.post(f"/v1/cases/{case}/{what}", body, *headers)
+
+
+async def held(world: CaseWorld) -> str:
+    """A case with evidence whose round is not final."""
+    run = await world.ask()
+    await world.pull()
+    await world.look_at_all()
+    return str((await world.case(run))["id"])
+
+
+async def state(world: CaseWorld, headers: Headers, case: str) -> str:
+    reply = await world.get(f"/v1/cases/{case}", *headers)
+    return str(reply.json()["state"])
+
+
+@pytest.mark.parametrize(
+    ("what", "members"),
+    [
+        ("decide", {"act": "approve"}),
+        ("decide", {"act": "approve", "reason": 1}),
+        ("decide", {"act": "approve", "reason": "x", "verified": True}),
+        ("comment", {}),
+        ("claim", {"lease_s": "60"}),
+        ("claim", {"lease_s": True}),
+        ("let-go", {"why": "tired"}),
+        ("release", {"reason": "x"}),
+        ("reopen", {}),
+        ("view", {"as": "somebody"}),
+    ],
+)
+def test_an_act_takes_exactly_what_it_takes(tmp_path: Path, what: str, members: dict[str, Any]) -> None:
+    async def story(world: CaseWorld) -> None:
+        ada = await world.let_in("ada", "admin", "approver")
+        case = await held(world)
+        reply = await world.post(f"/v1/cases/{case}/{what}", json.dumps(members).encode(), *ada)
+        assert (reply.status, reply.code) == (400, "request.members")
+
+    play_cases(story, tmp_path)
+
+
+def test_a_cookie_alone_changes_nothing(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        cookie, token, origin = await world.let_in("ada", "admin", "approver")
+        case = await held(world)
+        wrong = ("x-holdfast-token", "0" * 64)
+        for headers, code in (
+            ((cookie,), "panel.token"),
+            ((cookie, origin), "panel.token"),
+            ((cookie, wrong, origin), "panel.token"),
+            ((cookie, token, ("origin", "https://evil.example")), "panel.origin"),
+            ((cookie, token, ("sec-fetch-site", "cross-site")), "panel.origin"),
+            ((token, origin), "people.sign_in_first"),
+        ):
+            for what in ("claim", "view", "dependants"):
+                reply = await act(world, headers, case, what)
+                expected = "people.key" if (what, code) == ("dependants", "people.sign_in_first") else code
+                assert reply.code == expected, (what, headers)
+        assert (await act(world, (cookie, token, origin), case, "claim")).status == 200
+
+    play_cases(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("role", "what", "members"),
+    [
+        ("viewer", "claim", {}),
+        ("viewer", "comment", {"text": "x"}),
+        ("viewer", "decide", {"act": "approve", "reason": "x"}),
+        ("auditor", "claim", {}),
+        ("auditor", "decide", {"act": "approve", "reason": "x"}),
+        ("reviewer", "reopen", {"reason": "x"}),
+        ("policy_owner", "view", {}),
+        ("policy_owner", "claim", {}),
+    ],
+)
+def test_a_role_does_what_it_may_and_no_more(tmp_path: Path, role: str, what: str, members: dict[str, Any]) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        somebody = await world.let_in("somebody", role)
+        case = await held(world)
+        reply = await act(world, somebody, case, what, **members)
+        assert (reply.status, reply.code) == (403, "people.denied")
+
+    play_cases(story, tmp_path)
+
+
+def test_a_role_that_was_taken_away_ends_the_next_act(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        rita = await world.let_in("rita", "reviewer")
+        case = await held(world)
+        assert (await act(world, rita, case, "claim")).status == 200
+        world.people.set_roles(OPERATOR, "rita", ["viewer"])
+        assert (await act(world, rita, case, "claim")).status == 401
+
+    play_cases(story, tmp_path)
+
+
+def test_nobody_clears_by_a_click(tmp_path: Path) -> None:
+    """Approvals of everybody there is leave a case held whose round is not final."""
+
+    async def story(world: CaseWorld) -> None:
+        people = [await world.let_in("ada", "admin", "approver")]
+        people += [await world.let_in(name, "reviewer") for name in ("rita", "sam")]
+        case = await held(world)
+        for somebody in people:
+            assert (await act(world, somebody, case, "view")).status == 200
+            reply = await act(world, somebody, case, "decide", act="approve", reason="it looks calm", role="reviewer")
+            if somebody is people[0]:  # an approver is no reviewer
+                assert reply.code == "case.role"
+                continue
+            assert (reply.status, reply.json()["state"]) == (200, "HOLD")
+            assert "cleared" not in [event["kind"] for event in reply.json()["events"]]
+
+    play_cases(story, tmp_path)
+
+
+def test_whoever_decides_has_opened_the_case_with_its_lanes_as_they_are(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        rita = await world.let_in("rita", "reviewer")
+        case = await held(world)
+        say = {"act": "reject", "reason": "not what was agreed"}
+        assert (await act(world, rita, case, "decide", **say)).code == "case.not_viewed"
+        file = (await act(world, rita, case, "view")).json()
+        assert bundles.parse_bundle(b64_decode(file["bundle"])).run == file["run"]
+        assert file["events"][-1]["kind"] == "viewed"
+        assert file["events"][-1]["actor"] == {"kind": "person", "id": "rita"}
+        assert file["events"][-1]["lanes"] == file["lanes_digest"]
+        assert (await act(world, rita, case, "decide", lanes="00" * 32, **say)).code == "case.lanes_moved"
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        assert (await act(world, rita, case, "decide", **say)).code == "case.lanes_moved"
+        await act(world, rita, case, "view")
+        reply = await act(world, rita, case, "decide", **say)
+        assert (reply.status, reply.json()["state"]) == (200, "REJECTED")
+
+    play_cases(story, tmp_path)
+
+
+def test_four_eyes_are_two_people(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        world.write_policy("default", JUDGED)
+        await world.stop_panel()
+        await world.start_panel()
+        await world.let_in("ada", "admin")
+        rita, sam = await world.let_in("rita", "reviewer"), await world.let_in("sam", "reviewer")
+        await world.ask()
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        case = (await world.get("/v1/cases", *rita)).json()["cases"][0]
+        assert [reason["code"] for reason in case["reasons"]] == ["gate.reviewers"]
+        say = {"act": "approve", "reason": "as agreed"}
+        await act(world, rita, case["id"], "view")
+        assert (await act(world, rita, case["id"], "decide", **say)).json()["state"] == "HOLD"
+        assert (await act(world, rita, case["id"], "decide", **say)).code == "case.decided_already"
+        await act(world, sam, case["id"], "view")
+        assert (await act(world, sam, case["id"], "decide", **say)).json()["state"] == "CLEAR"
+
+    play_cases(story, tmp_path)
+
+
+def test_a_case_is_released_early_by_name_until_its_time_is_over_and_the_mark_stays(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        ada = await world.let_in("ada", "admin", "approver")
+        rita = await world.let_in("rita", "reviewer")
+        case = await held(world)
+        for somebody in (ada, rita):
+            await act(world, somebody, case, "view")
+        until = later(world, EIGHT_MINUTES)
+        assert (await act(world, rita, case, "release", until=until, reason="x")).code == "case.role"
+        assert (await act(world, ada, case, "release", until="soon", reason="x")).status == 400
+        assert (await act(world, ada, case, "release", until=later(world, 3601), reason="x")).code == "case.release"
+        reply = (await act(world, ada, case, "release", until=until, reason="the customer waits")).json()
+        assert (reply["state"], reply["released_early"]) == ("PROVISIONAL", True)
+        key, secret = world.people.add_key(OPERATOR, "first", "desk", ["queue:take"])
+        taker = ("authorization", f"Bearer {secret}")
+        handed = (await world.get("/v1/queues/default/next", taker)).json()["handed"]
+        assert (handed["case"]["id"], handed["case"]["state"]) == (case, "PROVISIONAL")
+        assert handed["case"]["released_early"] is True
+        world.world.clock._elapsed += EIGHT_MINUTES
+        await world.tick()
+        shown = (await world.get(f"/v1/cases/{case}", *ada)).json()
+        assert (shown["state"], shown["released_early"]) == ("HOLD", True)
+        assert "gate.release_over" in [reason["code"] for reason in shown["reasons"]]
+        assert key.id in {event["actor"]["id"] for event in shown["events"] if event["kind"] == "handed_out"}
+
+    play_cases(story, tmp_path)
+
+
+def test_a_claim_keeps_a_second_desk_away_until_it_is_let_go(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        rita, sam = await world.let_in("rita", "reviewer"), await world.let_in("sam", "reviewer")
+        case = await held(world)
+        assert (await act(world, rita, case, "claim", lease_s=60)).json()["claimed_by"] == "rita"
+        assert (await act(world, sam, case, "claim")).code == "case.claimed"
+        assert (await act(world, rita, case, "comment", text="I am on it")).status == 200
+        assert (await act(world, rita, case, "let-go")).json()["claimed_by"] is None
+        assert (await act(world, sam, case, "claim")).json()["claimed_by"] == "sam"
+
+    play_cases(story, tmp_path)
+
+
+def test_an_approver_recalls_what_relied_on_evidence_and_reopens_it(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        ada, rita = await world.let_in("ada", "admin", "approver"), await world.let_in("rita", "reviewer")
+        await world.ask()
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        (case,) = (await world.get("/v1/cases", *ada)).json()["cases"]
+        assert case["state"] == "CLEAR"
+        order = {"evidence": case["lanes"]["bytes"]["evidence"][0], "cause": "the contract was forged"}
+        reply = await world.post("/v1/recall", json.dumps(order).encode(), *rita)
+        assert (reply.status, reply.code) == (403, "people.denied")
+        bad = await world.post("/v1/recall", json.dumps({**order, "evidence": "x"}).encode(), *ada)
+        assert bad.status == 400
+        reply = await world.post("/v1/recall", json.dumps(order).encode(), *ada)
+        assert reply.json() == {"cases": [case["id"]], "references": []}
+        assert await state(world, ada, case["id"]) == "RECALLED"
+        await act(world, ada, case["id"], "view")
+        assert (await act(world, ada, case["id"], "reopen", reason="it was not")).json()["state"] == "CLEAR"
+
+    play_cases(story, tmp_path)
+
+
+def test_a_policy_owner_tries_a_policy_and_then_gives_it_to_the_queue(tmp_path: Path) -> None:
+    stricter = DEFAULT_QUEUE_POLICY.replace('bases = ["proof", "development"]', 'bases = ["proof"]').encode()
+
+    async def story(world: CaseWorld) -> None:
+        ada, olga = await world.let_in("ada", "admin", "approver"), await world.let_in("olga", "policy_owner")
+        run = await world.ask()
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        (case,) = (await world.get(f"/v1/cases?run={run}", *ada)).json()["cases"]
+        for text, code in ((b"type = 1", "queue_policy"), (b"\xff", "queue_policy.toml")):
+            assert (await world.post("/v1/queues/default/check", text, *olga)).code.startswith(code)
+        assert (await world.post("/v1/queues/other/check", stricter, *olga)).code == "queue.name"
+        tried = (await world.post("/v1/queues/default/check", stricter, *olga)).json()
+        assert [(move["run"], move["before"], move["after"]) for move in tried["moves"]] == [(run, "CLEAR", "HOLD")]
+        assert [reason["code"] for reason in tried["moves"][0]["reasons"]] == ["gate.lane_basis"]
+        assert await state(world, ada, case["id"]) == "CLEAR"
+        assert (await world.post("/v1/queues/default/policy", stricter, *ada)).code == "people.denied"
+        changed = (await world.post("/v1/queues/default/policy", stricter, *olga)).json()
+        assert changed == tried
+        assert await state(world, ada, case["id"]) == "HOLD"
+
+    play_cases(story, tmp_path)
+
+
+def test_once_somebody_was_let_in_work_is_for_keys_with_that_scope(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        assert (await world.get("/v1/queues/default/next")).status == 200
+        ada = await world.let_in("ada", "admin", "approver")
+        reply = await world.get("/v1/queues/default/next")
+        assert (reply.status, reply.code) == (401, "people.key")
+        assert (await world.get("/v1/queues/default/next", *ada)).code == "people.denied"
+        _, reader = world.people.add_key(OPERATOR, "first", "reads", ["queue:read"])
+        reply = await world.get("/v1/queues/default/next", ("authorization", f"Bearer {reader}"))
+        assert (reply.status, reply.code) == (403, "people.denied")
+        key, taker = world.people.add_key(OPERATOR, "first", "takes", ["queue:take"])
+        assert (await world.get("/v1/queues/default/next", ("authorization", f"Bearer {taker}"))).status == 200
+        assert (await world.get("/v1/cases", ("authorization", f"Bearer {taker}"))).code == "people.denied"
+        world.people.revoke_key(OPERATOR, key.id)
+        reply = await world.get("/v1/queues/default/next", ("authorization", f"Bearer {taker}"))
+        assert (reply.status, reply.code) == (401, "people.key")
+
+    play_cases(story, tmp_path)
