@@ -98,7 +98,7 @@ def documents(out: Writer) -> None:
         "json.spelling",
         exact_text(good).replace(",", ", ").encode(),
     )
-    case("too-large", "At most 65,536 bytes are read.", "decision.size", jcs(good) + b" " * 65_536)
+    case("too-large", "At most 262,144 bytes are read.", "decision.size", jcs(good) + b" " * 262_144)
 
 
 # --- payloads -------------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ RECORD_DOMAIN = b"urn:holdfast:decision-record:v1\x00"
 """What the preimage of a record begins with (``statement.md`` §4.3(2))."""
 SALT_BYTES = 32
 """Size of a record's salt (``statement.md`` §4.3(2))."""
-MAX_DOCUMENT_BYTES = 65_536
-"""Larger documents are refused unread (``statement.md`` §4.3(1))."""
+MAX_DOCUMENT_BYTES = 262_144
+"""Larger documents are refused unread (``statement.md`` §4.3(1)). Texts within their bounds fit."""
 MAX_PERSON, MAX_TEXT = 256, 8192
 """Most characters of a name, and of each text (``statement.md`` §4.3(1))."""
 MAX_PATH = 64

@@ -112,6 +112,7 @@ def test_a_document_has_one_spelling_and_an_end():
         document(act="recall", person=None, role=None),
         document(person="Änn \u202e Example", reason='"\n\x00'),
         document(person="a" * 256, reason="a" * 8192, role="policy_owner"),
+        document(person="\x00" * 256, **dict.fromkeys(("reason", "rule", "threshold", "framing"), "\x01" * 8192)),
     ],
 )
 def test_a_document_reads_back_as_it_was_written(found):
