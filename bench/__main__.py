@@ -18,6 +18,8 @@ BENCHES = {
     "upstream_client": "HTTP clients for upstreams",
     "gateway": "the gateway against a bare pass-through and LiteLLM",
     "streams": "streams that keep pace, with marks",
+    "queue_page": "pages over many cases, from evidence to hand-over",
+    "recall": "a case and everything that relied on it",
     "settlement": "from acknowledged to final, start-up, memory",
 }
 """What there is, in the order in which it runs."""

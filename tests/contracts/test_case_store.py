@@ -146,7 +146,7 @@ def test_what_fails_leaves_nothing_behind(store: CaseStore) -> None:
         with store.write() as writer:
             writer.append([event(2, case_id(2))])
             writer.put_rows([row(2)])
-            writer.put_blob(case_id(1), "c" * 64, b"evidence")
+            writer.put_blobs([(case_id(1), "c" * 64, b"evidence")])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -157,7 +157,7 @@ def test_what_fails_leaves_nothing_behind(store: CaseStore) -> None:
         assert reader.blob(case_id(1), "c" * 64) is None
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
+# --- what is there --------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_store_knows_nothing(store: CaseStore) -> None:
@@ -238,10 +238,9 @@ def test_due_are_those_whose_time_has_come_and_those_of_another_trust(store: Cas
 def test_evidence_leads_to_the_cases_that_relied_on_it(store: CaseStore) -> None:
     fill(store, row(1, "CLEAR"), row(2, "HOLD"), row(3, "PROVISIONAL"))
     with store.write() as writer:
-        for number in (1, 2, 3):
-            writer.index_evidence(case_id(number), {"d" * 64, "e" * 64}, afresh=False)
-        writer.index_evidence(case_id(1), {"e" * 64, "f" * 64}, afresh=False)
-        writer.index_evidence(case_id(3), {"f" * 64}, afresh=True)
+        writer.index_evidence([(case_id(number), name * 64) for number in (1, 2, 3) for name in "de"])
+        writer.index_evidence([(case_id(1), "e" * 64), (case_id(1), "f" * 64)])
+        writer.index_evidence([(case_id(3), "f" * 64)], {case_id(3)})
     with store.read() as reader:
         assert [item.opened_seq for item in reader.relying("d" * 64)] == [1]
         assert [item.opened_seq for item in reader.relying("f" * 64)] == [1, 3]
@@ -294,8 +293,8 @@ def test_evidence_is_kept_once_and_let_go_of_when_asked(store: CaseStore) -> Non
     fill(store, row(1))
     with store.write() as writer:
         for _ in range(2):
-            writer.put_blob(case_id(1), "c" * 64, b"bundle")
-            writer.show(case_id(1), '{"lanes":{}}')
+            writer.put_blobs([(case_id(1), "c" * 64, b"bundle")])
+            writer.show({case_id(1): '{"lanes":{}}'})
         assert writer.blob(case_id(1), "c" * 64) == b"bundle"
         assert writer.shown([case_id(1), case_id(2)]) == {case_id(1): '{"lanes":{}}'}
         writer.drop_blob(case_id(1), "c" * 64)

@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from holdfast.errors import ConflictError
@@ -358,11 +358,6 @@ class _Transaction:
         query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).order_by(_JOURNAL.c.seq)
         return [StoredEvent(*row) for row in self._connection.execute(query.limit(limit))]
 
-    def evidence_of(self, case: str) -> set[str]:
-        """Evidence that the index holds for a case."""
-        query = sa.select(_EVIDENCE.c.digest).where(_EVIDENCE.c.case == case)
-        return set(self._connection.execute(query).scalars())
-
     # Writing
 
     def append(self, events: Sequence[StoredEvent]) -> None:
@@ -372,18 +367,8 @@ class _Transaction:
         head, last = self.head(), events[-1]
         if [event.seq for event in events] != list(range(head.seq + 1, head.seq + 1 + len(events))):
             raise ConflictError("case_store.head", f"these events do not follow on event {head.seq}")
-        rows = [
-            {
-                "seq": event.seq,
-                "digest": event.digest,
-                "case": event.case,
-                "kind": event.kind,
-                "at": event.at,
-                "raw": event.raw,
-            }
-            for event in events
-        ]
-        self._connection.execute(sa.insert(_JOURNAL), rows)
+        rows = [(event.seq, event.digest, event.case, event.kind, event.at, event.raw) for event in events]
+        self._many_times('INSERT INTO case_events (seq, digest, "case", kind, at, raw) VALUES (?, ?, ?, ?, ?, ?)', rows)
         self._connection.execute(sa.update(_HEAD).values(seq=last.seq, digest=last.digest, at=last.at))
 
     def put_rows(self, rows: Sequence[CaseRow]) -> None:
@@ -394,24 +379,26 @@ class _Transaction:
     def update_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Set members of rows; each names its ``case``, and all name the same members."""
         if rows:
-            values = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-            self._connection.execute(_update_of(tuple(sorted(rows[0]))), values)
+            names = [name for name in _CASES.c.keys() if name in rows[0] and name != "case"]  # noqa: SIM118 (columns)
+            changes = ", ".join(f"{name} = ?" for name in names)
+            text = f'UPDATE cases SET {changes} WHERE "case" = ?'  # noqa: S608 (names of our own columns)
+            self._many_times(text, [(*(row[name] for name in names), row["case"]) for row in rows])
 
-    def put_blob(self, case: str, digest: str, raw: bytes) -> None:
-        """Keep a bundle or vector; again is harmless."""
-        known = sa.select(_BLOBS.c.digest).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest)
-        if self._connection.execute(known).first() is None:
-            self._connection.execute(sa.insert(_BLOBS), {"case": case, "digest": digest, "raw": raw})
+    def put_blobs(self, blobs: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep bundles and vectors: (case, digest, bytes). Again is harmless."""
+        rows = [{"case": case, "digest": digest, "raw": raw} for case, digest, raw in blobs]
+        self._insert_unknown(_BLOBS, rows)
 
     def drop_blob(self, case: str, digest: str) -> None:
         """Let go of evidence that nothing cites."""
         self._connection.execute(sa.delete(_BLOBS).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest))
 
-    def show(self, case: str, shown: str) -> None:
-        """Replace what is shown of a case's lanes (JSON text)."""
-        moved = sa.update(_SHOWN).where(_SHOWN.c.case == case).values(shown=shown)
-        if self._connection.execute(moved).rowcount == 0:
-            self._connection.execute(sa.insert(_SHOWN), {"case": case, "shown": shown})
+    def show(self, shown: Mapping[str, str]) -> None:
+        """Replace what is shown of the lanes of these cases (JSON text)."""
+        if shown:
+            fresh = self._insert(_SHOWN)
+            replace = fresh.on_conflict_do_update(index_elements=["case"], set_={"shown": fresh.excluded.shown})
+            self._connection.execute(replace, [{"case": case, "shown": text} for case, text in shown.items()])
 
     def put_policy(self, digest: str, document: bytes) -> None:
         """Keep a queue policy for good; again is harmless."""
@@ -434,13 +421,11 @@ class _Transaction:
         )
         self._connection.execute(which.values(due_at=at))
 
-    def index_evidence(self, case: str, digests: Collection[str], *, afresh: bool) -> None:
-        """Add evidence that a case's lanes name; ``afresh`` forgets what they named before."""
-        if afresh:
-            self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case == case))
-        fresh = sorted(set(digests) - (set() if afresh else self.evidence_of(case)))
-        if fresh:
-            self._connection.execute(sa.insert(_EVIDENCE), [{"digest": digest, "case": case} for digest in fresh])
+    def index_evidence(self, named: Sequence[tuple[str, str]], afresh: Collection[str] = ()) -> None:
+        """Add evidence that lanes name: (case, digest); ``afresh`` forgets what they named before."""
+        for chunk in _chunks(afresh):
+            self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case.in_(chunk)))
+        self._insert_unknown(_EVIDENCE, [{"digest": digest, "case": case} for case, digest in named])
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""
@@ -466,6 +451,20 @@ class _Transaction:
 
     # Helpers
 
+    def _insert(self, table: sa.Table) -> Any:
+        """An insert that knows what to do about rows that are there."""
+        dialect: Any = sqlite if self._connection.dialect.name == "sqlite" else postgresql
+        return dialect.insert(table)
+
+    def _many_times(self, text: str, rows: list[tuple[Any, ...]]) -> None:
+        """One statement for many rows, handed to the driver as it is: a recall writes ten thousand of them."""
+        marked = text if self._connection.dialect.name == "sqlite" else text.replace("?", "%s")
+        self._connection.exec_driver_sql(marked, rows)
+
+    def _insert_unknown(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self._connection.execute(self._insert(table).on_conflict_do_nothing(), list(rows))
+
     def _one(self, query: sa.Select[Any]) -> CaseRow | None:
         row = self._connection.execute(query).first()
         return CaseRow(*row) if row is not None else None
@@ -482,13 +481,6 @@ def _chunks(values: Collection[str]) -> Iterator[list[str]]:
     listed = sorted(values)
     for begin in range(0, len(listed), _CHUNK):
         yield listed[begin : begin + _CHUNK]
-
-
-@lru_cache(maxsize=64)
-def _update_of(names: tuple[str, ...]) -> sa.Update:
-    """One statement for many rows that set the same members: compiled once, run as a batch."""
-    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names if name != "case"}
-    return sa.update(_CASES).where(_CASES.c.case == sa.bindparam("new_case")).values(values)
 
 
 def _durable_sqlite(connection: Any, _record: Any) -> None:

@@ -198,16 +198,16 @@ class CaseWriter(CaseReader, Protocol):
         """Set members of rows; each names its ``case``, and all name the same members."""
         ...
 
-    def put_blob(self, case: str, digest: str, raw: bytes) -> None:
-        """Keep a bundle or vector; again is harmless."""
+    def put_blobs(self, blobs: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep bundles and vectors: (case, digest, bytes). Again is harmless."""
         ...
 
     def drop_blob(self, case: str, digest: str) -> None:
         """Let go of evidence that nothing cites."""
         ...
 
-    def show(self, case: str, shown: str) -> None:
-        """Replace what is shown of a case's lanes (JSON text)."""
+    def show(self, shown: Mapping[str, str]) -> None:
+        """Replace what is shown of the lanes of these cases (JSON text)."""
         ...
 
     def put_policy(self, digest: str, document: bytes) -> None:
@@ -222,8 +222,9 @@ class CaseWriter(CaseReader, Protocol):
         """Make every open case of a queue due that was decided under another policy."""
         ...
 
-    def index_evidence(self, case: str, digests: Collection[str], *, afresh: bool) -> None:
-        """Add evidence that a case's lanes name; ``afresh`` forgets what they named before."""
+    def index_evidence(self, named: Sequence[tuple[str, str]], afresh: Collection[str] = ()) -> None:
+        """Add evidence that lanes name: (case, digest). What the lanes of the cases ``afresh`` named before is
+        forgotten first."""
         ...
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:

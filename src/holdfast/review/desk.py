@@ -35,6 +35,7 @@ from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
 from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
+from holdfast.review.export import export_case
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.queues import (
     Move,
@@ -231,7 +232,7 @@ class Desk:
         known = work.opened(opening.run, opening.queue)
         if known is not None:
             return work.case(known)
-        case, policy = self._new_id(), policy_of_queue(work.writer, opening.queue)
+        case, policy = self._new_id(), work.policy(opening.queue)
         body = {
             "queue": opening.queue,
             "run": opening.run,
@@ -406,8 +407,7 @@ class Desk:
                 )
             _refuse_unseen(found, actor, lanes)
             self._act(work, look, actor, acting, "reopen", reason, None)
-            digests = _evidence(look.vector)
-            work.later(lambda writer: writer.index_evidence(case, digests, afresh=True))
+            work.index(case, _evidence(look.vector), afresh=True)
             return self._settle(work, look, "reopen")
 
     def _act(
@@ -557,8 +557,7 @@ class Desk:
                 return PolicyChange(queue, policy.digest, before.digest, (), 0, 0)
             body = {"queue": queue, "before": before.digest if known else None, "document": policy.document.decode()}
             work.emit("policy_changed", actor, case=None, body=body, policy=policy.digest)
-            work.writer.put_policy(policy.digest, policy.document)
-            work.writer.set_queue(queue, policy.digest)
+            work.set_policy(policy)
             moves, seen = [], 0
             for row in _open_cases(work.writer, queue, policy.digest):
                 seen += 1
@@ -638,6 +637,15 @@ class Desk:
         with self._store.read() as reader:
             return read_at(reader, case, seq, self._trust())
 
+    def export(self, actor: Actor, case: str) -> dict[str, Any]:
+        """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
+        ``case.unknown``."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            if reader.row(case) is None:
+                raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
+            return export_case(reader, case, _moment(reader, self._clock.now()))
+
     def head(self, actor: Actor) -> Head:
         """The journal's end: publish it, and nobody can shorten the journal unseen."""
         self._permit(actor, "list")
@@ -690,7 +698,7 @@ class Desk:
         found = work.case(case)
         kept = work.bundle_of(case)
         bundle, raw = self._newest(work, case) if raw is None else (_parsed(raw), raw)
-        policy, trust = _policy_of_case(work.writer, found), self._trust()
+        policy, trust = _policy_of_case(work, found), self._trust()
         appraisal = appraise(bundle, trust, appraisal_policy(policy), work.at)
         vector = vector_of(appraisal)
         trusted = trust.digest if trust else None
@@ -698,13 +706,12 @@ class Desk:
         if news:
             body = {"bundle": bundle.digest, "known": appraisal.known, "trust": trusted}
             work.emit("appraised", GATE, case=case, body=body, lanes=vector.digest, policy=policy.digest)
-            digests = _evidence(vector)
-            work.later(lambda writer: writer.put_blob(case, vector.digest, vector.document))
-            work.later(lambda writer: writer.index_evidence(case, digests, afresh=False))
+            work.keep(case, vector.digest, vector.document)
+            work.index(case, _evidence(vector))
         shown = _shown(vector, appraisal.known)
         if news or shown != work.shown(case):
             work.show(case, shown)
-            work.later(lambda writer: writer.put_blob(case, bundle.digest, raw))
+            work.keep(case, bundle.digest, raw)
             found = work.case(case)
             if kept is not None and kept != bundle.digest and kept not in found.cited:
                 uncited = kept
@@ -742,7 +749,7 @@ class Desk:
     def _newest(self, work: Work, case: str) -> tuple[Bundle, bytes]:
         """The newest evidence of a case."""
         digest = work.bundle_of(case)
-        raw = work.writer.blob(case, digest) if digest is not None else None
+        raw = work.blob(case, digest) if digest is not None else None
         if raw is None:
             raw = build_bundle(work.case(case).run, work.case(case).opened_at, [])
         return _parsed(raw), raw
@@ -855,11 +862,11 @@ def _parsed(raw: bytes) -> Bundle:
     return parse_bundle(raw)
 
 
-def _policy_of_case(reader: CaseReader, case: Case) -> QueuePolicy:
+def _policy_of_case(work: Work, case: Case) -> QueuePolicy:
     """The queue's policy; a case that was handed over keeps the one it was let through under."""
     if case.handed_over_at is not None and case.policy is not None:
-        return policy_by_digest(reader, case.queue, case.policy)
-    return policy_of_queue(reader, case.queue)
+        return policy_by_digest(work.writer, case.queue, case.policy)
+    return work.policy(case.queue)
 
 
 def _evidence(vector: LaneVector) -> frozenset[str]:

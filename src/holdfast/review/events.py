@@ -13,6 +13,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from holdfast.core import canonical
@@ -114,7 +115,7 @@ class Event:
 
     @property
     def stored(self) -> StoredEvent:
-        return StoredEvent(self.seq, self.digest, self.case, self.kind, time_encode(self.at), self.raw)
+        return StoredEvent(self.seq, self.digest, self.case, self.kind, time_text(self.at), self.raw)
 
     def to_json(self) -> dict[str, Any]:
         """As an interface shows it: the members of its bytes, and its digest."""
@@ -129,6 +130,12 @@ class Event:
             "policy": self.policy,
             "body": dict(self.body),
         }
+
+
+@lru_cache(maxsize=16)
+def time_text(at: dt.datetime) -> str:
+    """A moment as text; worked out once for the many events of one transaction."""
+    return time_encode(at)
 
 
 def build_event(
@@ -150,7 +157,7 @@ def build_event(
             "type": EVENT_TYPE,
             "seq": seq,
             "previous": previous,
-            "at": time_encode(at),
+            "at": time_text(at),
             "case": case,
             "kind": kind,
             "actor": {"kind": actor.kind, "id": actor.id},

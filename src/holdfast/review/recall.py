@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.decisions import DecisionDocument, batch_of
-from holdfast.ports.case_store import CaseRow
 from holdfast.review.events import Actor
 from holdfast.review.work import Work, rows_by_id
 
@@ -46,6 +45,7 @@ def order_recall(
     ``because`` is a sentence without a full stop. ``bodies`` gives the event bodies of cases whose recall the gate has
     worded itself. ``actor`` is a person in a ``role``, the panel, or the gate.
     """
+    direct = frozenset(direct)
     reached = work.writer.reach(direct)
     rows = map(work.current, rows_by_id(work.writer, {*direct, *reached}).values())
     standing = [row for row in rows if row.stands != "RECALLED"]
@@ -76,8 +76,15 @@ def order_recall(
     given = bodies or {}
     said = because if len(because) <= MOST_SAID else because[: MOST_SAID - 1] + "…"
     through = f"it relied on case {lead.case}, which was recalled: {said}"
+    alike = {  # thousands of cases share these four
+        (began, early): _body(said if began else through, early) | {"ordered": ordered.seq}
+        for began in (True, False)
+        for early in (True, False)
+    }
     written = [
-        {**(given.get(row.case) or _body(row, said if row.case in direct else through)), "ordered": ordered.seq}
+        {**given[row.case], "ordered": ordered.seq}
+        if row.case in given
+        else alike[row.case in direct, bool(row.released_early)]
         for row in standing
     ]
     work.emit_alike("recalled", standing, written, "recall")
@@ -91,10 +98,10 @@ def flag_dependants(work: Work, base: str) -> None:
     work.emit_alike("flagged", fresh, [{"base": base} for _ in fresh], "release-over")
 
 
-def _body(row: CaseRow, because: str) -> dict[str, Any]:
+def _body(because: str, early: bool) -> dict[str, Any]:
     return {
         "because": because,
         "reasons": [{"code": "gate.recalled", "lane": None, "says": f"Recalled: {because}."}],
         "clear_until": None,
-        "released_early": bool(row.released_early),
+        "released_early": early,
     }

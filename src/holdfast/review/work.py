@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from holdfast.core.encoding import time_decode, time_encode
+from holdfast.core import canonical
+from holdfast.core.encoding import time_decode
 from holdfast.errors import UsageError
 from holdfast.ports.case_store import CaseReader, CaseRow, CaseStore, CaseWriter
-from holdfast.review.cases import Case, apply_event, fold, reasons_text, row_of
-from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event
-from holdfast.verifier.gate import Reason
+from holdfast.review.cases import Case, apply_event, fold, row_of
+from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event, time_text
+from holdfast.review.queues import policy_of_queue
+from holdfast.verifier.queue_policy import QueuePolicy
 
 
 @dataclass(slots=True)
@@ -45,6 +47,11 @@ class Work:
         self._small: dict[str, dict[str, Any]] = {}
         self._unfolded: dict[str, list[Event]] = {}
         self._shown: dict[str, str] = {}
+        self._new_shown: dict[str, str] = {}
+        self._blobs: dict[tuple[str, str], bytes] = {}
+        self._named: list[tuple[str, str]] = []
+        self._afresh: set[str] = set()
+        self._policies: dict[str, QueuePolicy] = {}
         self._opened: dict[tuple[str, str], str] = {}
         self._waiting: list[int] = []
         self._later: list[Callable[[CaseWriter], None]] = []
@@ -106,8 +113,35 @@ class Work:
 
     def show(self, case: str, shown: str) -> None:
         """Replace what is shown of a case's lanes."""
-        self._shown[case] = shown
-        self._later.append(lambda writer: writer.show(case, shown))
+        self._shown[case] = self._new_shown[case] = shown
+
+    def keep(self, case: str, digest: str, raw: bytes) -> None:
+        """Keep a bundle or lane vector that an event names, or that is the newest."""
+        self._blobs[case, digest] = raw
+
+    def blob(self, case: str, digest: str) -> bytes | None:
+        """A bundle or lane vector of a case."""
+        found = self._blobs.get((case, digest))
+        return self.writer.blob(case, digest) if found is None else found
+
+    def index(self, case: str, digests: Iterable[str], *, afresh: bool = False) -> None:
+        """Note the evidence that a case's lanes name; ``afresh`` forgets what they named before."""
+        if afresh:
+            self._named = [item for item in self._named if item[0] != case]
+            self._afresh.add(case)
+        self._named += [(case, digest) for digest in digests]
+
+    def policy(self, queue: str) -> QueuePolicy:
+        """The policy that a queue has now; read once."""
+        if queue not in self._policies:
+            self._policies[queue] = policy_of_queue(self.writer, queue)
+        return self._policies[queue]
+
+    def set_policy(self, policy: QueuePolicy) -> None:
+        """Give a queue this policy, from here on."""
+        self.writer.put_policy(policy.digest, policy.document)
+        self.writer.set_queue(policy.name, policy.digest)
+        self._policies[policy.name] = policy
 
     def set_latest(self, case: str, *, bundle: str | None, due_at: dt.datetime | None) -> None:
         """Note what the fold does not say."""
@@ -159,16 +193,18 @@ class Work:
 
         What it changes of a row is written as such, without reading the journal of each case.
         """
+        texts: dict[int, str] = {}  # reasons by body: most cases share one
         for row, body in zip(rows, bodies, strict=True):
             event = self.emit(
                 kind, GATE, case=row.case, body=body, cause=cause, lanes=row.vector, policy=row.policy or None
             )
             if self.has(row.case):
                 continue
-            change: dict[str, Any] = {"case": row.case, "last_seq": event.seq, "changed_at": time_encode(self.at)}
+            change: dict[str, Any] = {"case": row.case, "last_seq": event.seq, "changed_at": time_text(self.at)}
             if kind == "recalled":
-                reasons = reasons_text(Reason(item["code"], item["lane"], item["says"]) for item in body["reasons"])
-                change |= {"stands": "RECALLED", "reasons": reasons, "clear_until": None, "due_at": None}
+                if id(body) not in texts:
+                    texts[id(body)] = canonical.encode_known(body["reasons"]).decode()
+                change |= {"stands": "RECALLED", "reasons": texts[id(body)], "clear_until": None, "due_at": None}
             else:
                 change |= {"flags": row.flags + 1}
             self._small[row.case] = change
@@ -192,6 +228,9 @@ class Work:
         writer.update_rows(changed)
         for kind in ("stands", "flags"):
             writer.update_rows([change for change in self._small.values() if kind in change])
+        writer.put_blobs([(case, digest, raw) for (case, digest), raw in self._blobs.items()])
+        writer.show(self._new_shown)
+        writer.index_evidence(self._named, self._afresh)
         writer.wait(self._waiting)
         for act in self._later:
             act(writer)
