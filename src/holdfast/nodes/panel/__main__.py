@@ -17,6 +17,7 @@ from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
+from holdfast.adapters.webhooks_sql import SQLWebhookStore
 from holdfast.nodes.edge import App
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
@@ -25,7 +26,9 @@ from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.webhooks import Webhooks, build_hooks, build_limits
 from holdfast.nodes.process import run_node
+from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.review.desk import Desk
@@ -40,8 +43,8 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
-    review = _build_review(config, clock, metrics, people) if config.review else None
-    return PanelService(config, clock, metrics, review, people)
+    review, webhooks = _build_review(config, clock, metrics, people) if config.review else (None, None)
+    return PanelService(config, clock, metrics, review, people, webhooks)
 
 
 def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
@@ -54,8 +57,10 @@ def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
     return PanelPeople(SignIn(people, passwords, config, clock), store)
 
 
-def _build_review(config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople) -> Review:
-    """The desk on its database, and what follows the gateway for it."""
+def _build_review(
+    config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople
+) -> tuple[Review, Webhooks | None]:
+    """The desk on its database, what follows the gateway for it, and what tells others of it."""
     storage = FileStorage(config.state)
     trust = TrustFile(config.trust, storage)
     lock = storage.lock(LOCK)
@@ -78,8 +83,23 @@ def _build_review(config: PanelConfig, clock: Clock, metrics: Metrics, people: P
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
     review.at_end(http.close)
+    webhooks = _build_webhooks(config, review, store, clock)
     review.at_end(lock.release)
-    return review
+    return review, webhooks
+
+
+def _build_webhooks(config: PanelConfig, review: Review, journal: CaseStore, clock: Clock) -> Webhooks | None:
+    """What tells endpoints of what the gate lets through; None where none is configured."""
+    hooks, limits = build_hooks(config), build_limits(config)
+    if not hooks:
+        return None
+    store = SQLWebhookStore(config.database or f"sqlite:///{config.state / 'webhooks.sqlite'}")
+    http = AiohttpHTTP(max_connections=limits.at_once * len(hooks))
+    webhooks = Webhooks(review, journal, store, hooks, http, clock, limits, secrets.SystemRandom().random)
+    review.add_task("webhooks", webhooks.run)
+    review.at_end(webhooks.close)
+    review.at_end(http.close)
+    return webhooks
 
 
 def build(config: PanelConfig) -> App:

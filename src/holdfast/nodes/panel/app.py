@@ -44,6 +44,7 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.people import FRESH
 from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.webhooks import webhook_routes
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -348,6 +349,7 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
         *(case_routes(service.review, service.people) if service.review is not None else ()),
+        *webhook_routes(service.webhooks, service.people),
     ]
 
 

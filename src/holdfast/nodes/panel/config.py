@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.ports.settings import Secret, setting
+from holdfast.verifier.gate import GATE_STATES
 from holdfast.review.people import PeopleConfig
 
 
@@ -15,6 +16,18 @@ class FullNodeAddress:
 
     name: str = setting(help="Name shown on the pages, for example full-1")
     url: str = setting(help="Base URL, for example http://127.0.0.1:8610")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """Where what the gate lets through of a queue is sent (``spec/webhook.md``)."""
+
+    queue: str = setting(help="The queue, for example default")
+    url: str = setting(help="Address that is posted to: https, or plain http on this machine")
+    secret: Secret = setting(help="What requests are signed with, as file:… or env:…: whsec_ and base64")
+    states: tuple[str, ...] = setting(
+        GATE_STATES, "What it is told of: CLEAR, PROVISIONAL, and of what it could rely on HOLD, REJECTED, RECALLED"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,20 @@ class PanelConfig(PeopleConfig):
         2_000, "Longest wait before evidence of a case that still waits is fetched again", minimum=100, maximum=600_000
     )
     bundles_at_once: int = setting(8, "Bundles fetched from the gateway at once", minimum=1, maximum=256)
+    webhooks: tuple[WebhookEndpoint, ...] = setting((), "Who is told by webhook of what the gate lets through")
+    webhook_plain_http: bool = setting(False, "Let webhooks go beyond this machine over plain http")
+    webhook_timeout_ms: int = setting(
+        15_000, "Longest wait for the whole answer to a webhook", minimum=100, maximum=60_000
+    )
+    webhook_first_retry_ms: int = setting(
+        1_000, "Pause after the first failure of a webhook; it doubles with each", minimum=50, maximum=600_000
+    )
+    webhook_longest_retry_s: int = setting(3_600, "Longest pause between two attempts", minimum=1, maximum=86_400)
+    webhook_give_up_h: int = setting(72, "A webhook is tried for this long", minimum=1, maximum=720)
+    webhooks_at_once: int = setting(16, "Webhooks on their way to one endpoint at once", minimum=1, maximum=256)
+    webhook_keep_days: int = setting(
+        30, "How long webhooks that were delivered or dropped stay listed", minimum=1, maximum=3_650
+    )
     access_key: Secret | None = setting(
         None, "Key that lets in to read, without a name, as file:… or env:…; needed off loopback"
     )

@@ -45,6 +45,7 @@ from holdfast.nodes.panel.views import (
     parse_report,
     parse_reports,
 )
+from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 
@@ -105,12 +106,15 @@ class PanelService:
         metrics: Metrics,
         review: Review | None = None,
         people: PanelPeople | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self.config = config
         self.review = review
         """The desk with its cases; None where this panel keeps none."""
         self.people = people
         """Accounts, sessions and keys; None where this panel knows nobody by name."""
+        self.webhooks = webhooks
+        """What tells endpoints of what the gate lets through; None where none is configured."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")
