@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from holdfast.cli.main import run
 from tests.helpers.network import Network
+from tests.helpers.panel_desk import URL, PanelDesk
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,16 @@ def write_files(folder: Path) -> None:
     from holdfast.core import trust  # noqa: PLC0415
 
     (folder / "unsigned-trust.json").write_bytes(trust.build_trust_chain([unsigned]))
+
+
+@pytest.fixture
+def panel(holdfast: Holdfast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PanelDesk]:
+    """A panel that every command reaches, and a state folder ``net`` that says where it is."""
+    del holdfast
+    found = PanelDesk(tmp_path)
+    monkeypatch.setattr("holdfast.cli.panel.with_http", found.with_http)
+    (tmp_path / "net").mkdir()
+    described = {"gateway": "http://127.0.0.1:8500", "panel": URL}
+    (tmp_path / "net" / "network.json").write_text(json.dumps(described))
+    yield found
+    found.close()

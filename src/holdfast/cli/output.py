@@ -111,13 +111,14 @@ def lane_lines(lanes: Mapping[str, Lane], *, evidence: bool = True) -> Iterable[
         head = paint(f"{shown[lane.state]} {name:<12} {words(lane.state)}", lane.state)
         basis = f"{'':{15 - len(words(lane.state))}} {lane.basis.replace('_', ' ')}" if lane.basis else ""
         yield head + basis
-        yield from _hanging("says          ", clean(lane.says))
-        yield from _hanging("does not say  ", clean(lane.does_not_say))
+        yield from hanging("says          ", clean(lane.says))
+        yield from hanging("does not say  ", clean(lane.does_not_say))
         if evidence and lane.evidence:
-            yield from _hanging("evidence      ", " ".join(digest[:16] for digest in lane.evidence))
+            yield from hanging("evidence      ", " ".join(digest[:16] for digest in lane.evidence))
 
 
-def _hanging(label: str, text: str) -> list[str]:
+def hanging(label: str, text: str) -> list[str]:
+    """A label and a text beside it, indented and wrapped."""
     indent = " " * (4 + len(label))
     return textwrap.wrap(
         text, _WIDTH, initial_indent="    " + label, subsequent_indent=indent, break_on_hyphens=False

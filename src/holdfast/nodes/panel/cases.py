@@ -52,6 +52,7 @@ def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
         Route("/v1/cases", programs.cases),
         Route("/v1/cases/{case}", programs.case),
         Route("/v1/cases/{case}/dependants", programs.dependants, methods=["POST"]),
+        Route("/v1/cases/{case}/export", programs.export),
         Route("/v1/cases/{case}/done", programs.done, methods=["POST"]),
         Route("/v1/cases/{case}/give-back", programs.give_back, methods=["POST"]),
         Route("/v1/queues", programs.queues),
@@ -117,6 +118,13 @@ class Programs:
         _query(request, set())
         file = await self._review.call(self._desk.case, actor, _case_id(request))
         return json_response({**_case_json(file), "policy_document": decode(file.policy.document)})
+
+    async def export(self, request: Request) -> Response:
+        """``GET /v1/cases/{case}/export``: its events as they lie in the journal, and what they name (``case.md`` §11).
+        Its evidence is where it always is."""
+        actor = await self._actor(request, "case:read")
+        _query(request, set())
+        return json_response(await self._review.call(self._desk.export, actor, _case_id(request)))
 
     async def queues(self, request: Request) -> Response:
         """``GET /v1/queues``."""

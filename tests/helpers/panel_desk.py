@@ -1,0 +1,95 @@
+"""A panel's desk behind the panel's own HTTP side, in memory: what the command line asks when it asks a panel.
+
+The app, desk, store and people are the product's; only the sockets are missing. Bundles, which a panel fetches from its
+gateway, are handed out from :attr:`PanelDesk.bundles`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from holdfast.adapters.case_store_sql import SQLCaseStore
+from holdfast.adapters.metrics_memory import MemoryMetrics
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.errors import UnavailableError
+from holdfast.nodes.panel.app import create_app
+from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.people import PanelPeople
+from holdfast.nodes.panel.review import Review
+from holdfast.nodes.panel.service import PanelService
+from holdfast.ports.http import Answer
+from tests.helpers import asgi
+from tests.helpers.people import House
+from tests.helpers.review import Clinic
+
+URL = "http://127.0.0.1:8700"
+Result = TypeVar("Result")
+
+
+class PanelDesk:
+    """A panel at :data:`URL`. ``asked`` keeps every request: method, path and headers."""
+
+    def __init__(self, folder: Path, *, database: bool = False) -> None:
+        store = SQLCaseStore(f"sqlite:///{folder / 'cases.sqlite'}") if database else None
+        self.clinic = Clinic(store)
+        self.house = House()
+        review = Review(
+            self.clinic.desk,
+            self.clinic.store,
+            FileStorage(folder / "state"),
+            folder / "queues",
+            self.clinic.clock,
+            MemoryMetrics(),
+        )
+        people = PanelPeople(self.house.door, self.house.store)
+        self.service = PanelService(PanelConfig(), self.clinic.clock, MemoryMetrics(), review, people)
+        self.app = create_app(self.service)
+        self.bundles: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.answers: dict[str, Answer] = {}
+        """Given instead of the panel's own, by path."""
+        self.silent = False
+        self._review = review
+
+    def close(self) -> None:
+        """End its threads and let go of its databases."""
+        self._review._worker.shutdown()
+        self.clinic.store.close()
+        self.house.close()
+
+    def with_http(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
+        """What the command line runs its questions with (``cli.network.with_http``)."""
+
+        async def run() -> Result:
+            return await work(self)
+
+        return asyncio.run(run())
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+        max_bytes: int = 1 << 20,
+    ) -> Answer:
+        """Implements ``ports.http.HTTP``."""
+        path = url.removeprefix(URL)
+        self.asked.append((method, path, dict(headers or {})))
+        if self.silent:
+            raise UnavailableError("http.unreachable", f"{method} {url}: nobody there")
+        bare = path.partition("?")[0]
+        if bare in self.answers:
+            return self.answers[bare]
+        if bare.startswith("/runs/") and bare.endswith("/bundle"):
+            found = self.bundles.get(bare.split("/")[2])
+            return Answer(404, b"{}") if found is None else Answer(200, found)
+        sent = [("host", "127.0.0.1:8700"), *(headers or {}).items()]
+        reply = await asgi.request(self.app, method, path, body, sent)
+        assert len(reply.body) <= max_bytes
+        return Answer(reply.status, reply.body, {name.lower(): value for name, value in reply.headers})
