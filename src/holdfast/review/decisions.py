@@ -25,7 +25,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.core import canonical
-from holdfast.core.bundles import CommitmentItem, StatementItem, decision_item, extend_bundle, parse_bundle
+from holdfast.core.bundles import (
+    CommitmentItem,
+    StatementItem,
+    decision_item,
+    extend_bundle,
+    parse_bundle,
+)
 from holdfast.core.decisions import (
     SALT_BYTES,
     CasePath,
@@ -36,7 +42,7 @@ from holdfast.core.decisions import (
     path_in_batch,
     record_of,
 )
-from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.statements import (
     DecisionBody,
     Execution,
@@ -55,6 +61,8 @@ from holdfast.review.outbox import WaitingAct
 SIGNED_AT_ONCE_S = 300
 """So long after a decision its statement may still claim the decision's own time: half of the bound within which full
 nodes want to see it (``statement.md`` §8). It is also the step of the times that later statements claim."""
+HANDED_IN_BEFORE = 12
+"""So many of those steps before now an act that was handed in before a crash is looked for: an hour."""
 _RECORD_SALT = b"holdfast/decision-salt/v1\x00"
 _COMMITMENT_SALT = b"holdfast/decision-commitment/v1\x00"
 
@@ -100,6 +108,11 @@ class SignedDecision:
             return self.envelope
         return build_commitment(self.digest, self.commitment_salt)
 
+    @property
+    def entry_digest(self) -> str:
+        """How the log knows it."""
+        return self.digest if self.commitment_salt is None else sha256_hex(self.entry)
+
     def items(self, at: dt.datetime) -> list[dict[str, Any]]:
         """Journal items for the bundle of its run, known since ``at`` (``bundle.md`` §5)."""
         items: list[dict[str, Any]] = [
@@ -134,14 +147,16 @@ def find_parent(raw: bytes) -> Parent | None:
 def with_decisions(
     raw: bytes, decisions: Sequence[SignedDecision], at: dt.datetime, evidence: Sequence[Mapping[str, Any]] = ()
 ) -> bytes:
-    """A run's bundle with the decisions about it that it does not hold yet, and with ``evidence`` of them (items like
-    ``client.entry_log.logged_items``). ``at`` is now; a bundle whose times lie ahead of it keeps their order."""
+    """A run's bundle with the decisions about it that it does not hold yet, known since ``at``, which is now; and with
+    ``evidence`` of them (items that were kept, or ``client.entry_log.logged_items``), known since what each says.
+    Where the bundle's own times lie ahead, what is added follows them."""
     bundle = parse_bundle(raw)
     held = {entry.item.statement.digest for entry in bundle.journal if isinstance(entry.item, StatementItem)}
-    moment = max([at, bundle.exported_at, *(entry.at for entry in bundle.journal)])
+    newest = max((entry.at for entry in bundle.journal), default=at)
+    moment = max(at, newest)
     items = [item for one in decisions if one.digest not in held for item in one.items(moment)]
-    items += [{**item, "at": time_encode(moment)} for item in evidence]
-    return extend_bundle(raw, items, moment) if items else raw
+    items += [{**item, "at": time_encode(max(time_decode(item["at"]), newest))} for item in evidence]
+    return extend_bundle(raw, items, max(at, bundle.exported_at)) if items else raw
 
 
 class DecisionSigner:
@@ -160,13 +175,16 @@ class DecisionSigner:
         of another case or run."""
         return self._sign(act, parent, _claimed(_document_of(act).at, at, private=parent.private))
 
-    def find(self, act: WaitingAct, parent: Parent, digest: str, until: dt.datetime) -> SignedDecision | None:
-        """The statement with this digest that was signed for an act up to ``until``; None when there is none, as when
-        another key signed it."""
-        for claimed_at in _claims(_document_of(act).at, until, private=parent.private):
-            if sha256_hex(self._payload(act, parent, claimed_at)) == digest:
-                return self._sign(act, parent, claimed_at)
-        return None
+    def earlier(self, act: WaitingAct, parent: Parent, at: dt.datetime) -> Iterator[SignedDecision]:
+        """The statements that may have been signed for an act before ``at``, when it claims another time by now: with
+        the decision's own time, and in the last hour."""
+        decided_at = _document_of(act).at
+        now, step = _claimed(decided_at, at, private=parent.private), dt.timedelta(seconds=SIGNED_AT_ONCE_S)
+        first = claimed_time(decided_at, private=parent.private)
+        if now != first:
+            earlier = [now - number * step for number in range(1, HANDED_IN_BEFORE + 1)]
+            for claimed_at in (first, *(moment for moment in earlier if moment > decided_at)):
+                yield self._sign(act, parent, claimed_at)
 
     def _salt(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._salt_key, purpose + data, "sha256")
@@ -215,21 +233,25 @@ class LoggedDecisions:
         self._clock = clock
 
     def record(self, act: WaitingAct) -> str | None:
-        """Digest (hex) of the statement once it stands in the log; None while this act cannot be logged, since its run
-        is open or its closing statement not in the log. Raises ``http.*`` or ``log.*`` while the log is silent: then no
-        other act can be logged either."""
+        """Digest (hex) of the statement once it stands in the log: see :meth:`log`."""
+        signed = self.log(act)
+        return None if signed is None else signed.digest
+
+    def log(self, act: WaitingAct) -> SignedDecision | None:
+        """The statement once it stands in the log; None while this act cannot be logged, since its run is open or its
+        closing statement not in the log. Raises ``http.*`` or ``log.*`` while the log is silent: then no other act can
+        be logged either."""
         parent = find_parent(act.bundle) if act.bundle is not None else None
         # Asked of the log itself: a bundle's word for it could get a decision refuted for good.
         if parent is None or self._log.index_of(parent.entry_digest) is None:
             return None
-        signed = self._signer.sign(act, parent, self._clock.now())
+        now = self._clock.now()
+        for signed in self._signer.earlier(act, parent, now):
+            if self._log.index_of(signed.entry_digest) is not None:
+                return signed
+        signed = self._signer.sign(act, parent, now)
         self._log.append(signed.entry)
-        return signed.digest
-
-    def shown(self, act: WaitingAct, digest: str, until: dt.datetime) -> SignedDecision | None:
-        """What was logged for an act as the statement ``digest`` up to ``until``, for its run's bundle."""
-        parent = find_parent(act.bundle) if act.bundle is not None else None
-        return None if parent is None else self._signer.find(act, parent, digest, until)
+        return signed
 
 
 def _document_of(act: WaitingAct) -> DecisionDocument:
@@ -246,13 +268,3 @@ def _claimed(decided_at: dt.datetime, at: dt.datetime, *, private: bool) -> dt.d
     if at - decided_at <= dt.timedelta(seconds=SIGNED_AT_ONCE_S):
         return claimed_time(decided_at, private=private)
     return dt.datetime.fromtimestamp(int(at.timestamp()) // SIGNED_AT_ONCE_S * SIGNED_AT_ONCE_S, dt.UTC)
-
-
-def _claims(decided_at: dt.datetime, until: dt.datetime, *, private: bool) -> Iterator[dt.datetime]:
-    """Every time that :func:`_claimed` gives up to ``until``."""
-    step = dt.timedelta(seconds=SIGNED_AT_ONCE_S)
-    yield claimed_time(decided_at, private=private)
-    claimed_at = _claimed(decided_at, decided_at + 2 * step, private=private) - step
-    while claimed_at <= until:
-        yield claimed_at
-        claimed_at += step

@@ -10,7 +10,7 @@ import pytest
 from holdfast.core import canonical
 from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.decisions import batch_of, parse_decision_document
-from holdfast.core.encoding import sha256_hex
+from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.statements import DecisionBody, build_commitment, parse_envelope, parse_statement
 from holdfast.errors import MalformedError, UnavailableError, UsageError
 from holdfast.review.decisions import (
@@ -126,7 +126,6 @@ def test_nothing_is_logged_about_a_run_that_is_not_closed_in_one_known_way(bundl
 def test_a_case_without_evidence_waits():
     desk, log, _ = logged(EXECUTION)
     assert desk.record(replace(act(), bundle=None)) is None
-    assert desk.shown(replace(act(), bundle=None), "00" * 32, at(9)) is None
     assert log.entries == []
 
 
@@ -255,19 +254,15 @@ def test_a_private_run_gets_a_commitment():
     assert [item["kind"] for item in signed.items(at(9))] == ["statement", "decision", "commitment"]
 
 
-@pytest.mark.parametrize("waited", [0, 200, 301, 4000, 86_400])
 @pytest.mark.parametrize("network", [NETWORK, PRIVATE])
-def test_what_was_logged_is_found_again_without_having_been_kept(waited, network):
+@pytest.mark.parametrize(("handed_in", "again"), [(0, 400), (0, 86_400), (301, 900), (4000, 7000), (86_400, 89_700)])
+def test_what_a_crash_made_forget_is_found_in_the_log_and_not_signed_anew(network, handed_in, again):
     parent = find_parent(network.bundle())
-    desk, _, clock = logged(parent.entry_digest, now=at(2 + waited))
-    waiting = act(bundle=network.bundle())
-    digest = desk.record(waiting)
-    clock._elapsed += 5000
-    signed = desk.shown(waiting, digest, clock.now())
-    assert signed is not None
-    assert signed.digest == digest
-    assert desk.shown(waiting, "00" * 32, clock.now()) is None
-    assert desk.shown(act(document(reason="Other words.")), digest, clock.now()) is None
+    desk, log, clock = logged(parent.entry_digest, now=at(2 + handed_in))
+    digest = desk.record(act(bundle=network.bundle()))
+    clock._elapsed += again - handed_in
+    assert desk.record(act(bundle=network.bundle())) == digest
+    assert len(log.entries) == 1
 
 
 # Its bundle
@@ -287,12 +282,24 @@ def test_a_bundle_with_its_decisions_proves_who_decided_and_keeps_all_else(netwo
     assert with_decisions(made, [signed], at(70)) == made
 
 
-def test_a_bundle_from_a_clock_ahead_keeps_its_order():
-    raw = build_bundle(RUN, at(500), NETWORK.journal())
-    note = {"kind": "note", "code": "cosigned", "at": "2026-01-01T00:00:00.000Z"}
-    made = parse_bundle(with_decisions(raw, [SIGNER.sign(act(), PARENT, at(2))], at(60), [note]))
-    assert made.exported_at == at(500)
-    assert {entry.at for entry in made.journal[-3:]} == {at(500)}
+def test_what_is_added_follows_what_stands_there_whatever_the_clocks_say():
+    ahead = [{"kind": "note", "code": "asked", "at": time_encode(at(500))}]
+    note = {"kind": "note", "code": "cosigned", "at": time_encode(at(3))}
+    signed = SIGNER.sign(act(), PARENT, at(2))
+    made = parse_bundle(with_decisions(build_bundle(RUN, at(400), ahead), [signed], at(60), [note]))
+    assert made.exported_at == at(400)
+    assert {entry.at for entry in made.journal} == {at(500)}
+
+
+def test_what_was_kept_of_a_decision_is_added_to_a_newer_bundle_with_its_time():
+    signed = SIGNER.sign(act(), PARENT, at(2))
+    kept = signed.items(at(20))
+    made = parse_bundle(with_decisions(NETWORK.bundle(), (), at(60), kept))
+    assert [entry.at for entry in made.journal[-2:]] == [at(20)] * 2
+    assert made.exported_at == at(60)
+    assert appraise(made, trust_with_panel(NETWORK), parse_policy(DEFAULT_POLICY), at(60)).lanes["judgement"].state == (
+        "proven"
+    )
 
 
 # With a desk
@@ -312,7 +319,8 @@ def test_a_desk_hands_in_what_people_did_in_order_and_notes_where_it_stands():
     assert clinic.desk.log_decisions(decisions) == 0
     found = parse_statement(parse_envelope(log.entries[0]))
     assert (found.run, found.body.case, found.body.act) == (RUN, case, "approve")
-    signed = decisions.shown(waiting, found.digest, clinic.now)
+    signed = decisions.log(waiting)
+    assert signed.digest == found.digest
     assert parse_decision_document(signed.document).person == REVIEWER.id
     assert NONCE not in log.entries[0].decode()
 
