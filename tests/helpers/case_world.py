@@ -123,7 +123,7 @@ class CaseWorld:
         await self.review.call(self.review._read_policies, True)
 
     async def stop_panel(self) -> None:
-        await self.review.call(self.review._store.close)
+        await self.review.call(self.review.store.close)
         self.review._worker.shutdown()
         self.house.close()
 

@@ -19,6 +19,8 @@ from typing import Any
 
 from holdfast import __version__
 from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, deploy
+from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
 from holdfast.core import canonical
@@ -28,7 +30,9 @@ from holdfast.core.notes import COSIGNATURE, VerifierKey
 from holdfast.core.statements import pre_authentication_encoding
 from holdfast.core.trust import TRUST_PAYLOAD_TYPE, TRUST_TYPE, build_trust_chain
 from holdfast.errors import UnavailableError, UsageError
+from holdfast.nodes.panel.config import PanelConfig
 from holdfast.ports.chain import Member, RoundsSettings
+from holdfast.review.people import People
 from holdfast.verifier.evidence import INSECURE_ATTESTATION_DOMAIN
 
 FULL_NODES = 4
@@ -54,6 +58,8 @@ NETWORK_FILE = "network.json"
 SETTINGS_FILE = "holdfast.toml"
 """The settings of every node, as they are in force."""
 
+FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
+"""Roles of a development network's first account: whoever started it tries everything."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -147,6 +153,8 @@ def make_keys(layout: Layout) -> Keys:
     documents = {}
     gateway = load_or_create_signer(layout.key("gateway.statement.pem"), "statement")
     documents["gateway"] = _document(layout, "gateway", ["gateway"], [gateway.key])
+    panel = load_or_create_signer(layout.key("panel.statement.pem"), "statement")
+    documents["panel"] = _document(layout, "panel", ["panel"], [panel.key])
     log = load_or_create_signer(layout.key("log.log.pem"), "log")
     documents["log"] = _document(layout, "log", ["log"], [log.key])
     addresses = {}
@@ -215,9 +223,12 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "state": str(state / "panel"),
             "trust": str(layout.trust.resolve()),
             "queues": str(layout.queues.resolve()),
+            "signing_key": str(state / "keys" / "panel.statement.pem"),
+            "key_document": str(state / "keys" / "panel.json"),
             "gateway": layout.url("gateway"),
             "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
             "log": layout.url("log"),
+            "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
         },
@@ -278,9 +289,21 @@ def _toml(value: Any) -> str:
 
 def make_queues(layout: Layout) -> None:
     """Write the policy of the default queue, unless there is one: what a person changed stays changed."""
+    layout.queues.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = layout.queues / f"{DEFAULT_QUEUE}.toml"
     if not path.exists():
         write_private(path, DEFAULT_QUEUE_POLICY.encode())
+
+
+def make_first_code(panel: PanelConfig) -> str | None:
+    """A one-time code for the account that may try everything here; None once somebody was let in. It replaces the one
+    of the start before. For four eyes, more accounts are made in the panel."""
+    store = SQLPeopleStore(panel.people_url)
+    try:
+        people = People(store, panel, SystemClock(), secrets.token_bytes)
+        return people.first_code(FIRST_ROLES) if people.is_empty() else None
+    finally:
+        store.close()
 
 
 async def make_contracts(layout: Layout, keys: Keys) -> Deployment:

@@ -15,12 +15,20 @@ from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
+from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
+from holdfast.client.entry_log import BlockingEntryLog
+from holdfast.client.log import LogReader
+from holdfast.client.log_writer import HTTPLogWriter
+from holdfast.core.decisions import SALT_BYTES
+from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.errors import UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.decisions import Decisions
 from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.people import PanelPeople
@@ -31,10 +39,14 @@ from holdfast.nodes.process import run_node
 from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.storage import Storage
+from holdfast.review.decisions import DecisionSigner
 from holdfast.review.desk import Desk
 from holdfast.review.people import People
 from holdfast.review.sign_in import SignIn
 
+SALT = "decision-salt.key"
+"""Name of the secret that the salts of decisions follow from, in the state folder."""
 LOCK = "writer.lock"
 """Held while a process follows the gateway from this state folder."""
 
@@ -69,6 +81,18 @@ def _build_review(
         Desk(store, clock, trust, roles=people.people.roles_of_name), store, storage, config.queues, clock, metrics
     )
     http = AiohttpHTTP()
+    writer, entries = HTTPLogWriter(http, config.log, config.log_token), LogReader(http, config.log)
+    document, signer = _load_key_document(config), load_signer(config.signing_key, "statement")
+    if document.key_by_id(signer.key.key_id) is None:
+        raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.signing_key}")
+    decisions = Decisions(
+        review,
+        DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
+        document.digest,
+        lambda loop: BlockingEntryLog(writer, entries, loop),
+        trust,
+        clock,
+    )
     follower = Follower(
         review,
         http,
@@ -79,7 +103,10 @@ def _build_review(
         poll_s=config.openings_poll_ms / 1000,
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
+        add_decisions=decisions.added,
     )
+    decisions.on_logged = follower.ask
+    review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
     review.at_end(http.close)
@@ -100,6 +127,22 @@ def _build_webhooks(config: PanelConfig, review: Review, journal: CaseStore, clo
     review.at_end(webhooks.close)
     review.at_end(http.close)
     return webhooks
+
+
+def _load_key_document(config: PanelConfig) -> KeyDocument:
+    try:
+        return parse_key_document(config.key_document.read_bytes())
+    except OSError as error:
+        raise UsageError("panel.key_document", f"cannot read {config.key_document}: {error.strerror}") from error
+
+
+def _load_or_create_salt(storage: Storage) -> bytes:
+    """The secret that the salts of decisions follow from. Whoever loses it can no longer show what was decided."""
+    found = storage.load(SALT)
+    if found is None:
+        found = secrets.token_bytes(SALT_BYTES)
+        storage.save(SALT, found)
+    return found
 
 
 def build(config: PanelConfig) -> App:

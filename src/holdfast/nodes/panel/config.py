@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.ports.settings import Secret, setting
-from holdfast.verifier.gate import GATE_STATES
 from holdfast.review.people import PeopleConfig
+from holdfast.verifier.gate import GATE_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class PanelConfig(PeopleConfig):
     gateway: str = setting("http://127.0.0.1:8500", "Base URL of the gateway")
     workspace_key: Secret | None = setting(None, "The workspace's API key at the gateway, as file:… or env:…")
     log: str = setting("http://127.0.0.1:8600", "Base URL of the log")
+    log_token: Secret | None = setting(None, "Bearer token for the log, which decisions go to, as file:… or env:…")
+    signing_key: Path = setting(Path(".holdfast/keys/panel.statement.pem"), "Statement key (PEM, mode 0600)")
+    key_document: Path = setting(Path(".holdfast/keys/panel.json"), "Key document of this panel")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")

@@ -68,7 +68,8 @@ class Review:
         self.desk = desk
         """Call its methods through :meth:`call` alone."""
         self.metrics = metrics
-        self._store = store
+        self.store = store
+        """Its methods block too: through :meth:`call` alone."""
         self._storage = storage
         self._queues = queues
         self._clock = clock
@@ -122,7 +123,7 @@ class Review:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         finally:
-            await self.call(self._store.close)
+            await self.call(self.store.close)
             self._worker.shutdown()
             for act in self._ends:
                 waiting = act()
