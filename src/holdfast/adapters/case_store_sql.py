@@ -279,18 +279,17 @@ class _Transaction:
     def events_of(self, case: str) -> list[StoredEvent]:
         """The journal of one case, in order."""
         query = sa.select(_JOURNAL).where(_JOURNAL.c.case == case).order_by(_JOURNAL.c.seq)
-        return [StoredEvent(*row) for row in self._connection.execute(query)]
+        return [_stored(row) for row in self._connection.execute(query)]
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         """The whole journal, in order, beyond a number."""
         query = sa.select(_JOURNAL).where(_JOURNAL.c.seq > after).order_by(_JOURNAL.c.seq).limit(limit)
-        return [StoredEvent(*row) for row in self._connection.execute(query)]
+        return [_stored(row) for row in self._connection.execute(query)]
 
     def blob(self, case: str, digest: str) -> bytes | None:
         """A bundle or lane vector of a case, by digest."""
         query = sa.select(_BLOBS.c.raw).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest)
-        found: bytes | None = self._connection.execute(query).scalar()
-        return found
+        return _bytes(self._connection.execute(query).scalar())
 
     def shown(self, cases: Collection[str]) -> dict[str, str]:
         """What is shown of the lanes of these cases (JSON text)."""
@@ -303,8 +302,7 @@ class _Transaction:
     def policy(self, digest: str) -> bytes | None:
         """A queue policy's canonical document."""
         query = sa.select(_POLICIES.c.document).where(_POLICIES.c.digest == digest)
-        found: bytes | None = self._connection.execute(query).scalar()
-        return found
+        return _bytes(self._connection.execute(query).scalar())
 
     def queue(self, name: str) -> str | None:
         """Digest of the policy of a queue that has one."""
@@ -356,7 +354,7 @@ class _Transaction:
     def waiting(self, limit: int) -> list[StoredEvent]:
         """Events with a decision document that no statement has been logged for yet, oldest first."""
         query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).order_by(_JOURNAL.c.seq)
-        return [StoredEvent(*row) for row in self._connection.execute(query.limit(limit))]
+        return [_stored(row) for row in self._connection.execute(query.limit(limit))]
 
     # Writing
 
@@ -471,6 +469,15 @@ class _Transaction:
 
     def _many(self, query: sa.Select[Any]) -> list[CaseRow]:
         return [CaseRow(*row) for row in self._connection.execute(query)]
+
+
+def _bytes(value: Any) -> bytes | None:
+    """SQLite keeps whatever somebody put into a column: an audit has to be able to read it."""
+    return value.encode() if isinstance(value, str) else value
+
+
+def _stored(row: Any) -> StoredEvent:
+    return StoredEvent(row.seq, row.digest, row.case, row.kind, row.at, _bytes(row.raw) or b"")
 
 
 def _due(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

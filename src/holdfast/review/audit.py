@@ -143,7 +143,8 @@ def _replay(replay: _Replay, event: Event) -> None:
         replay.queues[str(event.body.get("queue"))] = event.policy or ""
         replay.policies[sha256_hex(document)] = document
     if event.kind == "statement_logged":
-        replay.waiting.discard(int(event.body.get("event", 0)))
+        logged = event.body.get("event")
+        replay.waiting -= {logged} if isinstance(logged, int) else set()
     if event.case is None:
         return
     try:

@@ -130,13 +130,16 @@ def apply_event(case: Case | None, event: Event) -> Case:
     if case is None:
         if event.kind != "opened" or event.case is None:
             raise RefusedError("case.history", f"event {event.seq} is about a case that was never opened")
-        body = event.body
+        names = [event.body.get(name) for name in ("queue", "run", "subject", "requester")]
+        if not all(isinstance(name, str) for name in names[:2]):
+            raise RefusedError("case.history", f"event {event.seq} opens a case without a queue and a run")
+        queue, run, subject, requester = names
         return Case(
             event.case,
-            body["queue"],
-            body["run"],
-            body["subject"],
-            body["requester"],
+            str(queue),
+            str(run),
+            subject,
+            requester,
             opened_at=event.at,
             opened_seq=event.seq,
             last_seq=event.seq,

@@ -658,6 +658,12 @@ class Desk:
         with self._store.read() as reader:
             return reader.head()
 
+    def journal(self, actor: Actor, after: int, limit: int) -> list[Event]:
+        """Events of all cases and policies after a number, in order."""
+        self._permit(actor, "audit")
+        with self._store.read() as reader:
+            return [parse_event(stored.raw) for stored in reader.events(after, limit)]
+
     def audit(self, actor: Actor, published: Head | None = None) -> AuditReport:
         """Read the whole journal again: chain, meaning, rows, and a head that was published earlier."""
         self._permit(actor, "audit")
