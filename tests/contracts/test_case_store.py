@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.core.encoding import sha256_hex
-from holdfast.errors import ConflictError
+from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import CaseFilter, CaseRow, CaseStore, Head, StoredEvent
 from holdfast.review.cases import LET_THROUGH
 from tests.helpers import postgresql
@@ -155,6 +156,20 @@ def test_what_fails_leaves_nothing_behind(store: CaseStore) -> None:
         assert reader.head().seq == 1
         assert reader.row(case_id(2)) is None
         assert reader.blob(case_id(1), "c" * 64) is None
+
+
+def test_a_database_that_is_locked_is_a_silent_world(tmp_path: Path) -> None:
+    path = tmp_path / "cases.sqlite"
+    first = SQLCaseStore(f"sqlite:///{path}?timeout=0.05")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError) as caught, first.write():
+        pass
+    assert caught.value.code == "case_store.database"
+    other.execute("ROLLBACK")
+    other.close()
+    fill(first, row(1))
+    first.close()
 
 
 # --- what is there --------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
-from holdfast.errors import ConflictError
+from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import CaseFilter, CaseRow, Head, StoredEvent
 
 _CHUNK = 500
@@ -175,7 +175,7 @@ class SQLCaseStore:
     @contextlib.contextmanager
     def read(self) -> Iterator[_Transaction]:
         """A consistent view; nothing is written."""
-        with self._engine.connect() as connection:
+        with _spoken_for(), self._engine.connect() as connection:
             reading = connection.execution_options(holdfast_reads=True)
             if self._engine.dialect.name == "postgresql":
                 reading = reading.execution_options(isolation_level="REPEATABLE READ")
@@ -185,7 +185,7 @@ class SQLCaseStore:
     @contextlib.contextmanager
     def write(self) -> Iterator[_Transaction]:
         """One transaction: committed when the block ends, undone when it raises."""
-        with self._engine.connect() as connection:
+        with _spoken_for(), self._engine.connect() as connection:
             transaction = _Transaction(connection)
             transaction.lock()
             yield transaction
@@ -193,6 +193,17 @@ class SQLCaseStore:
 
     def _commit(self, connection: sa.Connection) -> None:
         connection.commit()
+
+
+@contextlib.contextmanager
+def _spoken_for() -> Iterator[None]:
+    """A database that is locked, full or gone is a silent world, not a mistake of the caller's."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise UnavailableError(
+            "case_store.database", f"the cases' database does not answer: {error.orig}", hint="try again"
+        ) from error
 
 
 class _Transaction:

@@ -70,7 +70,7 @@ class CaseRow:
     handed_at: str | None
     """When a consumer acknowledged it."""
     flags: int
-    """How many cases it relied on have run out of their early release."""
+    """How many cases it relied on are no longer let through (``case.md`` §8(4))."""
     due_at: str | None
     """When time alone can change what the gate says."""
 
@@ -178,8 +178,8 @@ class CaseReader(Protocol):
         """(case, outside reference) of what relied on these from outside."""
         ...
 
-    def waiting(self, limit: int) -> list[StoredEvent]:
-        """Events with a decision document that no statement has been logged for yet, oldest first."""
+    def waiting(self, limit: int, after: int = 0) -> list[StoredEvent]:
+        """Events after a number with a decision document that no statement has been logged for yet, oldest first."""
         ...
 
 

@@ -77,7 +77,7 @@ class Case:
     handed_over_at: dt.datetime | None = None
     dependants: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
-    """Cases it relied on that ran out of their early release."""
+    """Cases it relied on that ran out of their early release, or were rejected after they had been let through."""
 
     @property
     def history(self) -> History:

@@ -26,7 +26,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle, build_bundle, parse_bundle
 from holdfast.core.decisions import DecisionDocument
-from holdfast.core.encoding import time_decode, time_encode
+from holdfast.core.encoding import hex_decode, time_decode, time_encode
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
 from holdfast.errors import ConflictError, RefusedError, UsageError
@@ -35,6 +35,7 @@ from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
 from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
+from holdfast.review.decisions import carry_decisions
 from holdfast.review.export import export_case
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.queues import (
@@ -75,6 +76,9 @@ MAY: Mapping[str, frozenset[str]] = {
             "key:case:read",
             *(f"person:{role}" for role in ("viewer", "reviewer", "approver", "auditor", "policy_owner", "admin")),
         }
+    ),
+    "evidence": frozenset(
+        {"system", "key:case:read", *(f"person:{role}" for role in ("viewer", "reviewer", "approver", "auditor"))}
     ),
     "audit": frozenset({"system", "person:auditor", "person:admin"}),
     "system": frozenset({"system"}),
@@ -244,17 +248,19 @@ class Desk:
         return self._settle(work, self._look(work, case, raw), "opened")
 
     def note_bundle(self, actor: Actor, case: str, raw: bytes) -> Case:
-        """Take in evidence for a case. What was exported earlier than what is there changes nothing. Raises
-        ``bundle.*`` for bytes that are no bundle, and ``case.other_run`` for another run's."""
+        """Take in evidence for a case. What was exported earlier than what is there changes nothing; what is there of
+        decisions stays there, for a gateway's bundle knows nothing of them. Raises ``bundle.*`` for bytes that are no
+        bundle, and ``case.other_run`` for another run's."""
         self._permit(actor, "note")
         bundle = _parsed(raw)
         with self._begin() as work:
             found = work.case(case)
             if bundle.run != found.run:
                 raise RefusedError("case.other_run", f"this is evidence of run {bundle.run}, not of {found.run}")
-            if bundle.exported_at < self._newest(work, case)[0].exported_at:
+            held, held_raw = self._newest(work, case)
+            if bundle.exported_at < held.exported_at:
                 return found
-            return self._settle(work, self._look(work, case, raw), "evidence")
+            return self._settle(work, self._look(work, case, carry_decisions(held_raw, raw)), "evidence")
 
     def tick(self, actor: Actor = SYSTEM, *, limit: int = 100) -> Tick:
         """Look again at cases that time, another trust or another policy may have moved. Call it again at once while
@@ -462,6 +468,7 @@ class Desk:
         """Recall every case that was let through on this evidence (digest, hex), and all that relied on them."""
         held = self._permit(actor, "recall")
         parse_text(cause, "cause")
+        hex_decode(evidence, 32)
         role = _role(actor, held, {"approver"}, None, "recall") if actor.kind == "person" else None
         with self._begin() as work:
             direct = [row.case for row in work.writer.relying(evidence)]
@@ -628,6 +635,18 @@ class Desk:
         self._permit(actor, "list")
         return self._file(case, None)
 
+    def evidence(self, actor: Actor, case: str) -> bytes:
+        """A case's newest evidence as a bundle, for checks elsewhere: decisions that stand in the log are in it with
+        their documents (:func:`~holdfast.review.decisions.without_documents` leaves those out). Raises
+        ``case.unknown``."""
+        self._permit(actor, "evidence")
+        with self._store.read() as reader:
+            row = reader.row(case)
+            if row is None:
+                raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
+            raw = reader.blob(case, row.bundle) if row.bundle is not None else None
+            return build_bundle(row.run, time_decode(row.opened_at), []) if raw is None else raw
+
     def lanes_then(self, actor: Actor, case: str, digest: str) -> bytes:
         """The lane vector's document that an event of this case names: what somebody had before them then."""
         self._permit(actor, "list")
@@ -672,15 +691,26 @@ class Desk:
 
     # --- decisions on their way into the log ---
 
-    def waiting(self, actor: Actor = SYSTEM, *, limit: int = 100) -> list[WaitingAct]:
-        """Acts that no statement in the log stands for yet, oldest first."""
+    def waiting(self, actor: Actor = SYSTEM, *, limit: int = 100, after: int = 0) -> list[WaitingAct]:
+        """Acts that no statement in the log stands for yet, oldest first, from event ``after`` on."""
         self._permit(actor, "system")
         with self._store.read() as reader:
-            return [_waiting_act(reader, parse_event(stored.raw)) for stored in reader.waiting(limit)]
+            return [_waiting_act(reader, parse_event(stored.raw)) for stored in reader.waiting(limit, after)]
+
+    def act_of(self, seq: int, actor: Actor = SYSTEM) -> WaitingAct:
+        """The act of event ``seq``, whether or not it still waits. Raises ``case.event``."""
+        self._permit(actor, "system")
+        with self._store.read() as reader:
+            found = reader.events(seq - 1, 1)
+            event = parse_event(found[0].raw) if found else None
+            if event is None or event.seq != seq or "document" not in event.body or event.kind == "policy_changed":
+                raise UsageError("case.event", f"event {seq} is no act", status=404)
+            return _waiting_act(reader, event)
 
     def note_statement(self, seq: int, statement: str, actor: Actor = SYSTEM) -> None:
         """The act of event ``seq`` stands in the log as this statement (digest, hex). Again is harmless."""
         self._permit(actor, "system")
+        hex_decode(statement, 32)
         with self._begin() as work:
             found = work.writer.events(seq - 1, 1)
             if not found or not work.writer.done(seq):
@@ -752,7 +782,9 @@ class Desk:
                     policy=result.policy_digest,
                 )
                 if before == "PROVISIONAL" and result.state == "HOLD":
-                    flag_dependants(work, case.id)
+                    flag_dependants(work, case.id, "release-over")
+                if before in LET_THROUGH and result.state == "REJECTED":
+                    flag_dependants(work, case.id, "rejected")
         look.case = work.case(case.id)
         due_at = _due_at(look, self._turning_points(look.trust), work.at)
         work.set_latest(case.id, bundle=work.bundle_of(case.id), due_at=due_at)

@@ -91,11 +91,11 @@ def order_recall(
     return Recalled(tuple(cases), tuple(work.writer.references(cases)), ordered.seq)
 
 
-def flag_dependants(work: Work, base: str) -> None:
-    """Mark everything that relied on a case whose early release ran out."""
+def flag_dependants(work: Work, base: str, cause: str) -> None:
+    """Mark everything that relied on a case that is no longer let through. ``cause`` is a code."""
     rows = [row for case, row in rows_by_id(work.writer, work.writer.reach([base])).items() if case != base]
     fresh = [row for row in rows if base not in work.case(row.case).flags]
-    work.emit_alike("flagged", fresh, [{"base": base} for _ in fresh], "release-over")
+    work.emit_alike("flagged", fresh, [{"base": base} for _ in fresh], cause)
 
 
 def _body(because: str, early: bool) -> dict[str, Any]:

@@ -263,6 +263,14 @@ def test_an_early_release_that_runs_out_is_held_and_flags_what_relied_on_it(clin
     assert clinic.desk.case(SYSTEM, case).case.released_early
 
 
+def test_rejecting_what_was_let_through_flags_what_relied_on_it(clinic: Clinic) -> None:
+    case, other = clinic.case(stage="settled"), clinic.case("another")
+    clinic.desk.add_dependant(CONSUMER, case, dependant=other)
+    clinic.desk.view(REVIEWER, case)
+    assert clinic.desk.decide(REVIEWER, case, "reject", reason="not as agreed").state == "REJECTED"
+    assert clinic.desk.case(SYSTEM, other).case.flags == (case,)
+
+
 def test_an_early_release_that_ran_out_still_clears_when_its_proof_comes(clinic: Clinic) -> None:
     case = clinic.case(stage="logged")
     clinic.release(case, 60)

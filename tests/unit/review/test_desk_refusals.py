@@ -420,6 +420,12 @@ def test_a_page_has_an_end(clinic: Clinic, limit: int) -> None:
     refused(clinic, "case.limit", lambda: clinic.desk.cases(SYSTEM, CaseFilter(limit=limit)))
 
 
+@pytest.mark.parametrize("digest", ["", "a" * 63, "A" * 64, "0x" + "a" * 62])
+def test_a_digest_has_one_spelling(clinic: Clinic, digest: str) -> None:
+    refused(clinic, "encoding.hex", lambda: clinic.desk.recall(APPROVER, digest, "because"))
+    refused(clinic, "encoding.hex", lambda: clinic.desk.note_statement(1, digest))
+
+
 def test_a_consumer_has_a_name_that_is_a_code(clinic: Clinic) -> None:
     refused(clinic, "case.consumer", lambda: clinic.desk.hand_out(CONSUMER, "default", "the shop"))
     refused(clinic, "queue.name", lambda: clinic.desk.hand_out(CONSUMER, "The Queue", "shop"))
