@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),
     "log": ("holdfast.cli.logs:log", "Show the log's checkpoint and entries, checked"),
     "round": ("holdfast.cli.rounds:rounds", "Show rounds: candidates, votes, finality"),
+    "people": ("holdfast.cli.people:people", "Let people into the panel, give and take roles"),
+    "api-key": ("holdfast.cli.people:api_key", "Give out and take back API keys of the panel"),
     "config": ("holdfast.cli.config:config", "Show every setting and where its value came from"),
     "doctor": ("holdfast.cli.doctor:doctor", "Look for what is wrong here and say what to do"),
     "node": ("holdfast.cli.node:node", "Run one node by itself"),

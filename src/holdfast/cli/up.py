@@ -60,12 +60,21 @@ class Console:
         if self._json:
             click.echo(json.dumps({"event": event, **more}, separators=(",", ":")))
 
-    def ready(self, layout: Layout, key: str) -> None:
-        """The network is up."""
+    def ready(self, layout: Layout, key: str, first_code: str | None) -> None:
+        """The network is up. ``first_code`` makes the panel's first account, while there is none."""
         network = development.network_json(layout)
         if self._json:
-            click.echo(json.dumps({"ready": True, "key": key, "state": str(layout.state), **network}))
+            click.echo(
+                json.dumps({"ready": True, "key": key, "state": str(layout.state), "first_code": first_code, **network})
+            )
             return
+        first = ""
+        if first_code is not None:
+            first = f"""
+  Nobody was let in to decide yet. Within the hour this one-time code makes the first account, with every role:
+    {layout.url("panel")}/sign-in/code
+    {first_code}
+"""
         click.echo(
             f"""
 Ready after {time.monotonic() - self._started:.1f} s. This is a development network: every key lies in {layout.state}.
@@ -73,7 +82,7 @@ Ready after {time.monotonic() - self._started:.1f} s. This is a development netw
   Ask in a browser     {layout.url("panel")}/
   Ask in a terminal    holdfast chat --state {layout.state}
   Ask with any client  {layout.url("gateway")}/v1   (OpenAI-compatible; the key is in {layout.key("workspace.token")})
-
+{first}
 Ctrl-C stops it; the same command goes on where it stopped.
 """
         )
@@ -248,13 +257,14 @@ class Network:
         try:
             for worker in self._workers:
                 await worker.start()
-            key = await self._start()
-            self._console.ready(self._layout, key)
+            key, first_code = await self._start()
+            self._console.ready(self._layout, key, first_code)
             await self._until_stopped()
         finally:
             await self._end()
 
-    async def _start(self) -> str:
+    async def _start(self) -> tuple[str, str | None]:
+        """The workspace's key, and the code that makes the panel's first account."""
         layout, console = self._layout, self._console
         keys = development.make_keys(layout)
         development.make_queues(layout)
@@ -276,7 +286,8 @@ class Network:
         console.step(f"log, gateway, panel and {development.FULL_NODES} full nodes answer")
         network = json.dumps(development.network_json(layout), indent=2) + "\n"
         development.write_private(layout.state / development.NETWORK_FILE, network.encode())
-        return development.load_or_create_secret(layout.key("workspace.token"), "hf_")
+        first_code = development.make_first_code(configs["panel"])
+        return development.load_or_create_secret(layout.key("workspace.token"), "hf_"), first_code
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         self._serving.append(asyncio.create_task(serve(servers, self._stop)))

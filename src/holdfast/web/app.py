@@ -1,4 +1,4 @@
-"""The panel's pages: ask, one run, rounds, one round, about, sign in. Queues and case files are in ``web.cases``.
+"""The panel's pages: ask, one run, rounds, one round, about. Cases are in ``web.cases``, people in ``web.people``.
 
 Each page can be read without scripts and has a JSON twin (``nodes/panel/app.py``). Asking works without scripts too:
 the form then answers with the page itself, in one piece.
@@ -10,22 +10,24 @@ import asyncio
 import functools
 import json
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from holdfast.core import canonical
-from holdfast.errors import HoldfastError, MalformedError, RefusedError
+from holdfast.errors import HoldfastError, MalformedError
 from holdfast.nodes.edge import App, Scope
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
 from holdfast.nodes.panel.service import PanelService
+from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
+from holdfast.web.forms import read_form
+from holdfast.web.people import PeoplePages, SignInPages
 from holdfast.web.render import BLANK_LANES, Pages
 
 TITLES = {
@@ -33,6 +35,9 @@ TITLES = {
     "panel.silent": "The gateway does not answer",
     "panel.queue": "No such queue",
     "case.unknown": "No such case",
+    "people.denied": "Not for your roles",
+    "people.session": "You are signed out",
+    "people.sign_in_first": "Sign in first",
     "request.not_found": "Nothing here",
 }
 """Headings of error pages; everything else is *That did not work*."""
@@ -41,18 +46,19 @@ TITLES = {
 def create_app(service: PanelService) -> App:
     """The panel as one ASGI app: pages, twins, streams, static files."""
     site = Site(service)
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", site.index),
         Route("/", site.ask, methods=["POST"]),
         Route("/rounds", site.rounds),
         Route("/about", site.about),
-        Route("/sign-in", site.sign_in_page),
-        Route("/sign-in", site.sign_in, methods=["POST"]),
-        Route("/sign-out", site.sign_out, methods=["POST"]),
+        *SignInPages(service, site.page).routes(),
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
     late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
+    if service.people is not None:
+        routes += PeoplePages(service, service.people, site.page).routes()
     if service.review is not None:
+        acts = CaseActPages(service, service.review, site.page)
         cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
         routes += [
             Route("/queues", cases.queues),
@@ -64,7 +70,7 @@ def create_app(service: PanelService) -> App:
             Route("/cases/{case}/report", files.report),
             Route("/cases/{case}.json", cases.case_json),
         ]
-        late += [Route("/queues/{queue}", cases.queue), Route("/cases/{case}", cases.case)]
+        late += [Route("/queues/{queue}", cases.queue), Route("/cases/{case}", acts.case), *acts.routes()]
     return assemble(service, routes, late, refusal=site.refusal)
 
 
@@ -82,11 +88,13 @@ class Site:
     def page(self, request: Request, template: str, here: str, status: int = 200, **values: Any) -> Response:
         """A template with what every page needs."""
         session: Session | None = request.scope.get("session")
+        values = {"person": session.person if session else None} | values
         text = self.pages.render(
             template,
             here=here,
             token=session.token if session else "",
             signed_in=session is not None and session.signed_in,
+            people_shown=self.service.people is not None,
             queues_shown=self.service.review is not None,
             **values,
         )
@@ -115,7 +123,7 @@ class Site:
 
     async def ask(self, request: Request) -> Response:
         """``POST /`` from the form of a page without scripts: the whole answer, then the page with it."""
-        form = await _form(request)
+        form = await read_form(request)
         require_change(self.service, request, form.get("token", ""))
         prompt, model, history = form.get("prompt", ""), form.get("model", ""), form.get("history", "")
         turns = _parse_history(history)
@@ -159,37 +167,6 @@ class Site:
         """``GET /about``."""
         return self.page(request, "about.html", "/about")
 
-    # ---- signing in -----------------------------------------------------------------------------------------------
-
-    async def sign_in_page(self, request: Request) -> Response:
-        """``GET /sign-in``."""
-        if not self.service.access.required:
-            return RedirectResponse("/", 303)
-        return self.page(request, "sign_in.html", "", next=_local(request.query_params.get("next")))
-
-    async def sign_in(self, request: Request) -> Response:
-        """``POST /sign-in``: a cookie for the right key. Same-origin only; there is no session yet to hold a token."""
-        form = await _form(request)
-        target = _local(form.get("next", ""))
-        try:
-            self.service.access.check_origin(
-                request.headers.get("host", ""), request.headers.get("origin"), request.headers.get("sec-fetch-site")
-            )
-            session = self.service.access.sign_in(form.get("key", ""))
-        except RefusedError as error:
-            return self.page(request, "sign_in.html", "", error.status, next=target, trouble=error)
-        response = RedirectResponse(target, 303)
-        response.headers["set-cookie"] = self.service.access.cookie_header(session)
-        return response
-
-    async def sign_out(self, request: Request) -> Response:
-        """``POST /sign-out``."""
-        form = await _form(request)
-        require_change(self.service, request, form.get("token", ""))
-        response = RedirectResponse("/sign-in" if self.service.access.required else "/", 303)
-        response.headers["set-cookie"] = self.service.access.cookie_header(None)
-        return response
-
     # ---- errors ---------------------------------------------------------------------------------------------------
 
     def refusal(self, scope: Scope, error: HoldfastError) -> Response | None:
@@ -203,7 +180,7 @@ class Site:
             return None
         if "text/html" not in request.headers.get("accept", ""):
             return None
-        if error.code == "panel.sign_in":
+        if error.code == "panel.sign_in" or (error.code == "people.sign_in_first" and request.method == "GET"):
             return RedirectResponse(f"/sign-in?next={path}", 303)
         title = TITLES.get(error.code, "That did not work")
         return self.page(request, "error.html", "", error.status, error=error, title=title)
@@ -222,21 +199,6 @@ async def _attempt(work: Any) -> Any:
         return await work
     except HoldfastError as error:
         return error
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """A form's fields, each at most once. Raises ``panel.form``."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        raise MalformedError("panel.form", "a form of this panel is URL-encoded", status=415)
-    try:
-        text = (await request.body()).decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=16, errors="strict")
-    except ValueError as error:
-        raise MalformedError("panel.form", "the form is damaged") from error
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise MalformedError("panel.form", "a field of the form comes twice")
-    return fields
 
 
 def _parse_history(text: str) -> list[dict[str, str]]:
@@ -266,12 +228,3 @@ def _messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _shown(turns: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{**turn, "lanes": ()} for turn in turns]
-
-
-def _local(target: str | None) -> str:
-    """A path on this site to go on to; anything else becomes the first page."""
-    parts = urlsplit(target or "/")
-    good = not parts.scheme and not parts.netloc and parts.path.startswith("/") and not parts.path.startswith("//")
-    if not good or "\\" in (target or "") or parts.path == "/sign-in":
-        return "/"
-    return parts.path

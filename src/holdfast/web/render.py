@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from holdfast.nodes.panel.views import BLANK_MOMENT_AT, QUESTIONS, WORDS, LaneView, Moment
+from holdfast.review.roles import may
 from holdfast.verifier.lanes import LANES
 from holdfast.web.typeset import typeset
 
@@ -59,6 +60,14 @@ def sentence(text: str) -> str:
     return closed[0].upper() + closed[1:]
 
 
+def minutes(span: int) -> str:
+    """A number of minutes in the largest whole unit."""
+    for size, unit in ((1_440, "day"), (60, "hour"), (1, "minute")):
+        if span % size == 0:
+            return f"{span // size} {unit}{'' if span == size else 's'}"
+    return ""
+
+
 def clock(time: str) -> str:
     """An RFC 3339 time as date and minute; scripts turn it into a distance."""
     return f"{time[:10]} {time[11:16]} UTC"
@@ -80,8 +89,10 @@ class Pages:
             phrase=phrase,
             sentence=sentence,
             clock=clock,
+            minutes=minutes,
             typeset=typeset,
             word=WORDS.__getitem__,
+            may=may,
         )
         self._templates.globals.update(
             static=static, blank=BLANK_LANES, blank_moment=BLANK_MOMENT, legend=LEGEND, trouble=None

@@ -1,0 +1,109 @@
+"""The case file as somebody opens it, and the forms of what they may do with it.
+
+Opening a case as a person is an event of its journal: it says who had which lanes before them. The page's own
+refreshing is none, and shows nothing of the evidence. Every form works without scripts, carries the session's token
+and, where something is decided, the digest of the lane vector that stood on the page.
+
+Not covered: whether an act goes through (``review.desk``), and what is offered (``nodes/panel/acts.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from holdfast.core import canonical
+from holdfast.errors import HoldfastError
+from holdfast.nodes.panel import views
+from holdfast.nodes.panel.acts import ACTS, FIELDS, WEIGHTY, open_acts, perform
+from holdfast.nodes.panel.app import require_change
+from holdfast.nodes.panel.people import FRESH, READER, actor_of, person_of, require_person
+from holdfast.nodes.panel.review import Review
+from holdfast.nodes.panel.service import PanelService
+from holdfast.review.desk import CaseFile
+from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.web.cases import Page, shown_file
+from holdfast.web.forms import only, read_form
+
+
+class CaseActPages:
+    """The handlers."""
+
+    def __init__(self, service: PanelService, review: Review, page: Page) -> None:
+        self._service = service
+        self._review = review
+        self._page = page
+
+    def routes(self) -> list[Route]:
+        """One path for each act, below its case."""
+        return [Route(f"/cases/{{case}}/{act}", self.act, name=act, methods=["GET", "POST"]) for act in ACTS]
+
+    async def case(self, request: Request) -> Response:
+        """``GET /cases/{case}``."""
+        return await self._show(request, opened=FRESH not in request.headers)
+
+    async def act(self, request: Request) -> Response:
+        """``POST /cases/{case}/{act}``: do it and show the case again, or show what stood in the way."""
+        case, act = request.path_params["case"], request.url.path.rpartition("/")[2]
+        back = RedirectResponse(f"/cases/{case}", 303)
+        if request.method != "POST":
+            return back
+        fields = await read_form(request)
+        require_change(self._service, request, fields.pop("token", ""))
+        person = await require_person(self._service.people, request, ACTS[act])
+        fields = only(fields, *FIELDS[act])
+        now = self._service.clock.now()
+        try:
+            await self._review.call(perform, self._review.desk, actor_of(person), case, act, fields, now)
+        except HoldfastError as error:
+            if error.code == "case.unknown":
+                raise
+            return await self._show(request, opened=True, status=error.status, trouble=error, tried=act, typed=fields)
+        self._review.notify()
+        return back
+
+    async def _show(self, request: Request, *, opened: bool, status: int = 200, **values: Any) -> Response:
+        """The page; ``opened`` is false where nobody opened anything."""
+        desk, case, principal = self._review.desk, request.path_params["case"], person_of(request)
+        acts = None
+        if principal is None:
+            file = await self._review.call(desk.case, READER, case)
+        else:
+            principal = await require_person(self._service.people, request, "case:read")
+            actor = actor_of(principal)
+            file = await self._review.call(desk.view if opened else desk.case, actor, case)
+            acts = open_acts(file, actor, self._service.clock.now())
+        shown = {
+            "case": shown_file(file),
+            "person": principal,
+            "acts": acts,
+            "weighty": WEIGHTY,
+            "asks": _asks(file.policy),
+            "texts": _texts(file),
+            "opened": file.bundle is not None,
+            "tried": "",
+            "typed": {},
+        }
+        return self._page(request, "case.html", "/queues", status, **(shown | values))
+
+
+def _asks(policy: QueuePolicy) -> dict[str, str]:
+    """What the queue's document says a decision follows, where it says so."""
+    need = policy.judgement
+    if need is None:
+        return {}
+    found = {"rule": need.rule, "threshold": need.threshold, "framing": need.framing}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _texts(file: CaseFile) -> tuple[tuple[str, str], ...]:
+    """What was asked and answered, as far as the evidence that was opened discloses it."""
+    if file.bundle is None:
+        return ()
+    try:
+        return views.bundle_texts(canonical.decode(file.bundle))
+    except HoldfastError:
+        return ()
