@@ -35,6 +35,7 @@ _RUNS = sa.Table(
     sa.Column("execution_index", sa.BigInteger),
     sa.Column("logged_at", sa.String(24)),
     sa.Column("queue", sa.String(64)),
+    sa.Column("requester", sa.String(64)),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -81,12 +82,13 @@ class SQLRunIndex:
         self._add_queue()
 
     def _add_queue(self) -> None:
-        """Give tables from before queues their column. No run in them named a queue, so nothing has to be filled in."""
-        if any(column["name"] == "queue" for column in sa.inspect(self._engine).get_columns("runs")):
-            return
+        """Give tables from before queues their columns. No run in them named one, so nothing has to be filled in."""
+        found = {column["name"] for column in sa.inspect(self._engine).get_columns("runs")}
         with self._engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE runs ADD COLUMN queue VARCHAR(64)"))
-            _QUEUED.create(connection)
+            for name in ("queue", "requester"):
+                if name not in found:
+                    connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} VARCHAR(64)"))
+            _QUEUED.create(connection, checkfirst=True)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -109,6 +109,8 @@ class QueuedRun:
     """Where its opening lies in the gateway's write-ahead log."""
     run: str
     queue: str
+    requester: str | None
+    """The person whose key asked, where the gateway knows one."""
     opened_at: dt.datetime
     outcome: str | None
     """As of when it was asked for; None while the run is open."""
@@ -273,8 +275,12 @@ def _parse_opening(value: object) -> QueuedRun:
         raise MalformedError("gateway.openings", "an opening has a position, a run id and a queue")
     if outcome is not None and not is_code(outcome):
         raise MalformedError("gateway.openings", "an outcome is a code or null")
+    requester = item.get("requester")
+    if requester is not None and not (isinstance(requester, str) and 0 < len(requester) <= 64):
+        raise MalformedError("gateway.openings", "a requester is a name or null")
     closed_at = None if item.get("closed_at") is None else time_decode(item["closed_at"])
-    return QueuedRun(position, str(run), str(queue), time_decode(item.get("opened_at")), outcome, closed_at)
+    opened_at = time_decode(item.get("opened_at"))
+    return QueuedRun(position, str(run), str(queue), requester, opened_at, outcome, closed_at)
 
 
 def _parse_lane(name: str, value: object) -> Lane:

@@ -31,6 +31,8 @@ class RunRow:
     logged_at: str | None = None
     queue: str | None = None
     """The review queue that the caller named."""
+    requester: str | None = None
+    """The person whose key asked, where it is one's and the run names a queue."""
 
 
 @dataclass(frozen=True, slots=True)

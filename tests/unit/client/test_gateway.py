@@ -444,7 +444,7 @@ SEEN = {"round": 0, "superseded": 0}
 
 def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
     value = {"position": position, "run": RUN, "queue": "desk", "opened_at": time_encode(at(0))}
-    return {**value, "outcome": None, "closed_at": None, **changes}
+    return {**value, "requester": None, "outcome": None, "closed_at": None, **changes}
 
 
 @pytest.mark.parametrize(
@@ -464,6 +464,9 @@ def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
         {"openings": [opening(position=-1)], "end": 9, **SEEN},
         {"openings": [opening(position=None)], "end": 9, **SEEN},
         {"openings": [opening(outcome="It went well.")], "end": 9, **SEEN},
+        {"openings": [opening(requester="")], "end": 9, **SEEN},
+        {"openings": [opening(requester=["ada"])], "end": 9, **SEEN},
+        {"openings": [opening(requester="a" * 65)], "end": 9, **SEEN},
         {"openings": [opening(opened_at="now")], "end": 9, **SEEN},
         {"openings": [opening(closed_at="now")], "end": 9, **SEEN},
         {"openings": [opening(6), opening(5)], "end": 9, **SEEN},
@@ -480,14 +483,14 @@ def test_openings_of_another_shape_or_order_are_malformed(value: Any) -> None:
 
 def test_openings_are_read_on_from_where_the_answer_ended() -> None:
     gateway = SignedGateway()
-    closed = opening(7, outcome="complete", closed_at=time_encode(at(1)))
+    closed = opening(7, requester="ada", outcome="complete", closed_at=time_encode(at(1)))
     gateway.views = [{"openings": [opening(5), closed], "end": 9, "round": 41, "superseded": 7}]
     found = asyncio.run(gateway.client().openings(5, 2))
     assert gateway.requests[-1][1] == "/v1/openings?after=5&limit=2"
     assert (found.end, found.round, found.superseded) == (9, 41, 7)
     assert found.openings == (
-        QueuedRun(5, RUN, "desk", at(0), None, None),
-        QueuedRun(7, RUN, "desk", at(0), "complete", at(1)),
+        QueuedRun(5, RUN, "desk", None, at(0), None, None),
+        QueuedRun(7, RUN, "desk", "ada", at(0), "complete", at(1)),
     )
     assert parse_openings({"openings": [], "end": 5, **SEEN}, 5) == Openings((), 5, 0, 0)
     assert parse_openings({"openings": [], "end": 3, **SEEN}, 5) == Openings((), 3, 0, 0)  # the log is another one

@@ -110,10 +110,10 @@ class GatewayApp:
 
     async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        workspace = self._workspaces.name(headers.get(b"authorization"))
+        caller = self._workspaces.caller(headers.get(b"authorization"))
         body = await _read_body(receive)
         ask = parse_ask(endpoint, body, headers, default_model=self._default_model, settlement=self._settlement)
-        run = await self._gateway.open(ask, workspace)
+        run = await self._gateway.open(ask, caller.workspace, caller.person)
         try:
             if ask.streamed:
                 await self._stream(run, receive, send)

@@ -14,6 +14,9 @@ class WorkspaceKey:
 
     name: str = setting(help="Workspace name: lower-case letters, digits and hyphens")
     key: Secret = setting(help="The API key, as file:… or env:…")
+    person: str | None = setting(
+        None, "Account at the panel of the person whose key this is: they decide no case of a run that it asked for"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class RunDesk:
                 "position": row.open_place,
                 "run": row.run,
                 "queue": row.queue,
+                "requester": row.requester,
                 "opened_at": row.opened_at,
                 "outcome": row.outcome,
                 "closed_at": row.closed_at,

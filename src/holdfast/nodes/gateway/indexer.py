@@ -193,7 +193,15 @@ class Indexer:
 
 def row_of(opening: Opening, place: int) -> RunRow:
     """What the index keeps of an opening whose record begins at ``place``."""
-    return RunRow(opening.run, opening.workspace, opening.opened_at, opening.endpoint, place, queue=opening.queue)
+    return RunRow(
+        opening.run,
+        opening.workspace,
+        opening.opened_at,
+        opening.endpoint,
+        place,
+        queue=opening.queue,
+        requester=opening.requester,
+    )
 
 
 def _changed(row: RunRow, values: Mapping[str, Any]) -> RunRow:

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from holdfast.core.encoding import sha256
-from holdfast.errors import RefusedError
+from holdfast.errors import RefusedError, UsageError
 from holdfast.nodes.edge import bearer_token
 from holdfast.nodes.gateway.config import WorkspaceKey
+
+_PERSON = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}\Z")
+"""A name of an account (``people.md`` §2), in its one spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom an API key speaks for."""
+
+    workspace: str
+    person: str | None
+    """The one person whose key it is; None for a key of programs or of many."""
 
 
 class Workspaces:
     """Which workspace an ``Authorization`` header speaks for."""
 
     def __init__(self, keys: Sequence[WorkspaceKey]) -> None:
-        self._names = {sha256(item.key.reveal().encode()): item.name for item in keys}
+        for item in keys:
+            if item.person is not None and _PERSON.match(item.person) is None:
+                raise UsageError(
+                    "gateway.person", f"{item.person[:64]!r} is no name of an account", param="workspaces.person"
+                )
+        self._callers = {sha256(item.key.reveal().encode()): Caller(item.name, item.person) for item in keys}
 
     def name(self, authorization: bytes | None) -> str:
-        """The workspace; raises ``auth.missing`` or ``auth.wrong`` (401). Looking digests up leaks no key by timing."""
+        """The workspace; raises as :meth:`caller`."""
+        return self.caller(authorization).workspace
+
+    def caller(self, authorization: bytes | None) -> Caller:
+        """Who asks; raises ``auth.missing`` or ``auth.wrong`` (401). Looking digests up leaks no key by timing."""
         token = bearer_token(authorization.decode("latin-1") if authorization is not None else None)
-        found = self._names.get(sha256(token.encode()))
+        found = self._callers.get(sha256(token.encode()))
         if found is None:
             raise RefusedError("auth.wrong", "this key is not known here", status=401)
         return found

@@ -301,11 +301,15 @@ def _schemas() -> dict[str, Any]:
         },
         "Opening": {
             "type": "object",
-            "required": ["position", "run", "queue", "opened_at", "outcome", "closed_at"],
+            "required": ["position", "run", "queue", "requester", "opened_at", "outcome", "closed_at"],
             "properties": {
                 "position": {"type": "integer", "minimum": 0},
                 "run": _TEXT,
                 "queue": _CODE,
+                "requester": {
+                    "type": ["string", "null"],
+                    "description": "The person whose key asked, where it is one's",
+                },
                 "opened_at": _TEXT,
                 "outcome": {"type": ["string", "null"]},
                 "closed_at": {"type": ["string", "null"]},

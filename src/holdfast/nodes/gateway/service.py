@@ -114,8 +114,11 @@ class Gateway:
 
     # Opening
 
-    async def open(self, ask: Ask, workspace: str) -> Run:
-        """Find who answers, bind the request and make the run durable. Raises ``request.*`` or ``gateway.busy``."""
+    async def open(self, ask: Ask, workspace: str, requester: str | None = None) -> Run:
+        """Find who answers, bind the request and make the run durable. Raises ``request.*`` or ``gateway.busy``.
+
+        ``requester`` is the person whose key asks; it is kept where the run names a queue, for nobody else asks for it.
+        """
         if self.under_way >= self.limits.runs_at_once:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
         offer = await self.catalog.find(ask.model)
@@ -139,6 +142,7 @@ class Gateway:
             upstream=offer.upstream.code,
             reader=reader_of(bound.key),
             queue=ask.options.queue,
+            requester=requester if ask.options.queue is not None else None,
         )
         self.under_way += 1
         self._indexer.opening(run)

@@ -77,6 +77,8 @@ class Opening:
     """SHA-256 (hex) of a key derived from the run secret: tells a capability without keeping it."""
     queue: str | None = None
     """The review queue that the caller named. Said to the workspace, never to the log."""
+    requester: str | None = None
+    """The person whose key asked, where it is one's: whoever reviews the run must be somebody else."""
 
     def header(self) -> dict[str, Any]:
         return {
@@ -94,6 +96,7 @@ class Opening:
             "upstream": self.upstream,
             "reader": self.reader,
             "queue": self.queue,
+            "requester": self.requester,
         }
 
 
@@ -114,6 +117,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         upstream=header["upstream"],
         reader=header["reader"],
         queue=header.get("queue"),
+        requester=header.get("requester"),
     )
 
 

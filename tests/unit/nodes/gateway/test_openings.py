@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from holdfast.errors import UsageError
 from holdfast.nodes.gateway import records
+from holdfast.nodes.gateway.config import WorkspaceKey
+from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.turn import parse_opening
+from holdfast.ports.settings import Secret
 from tests.helpers import asgi
 from tests.helpers.gateway import ask
 from tests.helpers.gateway_world import KEY, OTHER_KEY, World, play
@@ -230,8 +234,9 @@ def test_a_record_from_before_queues_names_none() -> None:
         run = await world.gateway.open(ask(holdfast={"queue": "desk"}), "first")
         header = records.decode(records.encode(run.opening.header())).header
         assert parse_opening(header) == run.opening
-        del header["queue"]
-        assert parse_opening(header).queue is None
+        del header["queue"], header["requester"]
+        old = parse_opening(header)
+        assert (old.queue, old.requester) == (None, None)
 
     play(story)
 
@@ -253,6 +258,35 @@ def test_the_queue_is_said_back_in_header_and_carrier(stream: bool) -> None:
         assert b'"queue"' not in reply.body
 
     play(story)
+
+
+@pytest.mark.parametrize("person", ["", "Ada", "ada lovelace", "a" * 65, "ada\n"])
+def test_a_key_of_somebody_who_cannot_have_an_account_is_refused(person: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Workspaces([WorkspaceKey("first", Secret("hf_a", "test"), person)])
+    assert refused.value.code == "gateway.person"
+
+
+def test_the_person_whose_key_asked_is_told_where_a_queue_is_named_and_nowhere_else(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        keys = Workspaces(
+            [WorkspaceKey("first", Secret("hf_a", "test"), "ada"), WorkspaceKey("first", Secret(KEY, "t"))]
+        )
+        assert keys.caller(b"Bearer hf_a") == Caller("first", "ada")
+        assert keys.caller(b"Bearer " + KEY.encode()) == Caller("first", None)
+        run = await world.gateway.open(ask(holdfast={"queue": "desk"}), "first", "ada")
+        await world.gateway.answer(run)
+        plain = await world.gateway.open(ask(), "first", "ada")
+        assert plain.opening.requester is None
+        await world.deliver()
+        assert not any(b'"ada"' in entry for entry in world.log.entries)
+        for _ in range(2):
+            (opened,) = (await world.desk.openings("first", 0, 9))["openings"]
+            assert (opened["run"], opened["requester"]) == (run.id, "ada")
+            await world.stop()
+            await world.start()
+
+    play(story, tmp_path)
 
 
 def test_no_statement_and_no_log_entry_names_the_queue() -> None:

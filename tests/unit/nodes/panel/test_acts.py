@@ -15,6 +15,7 @@ from holdfast.core.encoding import b64_decode, time_encode
 from holdfast.review.roles import OPERATOR
 from tests.helpers import asgi
 from tests.helpers.case_world import CaseWorld, play_cases
+from tests.helpers.gateway import ask
 
 Headers = tuple[tuple[str, str], ...]
 EIGHT_MINUTES = 480
@@ -217,6 +218,25 @@ def test_a_case_is_released_early_by_name_until_its_time_is_over_and_the_mark_st
         assert (shown["state"], shown["released_early"]) == ("HOLD", True)
         assert "gate.release_over" in [reason["code"] for reason in shown["reasons"]]
         assert key.id in {event["actor"]["id"] for event in shown["events"] if event["kind"] == "handed_out"}
+
+    play_cases(story, tmp_path)
+
+
+def test_nobody_decides_a_case_that_their_own_key_asked_for(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        ada, rita = await world.let_in("ada", "admin", "approver"), await world.let_in("rita", "reviewer")
+        run = await world.world.gateway.open(ask(holdfast={"queue": "default"}), "first", "ada")
+        await world.world.gateway.answer(run)
+        await world.pull()
+        await world.look_at_all()
+        (case,) = (await world.get("/v1/cases", *ada)).json()["cases"]
+        for somebody in (ada, rita):
+            await act(world, somebody, case["id"], "view")
+        say = {"act": "reject", "reason": "not what was agreed"}
+        assert (await act(world, ada, case["id"], "decide", **say)).code == "case.own_run"
+        early = {"until": later(world, 60), "reason": "the customer waits"}
+        assert (await act(world, ada, case["id"], "release", **early)).code == "case.own_run"
+        assert (await act(world, rita, case["id"], "decide", **say)).json()["state"] == "REJECTED"
 
     play_cases(story, tmp_path)
 
