@@ -34,8 +34,9 @@ from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
-from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
 from holdfast.review.decisions import carry_decisions
+from holdfast.review.disclosure import closed_bundle
+from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
 from holdfast.review.export import export_case
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.queues import (
@@ -637,7 +638,8 @@ class Desk:
 
     def evidence(self, actor: Actor, case: str) -> bytes:
         """A case's newest evidence as a bundle, for checks elsewhere: decisions that stand in the log are in it with
-        their documents (:func:`~holdfast.review.decisions.without_documents` leaves those out). Raises
+        their documents (:func:`~holdfast.review.decisions.without_documents` leaves those out). What was asked and
+        answered is in it for the panel itself alone: people open the case for that (:meth:`view`). Raises
         ``case.unknown``."""
         self._permit(actor, "evidence")
         with self._store.read() as reader:
@@ -645,7 +647,9 @@ class Desk:
             if row is None:
                 raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
             raw = reader.blob(case, row.bundle) if row.bundle is not None else None
-            return build_bundle(row.run, time_decode(row.opened_at), []) if raw is None else raw
+        if raw is None:
+            raw = build_bundle(row.run, time_decode(row.opened_at), [])
+        return raw if actor.kind == "system" else closed_bundle(raw)
 
     def lanes_then(self, actor: Actor, case: str, digest: str) -> bytes:
         """The lane vector's document that an event of this case names: what somebody had before them then."""

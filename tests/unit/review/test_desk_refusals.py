@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from holdfast.core import canonical
+from holdfast.core.bundles import parse_bundle
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.desk import MAY, Opening
 from holdfast.review.events import GATE, SYSTEM, Actor
+from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.network import RUN, Network, at
 from tests.helpers.review import (
     APPROVER,
@@ -451,6 +455,20 @@ def test_lists_files_and_held_hand_outs_hold_nothing_of_what_was_asked_and_answe
     for secret in ("What is a lane?", "One question about a run.", "0.50"):
         assert secret in (network.request + network.response).decode()
         assert secret not in text
+
+
+@pytest.mark.parametrize("actor", [VIEWER, REVIEWER, AUDITOR, Actor("key", "key-4", frozenset({"case:read"}))])
+@pytest.mark.parametrize("stage", ["logged", "settled"])
+def test_evidence_for_checks_elsewhere_is_closed(clinic: Clinic, actor: Actor, stage: str) -> None:
+    case = clinic.case(stage=stage)
+    raw = clinic.desk.evidence(actor, case)
+    kinds = {item["kind"] for item in canonical.decode(raw)["journal"]}
+    assert {"statement", "checkpoint"} <= kinds
+    assert not {"parts", "document"} & kinds
+    assert b"What is a lane?" not in raw
+    assert "viewed" not in clinic.kinds(case)
+    found = appraise(parse_bundle(raw), clinic.trusted, parse_policy(DEFAULT_POLICY), clinic.now)
+    assert found.lanes["bytes"].state == "proven"
 
 
 def test_errors_are_the_callers_kind(clinic: Clinic) -> None:
