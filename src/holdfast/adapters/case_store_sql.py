@@ -362,10 +362,10 @@ class _Transaction:
             found += [(base, target) for base, target in self._connection.execute(query)]
         return sorted(found)
 
-    def waiting(self, limit: int) -> list[StoredEvent]:
-        """Events with a decision document that no statement has been logged for yet, oldest first."""
-        query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).order_by(_JOURNAL.c.seq)
-        return [_stored(row) for row in self._connection.execute(query.limit(limit))]
+    def waiting(self, limit: int, after: int = 0) -> list[StoredEvent]:
+        """Events after a number with a decision document that no statement has been logged for yet, oldest first."""
+        query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).where(_JOURNAL.c.seq > after)
+        return [_stored(row) for row in self._connection.execute(query.order_by(_JOURNAL.c.seq).limit(limit))]
 
     # Writing
 

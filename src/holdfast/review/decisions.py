@@ -26,11 +26,21 @@ from typing import Any, Protocol
 
 from holdfast.core import canonical
 from holdfast.core.bundles import (
+    Bundle,
+    CheckpointItem,
     CommitmentItem,
+    DecisionItem,
+    EntryItem,
+    FinalityItem,
+    InclusionItem,
+    Item,
     StatementItem,
+    VerdictItem,
+    build_bundle,
     decision_item,
     extend_bundle,
     parse_bundle,
+    parse_item,
 )
 from holdfast.core.decisions import (
     SALT_BYTES,
@@ -43,6 +53,7 @@ from holdfast.core.decisions import (
     record_of,
 )
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
+from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.statements import (
     DecisionBody,
     Execution,
@@ -53,10 +64,16 @@ from holdfast.core.statements import (
     decision_body,
     pre_authentication_encoding,
 )
-from holdfast.errors import UsageError
+from holdfast.core.trust import Trust
+from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.ports.clock import Clock
 from holdfast.ports.signer import Signer
 from holdfast.review.outbox import WaitingAct
+from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.evidence import check_evidence
+from holdfast.verifier.lanes import Lane
+from holdfast.verifier.policy import Policy
+from holdfast.verifier.transcript import Transcript
 
 SIGNED_AT_ONCE_S = 300
 """So long after a decision its statement may still claim the decision's own time: half of the bound within which full
@@ -113,6 +130,10 @@ class SignedDecision:
         """How the log knows it."""
         return self.digest if self.commitment_salt is None else sha256_hex(self.entry)
 
+    def closed_items(self, at: dt.datetime) -> list[dict[str, Any]]:
+        """The same without what opens the record: somebody decided, and nothing says who or why."""
+        return [item for item in self.items(at) if item["kind"] != "decision"]
+
     def items(self, at: dt.datetime) -> list[dict[str, Any]]:
         """Journal items for the bundle of its run, known since ``at`` (``bundle.md`` §5)."""
         items: list[dict[str, Any]] = [
@@ -159,6 +180,155 @@ def with_decisions(
     return extend_bundle(raw, items, max(at, bundle.exported_at)) if items else raw
 
 
+def carry_decisions(held: bytes, new: bytes) -> bytes:
+    """A newer bundle of a run with the decisions that the one held so far shows and it does not, and with what shows
+    them in the log: a gateway's bundle knows nothing of what a panel decided. Checkpoints and rounds that the newer one
+    brings itself are not brought twice. ``new`` itself when there is nothing to carry."""
+    before = parse_bundle(held)
+    about = _decided(before)
+    if not about.statements:
+        return new
+    after = parse_bundle(new)
+    there = {key for entry in after.journal for key in _names(entry.item)}
+    newest = max((entry.at for entry in after.journal), default=before.exported_at)
+    items, moments = [], [after.exported_at]
+    for entry, value in zip(before.journal, canonical.decode_object(held)["journal"], strict=True):
+        if about.covers(entry.item) and there.isdisjoint(_names(entry.item)):
+            moments.append(max(newest, entry.at))
+            items.append({**value, "at": time_encode(moments[-1])})
+    return extend_bundle(new, items, max(moments)) if items else new
+
+
+def without_documents(raw: bytes) -> bytes:
+    """A bundle whose decisions stay closed: who decided, and why, is not in it (``bundle.md`` §2)."""
+    bundle = parse_bundle(raw)
+    values = canonical.decode_object(raw)["journal"]
+    kept = [
+        value for entry, value in zip(bundle.journal, values, strict=True) if not isinstance(entry.item, DecisionItem)
+    ]
+    return raw if len(kept) == len(values) else build_bundle(bundle.run, bundle.exported_at, kept)
+
+
+def entry_of(raw: bytes, digest: str) -> str | None:
+    """How the log knows a decision statement that a bundle shows (hex): by its own digest, or by that of the commitment
+    which stands for it. None when the bundle does not show it."""
+    about = _decided(parse_bundle(raw))
+    return about.statements.get(digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The decisions that a bundle shows, by statement digest, each with the digest that the log knows it by."""
+
+    statements: Mapping[str, str]
+    sizes: frozenset[int]
+    """Sizes of the trees that a path leads to from one of them."""
+    rounds: frozenset[int]
+    """Rounds with a verdict on one of them."""
+
+    def covers(self, item: Item) -> bool:
+        """Whether an item is about one of them."""
+        entries = self.statements.values()
+        if isinstance(item, StatementItem):
+            return item.statement.digest in self.statements
+        if isinstance(item, DecisionItem):
+            return item.digest in self.statements
+        if isinstance(item, CommitmentItem):
+            return sha256_hex(item.entry) in entries
+        if isinstance(item, EntryItem | InclusionItem):
+            return item.digest in entries
+        if isinstance(item, VerdictItem):
+            return item.entry.statement_digest.hex() in entries
+        if isinstance(item, CheckpointItem):
+            return _size_of(item) in self.sizes
+        return isinstance(item, FinalityItem) and item.candidate.number in self.rounds
+
+
+def _decided(bundle: Bundle) -> _Decided:
+    items = [entry.item for entry in bundle.journal]
+    digests = [
+        item.statement.digest
+        for item in items
+        if isinstance(item, StatementItem) and item.statement.kind == "decision" and item.statement.run == bundle.run
+    ]
+    opened = [item for item in items if isinstance(item, CommitmentItem)]
+    statements = {
+        digest: next(
+            (sha256_hex(item.entry) for item in opened if build_commitment(digest, item.salt) == item.entry), digest
+        )
+        for digest in digests
+    }
+    entries = set(statements.values())
+    sizes = {item.size for item in items if isinstance(item, InclusionItem) and item.digest in entries}
+    numbers = {
+        item.number for item in items if isinstance(item, VerdictItem) and item.entry.statement_digest.hex() in entries
+    }
+    return _Decided(statements, frozenset(sizes), frozenset(numbers))
+
+
+def _size_of(item: CheckpointItem) -> int | None:
+    try:
+        return parse_checkpoint_text(parse_note(item.note.encode("utf-8", "surrogatepass")).text).size
+    except HoldfastError:
+        return None
+
+
+def _names(item: Item) -> Iterator[tuple[str, object]]:
+    """What makes a second one like it superfluous in a bundle: one tree of a size and one round of a number are enough,
+    and two of them would change what the bundle shows of the run."""
+    if isinstance(item, StatementItem):
+        yield "statement", item.statement.digest
+    elif isinstance(item, CheckpointItem):
+        yield "checkpoint", _size_of(item)
+    elif isinstance(item, FinalityItem):
+        yield "finality", item.candidate.number
+    elif isinstance(item, InclusionItem):
+        yield "inclusion", (item.digest, item.size)
+    elif isinstance(item, VerdictItem):
+        yield "verdict", (item.entry.statement_digest, item.number)
+    elif isinstance(item, DecisionItem | EntryItem):
+        yield type(item).__name__, item.digest
+    elif isinstance(item, CommitmentItem):
+        yield "commitment", item.entry
+
+
+def add_items(raw: bytes, items: Sequence[Mapping[str, Any]], at: dt.datetime) -> bytes:
+    """A bundle with items (each with ``kind``) known since ``at``, which is now, but for what it shows already. A
+    bundle whose own times lie ahead keeps their order."""
+    bundle = parse_bundle(raw)
+    newest = max((entry.at for entry in bundle.journal), default=at)
+    moment = max(at, newest)
+    dated = [{**item, "at": time_encode(moment)} for item in items]
+    parsed = [parse_item(position, item).item for position, item in enumerate(dated, 1)]
+    there = {key for entry in bundle.journal for key in _names(entry.item)}
+    fresh = [value for value, item in zip(dated, parsed, strict=True) if there.isdisjoint(_names(item))]
+    return extend_bundle(raw, fresh, max(moment, bundle.exported_at)) if fresh else raw
+
+
+def check_settled(before: bytes, after: bytes, digest: str, trust: Trust, policy: Policy, at: dt.datetime) -> bool:
+    """Whether what was added to a bundle shows decision ``digest`` opened, under a final verdict, dated by a quorum.
+
+    Raises ``decision.evidence`` when it is not what was signed, or moves a lane of the run but ``judgement``: what full
+    nodes and logs answer is believed only as far as it is proven, and a decision about a run changes nothing in it.
+    """
+    old, new = appraise(parse_bundle(before), trust, policy, at), appraise(parse_bundle(after), trust, policy, at)
+    moved = [name for name in new.lanes if name != "judgement" and not _same(old.lanes[name], new.lanes[name])]
+    if moved:
+        raise RefusedError("decision.evidence", f"what was found of decision {digest[:12]} would move {moved[0]}")
+    evidence = check_evidence(parse_bundle(after), trust, policy.bounds, at, None, Transcript())
+    known = check_evidence(parse_bundle(before), trust, policy.bounds, at, None, Transcript())
+    wrong = [item for item in evidence.judgement_refusals if item not in known.judgement_refusals]
+    if wrong:
+        raise RefusedError("decision.evidence", wrong[0][1])
+    checked = evidence.statements[digest]
+    return digest in evidence.opened and checked.verdict is not None and checked.trusted_time is not None
+
+
+def _same(one: Lane, other: Lane) -> bool:
+    """Whether a lane says the same, on at least what it rested on: a tree with a decision may show the run too."""
+    return (one.state, one.basis) == (other.state, other.basis) and set(one.evidence) <= set(other.evidence)
+
+
 class DecisionSigner:
     """Makes decision statements in a panel's name. ``attester`` is the digest of its key document, ``salt_key`` a
     secret of at least 32 bytes that it keeps as long as its journal."""
@@ -185,6 +355,12 @@ class DecisionSigner:
             earlier = [now - number * step for number in range(1, HANDED_IN_BEFORE + 1)]
             for claimed_at in (first, *(moment for moment in earlier if moment > decided_at)):
                 yield self._sign(act, parent, claimed_at)
+
+    def opening(self, act: WaitingAct, digest: str) -> dict[str, Any]:
+        """The journal item that opens the statement ``digest`` of an act, but for its time (``bundle.md`` §2)."""
+        salt, path = self._salt(_RECORD_SALT, act.document), path_in_batch(act.cases, act.case) if act.cases else None
+        item = decision_item(_document_of(act).at, digest=digest, document=act.document, salt=salt, path=path)
+        return {name: value for name, value in item.items() if name != "at"}
 
     def _salt(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._salt_key, purpose + data, "sha256")
