@@ -5,9 +5,10 @@ Rules:
 * Openings are pulled in the order of the gateway's write-ahead log. The cursor moves only once every case of an answer
   is in the journal, so a crash asks again and never skips; the desk opens one case for a run in a queue, however often
   it is told.
-* Evidence of a run is fetched at once, whenever the gateway has seen another round final, and at least every
-  ``pending_s`` seconds, for as long as a lane of one of its cases is pending. Not after that: then only trust and time
-  move it, which the desk looks at by itself, or a superseding verdict, after which every run is looked at again.
+* Evidence of a run is fetched at once, whenever the gateway has seen another round final, and every ``pending_s``
+  seconds, for as long as a lane of one of its cases is pending. Where very many wait, that last is less often: what a
+  round moves comes first. Not after that: then only trust and time move it, which the desk looks at by itself, or a
+  superseding verdict, after which every run is looked at again.
 * Never more than ``at_once`` bundles are fetched at a time. While the gateway is silent there is one attempt at a time,
   less and less often.
 
@@ -51,6 +52,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Pauses while the gateway is silent."""
 AddDecisions: TypeAlias = Callable[[CaseReader, CaseRow, bytes], bytes]
 """Adds to a run's evidence what was decided about a case and stands in the log (``decisions``)."""
+MOST_POLLS_S = 50
+"""Bundles fetched in a second only because time went by."""
 REFUSED_PAUSE_S = 60.0
 """How long a run rests whose bundle the gateway refuses or the desk cannot read."""
 
@@ -247,10 +250,10 @@ class Follower:
         outcome = "refused"
         try:
             raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
-            again_s = self._pending_s if await self._review.call(self._note, run, raw) else None
+            again_s = self._poll_pause() if await self._review.call(self._note, run, raw) else None
             outcome = "taken"
         except UnavailableError as error:
-            outcome, again_s = "silent", self._pending_s
+            outcome, again_s = "silent", self._poll_pause()
             if error.code == "http.unreachable":
                 self._note_silence(error)
         except HoldfastError as error:
@@ -265,6 +268,10 @@ class Follower:
         if self._sweep is not None and outcome != "silent":
             self._sweep.discard(run)
             await self._end_sweep()
+
+    def _poll_pause(self) -> float:
+        """Seconds until evidence that is still to come is asked for without a reason."""
+        return max(self._pending_s, self.waiting / MOST_POLLS_S)
 
     def _note(self, run: str, raw: bytes) -> list[str]:
         """On the desk's thread: take a bundle in for every case of its run. Returns the lanes that are pending."""

@@ -358,3 +358,21 @@ def test_a_run_that_the_gateway_no_longer_keeps_is_not_asked_for_again(tmp_path:
         assert world.follower.waiting == 0
 
     play_cases(story, tmp_path)
+
+
+def test_where_very_many_wait_they_are_asked_for_less_often_but_at_once_after_a_round(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        run = await world.ask()
+        await world.pull()
+        world.follower._schedule.ask([f"another-{number}" for number in range(500)], 10**6)
+        await world.look_at_all()
+        await world.world.clock.advance(9)
+        assert await world.look_at_all() == 0
+        await world.world.clock.advance(2)
+        await world.settle()
+        world.http.altered["/v1/runs/another"] = Answer(410, b"")
+        await world.pull()
+        await world.look_at_all()
+        assert (await world.case(run))["state"] == "CLEAR"
+
+    play_cases(story, tmp_path)
