@@ -65,6 +65,12 @@ class MemoryTree:
             raise UnavailableError("log.unavailable", "the log is silent")
         return self.note
 
+    async def index_of(self, digest: str) -> int | None:
+        if self.silent:
+            raise UnavailableError("log.unavailable", "the log is silent")
+        known = [digest_of(entry).hex() for entry in self.log.entries]
+        return known.index(digest) if digest in known else None
+
     async def hashes(self, ranges: Sequence[tuple[int, int]], size: int) -> list[bytes]:
         if self.silent:
             raise UnavailableError("log.unavailable", "the log is silent")

@@ -34,6 +34,7 @@ class PanelDesk:
 
     def __init__(self, folder: Path, *, database: bool = False) -> None:
         store = SQLCaseStore(f"sqlite:///{folder / 'cases.sqlite'}") if database else None
+        self.folder = folder
         self.clinic = Clinic(store)
         self.house = House()
         review = Review(

@@ -19,7 +19,7 @@ from holdfast.errors import UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.http import Answer
-from holdfast.ports.webhook_store import WebhookStore
+from holdfast.ports.webhook_store import Delivery, Stands, WebhookStore
 from holdfast.review.webhooks import Hook, Limits, parse_hook
 from holdfast.verifier.gate import GATE_STATES
 from tests.helpers.review import Clinic
@@ -156,15 +156,19 @@ class Office:
     async def work(self) -> None:
         """Follow and send until nothing is left to do at this moment."""
         await self.follow()
-        while await self.send():
+        while True:
+            before = self.store.cursor(), self.store.counts()
+            attempts = await self.send()
             await self.follow()
+            if not attempts and (self.store.cursor(), self.store.counts()) == before:
+                return
+
+    def deliveries(self) -> list[Delivery]:
+        """Every delivery, in order."""
+        every: tuple[Stands, ...] = ("waiting", "delivered", "dropped", "dead")
+        found = [item for stands in every for item in self.store.listed(stands, 0, 10_000)]
+        return sorted(found, key=lambda item: item.number)
 
     def rows(self) -> list[tuple[str, str, str, int]]:
         """(state, where it stands, case, event) of every delivery, in order."""
-        found = [
-            item
-            for stands in ("waiting", "delivered", "dropped", "dead")
-            for item in self.store.listed(stands, 0, 10_000)
-        ]
-        found.sort(key=lambda item: item.number)
-        return [(item.state, item.stands, item.case, item.seq) for item in found]
+        return [(item.state, item.stands, item.case, item.seq) for item in self.deliveries()]

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from reference import tree
+from reference import tree, world
 from reference.cases import Writer
 from reference.decisions import CASE, DECIDED_AT, OTHER_CASE, Decision, document, trust_with_panel
 from reference.signing import envelope
@@ -33,6 +33,9 @@ REFUTED = {**GOOD, "judgement": ["refuted", None]}
 """Only the lane of decisions moves: nothing that is wrong with one takes anything from the run."""
 PANEL_TRUST = "trust-with-panel.json"
 """A shared file: the usual trust, and a panel."""
+REQUEST_WITH_RULE = world.REQUEST.replace(
+    '"nonce":', '"decision_rule":{"framing":"Claims below 100 are paid.","threshold":"100"},"nonce":'
+)
 MANY = sorted([CASE, *(private_run_id(f"dependant {number}") for number in range(6))])
 
 
@@ -376,6 +379,24 @@ def lanes(b: Bundles) -> None:
         "Nobody recorded how the question was framed: who decided is known, on what is not.",
         told(Decision(turn, framing=None)),
         {**GOOD, "judgement": ["unknown", "human"]},
+    )
+    ruled = Turn("ruled", request=REQUEST_WITH_RULE)
+    unframed = Decision(ruled, rule=None, threshold=None, framing=None)
+    story = Story(ruled, extra=[unframed.statement], disclose=("request",))
+    story.add("decision", 2300, **unframed.opening())
+    case(
+        "framed-by-the-request",
+        "The queue recorded nothing; the request itself says by what its answer is to be judged, and is disclosed.",
+        story,
+        PROVEN,
+        spec="statement.md §4.3",
+    )
+    case(
+        "framed-by-a-hidden-request",
+        "The same, and nobody shows the request: what was recorded there is not known here.",
+        told(unframed, turn=ruled),
+        {**GOOD, "judgement": ["unknown", "human"]},
+        spec="statement.md §4.3",
     )
     case(
         "by-the-panel-itself",

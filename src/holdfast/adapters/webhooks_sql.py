@@ -35,7 +35,7 @@ _TOLD = sa.Table(
     "webhook_told",
     _METADATA,
     sa.Column("case", _CASE, primary_key=True),
-    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("stood", sa.String(16), nullable=False),
 )
 _HOOKS = sa.Table(
     "webhook_endpoints",
@@ -53,7 +53,7 @@ _DELIVERIES = sa.Table(
     sa.Column("hook", _SHA, nullable=False),
     sa.Column("case", _CASE, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("tells", sa.String(16), nullable=False),
     sa.Column("lets_through", sa.Integer, nullable=False),
     sa.Column("at", _TIME, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
@@ -122,7 +122,7 @@ class SQLWebhookStore:
         with self._read() as connection:
             for chunk in _chunks(cases):
                 for row in connection.execute(sa.select(_TOLD).where(_TOLD.c.case.in_(chunk))):
-                    found[row.case] = row.state
+                    found[row.case] = row.stood
         return found
 
     def add(
@@ -141,7 +141,7 @@ class SQLWebhookStore:
             connection.execute(sa.update(_CURSOR).values(seq=after.seq, digest=after.digest))
             for chunk in _chunks(told):
                 connection.execute(sa.delete(_TOLD).where(_TOLD.c.case.in_(chunk)))
-            kept = [{"case": case, "state": state} for case, state in told.items() if state is not None]
+            kept = [{"case": case, "stood": stood} for case, stood in told.items() if stood is not None]
             if kept:
                 connection.execute(sa.insert(_TOLD), kept)
             back = [{"b_hook": new.hook, "b_case": new.case} for new in deliveries if not new.lets_through]
@@ -302,7 +302,7 @@ def _row_of(new: NewDelivery, at: str, give_up_at: str) -> dict[str, Any]:
         "hook": new.hook,
         "case": new.case,
         "seq": new.seq,
-        "state": new.state,
+        "tells": new.state,
         "lets_through": int(new.lets_through),
         "at": new.at,
         "body": new.body,
@@ -321,7 +321,7 @@ def _delivery(row: Any) -> Delivery:
         row.hook,
         row.case,
         row.seq,
-        row.state,
+        row.tells,
         bool(row.lets_through),
         row.at,
         row.body,

@@ -123,10 +123,11 @@ def export(panel: Panel, case_id: str, output: str, without_evidence: bool) -> N
 
     async def fetch(client: Any) -> tuple[dict[str, Any], str]:
         told = await client.export(case_id)
+        run = _run_of(told)
         if without_evidence:
             return told, "left out"
         try:
-            raw = await client.bundle(_run_of(told))
+            raw = await client.bundle(run)
         except HoldfastError as error:
             return told, f"not to be had now: {error.message}"
         told["bundle"] = raw.decode("utf-8")

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("holdfast.cli.queue:queue", "Look into review queues, take the work that their gates let through"),
     "case": ("holdfast.cli.case:case", "Read and export cases, act on them under your own name"),
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),
+    "audit": ("holdfast.cli.audit:audit", "Check a panel's journal without the panel"),
     "log": ("holdfast.cli.logs:log", "Show the log's checkpoint and entries, checked"),
     "round": ("holdfast.cli.rounds:rounds", "Show rounds: candidates, votes, finality"),
     "people": ("holdfast.cli.people:people", "Let people into the panel, give and take roles"),

@@ -305,8 +305,11 @@ def add_items(raw: bytes, items: Sequence[Mapping[str, Any]], at: dt.datetime) -
     return extend_bundle(raw, fresh, max(moment, bundle.exported_at)) if fresh else raw
 
 
-def check_settled(before: bytes, after: bytes, digest: str, trust: Trust, policy: Policy, at: dt.datetime) -> bool:
-    """Whether what was added to a bundle shows decision ``digest`` opened, under a final verdict, dated by a quorum.
+def check_settled(
+    before: bytes, after: bytes, digest: str, trust: Trust, policy: Policy, at: dt.datetime
+) -> tuple[bool, bool]:
+    """Whether what was added to a bundle shows decision ``digest`` opened and under a final verdict, and whether a
+    quorum dates it.
 
     Raises ``decision.evidence`` when it is not what was signed, or moves a lane of the run but ``judgement``: what full
     nodes and logs answer is believed only as far as it is proven, and a decision about a run changes nothing in it.
@@ -315,13 +318,13 @@ def check_settled(before: bytes, after: bytes, digest: str, trust: Trust, policy
     moved = [name for name in new.lanes if name != "judgement" and not _same(old.lanes[name], new.lanes[name])]
     if moved:
         raise RefusedError("decision.evidence", f"what was found of decision {digest[:12]} would move {moved[0]}")
+    known = check_evidence(parse_bundle(before), trust, policy.bounds, at, None, Transcript()).judgement_refusals
     evidence = check_evidence(parse_bundle(after), trust, policy.bounds, at, None, Transcript())
-    known = check_evidence(parse_bundle(before), trust, policy.bounds, at, None, Transcript())
-    wrong = [item for item in evidence.judgement_refusals if item not in known.judgement_refusals]
+    wrong = [says for code, says in evidence.judgement_refusals if (code, says) not in known]
     if wrong:
-        raise RefusedError("decision.evidence", wrong[0][1])
+        raise RefusedError("decision.evidence", wrong[0])
     checked = evidence.statements[digest]
-    return digest in evidence.opened and checked.verdict is not None and checked.trusted_time is not None
+    return digest in evidence.opened and checked.verdict is not None, checked.trusted_time is not None
 
 
 def _same(one: Lane, other: Lane) -> bool:
@@ -355,12 +358,6 @@ class DecisionSigner:
             earlier = [now - number * step for number in range(1, HANDED_IN_BEFORE + 1)]
             for claimed_at in (first, *(moment for moment in earlier if moment > decided_at)):
                 yield self._sign(act, parent, claimed_at)
-
-    def opening(self, act: WaitingAct, digest: str) -> dict[str, Any]:
-        """The journal item that opens the statement ``digest`` of an act, but for its time (``bundle.md`` §2)."""
-        salt, path = self._salt(_RECORD_SALT, act.document), path_in_batch(act.cases, act.case) if act.cases else None
-        item = decision_item(_document_of(act).at, digest=digest, document=act.document, salt=salt, path=path)
-        return {name: value for name, value in item.items() if name != "at"}
 
     def _salt(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._salt_key, purpose + data, "sha256")

@@ -701,16 +701,6 @@ class Desk:
         with self._store.read() as reader:
             return [_waiting_act(reader, parse_event(stored.raw)) for stored in reader.waiting(limit, after)]
 
-    def act_of(self, seq: int, actor: Actor = SYSTEM) -> WaitingAct:
-        """The act of event ``seq``, whether or not it still waits. Raises ``case.event``."""
-        self._permit(actor, "system")
-        with self._store.read() as reader:
-            found = reader.events(seq - 1, 1)
-            event = parse_event(found[0].raw) if found else None
-            if event is None or event.seq != seq or "document" not in event.body or event.kind == "policy_changed":
-                raise UsageError("case.event", f"event {seq} is no act", status=404)
-            return _waiting_act(reader, event)
-
     def note_statement(self, seq: int, statement: str, actor: Actor = SYSTEM) -> None:
         """The act of event ``seq`` stands in the log as this statement (digest, hex). Again is harmless."""
         self._permit(actor, "system")

@@ -326,7 +326,7 @@ def pause_s(limits: Limits, attempts: int, jitter: float) -> float:
 def describe_answer(status: int, body: bytes) -> str:
     """What an endpoint answered, in a short line: what it wrote is somebody else's text."""
     text = _UNSHOWN.sub(" ", body[: 4 * MAX_NOTE].decode("utf-8", "replace")).strip()
-    return f"answered {status}" + (f": {text}"[:MAX_NOTE] if text else "")
+    return (f"answered {status}: {text}" if text else f"answered {status}")[:MAX_NOTE]
 
 
 def shorten_note(text: str) -> str:

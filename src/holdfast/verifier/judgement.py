@@ -8,10 +8,13 @@ right is nobody's.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
-from holdfast.core.decisions import DecisionDocument
+from holdfast.core import canonical
+from holdfast.core.decisions import MAX_TEXT, DecisionDocument
 from holdfast.core.encoding import time_encode
 from holdfast.core.statements import DecisionBody
+from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence
 from holdfast.verifier.lanes import Lane
 
@@ -21,6 +24,7 @@ MOST_QUOTED = 120
 """Characters of a recorded text that the lane quotes; the document holds the rest."""
 SIGNED_LATE = dt.timedelta(minutes=1)
 """Of a statement that claims a time so long after its decision, the lane says so (``statement.md`` §4.3(4))."""
+_RECORDED = ("rule", "threshold", "framing")
 _DID = {
     "approve": "approved",
     "reject": "rejected",
@@ -47,7 +51,8 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     if any(item.ran_out for item in decisions):
         says = "The panel's key has run out and no quorum dated its decision in time."
         return Lane("judgement", "expired", None, says, digests)
-    told = " ".join(_tell(item, evidence.opened.get(item.statement.digest)) for item in decisions[:MOST_TOLD])
+    asked = _asked(evidence)
+    told = " ".join(_tell(item, evidence.opened.get(item.statement.digest), asked) for item in decisions[:MOST_TOLD])
     if len(decisions) > MOST_TOLD:
         told += f" {len(decisions) - MOST_TOLD} more decisions follow."
     missing = next((why for item in decisions if (why := _missing(item, evidence)) is not None), None)
@@ -57,10 +62,24 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     if not people:
         says = f"No person has decided anything about this run; its panel acted by itself. {told}"
         return Lane("judgement", "unknown", "operator_claim", says, digests)
-    if any(document.framing is None for document in people):
+    if "framing" not in asked and any(document.framing is None for document in people):
         says = f"It was not recorded how the decided question was framed. {told}"
         return Lane("judgement", "unknown", "human", says, digests)
     return Lane("judgement", "proven", "human", told, digests)
+
+
+def _asked(evidence: Evidence) -> Mapping[str, str]:
+    """What the run's own request records of how to decide, where it is disclosed (``statement.md`` §4.3(5)).
+
+    ``evidence.documents`` holds only what matches its signed root; whoever asked may have written anything there.
+    """
+    try:
+        value = canonical.decode(evidence.documents.get("request", "{}").encode())
+        given = value["holdfast"]["decision_rule"]
+        found = {name: given[name] for name in _RECORDED if name in given}
+    except (HoldfastError, KeyError, TypeError):
+        return {}
+    return {name: text for name, text in found.items() if isinstance(text, str) and 1 <= len(text) <= MAX_TEXT}
 
 
 def _refusal(item: CheckedStatement) -> str | None:
@@ -85,7 +104,7 @@ def _missing(item: CheckedStatement, evidence: Evidence) -> str | None:
     return None
 
 
-def _tell(item: CheckedStatement, document: DecisionDocument | None) -> str:
+def _tell(item: CheckedStatement, document: DecisionDocument | None, asked: Mapping[str, str]) -> str:
     """One decision as sentences. Whatever a person typed is quoted: nothing in it can look like our own words."""
     body = item.statement.body
     if not isinstance(body, DecisionBody):  # every statement of the kind has one; this says so to the type checker
@@ -105,15 +124,20 @@ def _tell(item: CheckedStatement, document: DecisionDocument | None) -> str:
         dated = f"signed only at {when}, {dated}"
     when = time_encode(document.at)
     reason = f", saying {_quote(document.reason)}" if document.reason else ""
-    return f"{who} {did} at {when}{reason}; {_followed(document)}; {seen}; {dated}."
+    return f"{who} {did} at {when}{reason}; {_followed(document, asked)}; {seen}; {dated}."
 
 
-def _followed(document: DecisionDocument) -> str:
+def _followed(document: DecisionDocument, asked: Mapping[str, str]) -> str:
     """By which rule, threshold and framing, or that none was recorded."""
     words = []
-    for name in ("rule", "threshold", "framing"):
+    for name in _RECORDED:
         text: str | None = getattr(document, name)
-        words.append(f"no {name} was recorded" if text is None else f"{name} {_quote(text)}")
+        if text is not None:
+            words.append(f"{name} {_quote(text)}")
+        elif name in asked:
+            words.append(f"{name} {_quote(asked[name])} as the request has it")
+        else:
+            words.append(f"no {name} was recorded")
     return ", ".join(words)
 
 

@@ -119,6 +119,7 @@ COMMANDS = {
     "add_dependant": "case:relate",
     "change_policy": "policy:change",
     "list": "queue:read",
+    "evidence": "case:read",
     "audit": "audit:read",
 }
 """Commands of the desk that people give, and the act each is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.merkle import inclusion_proof, leaf_hash
@@ -12,7 +13,7 @@ from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.judgement import MOST_QUOTED, MOST_TOLD
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.decisions import CASE, LANES, OTHER_CASE, POLICY, Made, document, trust_with_panel
-from tests.helpers.network import NONCE, RUN, Network, at, bundle_of, ed25519_signer
+from tests.helpers.network import NONCE, RUN, SECRET, Network, at, bundle_of, ed25519_signer
 
 NETWORK = Network()
 TRUST = trust_with_panel(NETWORK)
@@ -240,6 +241,63 @@ def test_a_lane_whose_trust_has_run_out_is_expired():
     assert judge(Made().items(), trust=trust).lanes["judgement"].state == "expired"
     bad = [Made().statement_item(), Made().opening_item(salt="00" * 32)]
     assert judge(bad, trust=trust).lanes["judgement"].state == "refuted"
+
+
+# What the request recorded
+
+
+def ruled(rule, *, shown=True):
+    """A run whose request says how to decide, and a decision whose document does not."""
+    request = canonical.encode({**canonical.decode(NETWORK.request.replace(b"0.50", b"1")), "holdfast": rule})
+    network = Network(request=request)
+    made = Made(document(rule=None, threshold=None, framing=None), parents=[sha256_hex(network.execution())])
+    return judge(made.items(), trust=trust_with_panel(network), journal=network.journal(disclosed=shown))
+
+
+def test_what_the_request_records_counts_where_the_decision_records_nothing():
+    found = ruled({"decision_rule": {"rule": "Pay it.", "framing": "Be careful."}}).lanes["judgement"]
+    assert (found.state, found.basis) == ("proven", "human")
+    for words in ("rule 'Pay it.' as the request has it", "no threshold was recorded", "framing 'Be careful.' as the"):
+        assert words in found.says
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        {},
+        {"decision_rule": None},
+        {"decision_rule": "Be careful."},
+        {"decision_rule": ["framing"]},
+        {"decision_rule": {"framing": None}},
+        {"decision_rule": {"framing": ""}},
+        {"decision_rule": {"framing": "a" * 8193}},
+        {"decision_rule": {"framing": ["Be careful."]}},
+        {"decision_rule": {"rule": "Pay it.", "threshold": "1"}},
+    ],
+)
+def test_a_request_that_frames_nothing_frames_nothing(given):
+    found = ruled(given).lanes["judgement"]
+    assert (found.state, found.basis) == ("unknown", "human")
+
+
+def test_a_request_that_is_not_shown_or_not_the_signed_one_frames_nothing():
+    rule = {"decision_rule": {"framing": "Be careful."}}
+    assert ruled(rule).lanes["judgement"].state == "proven"
+    assert ruled(rule, shown=False).lanes["judgement"].state == "unknown"
+    made = Made(document(framing=None))
+    other = {"holdfast": rule, "model": "small-1", "messages": []}
+    shown = {
+        "kind": "document",
+        "at": time_encode(at(1)),
+        "document": "request",
+        "text": canonical.encode(other).decode(),
+        "secret": SECRET.hex(),
+    }
+    found = judge([*made.items(), shown], journal=NETWORK.journal(disclosed=False))
+    assert found.lanes["judgement"].state == "unknown"
+    assert found.lanes["bytes"].state == "refuted"
 
 
 # What is proven

@@ -20,8 +20,10 @@ from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
 from holdfast.client.entry_log import BlockingEntryLog
+from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
+from holdfast.client.settled import SettledEntries
 from holdfast.core.decisions import SALT_BYTES
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.errors import UsageError
@@ -90,8 +92,10 @@ def _build_review(
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
         document.digest,
         lambda loop: BlockingEntryLog(writer, entries, loop),
+        SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust),
         trust,
         clock,
+        storage,
     )
     follower = Follower(
         review,
@@ -103,9 +107,7 @@ def _build_review(
         poll_s=config.openings_poll_ms / 1000,
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
-        add_decisions=decisions.added,
     )
-    decisions.on_logged = follower.ask
     review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)

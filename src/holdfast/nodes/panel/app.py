@@ -44,6 +44,7 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.people import FRESH
 from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.sessions import session_routes
 from holdfast.nodes.panel.webhooks import webhook_routes
 
 CONTENT_SECURITY_POLICY = (
@@ -65,7 +66,7 @@ PROBES = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any host name and without a session; probes use addresses."""
 PROGRAMS = "/v1/"
 """What programs ask begins with this."""
-SIGN_IN = frozenset({"/sign-in", "/sign-in/code", "/v1/session", "/v1/session/code"})
+SIGN_IN = frozenset({"/sign-in", "/sign-in/code", "/v1/session"})
 """Where somebody without a session gets one."""
 MAX_MESSAGES = 400
 """Messages in one question with its conversation."""
@@ -348,6 +349,7 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/ask", ask, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
+        *(session_routes(service.people, service.access) if service.people is not None else ()),
         *(case_routes(service.review, service.people) if service.review is not None else ()),
         *webhook_routes(service.webhooks, service.people),
     ]

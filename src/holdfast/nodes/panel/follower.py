@@ -20,10 +20,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeAlias
 
 from holdfast.client.gateway import QueuedRun, parse_error, parse_openings
 from holdfast.core import canonical
@@ -31,7 +30,7 @@ from holdfast.core.bundles import MAX_BUNDLE_BYTES
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.schedule import Schedule
-from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow
+from holdfast.ports.case_store import CaseFilter
 from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
@@ -50,8 +49,6 @@ OPENED_AT_ONCE = 20
 """Cases opened in one transaction. Between them whoever waits for the desk gets it."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Pauses while the gateway is silent."""
-AddDecisions: TypeAlias = Callable[[CaseReader, CaseRow, bytes], bytes]
-"""Adds to a run's evidence what was decided about a case and stands in the log (``decisions``)."""
 MOST_POLLS_S = 50
 """Bundles fetched in a second only because time went by."""
 REFUSED_PAUSE_S = 60.0
@@ -94,13 +91,11 @@ class Follower:
         clock: Clock,
         storage: Storage,
         *,
-        add_decisions: AddDecisions | None = None,
         poll_s: float,
         pending_s: float,
         at_once: int,
     ) -> None:
         self._review = review
-        self._add_decisions = add_decisions
         self._http = http
         self._gateway = gateway.rstrip("/")
         self._key = key
@@ -277,11 +272,7 @@ class Follower:
         """On the desk's thread: take a bundle in for every case of its run. Returns the lanes that are pending."""
         desk, which = self._review.desk, CaseFilter(run=run, limit=MAX_PAGE)
         for view in desk.cases(SYSTEM, which):
-            whole = raw
-            if self._add_decisions is not None:
-                with self._review.store.read() as reader:
-                    whole = self._add_decisions(reader, view.row, raw)
-            desk.note_bundle(SYSTEM, view.row.case, whole)
+            desk.note_bundle(SYSTEM, view.row.case, raw)
         return [lane for view in desk.cases(SYSTEM, which) for lane in _pending(view)]
 
     # The gateway

@@ -78,6 +78,8 @@ class Review:
         self._waiting: dict[str, str] = {"cases": "the desk is starting"}
         self._tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._ends: list[Callable[[], Awaitable[None] | None]] = []
+        self.decisions_wait = ""
+        """Why decisions wait for the log, or empty; for the pages."""
         self.changed = asyncio.Event()
         """Set and replaced whenever a case may have moved: see :meth:`notify`."""
 

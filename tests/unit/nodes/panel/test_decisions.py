@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.client.settled import SettledEntries
 from holdfast.core.statements import DecisionBody, parse_commitment
 from holdfast.errors import RefusedError, UnavailableError
-from holdfast.nodes.panel.decisions import Decisions
+from holdfast.nodes.panel.decisions import AGAIN_S, REFUSED_S, Decisions
 from holdfast.review.decisions import DecisionSigner
 from tests.helpers.case_world import CaseWorld, play_cases
 from tests.helpers.decisions import PANEL, PANEL_DOCUMENT, trust_with_panel
 from tests.helpers.gateway import MemoryLog
 from tests.helpers.gateway_world import digest_of
+from tests.helpers.network import ORIGIN
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -50,11 +53,17 @@ def keeper(world: CaseWorld) -> tuple[Decisions, Entries]:
     """What keeps the log up with the world's journal, as the panel's main module makes it."""
     entries = Entries(world.world.log)
     signer = DecisionSigner(PANEL, PANEL_DOCUMENT.digest, b"a secret that the salts follow from")
+    settled = SettledEntries(world.world.tree, world.world.nodes, ORIGIN, lambda: world.trust)
     made = Decisions(
-        world.review, signer, PANEL_DOCUMENT.digest, lambda _: entries, lambda: world.trust, world.world.clock
+        world.review,
+        signer,
+        PANEL_DOCUMENT.digest,
+        lambda _: entries,
+        settled,
+        lambda: world.trust,
+        world.world.clock,
+        FileStorage(world.folder / "panel"),
     )
-    made.on_logged = world.follower.ask
-    world.follower._add_decisions = made.added
     return made, entries
 
 
@@ -108,6 +117,7 @@ def test_a_decision_waits_for_the_statement_it_is_about(tmp_path: Path) -> None:
         assert await made.turn() == 0
         assert world.world.log.entries == []
         await world.world.deliver()
+        await world.world.clock.advance(AGAIN_S)
         assert await made.turn() == 1
         assert len(statements(world)) == 1
 
@@ -129,24 +139,30 @@ def test_a_decision_is_logged_once_and_then_its_lane_says_who_decided(tmp_path: 
         text = b"".join(world.world.log.entries)
         assert b"ada" not in text
         assert b"the quote is in the file" not in text
+        logged = (await shown(world, case, ada))["lanes"]["judgement"]
+        assert (logged["state"], logged["basis"]) == ("unknown", None)
+        assert "its document is not shown here" in logged["says"]
+        assert "ada" not in logged["says"]
+        await world.settle()
+        await made.turn()
+        await world.pull()
         await world.look_at_all()
         after = await shown(world, case, ada)
         judgement = after["lanes"]["judgement"]
         assert "'ada' (approver) approved" in judgement["says"]
         assert "the quote is in the file" in judgement["says"]
         assert (judgement["state"], judgement["basis"]) == ("unknown", "human")  # no framing was recorded
-        assert after["state"] == "HOLD"
+        assert after["state"] == "CLEAR"
         noted = [event for event in after["events"] if event["kind"] == "statement_logged"]
         assert [event["body"]["statement"] for event in noted] == judgement["evidence"]
         assert threading.current_thread().name not in entries.threads
         assert not any(name.startswith("holdfast-desk") for name in entries.threads)
-        await world.settle()
-        await world.pull()
+        await world.world.clock.advance(60)
+        await made.turn()
+        world.follower.ask(run)
         await world.look_at_all()
-        settled = await shown(world, case, ada)
-        assert settled["state"] == "CLEAR"
-        assert settled["lanes"]["judgement"] == judgement
-        assert settled["run"] == run
+        again = await shown(world, case, ada)
+        assert again["lanes"]["judgement"] == judgement, "nothing is added twice, and newer evidence takes nothing away"
 
     play_cases(story, tmp_path)
 
@@ -159,7 +175,10 @@ def test_of_a_private_run_the_log_gets_a_commitment(tmp_path: Path) -> None:
         await world.world.deliver()
         assert await made.turn() == 1
         assert all(parse_commitment(entry) is not None for entry in world.world.log.entries)
+        assert "its document is not shown here" in (await shown(world, case, ada))["lanes"]["judgement"]["says"]
+        await world.settle()
         await world.look_at_all()
+        await made.turn()
         assert "'ada'" in (await shown(world, case, ada))["lanes"]["judgement"]["says"]
 
     play_cases(story, tmp_path)
@@ -199,6 +218,8 @@ def test_an_act_that_the_log_refuses_waits_and_holds_up_no_other(tmp_path: Path)
         entries.refuses = True
         assert await made.turn() == 0
         entries.refuses = False
+        assert await made.turn() == 0, "what was refused rests for a while"
+        await world.world.clock.advance(REFUSED_S)
         assert await made.turn() == 1
 
     play_cases(story, tmp_path)
@@ -221,13 +242,13 @@ def test_a_crash_between_log_and_journal_makes_no_second_statement(
             with pytest.raises(UnavailableError):
                 await made.turn()
         assert len(statements(world)) == 1
+        await world.settle()
         await world.stop_panel()
         await world.world.clock.advance(1000)
         await world.start_panel()
         made, _ = keeper(world)
         assert await made.turn() == 1
         assert len(statements(world)) == 1
-        await world.look_at_all()
         assert "'ada'" in (await shown(world, case, ada))["lanes"]["judgement"]["says"]
 
     play_cases(story, tmp_path)
