@@ -21,6 +21,7 @@ from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.contents import Contents
 from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
@@ -32,6 +33,7 @@ from holdfast.review.people import People, PeopleConfig, form_token
 from holdfast.review.roles import OPERATOR
 from holdfast.review.sign_in import SignIn
 from tests.helpers import asgi
+from tests.helpers.decisions import RECIPIENT, trust_with_panel
 from tests.helpers.gateway_world import KEY, World
 from tests.helpers.people import CHEAP, PASSWORD, Counted
 
@@ -83,6 +85,9 @@ class CaseWorld:
         self.world = World(folder / "gateway")
         self.trust: Trust = self.world.trust
         self._random = Counted()
+        self.reads = True
+        """Whether the panel has a key that runs are encrypted to."""
+        self.world.wrap_trust = trust_with_panel(self.world.network)
 
     async def start(self) -> CaseWorld:
         """Start both, on what is in the folder."""
@@ -107,6 +112,8 @@ class CaseWorld:
         self.desk = Desk(store, self.world.clock, lambda: self.trust, roles=self.people.roles_of_name)
         self.review = Review(self.desk, store, storage, self.queues, self.world.clock, self.metrics)
         self.http = GatewayHTTP(self.world)
+        opener = RECIPIENT.open if self.reads else None
+        self.review.contents = Contents(self.http, URL, Secret(KEY, "test"), opener, self.world.clock)
         self.follower = Follower(
             self.review,
             self.http,

@@ -7,6 +7,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from holdfast.adapters.wraps_hpke import FileRecipient
 from holdfast.core import canonical
 from holdfast.core.decisions import DecisionDocument, batch_of, path_in_batch, record_of
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
@@ -26,7 +29,8 @@ OTHER_CASE = "b1e7f0a2-5c3d-4f6e-9a8b-7c6d5e4f3a2b"
 LANES, POLICY = hashlib.sha256(b"lane vector").digest(), hashlib.sha256(b"queue policy").digest()
 SALT = hashlib.sha256(b"decision salt").digest()
 PANEL = ed25519_signer("panel", "statement")
-PANEL_DOCUMENT = build_key_document("panel", ["panel"], "test", [PANEL.key])
+RECIPIENT = FileRecipient(X25519PrivateKey.from_private_bytes(hashlib.sha256(b"panel hpke").digest()))
+PANEL_DOCUMENT = build_key_document("panel", ["panel"], "test", [PANEL.key, RECIPIENT.key])
 
 
 def admission(**change: Any) -> dict[str, Any]:

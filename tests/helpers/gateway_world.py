@@ -17,6 +17,7 @@ from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.adapters.wraps_hpke import wrap_secret
 from holdfast.client.full import FinalityView, RoundView, StatusView
 from holdfast.core import merkle, notes, rounds
 from holdfast.core.encoding import sha256_hex
@@ -36,10 +37,12 @@ from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
+from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.ports.settings import Secret
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.clock import FakeClock
+from tests.helpers.decisions import PANEL_DOCUMENT
 from tests.helpers.gateway import DOCUMENT, IDENTITY, MemoryLog, ask
 from tests.helpers.network import ORIGIN, FullNode, Network
 from tests.helpers.upstreams import ScriptedUpstream
@@ -130,6 +133,8 @@ class World:
         self.disk = SimulatedDisk(1)
         self._url = f"sqlite:///{folder / 'runs.sqlite'}" if folder else "sqlite://"
         self._life = 0
+        self.wrap_trust: Trust | None = None
+        """Trust by which a panel may be encrypted to, where it is another one: the usual one knows no panel."""
 
     async def start(self, *, most_watchers: int = 8, runs_at_once: int = 64) -> World:
         """Assemble and recover, on the disk and the index as they are."""
@@ -171,6 +176,7 @@ class World:
             Limits(30.0, 5.0, 0.0, runs_at_once),
             random_bytes=lambda size: sha256_hex(b"%d/%d" % (self._life, next(count))).encode()[:size],
             on_closed=lambda run, _outcome: self._changed(run),
+            wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )
         self.desk = RunDesk(self.ledger, self.indexer, self.evidence, self.changes, most_watchers=most_watchers)
         await self.gateway.recover()

@@ -391,6 +391,19 @@ def lanes(b: Bundles) -> None:
         PROVEN,
         spec="statement.md §4.3",
     )
+    parts = Story(ruled, extra=[unframed.statement], disclose=())
+    shown = [ruled.bound["request"].disclose(f"/holdfast/decision_rule/{name}") for name in ("framing", "threshold")]
+    parts.add(
+        "parts", 2200, parts=[{"document": "request", **part} if "document" not in part else part for part in shown]
+    )
+    parts.add("decision", 2300, **unframed.opening())
+    case(
+        "framed-by-parts-of-the-request",
+        "Only the parts that say how to judge are disclosed, and nothing of what was asked: that is enough.",
+        parts,
+        PROVEN,
+        spec="statement.md §4.3",
+    )
     case(
         "framed-by-a-hidden-request",
         "The same, and nobody shows the request: what was recorded there is not known here.",

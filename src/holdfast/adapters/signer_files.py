@@ -1,25 +1,22 @@
 """Private keys in files: Ed25519 and P-256 behind ``ports/signer.py``.
 
-A key is one unencrypted PKCS #8 PEM file with mode 0600, written whole or not at all. Anyone who can read the file can
-sign as the node; ``docs/operate/keys-and-stores.md`` says what that means per key. Files that group or others may read
-are refused, so that a careless copy does not go unnoticed.
+Files are as ``key_files`` says. Anyone who can read one can sign as the node; ``docs/operate/keys-and-stores.md`` says
+what that means per key.
 
 Not covered: keys in hardware or enclaves, encryption at rest, and secp256k1 (``adapters/signer_secp256k1.py``).
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from holdfast.adapters.key_files import create_private_key, read_private_key
 from holdfast.core.keys import PublicKey
-from holdfast.errors import UnavailableError, UsageError
+from holdfast.errors import UsageError
 
 ALGORITHMS = ("ed25519", "p256")
 """What this adapter makes and loads."""
@@ -52,19 +49,7 @@ class FileSigner:
 
 def load_signer(path: Path, use: str) -> FileSigner:
     """Load a key. Raises ``signer.file``, ``signer.permissions`` or ``signer.key``."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(1 << 16)
-    except OSError as error:
-        raise UnavailableError("signer.file", f"cannot read the key {path}: {error.strerror}") from error
-    if mode & 0o077:
-        message = f"the key {path} is open to others (mode {mode:04o})"
-        raise UsageError("signer.permissions", message, hint=f"chmod 600 {path}")
-    try:
-        private = serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:
-        raise UsageError("signer.key", f"{path} is not an unencrypted PKCS #8 key") from error
+    private = read_private_key(path)
     if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
         return FileSigner(private, use)
     if isinstance(private, ed25519.Ed25519PrivateKey):
@@ -85,35 +70,10 @@ def load_or_create_signer(path: Path, use: str, algorithm: str = "ed25519") -> F
 
 
 def _create(path: Path, algorithm: str) -> None:
-    """Write a new key under a temporary name, make it durable, then link it into place if nobody was first."""
     private: PrivateKey = (
         ed25519.Ed25519PrivateKey.generate() if algorithm == "ed25519" else ec.generate_private_key(ec.SECP256R1())
     )
-    data = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return  # somebody else was first; theirs is the key
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UnavailableError("signer.file", f"cannot write the key {path}: {error.strerror}") from error
+    create_private_key(path, private)
 
 
 def _public(private: PrivateKey) -> tuple[str, bytes]:

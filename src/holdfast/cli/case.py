@@ -17,12 +17,23 @@ from typing import Any
 
 import click
 
-from holdfast.cli.output import clean, clean_line, emit, emit_json, hanging, lane_lines, wants_colour, write_file
+from holdfast.cli.output import (
+    clean,
+    clean_line,
+    emit,
+    emit_json,
+    hanging,
+    lane_lines,
+    read_file,
+    wants_colour,
+    write_file,
+)
 from holdfast.cli.panel import Panel, marks, panel_options, person_options, read_password
 from holdfast.cli.policy import policy_lines
 from holdfast.cli.queue import STATES, listed_rows, rows_lines
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_decode, time_encode
+from holdfast.core.encoding import b64_decode, hex_decode, time_encode
+from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.statements import is_run_id
 from holdfast.errors import HoldfastError, MalformedError, UsageError
 from holdfast.verifier.queue_policy import parse_queue_policy_document
@@ -100,14 +111,54 @@ def show(panel: Panel, case_id: str, as_json: bool, no_color: bool) -> None:
 def open_case(panel: Panel, case_id: str, output: str | None, as_json: bool, no_color: bool) -> None:
     """Open case ID in your own name: as 'show', and the journal keeps that you had these lanes before you."""
     told = panel.ask(lambda client: client.act(case_id, "view", {}))
-    evidence = told.pop("bundle", None)
+    evidence, unread = told.pop("bundle", None), told.pop("unread", None)
+    if not isinstance(evidence, str):
+        raise MalformedError("panel.answer", "the panel sent no evidence")
+    raw = b64_decode(evidence)
     if output is not None:
-        if not isinstance(evidence, str):
-            raise MalformedError("panel.answer", "the panel sent no evidence")
-        write_file(output, b64_decode(evidence))
+        write_file(output, raw)
         if output == "-":
             return
-    _show(panel, told, as_json=as_json, no_color=no_color)
+    from holdfast.review.contents import content_of  # noqa: PLC0415 - with the panel's commands alone
+
+    content = content_of(raw, now())
+    if as_json:
+        said = None if content is None else [{"who": who, "text": text} for who, text in content.said]
+        framing = None if content is None else list(content.framing)
+        emit_json({**told, "said": said, "framing": framing, "unread": unread})
+        return
+    _show(panel, told, as_json=False, no_color=no_color)
+    emit()
+    if content is None:
+        emit(clean_line(f"what was asked and answered cannot be read: {unread}"))
+        return
+    for who, text in [*(("framing", text) for text in content.framing), *content.said]:
+        emit(clean_line(who))
+        for line in text.splitlines():
+            for shown in hanging("    ", clean_line(line)):
+                emit(shown)
+
+
+@case.command("unseal")
+@click.argument("case_id", metavar="ID")
+@click.argument("answer", metavar="[ANSWER]", required=False, type=click.Path(exists=True, dir_okay=False))
+@panel_options
+@_AS_JSON
+def unseal(panel: Panel, case_id: str, answer: str | None, as_json: bool) -> None:
+    """Open a sealed answer, once the gate lets case ID go: the capability of its run, or the text of ANSWER, the file
+    with the body that the gateway gave.
+
+    Whether the text is what was signed, 'holdfast verify' says of the run's bundle with that capability.
+    """
+    told = panel.ask(lambda client: client.unseal(case_id))
+    secret = hex_decode(told.get("capability"), 32)
+    text = None
+    if answer is not None:
+        text = open_sealed_answer(canonical.decode(read_file(answer)), secret).decode()
+    if as_json:
+        emit_json({**told, "answer": text})
+        return
+    emit(told["capability"] if text is None else text)
 
 
 @case.command("export")

@@ -22,7 +22,9 @@ from holdfast.core.evm import address_of
 from holdfast.core.fold import Fold
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.witness import parse_add_checkpoint
+from holdfast.core.wraps import open_wrap
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.checks import (
@@ -144,6 +146,16 @@ def _verify_part(arguments: Arguments) -> Answer:
     tree = statements.Tree(hex_decode(arguments.one("root"), 32), _integer(arguments.one("size")))
     part = parts.verify_part(parts.parse_disclosed_part(canonical.decode(arguments.file())), tree)
     return {"label": part.label.decode()}
+
+
+def _open_wrap(arguments: Arguments) -> Answer:
+    private, run = hex_decode(arguments.one("private"), 32), arguments.one("run")
+    return {"secret": open_wrap(private, run, b64_decode(arguments.file().decode("utf-8", "replace"))).hex()}
+
+
+def _open_sealed(arguments: Arguments) -> Answer:
+    secret = hex_decode(arguments.one("secret"), 32)
+    return {"text": open_sealed_answer(canonical.decode(arguments.file()), secret).decode()}
 
 
 def _events(raw: bytes) -> list[Any]:
@@ -511,6 +523,8 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "check-queue-policy": _check_queue_policy,
     "lane-vector": _lane_vector,
     "decide": _decide,
+    "open-wrap": _open_wrap,
+    "open-sealed": _open_sealed,
 }
 """Every command of the protocol."""
 

@@ -23,6 +23,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
+from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
@@ -77,6 +78,13 @@ bases = ["signature"]
 [require.settlement]
 states = ["proven"]
 bases = ["proof", "development"]
+
+# Nobody has to decide. When somebody does all the same, this is put on record with it.
+[judgement]
+reviewers = 0
+role = "approver"
+rule = "Whoever decides has read what was asked and answered, and looked at every lane."
+framing = "May this answer be used for what it was asked for?"
 
 # An approver may let a case go before that, under their name, for at most an hour. The mark stays.
 [early_release]
@@ -154,7 +162,8 @@ def make_keys(layout: Layout) -> Keys:
     gateway = load_or_create_signer(layout.key("gateway.statement.pem"), "statement")
     documents["gateway"] = _document(layout, "gateway", ["gateway"], [gateway.key])
     panel = load_or_create_signer(layout.key("panel.statement.pem"), "statement")
-    documents["panel"] = _document(layout, "panel", ["panel"], [panel.key])
+    recipient = load_or_create_recipient(layout.key("panel.hpke.pem"))
+    documents["panel"] = _document(layout, "panel", ["panel"], [panel.key, recipient.key])
     log = load_or_create_signer(layout.key("log.log.pem"), "log")
     documents["log"] = _document(layout, "log", ["log"], [log.key])
     addresses = {}
@@ -190,6 +199,9 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         {"url": layout.url(name), "key": str(_witness_key(keys.documents[name]))} for name in layout.full_names
     ]
     listen = {service: f"{HOST}:{layout.port(service)}" for service in SERVICES}
+    # A panel's key document from before it had such a key stays as it is: its digest is the panel's identity.
+    readable = keys.documents["panel"].key_for("hpke") is not None
+    hpke = {"hpke_key": str(state / "keys" / "panel.hpke.pem")} if readable else {}
     tables: dict[str, dict[str, Any]] = {
         "chain": {
             "listen": listen["chain"],
@@ -212,7 +224,13 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "key_document": str(state / "keys" / "gateway.json"),
             "attestation": str(state / "keys" / "gateway.attestation"),
             "trust": str(layout.trust.resolve()),
-            "workspaces": [{"name": "development", "key": f"file:{state / 'keys' / 'workspace.token'}"}],
+            "workspaces": [
+                {
+                    "name": "development",
+                    "key": f"file:{state / 'keys' / 'workspace.token'}",
+                    "panel": str(state / "keys" / "panel.json"),
+                }
+            ],
             "log": layout.url("log"),
             "log_token": token,
             "origin": layout.origin,
@@ -225,6 +243,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "queues": str(layout.queues.resolve()),
             "signing_key": str(state / "keys" / "panel.statement.pem"),
             "key_document": str(state / "keys" / "panel.json"),
+            **hpke,
             "gateway": layout.url("gateway"),
             "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
             "log": layout.url("log"),

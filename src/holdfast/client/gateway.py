@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeGuard, TypeVar
 
+from holdfast.client.errors import parse_error
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES, StatementItem, parse_bundle
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode
@@ -46,7 +47,6 @@ from holdfast.core.statements import (
 )
 from holdfast.core.trust import Trust
 from holdfast.errors import (
-    ConflictError,
     HoldfastError,
     MalformedError,
     RefusedError,
@@ -68,10 +68,6 @@ MAX_ANSWER_BYTES = 64 << 20
 """Largest whole answer that is read."""
 MAX_EVENT_BYTES = 8 << 20
 """Largest event of a stream that is read."""
-_ERRORS: dict[str, type[HoldfastError]] = {
-    error.kind: error
-    for error in (MalformedError, RefusedError, ConflictError, UndecidedError, UnavailableError, UsageError)
-}
 _STATEMENT_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses between looks for a statement that the gateway says is signed."""
 
@@ -203,20 +199,6 @@ def _delta_text(event: Mapping[str, Any]) -> str:
         piece = delta.get("content") if isinstance(delta, dict) else choice.get("text")
         found += piece if isinstance(piece, str) else ""
     return found
-
-
-def parse_error(status: int, body: bytes, where: str) -> HoldfastError:
-    """The one error shape (``conventions.md`` §6) back to the error it was; anything else is ``gateway.answer``."""
-    try:
-        shown = canonical.decode(body)
-        inner = shown["error"] if isinstance(shown, dict) else None
-        code, message, hint = (inner or {}).get("code"), (inner or {}).get("message"), (inner or {}).get("hint")
-    except (HoldfastError, KeyError, AttributeError):
-        inner, code, message, hint = None, None, None, None
-    if not isinstance(inner, dict) or not isinstance(code, str) or not isinstance(message, str):
-        return UnavailableError("gateway.answer", f"{where} answered {status}")
-    kind = _ERRORS.get(str(inner.get("type")), HoldfastError)
-    return kind(code[:128], message[:2000], hint=hint[:2000] if isinstance(hint, str) else "", status=status)
 
 
 def parse_run_view(value: object) -> RunView:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from holdfast.client.gateway import parse_error
+from holdfast.client.errors import parse_error
 from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.ports.http import HTTP, Answer
@@ -91,6 +91,10 @@ class PanelClient:
         """``act`` is ``done`` or ``give-back``; ``key`` is the hand-out's."""
         body = canonical.encode({"consumer": consumer, "key": key})
         return await self.post(f"/v1/cases/{quote(case, safe='')}/{act}", body)
+
+    async def unseal(self, case: str) -> dict[str, Any]:
+        """The capability of a case's run, once the gate lets it through (``sealed.md`` §6). Raises ``case.held``."""
+        return await self.post(f"/v1/cases/{quote(case, safe='')}/unseal", b"{}")
 
     async def check(self, queue: str, policy: bytes) -> dict[str, Any]:
         """What a policy (TOML) would move in a queue; nothing is changed."""

@@ -26,15 +26,16 @@ from holdfast.errors import MalformedError, RefusedError
 
 KEY_DOCUMENT_TYPE = "urn:holdfast:key-document:v1"
 """``type`` of a key document (``spec/statement.md`` §5)."""
-ALGORITHM_SIZES = {"ed25519": 32, "p256": 33, "secp256k1": 33}
-"""Algorithm to public key size in bytes: raw Ed25519 (RFC 8032), compressed SEC 1 points for the curves."""
-USES = ("statement", "log", "cosignature", "vote")
-"""What a key may sign; one use per key."""
+ALGORITHM_SIZES = {"ed25519": 32, "p256": 33, "secp256k1": 33, "x25519": 32}
+"""Algorithm to public key size in bytes: raw Ed25519 (RFC 8032) and X25519 (RFC 7748), else compressed SEC 1 points."""
+USES = ("statement", "log", "cosignature", "vote", "hpke")
+"""What a key may sign, or, for ``hpke``, what may be encrypted to; one use per key."""
 ALGORITHMS_BY_USE = {
     "statement": ("ed25519", "p256"),
     "log": ("ed25519",),
     "cosignature": ("ed25519",),
     "vote": ("secp256k1",),
+    "hpke": ("x25519",),
 }
 """Algorithms that fit a use (``spec/statement.md`` §5): notes are Ed25519, contracts recover secp256k1."""
 ROLES = ("gateway", "inference", "data", "memory", "hub", "facilitator", "log", "full", "panel", "relay")

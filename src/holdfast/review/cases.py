@@ -281,6 +281,7 @@ _STEPS: Mapping[str, _Step] = {
     "handed_out": _handed_out,
     "handed_back": _handed_back,
     "handed_over": _handed_over,
+    "unsealed": _nothing,
     "dependant_added": _dependant_added,
     "flagged": _flagged,
     "statement_logged": _nothing,

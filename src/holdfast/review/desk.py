@@ -34,6 +34,7 @@ from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
+from holdfast.review.contents import evidence_of
 from holdfast.review.decisions import carry_decisions
 from holdfast.review.disclosure import closed_bundle
 from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
@@ -54,6 +55,7 @@ from holdfast.review.recall import Recalled, flag_dependants, order_recall
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
+from holdfast.verifier.judgement import rule_in_request
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
 
@@ -69,6 +71,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "recall": frozenset({"system", "person:approver"}),
     "add_dependant": frozenset({"system", "person:reviewer", "person:approver", "key:queue:take"}),
     "take": frozenset({"system", "key:queue:take"}),
+    "unseal": frozenset({"system", "key:queue:take"}),
     "change_policy": frozenset({"system", "person:policy_owner"}),
     "list": frozenset(
         {
@@ -422,9 +425,10 @@ class Desk:
     ) -> None:
         """Append a person's act with the document that its statement will commit to."""
         case, need = look.case, look.policy.judgement
-        rule, threshold, framing = (need.rule, need.threshold, need.framing) if need else (None, None, None)
+        asked = rule_in_request(evidence_of(self._newest(work, case.id)[1], work.at))
+        recorded = {name: getattr(need, name, None) or asked.get(name) for name in ("rule", "threshold", "framing")}
         document = DecisionDocument(
-            case.id, case.queue, case.run, actor.id, role, act, reason, until, rule, threshold, framing, work.at
+            case.id, case.queue, case.run, actor.id, role, act, reason, until, **recorded, at=work.at
         )
         body: dict[str, Any] = {"role": role, "reason": reason, "document": document.raw.decode()}
         body |= {"act": act} if until is None else {"until": time_encode(until)}
@@ -541,6 +545,19 @@ class Desk:
         another consumer has it by now. A case that was recalled meanwhile is handed over all the same, for so it was:
         the answer's state says that it has to be taken back."""
         return self._end_lease(actor, case, consumer, key, "handed_over")
+
+    def unseal(self, actor: Actor, case: str) -> Case:
+        """Note that a case's answer is opened for whoever was given it sealed (``sealed.md`` §6). The gate is asked
+        again, for this moment; raises ``case.held`` unless it lets the case through."""
+        self._permit(actor, "unseal")
+        with self._begin() as work:
+            found = self._settle(work, self._look(work, case, None), "hand-out")
+            if found.state in LET_THROUGH:
+                self._note(work, case, "unsealed", actor, {})
+        if found.state not in LET_THROUGH:
+            why = " ".join(reason.says for reason in found.reasons[:1])
+            raise ConflictError("case.held", f"the gate does not let this case go: it is {found.state}. {why}".strip())
+        return found
 
     def give_back(self, actor: Actor, case: str, consumer: str, key: str) -> Case:
         """The consumer cannot do it: the case is free for the next one."""

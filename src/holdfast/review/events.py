@@ -52,6 +52,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "handed_out": _ANYBODY,
     "handed_back": _ANYBODY,
     "handed_over": _ANYBODY,
+    "unsealed": _ANYBODY,
     "dependant_added": _ANYBODY,
     "flagged": _GATE,
     "statement_logged": frozenset({"system"}),

@@ -44,7 +44,7 @@ from holdfast.core.notes import (
     verify_checkpoint,
     verify_cosignatures,
 )
-from holdfast.core.parts import verify_document, verify_part
+from holdfast.core.parts import Part, verify_document, verify_part
 from holdfast.core.statements import (
     Execution,
     MarkReference,
@@ -136,6 +136,9 @@ class Evidence:
     """Digests of decision statements whose case was shown to be among those recalled together."""
     disclosed: list[str] = field(default_factory=list)
     documents: dict[str, str] = field(default_factory=dict)
+    """Texts of documents that were disclosed whole and are what was signed."""
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """By document: single parts that were disclosed and are what was signed."""
     checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
     final_rounds: dict[int, CheckedRound] = field(default_factory=dict)
     proposed: dict[int, rounds.Candidate] = field(default_factory=dict)
@@ -315,10 +318,11 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
                     )
                     continue
                 try:
-                    verify_part(shown, tree)
+                    part = verify_part(shown, tree)
                 except HoldfastError as error:
                     _refuse_bytes(evidence, record, error, "A disclosed part is not what was signed.")
                     continue
+                evidence.parts.setdefault(shown.document, []).append(part)
                 evidence.disclosed.append(tree.root.hex())
                 record.note("parts.md §4", "yes", f"Part {shown.part.label.decode()} is what was signed.")
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from holdfast.core import canonical
 from holdfast.core.decisions import MAX_TEXT, DecisionDocument
 from holdfast.core.encoding import time_encode
+from holdfast.core.metadata import DECISION_RULE, path_of
 from holdfast.core.statements import DecisionBody
 from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence
@@ -51,7 +52,7 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     if any(item.ran_out for item in decisions):
         says = "The panel's key has run out and no quorum dated its decision in time."
         return Lane("judgement", "expired", None, says, digests)
-    asked = _asked(evidence)
+    asked = rule_in_request(evidence)
     told = " ".join(_tell(item, evidence.opened.get(item.statement.digest), asked) for item in decisions[:MOST_TOLD])
     if len(decisions) > MOST_TOLD:
         told += f" {len(decisions) - MOST_TOLD} more decisions follow."
@@ -68,18 +69,23 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     return Lane("judgement", "proven", "human", told, digests)
 
 
-def _asked(evidence: Evidence) -> Mapping[str, str]:
-    """What the run's own request records of how to decide, where it is disclosed (``statement.md`` §4.3(5)).
+def rule_in_request(evidence: Evidence) -> Mapping[str, str]:
+    """What the run's own request records of how to decide (any of ``rule``, ``threshold``, ``framing``), where it is
+    disclosed, whole or in these parts (``statement.md`` §4.3(5)).
 
-    ``evidence.documents`` holds only what matches its signed root; whoever asked may have written anything there.
+    Both hold only what matches its signed root; whoever asked may have written anything there.
     """
+    found: dict[str, object] = {}
+    for part in evidence.parts.get("request", ()):
+        above, _, name = path_of(part.label).rpartition("/")
+        if above == DECISION_RULE and part.label.split(b"|")[3] == b"s":
+            found[name] = part.data.decode()
     try:
         value = canonical.decode(evidence.documents.get("request", "{}").encode())
-        given = value["holdfast"]["decision_rule"]
-        found = {name: given[name] for name in _RECORDED if name in given}
-    except (HoldfastError, KeyError, TypeError):
-        return {}
-    return {name: text for name, text in found.items() if isinstance(text, str) and 1 <= len(text) <= MAX_TEXT}
+        found |= dict(value["holdfast"]["decision_rule"])
+    except (HoldfastError, KeyError, TypeError, ValueError):
+        pass
+    return {name: text for name in _RECORDED if isinstance(text := found.get(name), str) and 1 <= len(text) <= MAX_TEXT}
 
 
 def _refusal(item: CheckedStatement) -> str | None:

@@ -65,7 +65,8 @@ class LaneNeed:
 
 @dataclass(frozen=True, slots=True)
 class JudgementNeed:
-    """How many distinct people must approve, in which role, and what their decision follows (None: not recorded)."""
+    """How many distinct people must approve (0: nobody has to), in which role, and what their decision follows (None:
+    not recorded)."""
 
     reviewers: int
     role: str
@@ -203,7 +204,7 @@ def _judgement_need(given: object) -> JudgementNeed:
     (role,) = _names([value["role"]], DECIDING_ROLES, "judgement.role", ordered=False)
     rule, threshold, framing = (_text(value[name], f"judgement.{name}") for name in _TEXTS)
     return JudgementNeed(
-        _whole(value["reviewers"], "judgement.reviewers", 1, MAX_REVIEWERS), role, rule, threshold, framing
+        _whole(value["reviewers"], "judgement.reviewers", 0, MAX_REVIEWERS), role, rule, threshold, framing
     )
 
 

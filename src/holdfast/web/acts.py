@@ -15,15 +15,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from holdfast.core import canonical
 from holdfast.errors import HoldfastError
-from holdfast.nodes.panel import views
 from holdfast.nodes.panel.acts import ACTS, FIELDS, WEIGHTY, open_acts, perform
 from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.people import FRESH, READER, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
-from holdfast.review.desk import CaseFile
+from holdfast.review.contents import asked_of, evidence_of
+from holdfast.review.events import SYSTEM
 from holdfast.verifier.queue_policy import QueuePolicy
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
@@ -76,14 +75,21 @@ class CaseActPages:
             actor = actor_of(principal)
             file = await self._review.call(desk.view if opened else desk.case, actor, case)
             acts = open_acts(file, actor, self._service.clock.now())
+        reading = None
+        if file.bundle is not None and self._review.contents is not None:
+            reading = await self._review.contents.read(file.view.row.run, file.bundle)
+        kept = file.bundle if file.bundle is not None else await self._review.call(desk.evidence, SYSTEM, case)
         shown = {
             "case": shown_file(file),
             "person": principal,
             "acts": acts,
             "weighty": WEIGHTY,
             "asks": _asks(file.policy),
-            "texts": _texts(file),
+            "recorded": _asks(file.policy),
+            "asked": asked_of(evidence_of(kept, self._service.clock.now())),
             "opened": file.bundle is not None,
+            "content": reading.content if reading is not None else None,
+            "unread": reading.trouble if reading is not None else "This panel reads no runs.",
             "tried": "",
             "typed": {},
         }
@@ -97,13 +103,3 @@ def _asks(policy: QueuePolicy) -> dict[str, str]:
         return {}
     found = {"rule": need.rule, "threshold": need.threshold, "framing": need.framing}
     return {name: text for name, text in found.items() if text is not None}
-
-
-def _texts(file: CaseFile) -> tuple[tuple[str, str], ...]:
-    """What was asked and answered, as far as the evidence that was opened discloses it."""
-    if file.bundle is None:
-        return ()
-    try:
-        return views.bundle_texts(canonical.decode(file.bundle))
-    except HoldfastError:
-        return ()

@@ -19,6 +19,7 @@ from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.adapters.wraps_hpke import wrap_secret
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
@@ -40,6 +41,7 @@ from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.turn import Identity
+from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.process import run_node
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import build_policy, parse_policy
@@ -57,7 +59,7 @@ def build(config: GatewayConfig) -> App:
     clock = SystemClock()
     storage = FileStorage(config.state)
     lock = storage.lock(LOCK)
-    document = _load_key_document(config)
+    document = _load_key_document(config.key_document)
     signer = load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("gateway.key", f"{config.key_document} does not name the key in {config.signing_key}")
@@ -120,6 +122,7 @@ def build(config: GatewayConfig) -> App:
         Limits(config.upstream_seconds, config.idle_seconds, config.mark_ms / 1000, config.runs_at_once),
         random_bytes=os.urandom,
         on_closed=closed,
+        wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
     )
     background = Background(
         config, gateway, ledger, indexer, outbox, settlement, lambda: committer.average_us, metrics, clock
@@ -147,11 +150,23 @@ def build(config: GatewayConfig) -> App:
     return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
 
 
-def _load_key_document(config: GatewayConfig) -> KeyDocument:
+def _load_key_document(path: Path) -> KeyDocument:
     try:
-        return parse_key_document(config.key_document.read_bytes())
+        return parse_key_document(path.read_bytes())
     except OSError as error:
-        raise UsageError("gateway.key_document", f"cannot read {config.key_document}: {error.strerror}") from error
+        raise UsageError("gateway.key_document", f"cannot read {path}: {error.strerror}") from error
+
+
+def _load_panels(config: GatewayConfig) -> dict[str, KeyDocument]:
+    """The panel of each workspace that has one. Raises ``gateway.panel`` when its keys name two."""
+    found: dict[str, KeyDocument] = {}
+    for item in config.workspaces:
+        if item.panel is None:
+            continue
+        document = _load_key_document(item.panel)
+        if found.setdefault(item.name, document).digest != document.digest:
+            raise UsageError("gateway.panel", f"workspace {item.name} names two panels", param="workspaces.panel")
+    return found
 
 
 def _load_attestation(path: Path | None) -> Attestation | None:

@@ -35,7 +35,7 @@ _READS = {
     "/v1/openings",
     "/v1/runs",
 }
-_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle)?\Z")
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/wrap)?\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _LARGEST_POSITION = 2**63 - 1
 _WATCH_AFTER_S = 0.25
@@ -211,6 +211,8 @@ class GatewayApp:
             row, secret = await self._desk.find(match[1], asker, capability or None)
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
+            elif match[2] == "/wrap":
+                await _json(send, self._desk.wrap(row))
             elif match[2] == "/events":
                 await self._watch_run(row.run, receive, send)
             else:
@@ -324,7 +326,9 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-holdfast-run", run.id.encode()), (b"x-holdfast-capability", run.secret.hex().encode())]
+    headers = [(b"x-holdfast-run", run.id.encode())]
+    if not run.opening.sealed:
+        headers.append((b"x-holdfast-capability", run.secret.hex().encode()))
     if run.opening.queue is not None:
         headers.append((b"x-holdfast-queue", run.opening.queue.encode()))
     return headers

@@ -17,6 +17,9 @@ class WorkspaceKey:
     person: str | None = setting(
         None, "Account at the panel of the person whose key this is: they decide no case of a run that it asked for"
     )
+    panel: Path | None = setting(
+        None, "Key document of the panel that reviews this workspace: it can read the runs that name a queue"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,17 @@ class RunDesk:
         """A run's bundle; with the secret its stored documents are disclosed in it."""
         return await self._evidence.bundle(row, secret)
 
+    def wrap(self, row: RunRow) -> dict[str, Any]:
+        """What lets the panel of the run's workspace read it (``sealed.md`` §2). Raises ``run.wrap``."""
+        wrap = parse_opening(self._ledger.read(row.open_place).record.header).wrap
+        if wrap is None:
+            raise UsageError(
+                "run.wrap",
+                "no panel can read this run: it names no queue, is private, or had no panel with a key",
+                status=404,
+            )
+        return {"run": row.run, **wrap.to_json()}
+
     async def events(self, run: str) -> AsyncIterator[bytes]:
         """The view again whenever it changes, as JSON; a comment (empty bytes) every 15 s to keep the line alive."""
         if self._changes.watchers >= self._most_watchers:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,12 +20,12 @@ from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.parts import pseudo_random_key
+from holdfast.core.sealing import open_document
 from holdfast.core.statements import parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Closing, Ledger, parse_closing
-from holdfast.nodes.gateway.records import unseal
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
@@ -88,6 +88,7 @@ class EvidenceDesk:
             closing = parse_closing(self._ledger.read(row.close_place).record)
             journal += [{"kind": "mark", **shown.to_json()} for shown in closing.marks]
             journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
+            journal += _disclosed(opening_record.record.blobs[1:2], closing, row.closed_at)
             for entry, salt in zip(closing.entries, closing.salts, strict=False):
                 commitment = {"entry": b64_encode(entry), "salt": salt.hex()}
                 journal.append({"kind": "commitment", "at": row.closed_at, **commitment})
@@ -227,7 +228,7 @@ class EvidenceDesk:
         items: list[dict[str, Any]] = []
         for document, sealed in (("request", sealed_request), ("response", closing.sealed if closing else b"")):
             if sealed:
-                text = unseal(key, document, sealed).decode()
+                text = open_document(key, document, sealed).decode()
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
         return items
 
@@ -247,6 +248,12 @@ class EvidenceDesk:
             while len(self._settled) > _KEPT:
                 self._settled.popitem(last=False)
         return appraisal, story
+
+
+def _disclosed(request: Sequence[bytes], closing: Closing, at: str) -> list[dict[str, Any]]:
+    """What the workspace is shown of a run that is to be reviewed (``sealed.md`` §3), as one item."""
+    parts = [part for raw in (*request, closing.disclosed) if raw for part in canonical.decode(raw)]
+    return [{"kind": "parts", "at": at, "parts": parts}] if parts else []
 
 
 def _statement(envelope: bytes, at: str) -> dict[str, Any]:

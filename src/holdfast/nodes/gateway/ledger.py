@@ -82,9 +82,10 @@ class Ledger:
         """Position after the last durable record."""
         return self._log.durable
 
-    async def open_run(self, opening: Opening, sealed_request: bytes) -> Place:
-        """Make an opening durable. ``sealed_request`` is empty where nothing may be kept."""
-        return await self._write(OPEN, records.encode(opening.header(), (sealed_request,)))
+    async def open_run(self, opening: Opening, sealed_request: bytes, disclosed: bytes = b"") -> Place:
+        """Make an opening durable. ``sealed_request`` is empty where nothing may be kept; ``disclosed`` are parts of
+        the request as JSON (``sealed.md`` §3)."""
+        return await self._write(OPEN, records.encode(opening.header(), (sealed_request, disclosed)))
 
     async def mark(self, run: str, shown: ShownMark) -> Place:
         """Make a mark durable."""
@@ -100,15 +101,17 @@ class Ledger:
         marks: Sequence[ShownMark] = (),
         sealed: bytes = b"",
         published: bytes = b"",
+        disclosed: bytes = b"",
     ) -> Place:
-        """Make the closing statements durable, with the sealed response and, in mode ``individual``, the blob."""
+        """Make the closing statements durable, with the sealed response, in mode ``individual`` the blob, and the parts
+        of the response that are disclosed."""
         route, execution = statements
         header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
         if marks:
             header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:
             header["salts"] = [route.salt.hex(), execution.salt.hex()]
-        blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published)
+        blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published, disclosed)
         return await self._write(CLOSE, records.encode(header, blobs))
 
     async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
@@ -158,12 +161,14 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A CLOSE record taken apart: two envelopes, two entries, the sealed response, the blob, the salts."""
+    """A CLOSE record taken apart."""
 
     envelopes: tuple[bytes, bytes]
     entries: tuple[bytes, bytes]
     sealed: bytes
     published: bytes
+    disclosed: bytes
+    """Parts of the response as JSON, or empty (``sealed.md`` §3)."""
     salts: tuple[bytes, ...]
     """What opens the commitments, in mode ``private``; empty otherwise."""
     marks: tuple[ShownMark, ...]
@@ -172,12 +177,12 @@ class Closing:
 
 def parse_closing(record: StoredRecord) -> Closing:
     """Blobs of a CLOSE record; raises ``records.damaged``."""
-    if len(record.blobs) != 6:
-        raise MalformedError("records.damaged", "a closing record has six blobs")
-    route, execution, first, second, sealed, published = record.blobs
+    if len(record.blobs) not in (6, 7):  # six: from before parts were disclosed
+        raise MalformedError("records.damaged", "a closing record has seven blobs")
+    route, execution, first, second, sealed, published, disclosed = (*record.blobs, b"")[:7]
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
-    return Closing((route, execution), (first, second), sealed, published, salts, marks)
+    return Closing((route, execution), (first, second), sealed, published, disclosed, salts, marks)
 
 
 def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:

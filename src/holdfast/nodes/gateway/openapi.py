@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from holdfast.core.decisions import MAX_TEXT
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
 
@@ -46,6 +47,7 @@ _READING_ERRORS = "400 401 403 404 405 410 431 500 503"
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _TEXT: dict[str, Any] = {"type": "string"}
 _CODE: dict[str, Any] = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$"}
+_RULE_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _MODEL: dict[str, Any] = {"type": "string", "description": "Needed unless this gateway has a default model"}
 
 
@@ -136,6 +138,9 @@ def document() -> dict[str, Any]:
                 content_type="text/event-stream",
             ),
             "/v1/runs/{run}/bundle": _get("Everything an offline verifier needs", _ref("Bundle"), _RUN_PARAMETER),
+            "/v1/runs/{run}/wrap": _get(
+                "The run's secret, encrypted to the panel that reviews it", _ref("Wrap"), _RUN_PARAMETER
+            ),
             "/healthz": _get("The process answers", _flag("alive"), public=True),
             "/readyz": _get("The node can do its work", _flag("ready"), public=True),
             "/metrics": _get("Prometheus metrics", _TEXT, public=True, content_type="text/plain"),
@@ -202,6 +207,17 @@ def _schemas() -> dict[str, Any]:
                 "parent_run": {"type": "string", "format": "uuid"},
                 "settlement": {"enum": ["batch", "individual", "private"]},
                 "queue": {**_CODE, "description": "The review queue that takes the run in"},
+                "sealed": {
+                    "type": "boolean",
+                    "description": "Give the answer closed: whoever asked reads it once the queue's gate lets it go",
+                },
+                "decision_rule": {
+                    "type": "object",
+                    "description": "By what a decision about the answer is to be made",
+                    "properties": dict.fromkeys(("rule", "threshold", "framing"), _RULE_TEXT),
+                    "minProperties": 1,
+                    "additionalProperties": False,
+                },
             },
             "additionalProperties": False,
         },
@@ -235,9 +251,16 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "holdfast": {
                     "type": "object",
-                    "required": ["run", "capability", "attester", "settlement", "outcome", "statements"],
+                    "required": ["run", "attester", "settlement", "outcome", "statements"],
+                    "oneOf": [{"required": ["capability"]}, {"required": ["sealed"]}],
                 }
             },
+        },
+        "Wrap": {
+            "type": "object",
+            "required": ["run", "panel", "wrap"],
+            "properties": {"run": _TEXT, "panel": _TEXT, "wrap": _TEXT},
+            "additionalProperties": False,
         },
         "Lane": lane,
         "Lanes": {

@@ -5,15 +5,18 @@ One record = ``header length u32 | header JSON | (blob length u32 | blob)*``. Ki
 ======== ============================================================ =========================================
 kind     header                                                       blobs
 ======== ============================================================ =========================================
-OPEN     everything needed to close the run without its caller        sealed request text
+OPEN     everything needed to close the run without its caller,       sealed request text, disclosed parts
+         the wrap of its secret
 MARK     run, when, the mark                                          none
 CLOSE    run, times, outcome, first and last mark, private salts      two envelopes, two log entries, sealed
-                                                                      response, published blob (``individual``)
+                                                                      response, published blob (``individual``),
+                                                                      disclosed parts
 FOLLOW   run, at                                                      envelope, entry for the log
 ======== ============================================================ =========================================
 
-Texts are sealed with AES-256-GCM under a key of the run secret, which is not stored: reading them needs the
-capability. Header members are ours; a record that does not parse means damage and stops the gateway.
+Texts are sealed under a key of the run secret (``core.sealing``), which is not stored: reading them needs the
+capability. Disclosed parts are JSON (``parts.md`` §8) and there only where a wrap is (``sealed.md`` §3).
+Header members are ours; a record that does not parse means damage and stops the gateway.
 """
 
 from __future__ import annotations
@@ -24,18 +27,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from holdfast.core.parts import derive_salt
-from holdfast.errors import MalformedError, RefusedError
+from holdfast.errors import MalformedError
 
 OPEN, MARK, CLOSE, FOLLOW = 1, 2, 3, 4
 """Record kinds."""
 _LENGTH = struct.Struct(">I")
 _decode_header = msgspec.json.Decoder(dict[str, Any]).decode
-_NONCE = bytes(12)
-"""Each sealing key seals one text, so a fixed nonce is used once (NIST SP 800-38D §8.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +72,3 @@ def decode(payload: bytes) -> StoredRecord:
         return StoredRecord(_decode_header(pieces[0]), tuple(pieces[1:]))
     except msgspec.DecodeError as error:
         raise MalformedError("records.damaged", "a stored record's header is not JSON") from error
-
-
-def seal(key: bytes, document: str, text: bytes) -> bytes:
-    """Encrypt a stored text; ``key`` is the run's pseudo-random key."""
-    return AESGCM(derive_salt(key, f"store/{document}", 32)).encrypt(_NONCE, text, document.encode())
-
-
-def unseal(key: bytes, document: str, sealed: bytes) -> bytes:
-    """The text again; raises ``run.capability`` when the key is another run's."""
-    try:
-        return AESGCM(derive_salt(key, f"store/{document}", 32)).decrypt(_NONCE, sealed, document.encode())
-    except InvalidTag as error:
-        raise RefusedError("run.capability", "this capability does not open the stored parts", status=403) from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
+from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
@@ -23,9 +24,14 @@ OPTION_HEADERS = {
     b"x-holdfast-nonce": "nonce",
     b"x-holdfast-parent-run": "parent_run",
     b"x-holdfast-queue": "queue",
+    b"x-holdfast-sealed": "sealed",
     b"x-holdfast-settlement": "settlement",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
+_MEMBERS = frozenset({*OPTION_HEADERS.values(), "decision_rule"})
+_RULES = ("rule", "threshold", "framing")
+_SEALED = {"true": True, "false": False}
+"""How the header says it."""
 
 
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -42,6 +48,8 @@ class Options:
     queue: str | None = None
     """The review queue that takes the run in; in every settlement mode, for a private run's statements can be reviewed
     too."""
+    sealed: bool = False
+    """Whether the answer stays closed until the queue's gate lets the case go (``sealed.md`` §5)."""
 
 
 @dataclass(slots=True)
@@ -134,11 +142,12 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
     found: dict[str, object] = dict(given)
     for header, name in OPTION_HEADERS.items():
         if header in headers:
-            word = headers[header].decode("latin-1")
+            word: object = headers[header].decode("latin-1")
+            word = _SEALED.get(str(word), word) if name == "sealed" else word
             if found.get(name, word) != word:
                 raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
             found[name] = word
-    unknown = found.keys() - set(OPTION_HEADERS.values())
+    unknown = found.keys() - _MEMBERS
     if unknown:
         name = min(unknown)
         raise UsageError("request.holdfast", f"holdfast has no member {name!r}", param=f"holdfast.{name}")
@@ -157,12 +166,43 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         raise MalformedError(
             "request.settlement", f"settlement is one of {', '.join(SETTLEMENTS)}", param="holdfast.settlement"
         )
+    _check_rule(found.get("decision_rule"))
+    sealed = found.get("sealed", False)
+    if not isinstance(sealed, bool):
+        raise MalformedError("request.sealed", "sealed is true or false", param="holdfast.sealed")
+    if sealed and (queue is None or mode != "batch" or value.get("stream")):
+        raise UsageError(
+            "request.sealed",
+            "a sealed answer belongs to a queue, comes in one piece and settles in batches",
+            hint="name a queue, leave stream out, and settle batch",
+            param="holdfast.sealed",
+        )
     return Options(
         nonce if isinstance(nonce, str) else None,
         parent_run if isinstance(parent_run, str) else None,
         str(mode),
         queue if isinstance(queue, str) else None,
+        sealed,
     )
+
+
+def _check_rule(rule: object) -> None:
+    """What a decision about the run is to be made by (``statement.md`` §4.3(5)): bound as it stands, for reviewers."""
+    if rule is None:
+        return
+    if not isinstance(rule, dict) or not rule or not rule.keys() <= set(_RULES):
+        raise MalformedError(
+            "request.decision_rule",
+            f"decision_rule is an object of any of {', '.join(_RULES)}",
+            param="holdfast.decision_rule",
+        )
+    for name, text in rule.items():
+        if not _is_text(text) or not 0 < len(text) <= MAX_TEXT:
+            raise MalformedError(
+                "request.decision_rule",
+                f"{name} is a text of 1 to {MAX_TEXT} characters",
+                param=f"holdfast.decision_rule.{name}",
+            )
 
 
 def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> BoundRequest:

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
-from holdfast.core.parts import commit_parts, map_parts
+from holdfast.core.parts import Commitment, commit_parts, map_parts
+from holdfast.core.sealing import seal_document, sealed_member
 from holdfast.core.statements import Execution
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer, row_of
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
-from holdfast.nodes.gateway.records import seal
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -37,11 +37,14 @@ from holdfast.nodes.gateway.turn import (
     StreamBinder,
     attach,
     close_statements,
+    disclosed_parts,
     follow_up,
     has_carrier,
     reader_of,
+    sealed_body,
     without_carriers,
 )
+from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
 
@@ -100,6 +103,7 @@ class Gateway:
         *,
         random_bytes: Callable[[int], bytes],
         on_closed: Callable[[str, str], None],
+        wraps: Wraps | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -109,13 +113,15 @@ class Gateway:
         self._clock = clock
         self._random = random_bytes
         self._on_closed = on_closed
+        self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
         self.under_way = 0
         """Runs that are open now."""
 
     # Opening
 
     async def open(self, ask: Ask, workspace: str, requester: str | None = None) -> Run:
-        """Find who answers, bind the request and make the run durable. Raises ``request.*`` or ``gateway.busy``.
+        """Find who answers, bind the request and make the run durable. Raises ``request.*``, ``gateway.busy`` or
+        ``gateway.sealed``.
 
         ``requester`` is the person whose key asks; it is kept where the run names a queue, for nobody else asks for it.
         """
@@ -126,6 +132,14 @@ class Gateway:
         private = ask.options.settlement == "private"
         run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
         secret = self._random(32)
+        reviewed = ask.options.queue is not None and not private
+        wrap = self._wraps.make(workspace, run, secret) if reviewed else None
+        if ask.options.sealed and wrap is None:
+            raise UsageError(
+                "gateway.sealed",
+                "nobody could open a sealed answer: this workspace has no panel that trust admits and that has a key",
+                hint="name the panel's key document in the workspace's settings, or ask without sealed",
+            )
         bound = bind_request(ask, run, secret, offer.provider_model)
         opening = Opening(
             run=run,
@@ -143,11 +157,15 @@ class Gateway:
             reader=reader_of(bound.key),
             queue=ask.options.queue,
             requester=requester if ask.options.queue is not None else None,
+            wrap=wrap,
+            sealed=ask.options.sealed,
         )
+        kept = b"" if private else seal_document(bound.key, "request", ask.text)
+        shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         self.under_way += 1
         self._indexer.opening(run)
         try:
-            place = await self._ledger.open_run(opening, b"" if private else seal(bound.key, "request", ask.text))
+            place = await self._ledger.open_run(opening, kept, shown)
         except BaseException as error:
             self.under_way -= 1
             if isinstance(error, UsageError):
@@ -174,7 +192,9 @@ class Gateway:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
             raise fault_of(error) from error
         execution = Execution("generated", COMPLETE, response.tree, None, run.offer.upstream.code)
-        await self._close(run, execution, text)
+        sealed = await self._close(run, execution, text, response)
+        if run.opening.sealed:
+            return sealed_body(self.carrier(run, sealed=sealed))
         return attach(text, self.carrier(run))
 
     async def _complete(self, run: Run) -> bytes:
@@ -281,7 +301,7 @@ class Gateway:
         reference = binder.reference()
         outcome = COMPLETE if binder.finished else UNFINISHED
         execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
-        await self._close(run, execution, text)
+        await self._close(run, execution, text, response)
         return attach(held, self.carrier(run, mark))
 
     async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
@@ -297,15 +317,19 @@ class Gateway:
         except MalformedError:  # what was passed on cannot be bound as one document: only its marks can
             await self._close(run, Execution("interrupted", outcome, None, binder.reference(), upstream))
             return
-        await self._close(run, Execution("generated", outcome, response.tree, binder.reference(), upstream), text)
+        execution = Execution("generated", outcome, response.tree, binder.reference(), upstream)
+        await self._close(run, execution, text, response)
 
     def _error_frame(self, run: Run, error: HoldfastError) -> bytes:
         return attach(canonical.encode_known(error.to_json()), self.carrier(run))
 
     # Closing
 
-    async def _close(self, run: Run, execution: Execution, text: bytes = b"") -> None:
-        """Sign route and execution and make them durable; the run is over."""
+    async def _close(
+        self, run: Run, execution: Execution, text: bytes = b"", response: Commitment | None = None
+    ) -> bytes:
+        """Sign route and execution and make them durable; the run is over. Returns the answer as it is stored: under
+        its run's secret, or nothing."""
         now = self._clock.now()
         opening = run.opening
         statements = close_statements(
@@ -315,13 +339,23 @@ class Gateway:
         if opening.settlement == "individual" and text:
             published = _publication(run, text)
             run.blob = sha256_hex(published)
-        sealed = seal(run.bound.key, "response", text) if text and opening.settlement != "private" else b""
+        sealed = seal_document(run.bound.key, "response", text) if text and opening.settlement != "private" else b""
+        shown = b""
+        if response is not None and opening.wrap is not None:
+            shown = canonical.encode_known(disclosed_parts("response", response))
         run.closing = True
         self.under_way -= 1
         closed_at = time_encode(now)
         try:
             place = await self._ledger.close_run(
-                opening, closed_at, execution.outcome, statements, marks=run.marks, sealed=sealed, published=published
+                opening,
+                closed_at,
+                execution.outcome,
+                statements,
+                marks=run.marks,
+                sealed=sealed,
+                published=published,
+                disclosed=shown,
             )
         except UsageError as error:
             if error.code != "wal.record_size":
@@ -332,6 +366,7 @@ class Gateway:
         run.closed, run.outcome = statements, execution.outcome
         self._indexer.changed(run.id, outcome=execution.outcome, closed_at=closed_at, close_place=place.start)
         self._on_closed(run.id, execution.outcome)
+        return sealed
 
     async def disconnected(self, run: Run) -> None:
         """The client went away before the terminal frame was written: a follow-up statement."""
@@ -345,15 +380,19 @@ class Gateway:
         self._indexer.changed(run.id, follow_place=place.start)
         self._on_closed(run.id, "client.disconnected")
 
-    def carrier(self, run: Run, mark: dict[str, canonical.JSON] | None = None) -> bytes:
-        """The ``holdfast`` member of an answer: what a caller needs to ask, read and verify later."""
+    def carrier(self, run: Run, mark: dict[str, canonical.JSON] | None = None, *, sealed: bytes = b"") -> bytes:
+        """The ``holdfast`` member of an answer: what a caller needs to ask, read and verify later. ``sealed`` is the
+        answer under its run's secret, which a caller that gets it so does not get."""
         value: dict[str, canonical.JSON] = {
             "run": run.id,
-            "capability": run.secret.hex(),
             "attester": self.identity.attester,
             "settlement": run.opening.settlement,
             "outcome": run.outcome,
         }
+        if run.opening.sealed:
+            value["sealed"] = {**sealed_member(sealed)}
+        else:
+            value["capability"] = run.secret.hex()
         if run.opening.queue is not None:
             value["queue"] = run.opening.queue
         if run.closed is not None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.encoding import sha256_hex
+from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex
 from holdfast.core.fold import Fold
 from holdfast.core.marks import Mark, MarkChain
+from holdfast.core.metadata import disclose_metadata
 from holdfast.core.parts import CARRIER, CARRIER_PREFIX, Commitment, commit_parts, derive_salt, map_parts
+from holdfast.core.sealing import SEALED_OBJECT
 from holdfast.core.statements import (
     COMMITMENT_SALT_BYTES,
     Execution,
@@ -58,6 +60,22 @@ class SignedStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrap:
+    """A run secret encrypted to a panel: the digest of its key document (hex), and the bytes (``sealed.md`` §2)."""
+
+    panel: str
+    data: bytes
+
+    def to_json(self) -> dict[str, Any]:
+        return {"panel": self.panel, "wrap": b64_encode(self.data)}
+
+
+def parse_wrap(value: dict[str, Any] | None) -> Wrap | None:
+    """The ``wrap`` member of an OPEN record's header."""
+    return None if value is None else Wrap(value["panel"], b64_decode(value["wrap"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What must be known to close a run, also after a crash: the header of an OPEN record."""
 
@@ -79,6 +97,10 @@ class Opening:
     """The review queue that the caller named. Said to the workspace, never to the log."""
     requester: str | None = None
     """The person whose key asked, where it is one's: whoever reviews the run must be somebody else."""
+    wrap: Wrap | None = None
+    """The run secret for the panel that reviews the run, where there is one (``sealed.md`` §2)."""
+    sealed: bool = False
+    """Whether the caller gets the answer closed (``sealed.md`` §5)."""
 
     def header(self) -> dict[str, Any]:
         return {
@@ -97,11 +119,13 @@ class Opening:
             "reader": self.reader,
             "queue": self.queue,
             "requester": self.requester,
+            "wrap": self.wrap.to_json() if self.wrap is not None else None,
+            "sealed": self.sealed,
         }
 
 
 def parse_opening(header: dict[str, Any]) -> Opening:
-    """The header of an OPEN record back to an :class:`Opening`. Records from before queues have no ``queue``."""
+    """The header of an OPEN record back to an :class:`Opening`. Older records lack what came later."""
     return Opening(
         run=header["run"],
         opened_at=header["opened_at"],
@@ -118,6 +142,8 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         reader=header["reader"],
         queue=header.get("queue"),
         requester=header.get("requester"),
+        wrap=parse_wrap(header.get("wrap")),
+        sealed=header.get("sealed", False),
     )
 
 
@@ -211,6 +237,16 @@ def has_carrier(value: dict[str, Any]) -> bool:
 
 def without_carriers(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != CARRIER and not name.startswith(CARRIER_PREFIX)}
+
+
+def sealed_body(holdfast: bytes) -> bytes:
+    """The body of a sealed answer: nothing of it but what its carrier holds (``sealed.md`` §5(2))."""
+    return b'{"object":"%s","choices":[],"holdfast":%s}' % (SEALED_OBJECT.encode(), holdfast)
+
+
+def disclosed_parts(document: str, commitment: Commitment) -> list[dict[str, canonical.JSON]]:
+    """What a workspace is shown of a document of a run that is to be reviewed (``sealed.md`` §3)."""
+    return [part.to_json() for part in disclose_metadata(document, commitment)]
 
 
 def attach(text: bytes, holdfast: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Callable
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
@@ -19,6 +20,7 @@ from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
+from holdfast.adapters.wraps_hpke import load_recipient
 from holdfast.client.entry_log import BlockingEntryLog
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
@@ -30,6 +32,7 @@ from holdfast.errors import UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.contents import Contents
 from holdfast.nodes.panel.decisions import Decisions
 from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.metrics import METRICS
@@ -108,6 +111,7 @@ def _build_review(
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
     )
+    review.contents = Contents(http, config.gateway, config.workspace_key, _load_opener(config, document), clock)
     review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
@@ -136,6 +140,17 @@ def _load_key_document(config: PanelConfig) -> KeyDocument:
         return parse_key_document(config.key_document.read_bytes())
     except OSError as error:
         raise UsageError("panel.key_document", f"cannot read {config.key_document}: {error.strerror}") from error
+
+
+def _load_opener(config: PanelConfig, document: KeyDocument) -> Callable[[str, bytes], bytes] | None:
+    """What opens wraps; None where this panel has no key for them. Raises ``panel.key`` for a key that its document
+    does not name: nobody would encrypt to it."""
+    if config.hpke_key is None:
+        return None
+    recipient = load_recipient(config.hpke_key)
+    if document.key_by_id(recipient.key.key_id) is None:
+        raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.hpke_key}")
+    return recipient.open
 
 
 def _load_or_create_salt(storage: Storage) -> bytes:

@@ -13,6 +13,7 @@ Not covered: pages, and who gets through the door (``access``).
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from holdfast.core.canonical import decode
 from holdfast.core.encoding import b64_encode, hex_decode, time_decode, time_encode
-from holdfast.errors import MalformedError, RefusedError
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
 from holdfast.nodes.edge import json_response, read_json
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
@@ -33,7 +34,7 @@ from holdfast.nodes.panel.review import Review
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.cases import Case
 from holdfast.review.desk import CLAIM_S, HAND_OUT_S, MAX_LEASE_S, CaseFile, CaseView, Next
-from holdfast.review.events import Actor, is_case_id
+from holdfast.review.events import SYSTEM, Actor, is_case_id
 from holdfast.review.queues import PolicyChange, Queue
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES
@@ -55,6 +56,7 @@ def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
         Route("/v1/cases/{case}/export", programs.export),
         Route("/v1/cases/{case}/done", programs.done, methods=["POST"]),
         Route("/v1/cases/{case}/give-back", programs.give_back, methods=["POST"]),
+        Route("/v1/cases/{case}/unseal", programs.unseal, methods=["POST"]),
         Route("/v1/queues", programs.queues),
         Route("/v1/queues/{queue}/check", programs.check, methods=["POST"]),
         Route("/v1/queues/{queue}/next", programs.take_next),
@@ -151,9 +153,41 @@ class Programs:
             include_hold=include_hold,
             lease_s=_number(query, "lease_s", HAND_OUT_S, 1, MAX_LEASE_S),
         )
+        capability = None
         if found.handed is not None:
             self._review.notify()
-        return json_response(_next_json(request.path_params["queue"], found, include_hold=include_hold))
+            capability = await self._capability(found.handed.view.row.run)
+        shown = _next_json(request.path_params["queue"], found, include_hold=include_hold, capability=capability)
+        return json_response(shown)
+
+    async def _capability(self, run: str) -> str | None:
+        """The run's secret for whoever takes its case, where this panel can read the run."""
+        if self._review.contents is None:
+            return None
+        with contextlib.suppress(HoldfastError):
+            return (await self._review.contents.secret(run)).hex()
+        return None
+
+    async def unseal(self, request: Request) -> Response:
+        """``POST /v1/cases/{case}/unseal``: the run's secret, for a caller that was given its answer sealed."""
+        refuse_other_sites(request)
+        actor, case = await self._actor(request, "queue:take"), _case_id(request)
+        await _body(request, {})
+        if self._review.contents is None:
+            raise UnavailableError("content.key", "this panel reads no runs")
+        file = await self._review.call(self._desk.case, SYSTEM, case)
+        secret = await self._review.contents.secret(file.view.row.run)
+        found = await self._review.call(self._desk.unseal, actor, case)
+        self._review.notify()
+        return json_response(
+            {
+                "case": found.id,
+                "run": found.run,
+                "state": found.state,
+                "policy": found.policy,
+                "capability": secret.hex(),
+            }
+        )
 
     async def check(self, request: Request) -> Response:
         """``POST /v1/queues/{queue}/check`` with a policy as TOML: what it would move, and why. Nothing is changed."""
@@ -221,9 +255,17 @@ class Persons:
         await _body(request, {})
         file = await self._review.call(self._desk.view, actor, case)
         self._review.notify()
-        document = decode(file.policy.document)
+        document, bundle, trouble = decode(file.policy.document), file.bundle or b"", "this panel reads no runs"
+        if self._review.contents is not None:
+            reading = await self._review.contents.read(file.view.row.run, bundle)
+            bundle, trouble = reading.bundle, reading.trouble
         return json_response(
-            {**_case_json(file), "policy_document": document, "bundle": b64_encode(file.bundle or b"")}
+            {
+                **_case_json(file),
+                "policy_document": document,
+                "bundle": b64_encode(bundle),
+                "unread": trouble or None,
+            }
         )
 
     async def claim(self, request: Request) -> Response:
@@ -372,8 +414,9 @@ def _queue_json(queue: Queue) -> dict[str, Any]:
     }
 
 
-def _next_json(queue: str, found: Next, *, include_hold: bool) -> dict[str, Any]:
-    """What was handed out, or null; what is held stands in a list of its own, each with its state."""
+def _next_json(queue: str, found: Next, *, include_hold: bool, capability: str | None) -> dict[str, Any]:
+    """What was handed out, or null; what is held stands in a list of its own, each with its state. ``capability`` reads
+    the run that was handed out."""
     value: dict[str, Any] = {"queue": queue, "handed": None}
     if found.handed is not None:
         handed = found.handed
@@ -382,6 +425,7 @@ def _next_json(queue: str, found: Next, *, include_hold: bool) -> dict[str, Any]
             "consumer": handed.consumer,
             "key": handed.key,
             "until": time_encode(handed.until),
+            "capability": capability,
         }
     if include_hold:
         value["held"] = [_row_json(view) for view in found.held]

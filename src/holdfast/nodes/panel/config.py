@@ -44,6 +44,10 @@ class PanelConfig(PeopleConfig):
     log_token: Secret | None = setting(None, "Bearer token for the log, which decisions go to, as file:… or env:…")
     signing_key: Path = setting(Path(".holdfast/keys/panel.statement.pem"), "Statement key (PEM, mode 0600)")
     key_document: Path = setting(Path(".holdfast/keys/panel.json"), "Key document of this panel")
+    hpke_key: Path | None = setting(
+        None,
+        "X25519 key (PEM, mode 0600) that runs are encrypted to for this panel; without it no answer is read here",
+    )
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")

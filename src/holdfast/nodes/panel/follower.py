@@ -24,7 +24,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from holdfast.client.gateway import QueuedRun, parse_error, parse_openings
+from holdfast.client.errors import parse_error
+from holdfast.client.gateway import QueuedRun, parse_openings
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError

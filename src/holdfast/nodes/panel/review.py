@@ -27,6 +27,7 @@ from typing import Any, ParamSpec, TypeVar
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import HoldfastError, MalformedError, UsageError
+from holdfast.nodes.panel.contents import Contents
 from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -78,6 +79,8 @@ class Review:
         self._waiting: dict[str, str] = {"cases": "the desk is starting"}
         self._tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._ends: list[Callable[[], Awaitable[None] | None]] = []
+        self.contents: Contents | None = None
+        """What reads runs for people who open their cases; None where nothing does."""
         self.decisions_wait = ""
         """Why decisions wait for the log, or empty; for the pages."""
         self.changed = asyncio.Event()
