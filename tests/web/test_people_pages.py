@@ -492,12 +492,49 @@ def test_opening_a_case_is_in_its_journal_and_refreshing_the_page_is_not(tmp_pat
         page = await vera.text(f"/cases/{case}")
         assert (await site.kinds(case))[-1] == "viewed"
         assert "by vera" in visible(page)
-        assert "The evidence holds digests of what was asked and answered" in visible(page)
+        assert "parts, as they are bound" in visible(page)
         fresh = await vera.get(f"/cases/{case}", ("x-holdfast-fresh", "1"))
         assert fresh.status == 200
         await vera.get(f"/cases/{case}.json")
         await site.anybody.get(f"/cases/{case}")
         assert (await site.kinds(case)).count("viewed") == 1
+
+    play(story, tmp_path)
+
+
+def test_an_opened_case_shows_what_was_said_and_how_it_was_asked(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        ada = await site.let_in("ada", "admin", "approver")
+        run = await site.world.ask(decision_rule={"threshold": "0.8"})
+        await site.world.pull()
+        await site.world.look_at_all()
+        case = (await site.world.get(f"/v1/cases?run={run}", *ada.headers())).json()["cases"][0]["id"]
+        page = visible(await ada.text(f"/cases/{case}"))
+        for words in (
+            "How it was asked",
+            "Model asked for",
+            "0.8 the request",
+            "asked: hello",
+            "answered: Hello there.",
+        ):
+            assert words in page, words
+        unopened = visible((await ada.get(f"/cases/{case}", ("x-holdfast-fresh", "1"))).body.decode())
+        assert "0.8 the request" in unopened
+        assert "Hello there." not in unopened
+
+    play(story, tmp_path)
+
+
+def test_a_case_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        ada = await site.let_in("ada", "admin", "approver")
+        run = await site.world.ask(settlement="private")
+        await site.world.pull()
+        await site.world.look_at_all()
+        case = (await site.world.get(f"/v1/cases?run={run}", *ada.headers())).json()["cases"][0]["id"]
+        page = visible(await ada.text(f"/cases/{case}"))
+        assert "Nothing of the turn is disclosed to this workspace" in page
+        assert "settled privately" in page
 
     play(story, tmp_path)
 

@@ -130,7 +130,7 @@ def policy(value: dict[str, Any], *, written: bool) -> bytes:
         texts = {"rule": maybe(None), "threshold": maybe(None), "framing": maybe(None)}
         need = table(top["judgement"], {"reviewers": REQUIRED, "role": REQUIRED, **texts})
         names([need["role"]], ROLES, written=True)
-        whole(need["reviewers"], 1, 100)
+        whole(need["reviewers"], 0, 100)
         top["judgement"] = need | {member: text(need[member]) for member in texts}
     if top["early_release"] is not None:
         need = table(top["early_release"], {"roles": REQUIRED, "max_s": REQUIRED})

@@ -287,7 +287,15 @@ def written(out: Writer) -> None:
     )
     case("negative-skew", "Bounds are not negative.", {**USUAL, "max_skew_s": -1}, "queue_policy.number")
     case(
-        "no-reviewer", "Nobody would be four eyes.", changed(FOUR_EYES, "judgement.reviewers", 0), "queue_policy.number"
+        "fewer-than-no-reviewer",
+        "Numbers of people are not negative.",
+        changed(FOUR_EYES, "judgement.reviewers", -1),
+        "queue_policy.number",
+    )
+    case(
+        "no-reviewer",
+        "Nobody has to decide; rule, threshold and framing are recorded with whoever does.",
+        changed(FOUR_EYES, "judgement.reviewers", 0),
     )
     case(
         "too-many-reviewers", "Beyond the bound.", changed(FOUR_EYES, "judgement.reviewers", 101), "queue_policy.number"

@@ -556,7 +556,11 @@ class Desk:
                 self._note(work, case, "unsealed", actor, {})
         if found.state not in LET_THROUGH:
             why = " ".join(reason.says for reason in found.reasons[:1])
-            raise ConflictError("case.held", f"the gate does not let this case go: it is {found.state}. {why}".strip())
+            raise ConflictError(
+                "case.held",
+                f"the gate does not let this case go: it is {found.state}. {why}".strip(),
+                hint="ask again once it is CLEAR",
+            )
         return found
 
     def give_back(self, actor: Actor, case: str, consumer: str, key: str) -> Case:

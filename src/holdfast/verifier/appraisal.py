@@ -204,7 +204,8 @@ def _artifact(evidence: Evidence) -> Lane:
 def _claimed_model(evidence: Evidence) -> str | None:
     text = evidence.documents.get("response")
     if text is None:
-        return None
+        named = (part for part in evidence.parts.get("response", ()) if part.label == b"model|-|-|s|/model")
+        return next((part.data.decode() for part in named), None)
     try:
         value = canonical.decode(text.encode()).get("model")
     except (HoldfastError, AttributeError):
