@@ -145,6 +145,10 @@ class WebhookStore(Protocol):
         """Let one that is dead wait again, from the beginning; False when it is not dead."""
         ...
 
+    def drop(self, delivery: str, at: str, note: str) -> bool:
+        """Give one up for good that is dead: it is dropped, and leaves the list as such do; False when it is not dead."""
+        ...
+
     def register(self, hook: str, begins_after: int) -> HookRow:
         """Make an endpoint known; what is known of it already when it was."""
         ...

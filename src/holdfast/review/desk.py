@@ -50,7 +50,7 @@ from holdfast.review.queues import (
     policy_of_queue,
 )
 from holdfast.review.reading import Reading, read_at
-from holdfast.review.recall import Recalled, flag_dependants, order_recall
+from holdfast.review.recall import Recalled, RecallPlan, flag_dependants, order_recall, plan_recall
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
@@ -58,7 +58,7 @@ from holdfast.verifier.lanes import Lane
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
 
 MAY: Mapping[str, frozenset[str]] = {
-    "open": frozenset({"system", "person:reviewer", "person:approver"}),
+    "open": frozenset({"system", "person:reviewer", "person:approver", "key:case:open"}),
     "note": frozenset({"system"}),
     "view": frozenset({"person:viewer", "person:reviewer", "person:approver", "person:auditor"}),
     "claim": frozenset({"person:reviewer", "person:approver"}),
@@ -224,6 +224,25 @@ class Desk:
         """Open a case for a run in a queue; the case that is there already when there is one. A queue nobody wrote a
         policy for refuses it and says so."""
         return self.open_many(actor, [Opening(run, queue, subject, requester)])[0]
+
+    def open_by_hand(self, actor: Actor, run: str, queue: str, *, subject: str | None = None) -> tuple[Case, bool]:
+        """Open a case for a run whose caller named no queue; says whether it is new. Raises ``queue.unknown`` for a
+        queue without a policy.
+
+        Who asked for the run is taken from its other cases. Where none says so, whoever opens the case counts as the
+        requester: nobody opens a case of their own run and then decides it (``case.md`` §4(7)).
+        """
+        self._permit(actor, "open")
+        with self._begin() as work:
+            if work.writer.queue(queue) is None:
+                hint = "give it a policy first: 'holdfast policy --help'"
+                raise UsageError("queue.unknown", f"no queue {queue[:64]} has a policy here", hint=hint, status=404)
+            others = [work.case(row.case) for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE))]
+            requester = next((case.requester for case in others if case.requester is not None), actor.id)
+            opening = Opening(run, queue, subject, requester)
+            _check_opening(opening)
+            known = work.opened(run, queue)
+            return self._open(work, actor, opening), known is None
 
     def open_many(self, actor: Actor, openings: Sequence[Opening]) -> list[Case]:
         """Open several cases in one transaction."""
@@ -474,6 +493,13 @@ class Desk:
         with self._begin() as work:
             direct = [row.case for row in work.writer.relying(evidence)]
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
+
+    def plan_recall(self, actor: Actor, evidence: str) -> RecallPlan:
+        """What :meth:`recall` would reach for this evidence (digest, hex) now; nothing is changed."""
+        self._permit(actor, "recall")
+        hex_decode(evidence, 32)
+        with self._store.read() as reader:
+            return plan_recall(reader, evidence)
 
     # --- handing out ---
 

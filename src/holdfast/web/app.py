@@ -29,8 +29,11 @@ from holdfast.web.assets import Assets
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.forms import read_form
+from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
+from holdfast.web.recall import RecallPages
 from holdfast.web.render import BLANK_LANES, Pages
+from holdfast.web.webhooks import WebhookPages
 
 TITLES = {
     "panel.run_id": "No such run",
@@ -41,6 +44,8 @@ TITLES = {
     "people.session": "You are signed out",
     "people.sign_in_first": "Sign in first",
     "request.not_found": "Nothing here",
+    "run.unknown": "No such run",
+    "webhook.none": "No webhooks",
 }
 """Headings of error pages; everything else is *That did not work*."""
 
@@ -71,10 +76,13 @@ def create_app(service: PanelService) -> App:
             Route("/cases/{case}/at/{seq}", site.only_for("case:read", files.reading)),
             Route("/cases/{case}/report", site.only_for("case:read", files.report)),
             Route("/cases/{case}.json", site.only_for("case:read", cases.case_json)),
+            *WebhookPages(service, site.page).routes(),
+            *RecallPages(service, service.review, site.page).routes(),
         ]
         late += [
             Route("/queues/{queue}", site.only_for("queue:read", cases.queue)),
             Route("/cases/{case}", acts.case),
+            *OpeningPages(service, service.review, cases.show_queue).routes(),
             *acts.routes(),
         ]
     return assemble(service, routes, late, refusal=site.refusal)
@@ -103,6 +111,7 @@ class Site:
             signed_in=session is not None and session.signed_in,
             people_shown=self.service.people is not None,
             queues_shown=self.service.review is not None,
+            webhooks_shown=self.service.webhooks is not None,
             **values,
         )
         return HTMLResponse(text, status)

@@ -108,6 +108,7 @@ def _build_review(
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
     )
+    review.find_run, review.fetch_run = follower.find_run, follower.ask
     review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
