@@ -146,7 +146,7 @@ class WebhookStore(Protocol):
         ...
 
     def drop(self, delivery: str, at: str, note: str) -> bool:
-        """Give one up for good that is dead: it is dropped, and leaves the list as such do; False when it is not dead."""
+        """Give one that is dead up for good: it is dropped then. False when it is not dead."""
         ...
 
     def register(self, hook: str, begins_after: int) -> HookRow:

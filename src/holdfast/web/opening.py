@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from holdfast.errors import HoldfastError
 from holdfast.nodes.panel.app import require_change
@@ -38,7 +38,7 @@ class OpeningPages:
         self._review = review
         self._queue_page = queue_page
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """One."""
         return [Route("/queues/{queue}/open", self.open, methods=["GET", "POST"])]
 

@@ -20,7 +20,7 @@ from holdfast.nodes.panel.people import actor_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.events import Actor
-from holdfast.review.recall import Recalled, RecallPlan
+from holdfast.review.recall import RecallPlan
 from holdfast.web.cases import Page
 from holdfast.web.forms import only, read_form
 
@@ -76,11 +76,9 @@ class RecallPages:
     async def _plan(self, actor: Actor, evidence: str) -> RecallPlan:
         return await self._review.call(self._review.desk.plan_recall, actor, hex_decode(evidence, 32).hex())
 
-    async def _show(
-        self, request: Request, actor: Actor, evidence: str, status: int = 200, done: Recalled | None = None, **more: Any
-    ) -> Response:
+    async def _show(self, request: Request, actor: Actor, evidence: str, status: int = 200, **more: Any) -> Response:
         plan = await self._plan(actor, evidence)
-        shown = {"evidence": plan.evidence, "plan": plan, "done": done}
+        shown = {"evidence": plan.evidence, "plan": plan}
         return self._page(request, "recall.html", "/queues", status, **(_blank() | shown | more))
 
 

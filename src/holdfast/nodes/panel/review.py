@@ -213,7 +213,9 @@ class Review:
 
 
 async def _no_gateway(_: str) -> None:
-    raise UnavailableError("panel.silent", "this panel follows no gateway, so it cannot tell whether there is such a run")
+    raise UnavailableError(
+        "panel.silent", "this panel follows no gateway, so it cannot tell whether there is such a run"
+    )
 
 
 def _look(path: Path, seen: _PolicyFile | None) -> _PolicyFile:

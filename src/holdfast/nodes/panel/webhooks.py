@@ -440,7 +440,8 @@ class Webhooks:
             raise UsageError("webhook.unknown", "there is no such delivery", param="delivery", status=404)
         note = shorten_note(f"dropped by {actor.id}; before: {found.note}")
         if not await self._call(self._store.drop, delivery, self._now(), note):
-            raise ConflictError("webhook.not_dead", f"this delivery is {found.stands}", hint="only dead ones are dropped")
+            hint = "only dead ones are dropped"
+            raise ConflictError("webhook.not_dead", f"this delivery is {found.stands}", hint=hint)
         _LOG.info("webhook %s: %s", delivery, note)
         return {"delivery": delivery, "stands": "dropped"}
 
