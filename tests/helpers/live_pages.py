@@ -26,8 +26,8 @@ from holdfast.web.app import create_app
 from tests.helpers.browser import Browser, Page
 from tests.helpers.case_world import URL, CaseWorld
 from tests.helpers.panel import serving
-from tests.helpers.webhooks import Receivers, hook
 from tests.helpers.webhooks import URL as HOOK_URL
+from tests.helpers.webhooks import Receivers, hook
 
 
 @dataclass
@@ -122,7 +122,12 @@ async def live_pages(folder: Path, **config: Any) -> AsyncIterator[LivePages]:
     try:
         told = await add_webhooks(world)
         service = PanelService(
-            PanelConfig(gateway=URL, **config), world.world.clock, world.metrics, world.review, world.house, told.webhooks
+            PanelConfig(gateway=URL, **config),
+            world.world.clock,
+            world.metrics,
+            world.review,
+            world.house,
+            told.webhooks,
         )
         async with serving(create_app(service), lifespan="off") as url:
             yield LivePages(world, url, service, told)

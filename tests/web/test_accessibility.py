@@ -90,9 +90,7 @@ async def everything(pages: LivePages) -> list[str]:
 
 
 @THEMES
-def test_pages_of_cases_and_people_break_no_grave_rule(
-    chromium: str, tmp_path: Path, dark: bool, width: int
-) -> None:
+def test_pages_of_cases_and_people_break_no_grave_rule(chromium: str, tmp_path: Path, dark: bool, width: int) -> None:
     async def act() -> None:
         async with live_pages(tmp_path) as pages, connect(chromium) as browser:
             paths = await everything(pages)
