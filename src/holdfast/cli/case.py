@@ -17,7 +17,17 @@ from typing import Any
 
 import click
 
-from holdfast.cli.output import clean, clean_line, emit, emit_json, hanging, lane_lines, wants_colour, write_file
+from holdfast.cli.output import (
+    clean,
+    clean_line,
+    emit,
+    emit_json,
+    hanging,
+    lane_lines,
+    wants_colour,
+    write_file,
+    written_option,
+)
 from holdfast.cli.panel import Panel, anybody_options, marks, panel_options, person_options, read_password
 from holdfast.cli.policy import policy_lines
 from holdfast.cli.queue import STATES, listed_rows, rows_lines
@@ -144,7 +154,7 @@ def _open_for_run(
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @click.option("--without-evidence", is_flag=True, help="Leave the run's bundle out.")
 @panel_options
-@_AS_JSON
+@written_option
 def export(panel: Panel, case_id: str, output: str, without_evidence: bool, as_json: bool) -> None:
     """Write case ID to a file that 'holdfast audit FILE' judges without the panel.
 
@@ -166,7 +176,7 @@ def export(panel: Panel, case_id: str, output: str, without_evidence: bool, as_j
     told, evidence = panel.ask(fetch)
     write_file(output, canonical.encode(told) + b"\n")
     events = told["events"]
-    if as_json and output != "-":
+    if as_json:
         emit_json({"case": case_id, "events": len(events), "evidence": evidence, "written": output})
         return
     click.echo(clean_line(f"case {case_id}, {len(events)} events, evidence: {evidence}"), err=True)
