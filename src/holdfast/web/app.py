@@ -32,6 +32,7 @@ from holdfast.web.assets import Assets
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.forms import read_form
+from holdfast.web.openapi import document
 from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
 from holdfast.web.recall import RecallPages
@@ -90,7 +91,7 @@ def create_app(service: PanelService) -> App:
             *OpeningPages(service, service.review, cases.show_queue).routes(),
             *acts.routes(),
         ]
-    return assemble(service, routes, late, refusal=site.refusal)
+    return assemble(service, routes, late, refusal=site.refusal, described=document)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
