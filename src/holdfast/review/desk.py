@@ -54,7 +54,7 @@ from holdfast.review.recall import Recalled, RecallPlan, flag_dependants, order_
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
-from holdfast.verifier.lanes import Lane
+from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
 
 MAY: Mapping[str, frozenset[str]] = {
@@ -128,7 +128,7 @@ class CaseView:
             "subject": row.subject,
             "state": row.stands,
             "reasons": [reason.to_json() for reason in self.reasons],
-            "lanes": {name: lane.to_json() for name, lane in self.lanes.items()},
+            "lanes": {name: self.lanes[name].to_json() for name in LANES},
             "lanes_digest": row.vector,
             "policy": row.policy,
             "known": self.known,
