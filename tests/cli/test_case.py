@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.ports.http import Answer
+from holdfast.review.events import SYSTEM
+from holdfast.review.roles import OPERATOR
 from tests.cli.conftest import Outcome
 from tests.helpers.network import RUN
 from tests.helpers.panel_desk import URL, PanelDesk
@@ -58,6 +60,16 @@ def kinds(panel: PanelDesk, case: str) -> list[str]:
         (("reopen", NOWHERE, "--reason", "x"), "people.sign_in_first", 1),
         (("claim", NOWHERE), "people.sign_in_first", 1),
         (("sign-out",), "people.sign_in_first", 1),
+        (("open", RUN, "--queue", "default"), "people.sign_in_first", 1),
+        (("open", "1", "--queue", "default"), "usage.run", 2),
+        (("open", RUN, "--queue", "default", "-o", "x"), "usage.arguments", 2),
+        (("open", RUN, "--subject", "x"), "usage.arguments", 2),
+        (("recall", "--evidence", "00" * 32), "usage.arguments", 2),
+        (("recall", "--evidence", "00" * 32, "--cause", "x"), "people.sign_in_first", 1),
+        (("recall", "--evidence", "00" * 32, "--dry-run"), "people.sign_in_first", 1),
+        (("recall", "--cause", "x"), "usage.arguments", 2),
+        (("relate", NOWHERE), "usage.arguments", 2),
+        (("relate", NOWHERE, "--case", NOWHERE, "--reference", "x"), "usage.arguments", 2),
         (("sign-in", "ada", "--password", "in clear"), "network.key", 2),
     ],
 )
@@ -152,6 +164,14 @@ def test_evidence_that_is_not_to_be_had_is_said_to_be_missing(holdfast: Holdfast
     assert json.loads(Path("case.json").read_text())["bundle"] is None
 
 
+def test_where_an_export_was_written_is_told_as_json(holdfast: Holdfast, case: str) -> None:
+    done = holdfast("case", "export", case, "-o", "case.json", "--json", *NET)
+    value = json.loads(done.out)
+    assert (value["case"], value["written"]) == (case, "case.json")
+    assert value["evidence"].startswith("not to be had now")
+    assert value["events"] == len(json.loads(Path("case.json").read_text())["events"])
+
+
 def test_a_panel_that_exports_nonsense_is_not_followed(holdfast: Holdfast, case: str, panel: PanelDesk) -> None:
     panel.answers[f"/v1/cases/{case}/export"] = Answer(200, b'{"events": []}')
     done = holdfast("case", "export", case, "-o", "case.json", *NET)
@@ -233,3 +253,64 @@ def test_an_approval_clears_nothing_by_itself(holdfast: Holdfast, case: str, rit
     holdfast("case", "open", case, *NET)
     done = holdfast("case", "decide", case, "approve", "--reason", "it is as agreed", *NET)
     assert done.out.startswith(f"{case} stands HOLD\n    gate.lane_state: settlement is pending")
+
+
+def test_signing_out_says_what_was_forgotten_as_json(holdfast: Holdfast, rita: None) -> None:
+    assert rita is None
+    value = json.loads(holdfast("case", "sign-out", "--json", *NET).out)
+    assert value == {"signed_out": URL, "forgotten": str(SESSION)}
+    assert not SESSION.exists()
+
+
+def test_a_case_is_opened_by_hand_in_a_queue_with_a_policy(holdfast: Holdfast, panel: PanelDesk, rita: None) -> None:
+    assert rita is None
+    panel.clinic.queue("payments")
+    unknown = holdfast("case", "open", RUN, "--queue", "nothing", *NET)
+    assert "error: queue.unknown" in unknown.err
+    gone = holdfast("case", "open", RUN[:-1] + "0", "--queue", "payments", *NET)
+    assert "error: run.unknown" in gone.err
+    done = holdfast("case", "open", RUN, "--queue", "payments", "--subject", "invoice 2207", "--json", *NET)
+    value = json.loads(done.out)
+    assert (value["queue"], value["run"], value["subject"]) == ("payments", RUN, "invoice 2207")
+    assert value["events"][0]["actor"] == {"kind": "person", "id": "rita"}
+    again = holdfast("case", "open", RUN, "--queue", "payments", *NET)
+    assert again.out.startswith(f"{value['id']} stands HOLD\n")
+
+
+def test_a_recall_says_first_what_it_would_reach(holdfast: Holdfast, panel: PanelDesk, rita: None) -> None:
+    assert rita is None
+    panel.clinic.queue()
+    panel.clinic.queue("payments")
+    base, leaning = panel.clinic.case(stage="settled"), panel.clinic.case("payments", stage="answered")
+    related = holdfast("case", "relate", base, "--case", leaning, *NET)
+    assert related.out == f"what relied on case {base}:\n    case {leaning}\n"
+    value = json.loads(holdfast("case", "relate", leaning, "--reference", "invoice 2207", "--json", *NET).out)
+    assert value["dependants"] == [{"kind": "reference", "target": "invoice 2207"}]
+    digest = panel.clinic.desk.case(SYSTEM, base).view.lanes["settlement"].evidence[0]
+    before = panel.clinic.kinds(base), panel.clinic.kinds(leaning)
+    plan = holdfast("case", "recall", "--evidence", digest, "--dry-run", *NET)
+    assert plan.out == (
+        f"let through on it: 1\n    CLEAR        {base}  queue default\n"
+        f"relied on those: 1\n    HOLD         {leaning}  queue payments\n"
+        f"outside, to be told by you: 1\n    invoice 2207  relied on case {leaning}\n"
+        "nothing was changed\n"
+    )
+    assert (panel.clinic.kinds(base), panel.clinic.kinds(leaning)) == before
+    assert json.loads(holdfast("case", "recall", "--evidence", digest, "--dry-run", "--json", *NET).out)["evidence"]
+    done = holdfast("case", "recall", "--evidence", digest, "--cause", "the finality key was stolen", *NET)
+    assert done.out.startswith(f"recalled 2\n    {base}\n    {leaning}\noutside, to be told by you: 1\n")
+    assert panel.clinic.state(base) == panel.clinic.state(leaning) == "RECALLED"
+    again = holdfast("case", "recall", "--evidence", digest, "--cause", "again", "--json", *NET)
+    assert json.loads(again.out) == {"cases": [], "references": []}
+
+
+def test_a_key_that_takes_work_says_what_relied_on_it(
+    holdfast: Holdfast, case: str, panel: PanelDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.house.first(["admin"])
+    for scope, code in (("queue:read", 1), ("queue:take", 0)):
+        _, shown = panel.house.people.add_key(OPERATOR, "default", "desk", [scope], days=1)
+        monkeypatch.setenv("HOLDFAST_PANEL_KEY", shown)
+        done = holdfast("case", "relate", case, "--reference", "invoice 2207", *NET)
+        assert done.code == code, done.err
+    assert kinds(panel, case)[-1] == "dependant_added"

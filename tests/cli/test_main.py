@@ -6,12 +6,13 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from holdfast.cli.main import COMMANDS, NODE_EXTRA, exit_code
+from holdfast.cli.main import COMMANDS, NODE_EXTRA, cli, exit_code
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UndecidedError, UsageError
 from tests.cli.conftest import Outcome
 
@@ -119,3 +120,44 @@ def test_the_list_of_extra_modules_is_that_of_the_package() -> None:
     wanted = {item.partition(";")[0].partition(">=")[0].partition("==")[0].strip() for item in ast.literal_eval(text)}
     modules = {"argon2-cffi": "argon2"}
     assert {modules.get(name, name.replace("-", "_")) for name in wanted} == NODE_EXTRA
+
+
+# --- what every command has -----------------------------------------------------------------------------------------
+
+OFFLINE = {"verify", "trust show", "config show", "node"}
+"""They talk to no network: what they need is a file or a setting."""
+BESIDE_THE_DATABASE = {"people", "api-key", "audit"}
+"""Groups that read the panel's own database: they take the state folder or its settings."""
+
+
+def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+COMMAND_PATHS = dict(every_command(cli))
+
+
+@pytest.mark.parametrize("path", COMMAND_PATHS)
+def test_every_command_speaks_json_and_finds_its_network(path: str) -> None:
+    options = options_of(COMMAND_PATHS[path])
+    assert "--json" in options or path == "node"
+    if path in OFFLINE:
+        return
+    assert "--state" in options
+    if path != "up" and path.split(maxsplit=1)[0] not in BESIDE_THE_DATABASE:
+        assert {"--gateway", "--panel"} & options
+
+
+def test_every_command_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operate" / "commands.md").read_text("utf-8")
+    assert [path for path in COMMAND_PATHS if f"## holdfast {path}\n" not in text] == []

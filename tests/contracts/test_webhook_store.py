@@ -110,12 +110,14 @@ def test_one_event_is_told_to_an_endpoint_once_and_a_failed_write_leaves_nothing
 
 
 @pytest.mark.parametrize("stands", ["waiting", "delivered", "dropped"])
-def test_only_what_is_dead_is_replayed(store: WebhookStore, stands: Stands) -> None:
+def test_only_what_is_dead_is_replayed_or_dropped(store: WebhookStore, stands: Stands) -> None:
     add(store, new(1))
     (item,) = store.due(HOOK, at(0), 9)
     store.settle([end(item, stands)])
     assert not store.replay(item.delivery, at(1), LATE, "by ada")
     assert not store.replay("f" * 64, at(1), LATE, "by ada")
+    assert not store.drop(item.delivery, at(1), "by ada")
+    assert not store.drop("f" * 64, at(1), "by ada")
     found = store.delivery(item.delivery)
     assert found is not None
     assert found.stands == stands
@@ -205,6 +207,18 @@ def test_a_replay_begins_again(store: WebhookStore) -> None:
     assert store.replay(item.delivery, at(6), at(600), "by ada")
     (again,) = store.due(HOOK, at(6), 9)
     assert again == dataclasses.replace(item, next_at=at(6), give_up_at=at(600), note="by ada")
+
+
+def test_what_is_dropped_is_sent_no_more_and_is_pruned_in_its_time(store: WebhookStore) -> None:
+    add(store, new(1))
+    (item,) = store.due(HOOK, at(0), 9)
+    store.settle([end(item, "dead", 5, attempts=9)])
+    assert store.drop(item.delivery, at(6), "by ada")
+    (dropped,) = store.listed("dropped", 0, 9)
+    assert (dropped.ended_at, dropped.note, dropped.attempts) == (at(6), "by ada", 9)
+    assert store.listed("dead", 0, 9) == store.due(HOOK, LATE, 9) == []
+    assert store.prune(at(6), 9) == 0
+    assert store.prune(at(7), 9) == 1
 
 
 def test_something_later_of_the_same_case_overtakes(store: WebhookStore) -> None:

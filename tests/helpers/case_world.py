@@ -125,6 +125,7 @@ class CaseWorld:
             pending_s=2.0,
             at_once=4,
         )
+        self.review.find_run, self.review.fetch_run = self.follower.find_run, self.follower.ask
         self.service = PanelService(PanelConfig(gateway=URL), self.world.clock, self.metrics, self.review, self.house)
         self.app = create_app(self.service)
         await self.review.call(self.review._read_policies, True)

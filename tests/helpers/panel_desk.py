@@ -14,16 +14,21 @@ from typing import Any, TypeVar
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.storage_files import FileStorage
-from holdfast.errors import UnavailableError
+from holdfast.adapters.webhooks_sql import SQLWebhookStore
+from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.http import Answer
+from holdfast.review.webhooks import Limits
 from tests.helpers import asgi
+from tests.helpers.network import RUN
 from tests.helpers.people import House
 from tests.helpers.review import Clinic
+from tests.helpers.webhooks import Receivers, hook
 
 URL = "http://127.0.0.1:8700"
 Result = TypeVar("Result")
@@ -53,11 +58,44 @@ class PanelDesk:
         self.answers: dict[str, Answer] = {}
         """Given instead of the panel's own, by path."""
         self.silent = False
+        self.webhooks: Webhooks | None = None
         self._review = review
+        review.find_run = self._find_run
+
+    def add_webhooks(self) -> Receivers:
+        """Tell one endpoint of the default queue from now on; returns who receives it. Steps are taken by hand:
+        :meth:`deliver`."""
+        receivers = Receivers()
+        store = SQLWebhookStore(f"sqlite:///{self.folder / 'webhooks.sqlite'}")
+        limits = Limits(first_retry_s=15.0, longest_retry_s=15.0, give_up_s=10.0)
+        self.webhooks = Webhooks(
+            self._review, self.clinic.store, store, (hook(),), receivers, self.clinic.clock, limits, lambda: 1.0
+        )
+        self.service.webhooks = self.webhooks
+        self.app = create_app(self.service)
+        asyncio.run(self.webhooks.start())
+        return receivers
+
+    def deliver(self) -> None:
+        """Follow the journal and make every attempt that is due."""
+
+        webhooks = self.webhooks
+        assert webhooks is not None
+
+        async def work() -> None:
+            while await webhooks.follow_once():
+                pass
+            for known in webhooks._hooks:
+                outcomes = [await task for task in await webhooks.begin(known)]
+                await webhooks.settle(known, outcomes)
+
+        asyncio.run(work())
 
     def close(self) -> None:
         """End its threads and let go of its databases."""
         self._review._worker.shutdown()
+        if self.webhooks is not None:
+            asyncio.run(self.webhooks.close())
         self.clinic.store.close()
         self.house.close()
 
@@ -68,6 +106,10 @@ class PanelDesk:
             return await work(self)
 
         return asyncio.run(run())
+
+    async def _find_run(self, run: str) -> None:
+        if run != RUN:
+            raise UsageError("run.unknown", "there is no such run", status=404)
 
     async def request(
         self,

@@ -249,6 +249,13 @@ class SQLWebhookStore:
             )
             return moved.rowcount > 0
 
+    def drop(self, delivery: str, at: str, note: str) -> bool:
+        """Give one up for good that is dead."""
+        dead = sa.update(_DELIVERIES).where(_DELIVERIES.c.delivery == delivery, _DELIVERIES.c.stands == "dead")
+        with self._write() as connection:
+            moved = connection.execute(dead.values(stands="dropped", ended_at=at, note=note))
+            return moved.rowcount > 0
+
     def register(self, hook: str, begins_after: int) -> HookRow:
         """Make an endpoint known."""
         query = sa.select(_HOOKS).where(_HOOKS.c.hook == hook)

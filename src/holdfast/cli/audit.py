@@ -27,7 +27,7 @@ import click
 from holdfast.cli.config import find_settings, node_tables
 from holdfast.cli.logs import log_client
 from holdfast.cli.network import DEFAULT_STATE, DESCRIPTION, Network, read_description, with_http
-from holdfast.cli.output import clean_line, emit, emit_json, hanging, read_file, write_file
+from holdfast.cli.output import clean_line, emit, emit_json, hanging, read_file, write_file, written_option
 from holdfast.core import canonical
 from holdfast.core.bundles import StatementItem, parse_bundle
 from holdfast.core.encoding import sha256_hex
@@ -159,7 +159,8 @@ def check(
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @_STATE
 @_CONFIG
-def export(output: str, state: str | None, config_file: str | None) -> None:
+@written_option
+def export(output: str, state: str | None, config_file: str | None, as_json: bool) -> None:
     """Write a panel's journal to a file: its events as they are, one a line.
 
     It holds what people wrote and who decided, and no part of what was asked or answered.
@@ -168,6 +169,9 @@ def export(output: str, state: str | None, config_file: str | None) -> None:
         events = list(_events(reader))
         head = reader.head()
     write_file(output, b"".join(stored.raw + b"\n" for stored in events))
+    if as_json:
+        emit_json({"events": len(events), "head": {"seq": head.seq, "digest": head.digest}, "written": output})
+        return
     click.echo(f"{len(events)} events, head {head.seq}:{head.digest}", err=True)
 
 

@@ -27,8 +27,9 @@ from holdfast.cli.output import (
     read_file,
     wants_colour,
     write_file,
+    written_option,
 )
-from holdfast.cli.panel import Panel, marks, panel_options, person_options, read_password
+from holdfast.cli.panel import Panel, anybody_options, marks, panel_options, person_options, read_password
 from holdfast.cli.policy import policy_lines
 from holdfast.cli.queue import STATES, listed_rows, rows_lines
 from holdfast.core import canonical
@@ -105,11 +106,30 @@ def show(panel: Panel, case_id: str, as_json: bool, no_color: bool) -> None:
 @case.command("open")
 @click.argument("case_id", metavar="ID")
 @click.option("-o", "--output", metavar="FILE", help="Where to write the evidence; - for standard output.")
+@click.option("--queue", metavar="NAME", help="ID is a run: open a case for it in this queue.")
+@click.option("--subject", metavar="TEXT", help="With --queue: what the decision is about.")
 @person_options
 @_AS_JSON
 @_NO_COLOR
-def open_case(panel: Panel, case_id: str, output: str | None, as_json: bool, no_color: bool) -> None:
-    """Open case ID in your own name: as 'show', and the journal keeps that you had these lanes before you."""
+def open_case(
+    panel: Panel,
+    case_id: str,
+    output: str | None,
+    queue: str | None,
+    subject: str | None,
+    as_json: bool,
+    no_color: bool,
+) -> None:
+    """Open case ID in your own name: as 'show', and the journal keeps that you had these lanes before you.
+
+    With --queue, ID is a run whose caller named no queue: a case is opened for it. Where nobody is known to have asked
+    for that run you count as who did, and somebody else decides its case.
+    """
+    if queue is not None:
+        _open_for_run(panel, case_id, queue, subject, output, as_json=as_json)
+        return
+    if subject is not None:
+        raise UsageError("usage.arguments", "--subject goes with --queue", param="subject")
     told = panel.ask(lambda client: client.act(case_id, "view", {}))
     evidence, unread = told.pop("bundle", None), told.pop("unread", None)
     if not isinstance(evidence, str):
@@ -161,12 +181,23 @@ def unseal(panel: Panel, case_id: str, answer: str | None, as_json: bool) -> Non
     emit(told["capability"] if text is None else text)
 
 
+def _open_for_run(
+    panel: Panel, run: str, queue: str, subject: str | None, output: str | None, *, as_json: bool
+) -> None:
+    if not is_run_id(run):
+        raise UsageError("usage.run", "a run id is a UUID in lower case", param="run")
+    if output is not None:
+        raise UsageError("usage.arguments", "a case that was just opened has no evidence yet", param="output")
+    _print_case(panel.ask(lambda client: client.open_case(run, queue, subject)), as_json=as_json)
+
+
 @case.command("export")
 @click.argument("case_id", metavar="ID")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @click.option("--without-evidence", is_flag=True, help="Leave the run's bundle out.")
 @panel_options
-def export(panel: Panel, case_id: str, output: str, without_evidence: bool) -> None:
+@written_option
+def export(panel: Panel, case_id: str, output: str, without_evidence: bool, as_json: bool) -> None:
     """Write case ID to a file that 'holdfast audit FILE' judges without the panel.
 
     It holds the case's events, every policy and lane vector that they name, and the run's bundle as it is now.
@@ -187,6 +218,9 @@ def export(panel: Panel, case_id: str, output: str, without_evidence: bool) -> N
     told, evidence = panel.ask(fetch)
     write_file(output, canonical.encode(told) + b"\n")
     events = told["events"]
+    if as_json:
+        emit_json({"case": case_id, "events": len(events), "evidence": evidence, "written": output})
+        return
     click.echo(clean_line(f"case {case_id}, {len(events)} events, evidence: {evidence}"), err=True)
 
 
@@ -214,12 +248,16 @@ def sign_in(panel: Panel, name: str, password: str | None, as_json: bool) -> Non
 
 @case.command("sign-out")
 @person_options
-def sign_out(panel: Panel) -> None:
+@_AS_JSON
+def sign_out(panel: Panel, as_json: bool) -> None:
     """End the session that 'sign-in' began, here and at the panel."""
     try:
         panel.ask(lambda client: client.sign_out())
     finally:
         panel.forget_session()
+    if as_json:
+        emit_json({"signed_out": panel.url, "forgotten": str(panel.session_file)})
+        return
     emit("signed out")
 
 
@@ -299,6 +337,83 @@ def reopen(panel: Panel, case_id: str, reason: str, lanes: str | None, as_json: 
     _acted(panel, case_id, "reopen", {"reason": reason, "lanes": lanes}, as_json=as_json)
 
 
+@case.command("relate")
+@click.argument("case_id", metavar="CASE")
+@click.option("--case", "dependant", metavar="ID", help="A case that relied on it.")
+@click.option("--reference", metavar="TEXT", help="Something outside that relied on it.")
+@anybody_options
+@_AS_JSON
+def relate(panel: Panel, case_id: str, dependant: str | None, reference: str | None, as_json: bool) -> None:
+    """Say what relied on CASE: if it is recalled, so is that."""
+    if (dependant is None) == (reference is None):
+        raise UsageError("usage.arguments", "name either --case or --reference")
+    named = {"case": dependant} if dependant is not None else {"reference": reference}
+    told = panel.ask(lambda client: client.act(case_id, "dependants", named))
+    if as_json:
+        emit_json(told)
+        return
+    from holdfast.client.panel import parse_listed  # noqa: PLC0415 - the client comes with holdfast[node]
+
+    emit(clean_line(f"what relied on case {case_id}:"))
+    for item in parse_listed(told, "dependants"):
+        emit(clean_line(f"    {item.get('kind')} {item.get('target')}"))
+
+
+@case.command("recall")
+@click.option("--evidence", required=True, metavar="DIGEST", help="SHA-256 of the evidence, as a lane names it.")
+@click.option("--cause", metavar="TEXT", help="Why; it stays in the journal for good.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be reached.")
+@person_options
+@_AS_JSON
+def recall(panel: Panel, evidence: str, cause: str | None, dry_run: bool, as_json: bool) -> None:
+    """Recall every case that was let through on evidence, and all that relied on them, as an approver.
+
+    With --dry-run nothing is changed: it says which cases and outside references a recall would reach now.
+    """
+    if dry_run:
+        _print_plan(panel.ask(lambda client: client.recall_plan(evidence)), as_json=as_json)
+        return
+    if cause is None:
+        raise UsageError("usage.arguments", "a recall has a --cause; --dry-run says what it would reach", param="cause")
+    told = panel.ask(lambda client: client.recall(evidence, cause))
+    if as_json:
+        emit_json(told)
+        return
+    cases, references = told.get("cases"), told.get("references")
+    if not isinstance(cases, list) or not isinstance(references, list):
+        raise MalformedError("panel.answer", "a recall names cases and references")
+    emit(f"recalled {len(cases)}" if cases else "nothing was left to recall")
+    for name in cases:
+        emit(clean_line(f"    {name}"))
+    for line in _outside(references):
+        emit(line)
+
+
+def _print_plan(told: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(told)
+        return
+    from holdfast.client.panel import parse_listed  # noqa: PLC0415 - as above
+
+    for name, says in (("direct", "let through on it"), ("dependants", "relied on those")):
+        rows = parse_listed(told, name)
+        emit(f"{says}: {len(rows)}")
+        for row in rows:
+            emit(clean_line(f"    {row.get('state')!s:<12} {row.get('case')}  queue {row.get('queue')}"))
+    for line in _outside(parse_listed(told, "references")):
+        emit(line)
+    emit("nothing was changed")
+
+
+def _outside(references: list[Any]) -> Iterator[str]:
+    """Who has to be told outside the panel."""
+    if references:
+        yield f"outside, to be told by you: {len(references)}"
+    for item in references:
+        if isinstance(item, dict):
+            yield clean_line(f"    {item.get('reference')}  relied on case {item.get('case')}")
+
+
 def now() -> dt.datetime:
     """This machine's time."""
     from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415 - picked where it is wanted
@@ -309,7 +424,11 @@ def now() -> dt.datetime:
 def _acted(panel: Panel, case_id: str, act: str, body: Mapping[str, Any], *, as_json: bool) -> None:
     """One act of a person, and where the case stands after it."""
     given = {name: value for name, value in body.items() if value is not None}
-    told = panel.ask(lambda client: client.act(case_id, act, given))
+    _print_case(panel.ask(lambda client: client.act(case_id, act, given)), as_json=as_json)
+
+
+def _print_case(told: dict[str, Any], *, as_json: bool) -> None:
+    """Where a case stands, and why."""
     if as_json:
         emit_json(told)
         return

@@ -79,13 +79,6 @@ bases = ["signature"]
 states = ["proven"]
 bases = ["proof", "development"]
 
-# Nobody has to decide. When somebody does all the same, this is put on record with it.
-[judgement]
-reviewers = 0
-role = "approver"
-rule = "Whoever decides has read what was asked and answered, and looked at every lane."
-framing = "May this answer be used for what it was asked for?"
-
 # An approver may let a case go before that, under their name, for at most an hour. The mark stays.
 [early_release]
 roles = ["approver"]

@@ -7,13 +7,14 @@ cannot move the cursor, hide text or turn its direction round. Colour is off whe
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def read_file(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise UsageError("usage.file", f"cannot read {name}: {error.strerror}") from error
+
+
+def written_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` to a command that writes ``--output``: it says as one JSON document what was written and where.
+    Raises ``usage.arguments`` where the file itself goes to standard output."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Say what was written, and where, as one JSON document.")
+    @functools.wraps(command)
+    def found(*arguments: Any, output: str, as_json: bool, **options: Any) -> Any:
+        if as_json and output == "-":
+            raise UsageError("usage.arguments", "--json says where the file was written; name one with --output")
+        return command(*arguments, output=output, as_json=as_json, **options)
+
+    return found
 
 
 def write_file(name: str, data: bytes) -> None:

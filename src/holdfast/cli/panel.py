@@ -13,6 +13,7 @@ nothing that sums the lanes up.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -89,6 +90,14 @@ class Panel:
             raise none
         return PanelSession(value["url"], value["cookie"], value["token"], {})
 
+    def is_signed_in(self) -> bool:
+        """Whether a session is kept for this panel."""
+        try:
+            self.find_session()
+        except RefusedError:
+            return False
+        return True
+
     def keep_session(self, session: PanelSession) -> None:
         """Write a session down, for this user alone. Raises ``output.file``."""
         raw = canonical.encode({"url": session.url, "cookie": session.cookie, "token": session.token})
@@ -148,6 +157,19 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def found(*arguments: Any, state: str | None, url: str | None, **options: Any) -> Any:
         return command(*arguments, panel=find_panel(state, url, None, in_person=True), **options)
+
+    return found
+
+
+def anybody_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`panel_options`, for what a key and a person may both ask: with the key where one is given, else as
+    whoever signed in here, else without a name."""
+
+    @panel_options
+    @functools.wraps(command)
+    def found(*arguments: Any, panel: Panel, **options: Any) -> Any:
+        in_person = panel.key is None and panel.is_signed_in()
+        return command(*arguments, panel=dataclasses.replace(panel, in_person=in_person), **options)
 
     return found
 

@@ -13,6 +13,7 @@ import click
 
 from holdfast.cli.output import clean_line, emit, emit_json, wants_colour
 from holdfast.cli.panel import Panel, panel_options, row_lines
+from holdfast.cli.webhooks import webhooks
 from holdfast.errors import MalformedError, UsageError
 from holdfast.verifier.gate import GATE_STATES
 
@@ -35,6 +36,9 @@ STATES = click.option(
 @click.group()
 def queue() -> None:
     """Look into a panel's queues, take work that their gates let through."""
+
+
+queue.add_command(webhooks)
 
 
 @queue.command("list")

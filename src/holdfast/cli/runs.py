@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 import click
 
 from holdfast.cli.network import Network, network_options
-from holdfast.cli.output import clean, clean_line, emit, emit_json, lane_lines, shapes, wants_colour, write_file
+from holdfast.cli.output import (
+    clean,
+    clean_line,
+    emit,
+    emit_json,
+    lane_lines,
+    shapes,
+    wants_colour,
+    write_file,
+    written_option,
+)
 from holdfast.core.bundles import DocumentItem, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.errors import MalformedError, UsageError
@@ -84,7 +94,8 @@ def list_runs(network: Network, limit: int, as_json: bool) -> None:
 @network_options
 @capability_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
-def export(network: Network, run_id: str, capability: str | None, output: str) -> None:
+@written_option
+def export(network: Network, run_id: str, capability: str | None, output: str, as_json: bool) -> None:
     """Write the bundle of run ID to a file.
 
     With the run's capability the bundle discloses request and answer, and whoever reads it can read them; without it
@@ -94,6 +105,10 @@ def export(network: Network, run_id: str, capability: str | None, output: str) -
     bundle = parse_bundle(raw)
     write_file(output, raw)
     disclosed = [entry.item.document for entry in bundle.journal if isinstance(entry.item, DocumentItem)]
+    if as_json:
+        exported = {"bundle": bundle.digest, "items": len(bundle.journal), "discloses": disclosed}
+        emit_json({"run": run_id, **exported, "exported_at": time_encode(bundle.exported_at), "written": output})
+        return
     texts = f"discloses {' and '.join(disclosed)}" if disclosed else "discloses no text"
     said = f"bundle {bundle.digest}, {len(bundle.journal)} items, exported {time_encode(bundle.exported_at)}, {texts}"
     click.echo(said, err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from holdfast.cli.network import Network, network_options
-from holdfast.cli.output import clean, emit, emit_json, read_file, write_file
+from holdfast.cli.output import clean, emit, emit_json, read_file, write_file, written_option
 from holdfast.core.encoding import time_encode
 from holdfast.core.trust import Admission, Trust, parse_trust_chain, verify_trust
 from holdfast.errors import UsageError
@@ -20,7 +20,8 @@ def trust() -> None:
 @network_options
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first version must have.")
-def export(network: Network, output: str, trust_pin: str | None) -> None:
+@written_option
+def export(network: Network, output: str, trust_pin: str | None, as_json: bool) -> None:
     """Write the trust document of a network to a file.
 
     It is checked before it is written. Hand it over by a way of its own, not together with the bundle: who supplies
@@ -29,6 +30,10 @@ def export(network: Network, output: str, trust_pin: str | None) -> None:
     raw = network.trust_bytes()
     found = verify_trust(parse_trust_chain(raw), pin=trust_pin)
     write_file(output, raw)
+    if as_json:
+        names = {"digest": found.digest, "version": found.version, "first_version": found.first_digest}
+        emit_json({"trust": names, "pin": found.pin, "development": found.development, "written": output})
+        return
     pinned = "as pinned" if found.pin == "digest" else "not compared with anything: taken on first use"
     click.echo(f"trust {found.digest}, version {found.version}", err=True)
     click.echo(f"first version {found.first_digest}: {pinned}", err=True)

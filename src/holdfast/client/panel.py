@@ -28,6 +28,8 @@ MAX_BUNDLE_BYTES = 64 << 20
 """Largest bundle (``bundle.md`` §1)."""
 PAGE = 100
 """Cases on the largest page that a panel gives."""
+_DONE = (200, 201, 202)
+"""Statuses of an answer: here it is, it was made, it will be done."""
 TIMEOUT_S = 30.0
 """Longest wait for an answer. A policy is tried on every open case of its queue."""
 
@@ -105,6 +107,35 @@ class PanelClient:
         as the act left it."""
         return await self.post(f"/v1/cases/{quote(case, safe='')}/{act}", canonical.encode(dict(body)))
 
+    async def open_case(self, run: str, queue: str, subject: str | None) -> dict[str, Any]:
+        """Open a case for a run by hand; the case, or the one that is there already."""
+        subjects = {} if subject is None else {"subject": subject}
+        return await self.post("/v1/cases", canonical.encode({"run": run, "queue": queue, **subjects}))
+
+    async def recall_plan(self, evidence: str) -> dict[str, Any]:
+        """What a recall for evidence (digest, hex) would reach now; nothing is changed."""
+        return await self.get(f"/v1/recall?{urlencode({'evidence': evidence})}")
+
+    async def recall(self, evidence: str, cause: str) -> dict[str, Any]:
+        """Recall everything that relied on evidence (digest, hex); what was reached."""
+        return await self.post("/v1/recall", canonical.encode({"evidence": evidence, "cause": cause}))
+
+    async def webhooks(self) -> dict[str, Any]:
+        """Every endpoint, what was sent to it and what stands in the way."""
+        return await self.get("/v1/webhooks")
+
+    async def deliveries(self, stands: str, after: int, limit: int) -> dict[str, Any]:
+        """One page of deliveries; ``stands`` is ``waiting``, ``dead`` or ``dropped``."""
+        return await self.get(f"/v1/webhooks/{quote(stands, safe='')}?{urlencode({'after': after, 'limit': limit})}")
+
+    async def delivery_act(self, delivery: str, act: str) -> dict[str, Any]:
+        """``act`` is ``replay`` or ``drop``, of a dead delivery."""
+        return await self.post(f"/v1/webhooks/dead/{quote(delivery, safe='')}/{act}", b"{}")
+
+    async def enable_webhook(self, webhook: str) -> dict[str, Any]:
+        """Send to an endpoint again that had said that it is gone."""
+        return await self.post(f"/v1/webhooks/{quote(webhook, safe='')}/enable", b"{}")
+
     async def sign_in(self, name: str, password: str) -> PanelSession:
         """Begin a session with a password; raises ``people.*`` as the panel does."""
         body = canonical.encode({"name": name, "password": password})
@@ -161,7 +192,7 @@ class PanelClient:
         )
         if answer.status >= 400:
             raise _refusal(answer.status, answer.body, self.url)
-        if answer.status != 200:
+        if answer.status not in _DONE:
             raise UnavailableError("panel.answer", f"{self.url} answered {answer.status}: it is no panel for programs")
         return answer
 

@@ -145,6 +145,10 @@ class WebhookStore(Protocol):
         """Let one that is dead wait again, from the beginning; False when it is not dead."""
         ...
 
+    def drop(self, delivery: str, at: str, note: str) -> bool:
+        """Give one that is dead up for good: it is dropped then. False when it is not dead."""
+        ...
+
     def register(self, hook: str, begins_after: int) -> HookRow:
         """Make an endpoint known; what is known of it already when it was."""
         ...

@@ -51,16 +51,16 @@ from holdfast.review.queues import (
     policy_of_queue,
 )
 from holdfast.review.reading import Reading, read_at
-from holdfast.review.recall import Recalled, flag_dependants, order_recall
+from holdfast.review.recall import Recalled, RecallPlan, flag_dependants, order_recall, plan_recall
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
 from holdfast.verifier.judgement import rule_in_request
-from holdfast.verifier.lanes import Lane
+from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
 
 MAY: Mapping[str, frozenset[str]] = {
-    "open": frozenset({"system", "person:reviewer", "person:approver"}),
+    "open": frozenset({"system", "person:reviewer", "person:approver", "key:case:open"}),
     "note": frozenset({"system"}),
     "view": frozenset({"person:viewer", "person:reviewer", "person:approver", "person:auditor"}),
     "claim": frozenset({"person:reviewer", "person:approver"}),
@@ -131,7 +131,7 @@ class CaseView:
             "subject": row.subject,
             "state": row.stands,
             "reasons": [reason.to_json() for reason in self.reasons],
-            "lanes": {name: lane.to_json() for name, lane in self.lanes.items()},
+            "lanes": {name: self.lanes[name].to_json() for name in LANES},
             "lanes_digest": row.vector,
             "policy": row.policy,
             "known": self.known,
@@ -227,6 +227,25 @@ class Desk:
         """Open a case for a run in a queue; the case that is there already when there is one. A queue nobody wrote a
         policy for refuses it and says so."""
         return self.open_many(actor, [Opening(run, queue, subject, requester)])[0]
+
+    def open_by_hand(self, actor: Actor, run: str, queue: str, *, subject: str | None = None) -> tuple[Case, bool]:
+        """Open a case for a run whose caller named no queue; says whether it is new. Raises ``queue.unknown`` for a
+        queue without a policy.
+
+        Who asked for the run is taken from its other cases. Where none says so, whoever opens the case counts as the
+        requester: nobody opens a case of their own run and then decides it (``case.md`` §4(7)).
+        """
+        self._permit(actor, "open")
+        with self._begin() as work:
+            if work.writer.queue(queue) is None:
+                hint = "give it a policy first: 'holdfast policy --help'"
+                raise UsageError("queue.unknown", f"no queue {queue[:64]} has a policy here", hint=hint, status=404)
+            others = [work.case(row.case) for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE))]
+            requester = next((case.requester for case in others if case.requester is not None), actor.id)
+            opening = Opening(run, queue, subject, requester)
+            _check_opening(opening)
+            known = work.opened(run, queue)
+            return self._open(work, actor, opening), known is None
 
     def open_many(self, actor: Actor, openings: Sequence[Opening]) -> list[Case]:
         """Open several cases in one transaction."""
@@ -337,9 +356,7 @@ class Desk:
         with self._begin() as work:
             look = self._look(work, case, None)
             found, policy = self._settle(work, look, "decision"), look.policy
-            need = policy.judgement
-            allowed = {need.role} if need is not None else {"approver", "reviewer"}
-            acting = _role(actor, held, allowed, role, f"decide in the queue {found.queue}")
+            acting = _role(actor, held, deciding_roles(policy), role, f"decide in the queue {found.queue}")
             _refuse_own(found, actor)
             _refuse_claimed(found, actor, work.at)
             _refuse_state(found, act, ("HOLD", "PROVISIONAL") if act == "approve" else ("HOLD", *LET_THROUGH))
@@ -478,6 +495,13 @@ class Desk:
         with self._begin() as work:
             direct = [row.case for row in work.writer.relying(evidence)]
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
+
+    def plan_recall(self, actor: Actor, evidence: str) -> RecallPlan:
+        """What :meth:`recall` would reach for this evidence (digest, hex) now; nothing is changed."""
+        self._permit(actor, "recall")
+        hex_decode(evidence, 32)
+        with self._store.read() as reader:
+            return plan_recall(reader, evidence)
 
     # --- handing out ---
 
@@ -879,6 +903,12 @@ def _role(actor: Actor, held: frozenset[str], allowed: Collection[str], wanted: 
         hint = f"needs one of: {', '.join(sorted(allowed))}"
         raise RefusedError("case.role", f"{actor.id} may not {what}", hint=hint, param="role")
     return fitting[0]
+
+
+def deciding_roles(policy: QueuePolicy) -> set[str]:
+    """The roles in which somebody decides a case under a policy (``case.md`` §4(1))."""
+    need = policy.judgement
+    return {need.role} if need is not None and need.reviewers else {"approver", "reviewer"}
 
 
 def _refuse_own(case: Case, actor: Actor) -> None:

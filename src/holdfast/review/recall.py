@@ -1,5 +1,8 @@
 """Recalls: everything that relied on what turned out wrong, at any remove, in one transaction (``spec/case.md`` §8).
 
+What a recall would reach can be asked before it is ordered; between the two more may come to rely on it, and is reached
+all the same.
+
 A recall is ordered once, for all cases that it reaches: one event with one decision document, followed by one
 ``recalled`` event per case, in a row. Which cases it reaches follows from the store's index of evidence and from what
 people and programs said relied on what; a circle of cases ends where it began.
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.decisions import DecisionDocument, batch_of
+from holdfast.ports.case_store import CaseReader, CaseRow
 from holdfast.review.events import Actor
 from holdfast.review.work import Work, rows_by_id
 
@@ -28,6 +32,45 @@ class Recalled:
     """(case, outside reference): who outside has to be told."""
     seq: int | None = None
     """Number of the order in the journal; None when nothing relied on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallPlan:
+    """What a recall for some evidence would reach if it were ordered now; nothing is changed by asking."""
+
+    evidence: str
+    direct: tuple[CaseRow, ...] = ()
+    """Cases that were let through on it, oldest first."""
+    dependants: tuple[CaseRow, ...] = ()
+    """Cases that relied on those, at any remove, oldest first."""
+    references: tuple[tuple[str, str], ...] = ()
+    """(case, outside reference) of what would have to be told outside."""
+    recalled_already: int = 0
+    """Cases on the way that stand recalled, and stay so."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as programs see it; each case with the state that it stands in before the recall."""
+        return {
+            "evidence": self.evidence,
+            "direct": [_planned(row) for row in self.direct],
+            "dependants": [_planned(row) for row in self.dependants],
+            "references": [{"case": case, "reference": reference} for case, reference in self.references],
+            "recalled_already": self.recalled_already,
+        }
+
+
+def plan_recall(reader: CaseReader, evidence: str) -> RecallPlan:
+    """What :func:`order_recall` would reach for this evidence (digest, hex), in the order in which it would."""
+    direct = {row.case for row in reader.relying(evidence)}
+    rows = sorted(rows_by_id(reader, {*direct, *reader.reach(direct)}).values(), key=lambda row: row.opened_seq)
+    standing = [row for row in rows if row.stands != "RECALLED"]
+    return RecallPlan(
+        evidence,
+        tuple(row for row in standing if row.case in direct),
+        tuple(row for row in standing if row.case not in direct),
+        tuple(reader.references([row.case for row in standing])),
+        len(rows) - len(standing),
+    )
 
 
 def order_recall(
@@ -96,6 +139,10 @@ def flag_dependants(work: Work, base: str, cause: str) -> None:
     rows = [row for case, row in rows_by_id(work.writer, work.writer.reach([base])).items() if case != base]
     fresh = [row for row in rows if base not in work.case(row.case).flags]
     work.emit_alike("flagged", fresh, [{"base": base} for _ in fresh], cause)
+
+
+def _planned(row: CaseRow) -> dict[str, Any]:
+    return {"case": row.case, "queue": row.queue, "run": row.run, "subject": row.subject, "state": row.stands}
 
 
 def _body(because: str, early: bool) -> dict[str, Any]:

@@ -54,7 +54,7 @@ ROLE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
 """What each role may do (``people.md`` §1). What is not here is refused; ``queue:take`` is for API keys alone."""
 ROLES = tuple(ROLE_ACTS)
 """The six roles."""
-SCOPES = ("queue:read", "queue:take", "case:read", "case:decide")
+SCOPES = ("queue:read", "queue:take", "case:read", "case:open", "case:decide")
 """What an API key can be let to do."""
 OPERATOR_ACTS = frozenset({"people:read", "people:change", "key:read", "key:change", "audit:read"})
 """What the command line on the panel's machine may do: whoever holds the database can do no less."""

@@ -59,6 +59,7 @@ MAY: Mapping[str, frozenset[str]] = {
         {"system", "key:queue:read", *(f"person:{role}" for role in ("approver", "auditor", "policy_owner", "admin"))}
     ),
     "replay": frozenset({"system", "person:approver", "person:policy_owner", "person:admin"}),
+    "drop": frozenset({"system", "person:approver", "person:policy_owner", "person:admin"}),
 }
 """Who may see deliveries, and who may send again or let an endpoint be sent to again (``webhook.md`` §6)."""
 _UNSHOWN = re.compile(r"[^\x20-\x7e]+")

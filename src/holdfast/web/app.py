@@ -16,21 +16,28 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from holdfast import __version__
 from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError
-from holdfast.nodes.edge import App, Scope
+from holdfast.nodes.edge import App, Scope, json_response
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.app import PROGRAMS, assemble, parse_messages, parse_round_number, require_change
 from holdfast.nodes.panel.people import caller
 from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.views import QUESTIONS
+from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.forms import read_form
+from holdfast.web.openapi import document
+from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
-from holdfast.web.render import BLANK_LANES, Pages
+from holdfast.web.recall import RecallPages
+from holdfast.web.render import BLANK_LANES, LEGEND, Pages
+from holdfast.web.webhooks import WebhookPages
 
 TITLES = {
     "panel.run_id": "No such run",
@@ -41,6 +48,8 @@ TITLES = {
     "people.session": "You are signed out",
     "people.sign_in_first": "Sign in first",
     "request.not_found": "Nothing here",
+    "run.unknown": "No such run",
+    "webhook.none": "No webhooks",
 }
 """Headings of error pages; everything else is *That did not work*."""
 
@@ -53,6 +62,7 @@ def create_app(service: PanelService) -> App:
         Route("/", site.ask, methods=["POST"]),
         Route("/rounds", site.rounds),
         Route("/about", site.about),
+        Route("/about.json", site.about_json),
         *SignInPages(service, site.page).routes(),
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
@@ -69,15 +79,19 @@ def create_app(service: PanelService) -> App:
             Route("/queues/{queue}.csv", site.only_for("queue:read", files.rows_csv)),
             Route("/cases/{case}/at/{seq}.json", site.only_for("case:read", files.reading_json)),
             Route("/cases/{case}/at/{seq}", site.only_for("case:read", files.reading)),
+            Route("/cases/{case}/report.json", site.only_for("case:read", files.report_json)),
             Route("/cases/{case}/report", site.only_for("case:read", files.report)),
             Route("/cases/{case}.json", site.only_for("case:read", cases.case_json)),
+            *WebhookPages(service, site.page).routes(),
+            *RecallPages(service, service.review, site.page).routes(),
         ]
         late += [
             Route("/queues/{queue}", site.only_for("queue:read", cases.queue)),
             Route("/cases/{case}", acts.case),
+            *OpeningPages(service, service.review, cases.show_queue).routes(),
             *acts.routes(),
         ]
-    return assemble(service, routes, late, refusal=site.refusal)
+    return assemble(service, routes, late, refusal=site.refusal, described=document)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -103,6 +117,7 @@ class Site:
             signed_in=session is not None and session.signed_in,
             people_shown=self.service.people is not None,
             queues_shown=self.service.review is not None,
+            webhooks_shown=self.service.webhooks is not None,
             **values,
         )
         return HTMLResponse(text, status)
@@ -182,6 +197,12 @@ class Site:
     async def about(self, request: Request) -> Response:
         """``GET /about``."""
         return self.page(request, "about.html", "/about")
+
+    async def about_json(self, _: Request) -> Response:
+        """``GET /about.json``: the words that the pages use, and where each question ends."""
+        states = dict(LEGEND)
+        lanes = {name: {"question": QUESTIONS[name], "does_not_say": DOES_NOT_SAY[name]} for name in LANES}
+        return json_response({"version": __version__, "states": states, "lanes": lanes, "proves": "nothing by itself"})
 
     # ---- errors ---------------------------------------------------------------------------------------------------
 

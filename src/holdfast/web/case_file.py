@@ -13,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.core.canonical import decode
 from holdfast.core.encoding import time_encode
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import json_response
@@ -84,6 +85,20 @@ class CaseFilePages:
         known = file.view.known
         return self._page(
             request, "report.html", "/queues", case=shown_file(file), known=known, document=document, head=head
+        )
+
+    async def report_json(self, request: Request) -> Response:
+        """``GET /cases/{case}/report.json``: what the report is made of, and where the journal's head was."""
+        file = await self._review.call(self._review.desk.case, SYSTEM, request.path_params["case"])
+        head = await self._review.call(self._review.desk.head, SYSTEM)
+        return json_response(
+            {
+                **file.view.to_json(),
+                "dependants": [{"kind": kind, "target": target} for kind, target in file.case.dependants],
+                "events": [event.to_json() for event in file.events],
+                "policy_document": decode(file.policy.document),
+                "head": {"seq": head.seq, "digest": head.digest},
+            }
         )
 
     async def rows_csv(self, request: Request) -> Response:

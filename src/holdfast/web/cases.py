@@ -60,6 +60,10 @@ class CasePages:
 
     async def queue(self, request: Request) -> Response:
         """``GET /queues/{queue}?state=&after=``."""
+        return await self.show_queue(request)
+
+    async def show_queue(self, request: Request, status: int = 200, **more_values: Any) -> Response:
+        """The page of a queue; ``more_values`` say what became of a form on it."""
         queue, which = await asked_rows(self._review, request)
         listed = await self._review.call(self._review.desk.cases, SYSTEM, which)
         chosen = which.stands[0] if which.stands else ""
@@ -70,6 +74,7 @@ class CasePages:
             request,
             "queue.html",
             "/queues",
+            status,
             queue=_shown_queue(queue),
             words=GATE_STATES,
             chosen=chosen,
@@ -77,6 +82,7 @@ class CasePages:
             more=more,
             first=first,
             query=f"?{request.url.query}" if request.url.query else "",
+            **({"typed": None} | more_values),
         )
 
     async def queue_json(self, request: Request) -> Response:
@@ -152,7 +158,7 @@ def _needs(policy: QueuePolicy) -> list[tuple[str, str]]:
 
 def _judgement(policy: QueuePolicy) -> str | None:
     need = policy.judgement
-    return None if need is None else f"{need.reviewers} acting as {need.role}"
+    return f"{need.reviewers} acting as {need.role}" if need is not None and need.reviewers else None
 
 
 def _early_release(policy: QueuePolicy) -> str | None:

@@ -153,6 +153,7 @@ class PeoplePages:
         """All of them."""
         return [
             Route("/account", self.account),
+            Route("/account.json", self.account_json),
             Route("/account/password", self.password, methods=["POST"]),
             Route("/account/sign-out", self.end_session, methods=["POST"]),
             Route("/people", self.people),
@@ -177,6 +178,20 @@ class PeoplePages:
             request, "account.html", "/account", error.status if error else 200, me=person, roles=roles,
             sessions=sessions, **values,
         )  # fmt: skip
+
+    async def account_json(self, request: Request) -> Response:
+        """``GET /account.json``: who one is here, what one may do, and where one is signed in."""
+        person = await self._somebody(request)
+        sessions = await self._people.run(self._people.people.sessions, person)
+        return json_response(
+            {
+                "name": person.name,
+                "display": person.display,
+                "roles": {role: sorted(ROLE_ACTS[role]) for role in sorted(person.roles)},
+                "session": person.session,
+                "sessions": _sessions_json(sessions),
+            }
+        )
 
     async def password(self, request: Request) -> Response:
         """``POST /account/password``: ends every session and begins one."""

@@ -112,6 +112,7 @@ def _build_review(
         at_once=config.bundles_at_once,
     )
     review.contents = Contents(http, config.gateway, config.workspace_key, _load_opener(config, document), clock)
+    review.find_run, review.fetch_run = follower.find_run, follower.ask
     review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import MalformedError
 from holdfast.review.cases import LET_THROUGH
-from holdfast.review.desk import CaseFile, Desk
+from holdfast.review.desk import CaseFile, Desk, deciding_roles
 from holdfast.review.events import Actor, is_case_id
 from holdfast.review.roles import may
 
@@ -81,7 +81,7 @@ def open_acts(file: CaseFile, actor: Actor, at: dt.datetime) -> OpenActs:
     holder = case.holder(at)
     if may(roles, "case:claim") and holder in (None, actor.id):
         acts.add("claim" if holder is None else "let-go")
-    deciding = _role(roles, {policy.judgement.role} if policy.judgement else {"approver", "reviewer"})
+    deciding = _role(roles, deciding_roles(policy))
     early = policy.early_release
     releasing = _role(roles, early.roles if early else ())
     weighty: set[str] = set()

@@ -42,6 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
+from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.people import FRESH
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
@@ -292,8 +293,11 @@ def parse_round_number(text: str) -> int:
     return int(text)
 
 
-def data_routes(service: PanelService) -> list[BaseRoute]:
-    """The routes that speak JSON, events and bundles."""
+def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] = document) -> list[BaseRoute]:
+    """The routes that speak JSON, events and bundles; ``described`` gives their OpenAPI document."""
+
+    async def openapi(_: Request) -> Response:
+        return json_response(described())
 
     async def index(_: Request) -> Response:
         models, runs = await asyncio.gather(service.models(), service.runs())
@@ -349,6 +353,7 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/ask", ask, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
+        Route("/openapi.json", openapi),
         *(session_routes(service.people, service.access) if service.people is not None else ()),
         *(case_routes(service.review, service.people) if service.review is not None else ()),
         *webhook_routes(service.webhooks, service.people),
@@ -369,6 +374,7 @@ def assemble(
     routes: Sequence[BaseRoute] = (),
     late: Sequence[BaseRoute] = (),
     refusal: Refusal | None = None,
+    described: Callable[[], dict[str, Any]] = document,
 ) -> App:
     """Routes, the JSON side, the guard and the edge as one ASGI app; its lifespan starts the service.
 
@@ -381,7 +387,7 @@ def assemble(
             yield
 
     router = Router(
-        [*routes, *data_routes(service), *standard_routes(service.readiness, service.metrics.render), *late],
+        [*routes, *data_routes(service, described), *standard_routes(service.readiness, service.metrics.render), *late],
         redirect_slashes=False,
         lifespan=lifespan,
     )

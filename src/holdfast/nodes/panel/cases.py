@@ -17,6 +17,7 @@ import contextlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -51,6 +52,7 @@ def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
     programs = Programs(review, people)
     routes: list[BaseRoute] = [
         Route("/v1/cases", programs.cases),
+        Route("/v1/cases", programs.open, methods=["POST"]),
         Route("/v1/cases/{case}", programs.case),
         Route("/v1/cases/{case}/dependants", programs.dependants, methods=["POST"]),
         Route("/v1/cases/{case}/export", programs.export),
@@ -77,6 +79,7 @@ def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
     }
     return [
         *routes,
+        Route("/v1/recall", persons.recall_plan),
         *(Route(path, handler, methods=["POST"]) for path, handler in acts.items()),
     ]
 
@@ -114,6 +117,17 @@ class Programs:
     def _list(self, actor: Actor, which: CaseFilter) -> list[CaseFile]:
         return [self._desk.case(actor, view.row.case) for view in self._desk.cases(actor, which)]
 
+    async def open(self, request: Request) -> Response:
+        """``POST /v1/cases`` with ``run``, ``queue`` and optionally ``subject``: a case for a run whose caller named no
+        queue; 201 where it is new."""
+        refuse_other_sites(request)
+        refuse_forgery(request)
+        actor = await self._actor(request, "case:open")
+        body = await _body(request, {"run": str, "queue": str}, {"subject": str})
+        case, new = await open_by_hand(self._review, actor, body["run"], body["queue"], body.get("subject"))
+        file = await self._review.call(self._desk.case, SYSTEM, case)
+        return json_response(_case_json(file), HTTPStatus.CREATED if new else HTTPStatus.OK)
+
     async def case(self, request: Request) -> Response:
         """``GET /v1/cases/{case}``."""
         actor = await self._actor(request, "case:read")
@@ -124,7 +138,7 @@ class Programs:
     async def export(self, request: Request) -> Response:
         """``GET /v1/cases/{case}/export``: its events as they lie in the journal, and what they name (``case.md`` §11).
         Its evidence is where it always is."""
-        actor = await self._actor(request, "case:read")
+        actor = await self._actor(request, "case:export" if person_of(request) is not None else "case:read")
         _query(request, set())
         return json_response(await self._review.call(self._desk.export, actor, _case_id(request)))
 
@@ -192,7 +206,7 @@ class Programs:
     async def check(self, request: Request) -> Response:
         """``POST /v1/queues/{queue}/check`` with a policy as TOML: what it would move, and why. Nothing is changed."""
         refuse_other_sites(request)
-        actor = await self._actor(request, "queue:read")
+        actor = await self._actor(request, "policy:read" if person_of(request) is not None else "queue:read")
         text = await _toml(request)
         change = await self._review.call(self._desk.what_if, actor, request.path_params["queue"], text)
         return json_response(_change_json(change))
@@ -312,6 +326,13 @@ class Persons:
         await self._review.call(self._desk.reopen, actor, case, **body)
         return await self._done(actor, case)
 
+    async def recall_plan(self, request: Request) -> Response:
+        """``GET /v1/recall?evidence=``: what a recall would reach if it were ordered now. Nothing is changed."""
+        actor = actor_of(await require_person(self._people, request, "case:recall"))
+        query = _query(request, {"evidence"})
+        evidence = hex_decode(query.get("evidence", ""), 32).hex()
+        return json_response((await self._review.call(self._desk.plan_recall, actor, evidence)).to_json())
+
     async def recall(self, request: Request) -> Response:
         """``evidence`` (a digest) and ``cause``: everything that was let through on it, and what relied on that."""
         actor = await self._person(request, "case:recall")
@@ -329,6 +350,15 @@ class Persons:
         change = await self._review.call(self._desk.change_policy, actor, request.path_params["queue"], text)
         self._review.notify()
         return json_response(_change_json(change))
+
+
+async def open_by_hand(review: Review, actor: Actor, run: str, queue: str, subject: str | None) -> tuple[str, bool]:
+    """Open a case for a run that the gateway has; its id, and whether it is new (``case.md`` §4(7))."""
+    await review.find_run(views.parse_run_id(run))
+    case, new = await review.call(review.desk.open_by_hand, actor, run, queue, subject=subject)
+    review.fetch_run(run)
+    review.notify()
+    return case.id, new
 
 
 def refuse_other_sites(request: Request) -> None:

@@ -127,6 +127,11 @@ class Follower:
         self._schedule.ask([run], self._clock.monotonic())
         self._wake.set()
 
+    async def find_run(self, run: str) -> None:
+        """Make sure that the gateway has a run for this workspace. Raises ``run.unknown``, or what keeps the gateway
+        from saying."""
+        await self._get(f"/v1/runs/{run}", MAX_BUNDLE_BYTES)
+
     # Openings
 
     async def pull(self) -> None:

@@ -26,7 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex
-from holdfast.errors import HoldfastError, MalformedError, UsageError
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.panel.contents import Contents
 from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
@@ -81,6 +81,11 @@ class Review:
         self._ends: list[Callable[[], Awaitable[None] | None]] = []
         self.contents: Contents | None = None
         """What reads runs for people who open their cases; None where nothing does."""
+        self.find_run: Callable[[str], Awaitable[None]] = _no_gateway
+        """Raises where the gateway has no such run (``run.unknown``) or is silent. Whatever follows the gateway sets
+        this, and what comes next."""
+        self.fetch_run: Callable[[str], None] = lambda _: None
+        """Has the evidence of a run fetched soon, for the cases of it."""
         self.decisions_wait = ""
         """Why decisions wait for the log, or empty; for the pages."""
         self.changed = asyncio.Event()
@@ -208,6 +213,12 @@ class Review:
         if change.digest != change.before:
             _LOG.info("queue %s has policy %s now", file.queue, change.digest)
         return change.digest != change.before
+
+
+async def _no_gateway(_: str) -> None:
+    raise UnavailableError(
+        "panel.silent", "this panel follows no gateway, so it cannot tell whether there is such a run"
+    )
 
 
 def _look(path: Path, seen: _PolicyFile | None) -> _PolicyFile:

@@ -402,7 +402,7 @@ class Webhooks:
         }
 
     async def listed(self, actor: Actor, stands: Stands, after: int, limit: int) -> dict[str, Any]:
-        """One page of deliveries that were given up or dropped."""
+        """One page of deliveries that wait, were given up or were dropped."""
         check_may(actor, "read")
         found = await self._call(self._store.listed, stands, after, limit)
         end = found[-1].number if len(found) == limit else None
@@ -431,6 +431,19 @@ class Webhooks:
         endpoint.failing, endpoint.not_before = False, 0.0
         endpoint.wake.set()
         return {"delivery": delivery, "stands": "waiting"}
+
+    async def drop(self, actor: Actor, delivery: str) -> dict[str, Any]:
+        """Give a dead delivery up for good. Raises ``webhook.unknown`` or ``webhook.not_dead``."""
+        check_may(actor, "drop")
+        found = await self._call(self._store.delivery, delivery)
+        if found is None:
+            raise UsageError("webhook.unknown", "there is no such delivery", param="delivery", status=404)
+        note = shorten_note(f"dropped by {actor.id}; before: {found.note}")
+        if not await self._call(self._store.drop, delivery, self._now(), note):
+            hint = "only dead ones are dropped"
+            raise ConflictError("webhook.not_dead", f"this delivery is {found.stands}", hint=hint)
+        _LOG.info("webhook %s: %s", delivery, note)
+        return {"delivery": delivery, "stands": "dropped"}
 
     async def enable(self, actor: Actor, hook: str) -> dict[str, Any]:
         """Send to an endpoint again that had said that it is gone. Raises ``webhook.unknown`` or
@@ -483,6 +496,7 @@ def _delivery_json(item: Delivery, hook: Hook | None) -> dict[str, Any]:
         "state": item.state,
         "at": item.at,
         "attempts": item.attempts,
+        "next_at": item.next_at if item.stands == "waiting" else None,
         "ended_at": item.ended_at,
         "note": item.note,
         "position": item.number,
@@ -512,12 +526,10 @@ def build_limits(config: PanelConfig) -> Limits:
 
 
 def webhook_routes(service: Webhooks | None, people: PanelPeople | None) -> list[BaseRoute]:
-    """The routes below ``/v1/webhooks``: to see them, and for a person to send again what was given up."""
+    """The routes below ``/v1/webhooks``: to see them, and for a person to send again or drop what was given up."""
 
     def webhooks() -> Webhooks:
-        if service is None:
-            raise UsageError("webhook.none", "this panel sends no webhooks", hint="set [[panel.webhooks]]", status=404)
-        return service
+        return require_webhooks(service)
 
     async def reader(request: Request) -> Actor:
         return await caller(people, request, "queue:read")
@@ -545,17 +557,35 @@ def webhook_routes(service: Webhooks | None, people: PanelPeople | None) -> list
         actor = await person(request)
         return json_response(await webhooks().replay(actor, _id(request, "delivery")), HTTPStatus.ACCEPTED)
 
+    async def drop(request: Request) -> Response:
+        actor = await person(request)
+        return json_response(await webhooks().drop(actor, _id(request, "delivery")))
+
     async def enable(request: Request) -> Response:
         actor = await person(request)
         return json_response(await webhooks().enable(actor, _id(request, "webhook")))
 
     return [
         Route("/v1/webhooks", endpoints),
+        Route("/v1/webhooks/waiting", listing("waiting")),
         Route("/v1/webhooks/dead", listing("dead")),
         Route("/v1/webhooks/dropped", listing("dropped")),
         Route("/v1/webhooks/dead/{delivery}/replay", replay, methods=["POST"]),
+        Route("/v1/webhooks/dead/{delivery}/drop", drop, methods=["POST"]),
         Route("/v1/webhooks/{webhook}/enable", enable, methods=["POST"]),
     ]
+
+
+def require_webhooks(service: Webhooks | None) -> Webhooks:
+    """The webhooks of a panel that has any; raises ``webhook.none``."""
+    if service is None:
+        raise UsageError("webhook.none", "this panel sends no webhooks", hint="set [[panel.webhooks]]", status=404)
+    return service
+
+
+def listing_start(request: Request, name: str) -> int:
+    """The position after which a list goes on, from the query; 0 without one. Raises ``request.*``."""
+    return _number(dict(request.query_params), name, 0, 0, 10**15)
 
 
 def _id(request: Request, name: str) -> str:

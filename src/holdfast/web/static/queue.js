@@ -1,8 +1,8 @@
 /* Moving through a queue with the keyboard. */
 
-const shown = document.getElementById("fresh");
-document.getElementById("keys").hidden = false;
+import { bind } from "./keys.js";
 
+const shown = document.getElementById("fresh");
 const links = () => [...shown.querySelectorAll(".case-link")];
 
 function move(step) {
@@ -14,11 +14,8 @@ function move(step) {
   next.closest(".case").scrollIntoView({ block: "nearest" });
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
-  if (event.key === "j") move(1);
-  else if (event.key === "k") move(-1);
-  else if (event.key === "/") shown.querySelector(".filters a")?.focus();
-  else return;
-  event.preventDefault();
+bind({
+  j: () => move(1),
+  k: () => move(-1),
+  "/": () => shown.querySelector(".filters :is(a, input, select)")?.focus(),
 });

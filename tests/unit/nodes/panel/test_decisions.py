@@ -151,7 +151,7 @@ def test_a_decision_is_logged_once_and_then_its_lane_says_who_decided(tmp_path: 
         judgement = after["lanes"]["judgement"]
         assert "'ada' (approver) approved" in judgement["says"]
         assert "the quote is in the file" in judgement["says"]
-        assert (judgement["state"], judgement["basis"]) == ("proven", "human")  # the queue records rule and framing
+        assert (judgement["state"], judgement["basis"]) == ("unknown", "human")  # no framing was recorded
         assert after["state"] == "CLEAR"
         noted = [event for event in after["events"] if event["kind"] == "statement_logged"]
         assert [event["body"]["statement"] for event in noted] == judgement["evidence"]
