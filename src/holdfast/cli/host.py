@@ -79,7 +79,7 @@ def make_node_server(node: str, config: Any) -> NodeServer:
 
 
 async def serve(servers: Mapping[str, NodeServer], stop: asyncio.Event) -> None:
-    """Serve until told to stop. When one of them ends by itself, all end, and ``node.ended`` is raised with its name."""
+    """Serve until told to stop. When one ends by itself, all do, and ``node.ended`` names it."""
     tasks = {asyncio.create_task(_serve_one(name, server, stop)): server for name, server in servers.items()}
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -419,7 +419,7 @@ def _locked(state: Path) -> Iterator[None]:
               help="Base of the ports: panel, gateway, log, chain, full nodes.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True,
-              help="One ready line, then one JSON event a line; progress before it goes to standard error.")  # fmt: skip
+              help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
 def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:
     """Run a whole development network on this machine."""
     console = Console(as_json=as_json)
