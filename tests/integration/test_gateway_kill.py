@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,15 +180,10 @@ def check_log(layout: Layout, key: str, promises: Promises, before: int) -> None
     for run, known in expected.items():
         mine = [statement for statement in found if statement.run == run]
         assert {statement.digest for statement in mine} == known, f"{run} is in the log as something else too"
-    by_run: dict[str, list[str]] = {}
-    for statement in found:
-        by_run.setdefault(statement.run, []).append(statement.kind)
-    for run, kinds in by_run.items():
-        assert kinds.count("route") == 1, f"{run} has {kinds.count('route')} routes in the log"
-        closings = [
-            item for item in found if item.run == run and isinstance(item.body, Execution) and item.body.closing
-        ]
-        assert len(closings) == 1, f"{run} was closed {len(closings)} times in the log"
+    routes = Counter(statement.run for statement in found if statement.kind == "route")
+    closings = Counter(item.run for item in found if isinstance(item.body, Execution) and item.body.closing)
+    for run in {statement.run for statement in found}:
+        assert (routes[run], closings[run]) == (1, 1), f"{run} has another number of routes or ends in the log"
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:

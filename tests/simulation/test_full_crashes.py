@@ -158,8 +158,8 @@ class OneCrash(Schedule):
 
 @pytest.mark.parametrize("kind", ["power", "kill"])
 def test_a_crash_at_every_single_write_of_one_node(kind: CrashKind) -> None:
-    """One fixed story of three rounds, with one node cut at its first, second, … write until it is not cut any more; few
-    schedules take steps."""
+    """One fixed story of three rounds, with one node cut at its first, second, … write until it is not cut any more.
+    Few schedules take steps."""
     step = max(1, 240 // SCHEDULES)
     at, cuts = 1, 0
     while True:
