@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.accepted import build_accepted
 from holdfast.cli.main import run
+from holdfast.core.encoding import sha256_hex
 from tests.helpers.network import Network
 from tests.helpers.panel_desk import URL, PanelDesk
 
@@ -81,6 +83,15 @@ def write_files(folder: Path) -> None:
     from holdfast.core import trust  # noqa: PLC0415
 
     (folder / "unsigned-trust.json").write_bytes(trust.build_trust_chain([unsigned]))
+    first = network.sign_trust(network.trust_version(), network.roots)
+    second = network.sign_trust(network.trust_version(2), network.roots)
+    other = network.sign_trust(network.trust_version(2, enclave_roots=[]), network.roots)
+    (folder / "trust-2.json").write_bytes(trust.build_trust_chain([first, second]))
+    (folder / "trust-2-other.json").write_bytes(trust.build_trust_chain([first, other]))
+    accepted = {1: trust.parse_trust_chain(network.trust_file())[0].digest, 2: sha256_hex(second[0])}
+    for version, digest in accepted.items():
+        (folder / f"accepted-{version}.json").write_bytes(build_accepted(version, digest))
+    (folder / "accepted-broken.json").write_bytes(b'{"version":2}')
 
 
 @pytest.fixture

@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S = 90.0
-"""How long a process may take to say that it is ready, on a busy machine."""
-
 
 def free_ports(count: int) -> int:
     """The first of ``count`` neighbouring ports that are free now."""
@@ -89,17 +86,29 @@ def network(state: Path, *options: str, port: int | None = None) -> Iterator[Net
 
 
 def _await_ready(process: subprocess.Popen[str]) -> Mapping[str, Any]:
+    """The ready line, which is the first; everything before it goes to standard error."""
     assert process.stdout is not None
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"holdfast up ended with {process.wait(5)}")
-        value = json.loads(line)
-        if value.get("ready"):
-            found: Mapping[str, Any] = value
-            return found
-    raise RuntimeError("holdfast up did not become ready")
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"holdfast up ended with {process.wait(5)}")
+    found: Mapping[str, Any] = json.loads(line)
+    if found.get("ready") is not True:
+        raise RuntimeError(f"holdfast up began with {found}")
+    return found
+
+
+def processes_of(words: str) -> dict[int, str]:
+    """Command lines by pid of the processes that name something, such as a state folder."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if words in command and int(folder.name) != os.getpid():
+                found[int(folder.name)] = command
+    return found
 
 
 def wait_for(question: Any, seconds: float = 30.0, what: str = "it") -> Any:

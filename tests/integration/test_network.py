@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from holdfast.verifier.lanes import LANES
-from tests.helpers.processes import NetworkProcess, fetch, network, wait_for
+from tests.helpers.processes import NetworkProcess, fetch, network, processes_of, wait_for
 
 pytestmark = pytest.mark.enable_socket
 MODEL = "holdfast-builtin"
@@ -137,7 +137,7 @@ def test_a_network_that_is_stopped_leaves_nothing_and_goes_on_where_it_was(tmp_p
         second = holdfast("up", "--json", "--state", str(tmp_path / "state"), "--port", str(port))
         assert second.returncode == 2
         assert first.stop() == 0
-    assert not _holders(str(tmp_path / "state"))
+    assert not processes_of(str(tmp_path / "state"))
     with network(tmp_path / "state", port=port) as again:
         assert again.get(f"/v1/runs/{run}")["lanes"]["settlement"]["state"] == "proven"
         later = ask(again)["holdfast"]["run"]
@@ -148,21 +148,7 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> 
     with network(tmp_path / "state") as net:
         os.kill(net.process.pid, signal.SIGKILL)
         net.process.wait(10)
-        wait_for(lambda: not _holders(str(tmp_path / "state")), 20, "the end of the workers")
-
-
-def _holders(state: str) -> list[str]:
-    """Processes whose command line names a state folder."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if state in command and "pytest" not in command:
-                found.append(command)
-    return found
+        wait_for(lambda: not processes_of(str(tmp_path / "state")), 20, "the end of the workers")
 
 
 def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_out_once(net: NetworkProcess) -> None:

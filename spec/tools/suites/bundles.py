@@ -117,6 +117,8 @@ def write(out: Writer) -> None:
     bundles = Bundles(out)
     outcomes(bundles)
     knowledge(bundles)
+    earlier(bundles)
+    attempts(bundles)
     requirements(bundles)
     altered_bytes(bundles)
     bad_statements(bundles)
@@ -567,6 +569,232 @@ def knowledge(b: Bundles) -> None:
     at("votes", 0, "votes", "Voted on: votes are information, not proof.", {"settlement": PENDING})
     at("finality", 0, "all-but-finality", "Everything but the finality messages.", {"settlement": PENDING}, before=True)
     at("finality", 0, "all", "Everything.", {"settlement": GOOD["settlement"]})
+
+
+def earlier(b: Bundles) -> None:
+    """Asked about a time at which statements had not been made (lanes.md §2.1)."""
+    unmade = {
+        "bytes": PENDING,
+        "route": PENDING,
+        "inputs": PENDING,
+        "memory": PENDING,
+        "settlement": PENDING,
+        "payment": GOOD["payment"],
+        "judgement": GOOD["judgement"],
+    }
+
+    def case(name: str, why: str, story: Story, lanes: dict[str, Any], code: str | None = None, **more: Any) -> None:
+        b.case(name, why, story, lanes, code, **{"suite": "lanes", "spec": "lanes.md §2.1", **more})
+
+    before = when(START, plus_ms=-60_000)
+    case(
+        "asked-about-a-time-before",
+        "Everything is final, and the question is about the minute before: nothing of this run had been made. Whoever "
+        "answers proven here can be shown any late run as if it had stood at any early time.",
+        Story(),
+        unmade,
+        at=before,
+    )
+    case(
+        "asked-about-a-time-before-is-not-proven",
+        "The same, with a requirement: no answer yet, since at that time the evidence was still to come.",
+        Story(),
+        unmade,
+        at=before,
+        require=["bytes=proven", "settlement=proven"],
+        expect="undecided",
+    )
+    case(
+        "asked-about-a-moment-before",
+        "Clocks differ by up to the policy's max_skew_s: twenty seconds before the claim the statements count.",
+        Story(),
+        GOOD,
+        at=when(START, plus_ms=-20_000),
+    )
+    case(
+        "asked-between-question-and-answer",
+        "The route was signed ten minutes before the answer; at half time the question was bound and not answered.",
+        Story(Turn(execution_at=when(START, plus_ms=600_000)), cosigned_at=when(START, plus_ms=601_000), extra=()),
+        {"route": GOOD["route"], "inputs": GOOD["inputs"], "bytes": PENDING, "settlement": PENDING},
+        at=when(START, plus_ms=300_000),
+        policy={**world.POLICY, "max_span_s": 3600},
+    )
+    case(
+        "settled-after-the-time-asked-about",
+        "The statements had been made at that time and their round became final later: what is known now about then.",
+        Story(cosigned_at=when(START, plus_ms=120_000)),
+        GOOD,
+        at=when(START, plus_ms=2_000),
+    )
+    changed = edited(Story(), "document", lambda item: item.update(text=item["text"].replace("Does", "Did")))
+    case(
+        "altered-and-asked-about-a-time-before",
+        "A changed word stays refuted whatever time is asked about: an attacker who chooses the time would otherwise turn "
+        "a refutation into a wait.",
+        changed,
+        {"bytes": REFUTED, "route": PENDING},
+        "parts.root",
+        at=before,
+    )
+    case(
+        "from-the-future-and-asked-about-a-time-before",
+        "A quorum saw the statements a minute before the time they claim. Asked about that minute they are not merely "
+        "to come: they are false.",
+        Story(cosigned_at=before),
+        {"settlement": REFUTED, "bytes": PENDING},
+        "statement.future",
+        at=before,
+        bug="BACKDATED",
+    )
+    case(
+        "refuted-and-asked-about-a-time-before",
+        "A final round refuted the execution: so it stays for every time.",
+        Story(codes={3: "refuted:signature"}),
+        {"settlement": ["refuted", "proof"]},
+        "round.refuted",
+        at=before,
+        bug="REFUTED_LATER",
+    )
+
+
+def attempts(b: Bundles) -> None:
+    """A proposer that stalls, a sequencer that withholds, full nodes that do not answer (round.md §1, lanes.md §3(3))."""
+
+    def case(name: str, why: str, story: Any, lanes: dict[str, Any], code: str | None = None, **more: Any) -> None:
+        b.case(name, why, story, lanes, code, **{"suite": "lanes", "spec": "lanes.md §3(3)", **more})
+
+    def waiting(*without: str) -> Story:
+        return Story(disclose=()).without("finality", "verdict", *without)
+
+    withheld = waiting("inclusion", "checkpoint", "candidate", "votes")
+    case(
+        "logged-and-withheld",
+        "Attack: a sequencer confirms the entries and withholds them; no checkpoint that covers them ever appears. It gains "
+        "a delay and nothing else: its word on an index is no inclusion, so the lane waits, and says what for.",
+        withheld,
+        {"bytes": GOOD["bytes"], "route": GOOD["route"], "settlement": PENDING},
+        spec="bundle.md §2",
+    )
+    case(
+        "logged-and-withheld-is-not-proven",
+        "The same, when settlement is asked for: the sequencer's word must not pass for proof.",
+        withheld,
+        {"settlement": PENDING},
+        require=["settlement=proven"],
+        expect="undecided",
+        spec="bundle.md §2",
+    )
+    story = Story(disclose=())
+    covers_less = Ledger(story.ledger.entries[:2], number=2)
+    story.without("checkpoint", "candidate", "votes", "finality", "verdict", "inclusion")
+    story.add("checkpoint", 3100, note=covers_less.note)
+    story.add("candidate", 5000, round=covers_less.candidate)
+    story.add("finality", 8000, round=covers_less.candidate, messages=covers_less.finality(FULL))
+    case(
+        "withheld-from-a-final-round",
+        "Attack: the sequencer shows full nodes a log that ends before the run's entries, and they settle that. The round "
+        "is final and says nothing about this run.",
+        story,
+        {"bytes": GOOD["bytes"], "settlement": PENDING},
+        spec="bundle.md §3",
+    )
+    log = Story(disclose=()).ledger
+    shown = Story(disclose=()).without("checkpoint", "candidate", "votes", "finality", "verdict", "inclusion")
+    shown.add("checkpoint", 3100, note=covers_less.note)
+    for item in (shown.turn.route, shown.turn.execution):
+        place = log.index(item.digest)
+        shown.add("inclusion", 2600, digest=item.digest, index=place - 2, size=2, proof=[log.leaves[3 - place].hex()])
+    case(
+        "withheld-and-said-to-be-included",
+        "Attack: the sequencer withholds the entries and hands out paths into the smaller tree that it did sign. They do "
+        "not lead to its root: what is presented and does not verify refutes.",
+        shown,
+        {"bytes": GOOD["bytes"], "settlement": REFUTED},
+        "log.inclusion",
+        spec="bundle.md §3",
+    )
+    later = Ledger(log.entries, attempt=1)
+    silent = Story(disclose=(), attempt=1)
+    place = silent.position("candidate") - 1
+    first = {**silent.items("candidate")[0], "at": when(START, plus_ms=4000), "round": log.candidate}
+    votes = {"number": 2, "attempt": 0, "voters": [FULL[0].keys["vote"].address]}
+    silent.journal[place:place] = [first, {"kind": "votes", "at": when(START, plus_ms=4500), **votes}]
+    case(
+        "stalled-attempt-and-a-later-one-final",
+        "Attack: the proposer of attempt 0 publishes a candidate and nothing moves; after the timeout the next proposer's "
+        "attempt 1 becomes final. The staller gains one timeout: its silent attempt takes nothing from the final one.",
+        silent,
+        GOOD,
+        spec="round.md §1",
+        require=["settlement=proven:proof"],
+    )
+    case(
+        "stalled-attempt",
+        "Attempt 0 stalls and no later one is final yet: the lane waits and names who is not said to have voted.",
+        waiting(),
+        {"bytes": GOOD["bytes"], "settlement": PENDING},
+        spec="round.md §1",
+    )
+    forged = Story(disclose=(), finality_by=())
+    forged.add("finality", 8000, round=log.candidate, messages=[])
+    case(
+        "stalled-attempt-called-final",
+        "Attack: the staller shows its candidate as final with nobody's message. No stake is no quorum.",
+        forged,
+        {"settlement": PENDING},
+        require=["settlement=proven"],
+        expect="undecided",
+        spec="round.md §4.3",
+    )
+    mixed = Story(disclose=(), attempt=1, finality_by=())
+    other = Ledger(log.entries, codes={3: "refuted:signature"})
+    mixed.add("finality", 8000, round=later.candidate, messages=other.finality(FULL))
+    case(
+        "messages-of-the-stalled-attempt",
+        "Attack: finality messages about another content, the stalled attempt's, are put beside the later candidate. A "
+        "message counts for the content it signs.",
+        mixed,
+        SETTLEMENT,
+        "round.mixed",
+        spec="round.md §4.3",
+    )
+    names = ["full-3", "full-4"]
+    quiet = waiting("votes")
+    quiet.add("votes", 6000, number=2, attempt=0, voters=[node.keys["vote"].address for node in FULL[:2]])
+    quiet.add("silence", 6500, silent=names, asked=4)
+    case(
+        "two-full-nodes-silent",
+        "Half the stake does not answer: the lane stays pending and says why. It is the exporter's word and changes no state.",
+        quiet,
+        {"bytes": GOOD["bytes"], "settlement": PENDING},
+    )
+    over = Story(disclose=(), finality_by=())
+    over.add("silence", 6500, silent=names, asked=4)
+    over.add("silence", 7500, silent=[], asked=4)
+    over.add("finality", 8000, round=over.ledger.candidate, messages=over.ledger.finality(FULL))
+    case("silent-full-nodes-came-back", "They answered again and the round became final.", over, GOOD)
+    lied = Story(disclose=())
+    lied.add("silence", 8500, silent=names, asked=4)
+    case(
+        "silence-after-finality",
+        "An exporter that calls members silent after they have signed takes nothing from what they signed.",
+        lied,
+        GOOD,
+    )
+    for name, why, code, change in (
+        ("silence-with-a-sentence", "Names are codes: no free text.", "bundle.fields", {"silent": ["full 3!"]}),
+        ("silence-twice", "Each name once.", "bundle.fields", {"silent": ["full-3", "full-3"]}),
+        ("silence-out-of-order", "Names ascend: one spelling.", "bundle.fields", {"silent": ["full-4", "full-3"]}),
+        ("silence-with-a-verdict", "Exactly its members.", "bundle.fields", {"final": True}),
+        ("silence-of-more-than-were-asked", "No more than were asked.", "bundle.count", {"asked": 1}),
+        ("silence-of-too-many", "An epoch has at most 64 members.", "bundle.count", {"asked": 65}),
+        ("silence-of-nobody-asked", "Somebody was asked.", "bundle.number", {"asked": 0}),
+    ):
+        bad = waiting()
+        bad.add("silence", 6500, **{"silent": names, "asked": 4, **change})
+        b.case(
+            name, why, bad, None, code, expect="malformed", suite="bundle", spec="bundle.md §2", bug="MALFORMED_BUNDLE"
+        )
 
 
 def requirements(b: Bundles) -> None:

@@ -358,6 +358,16 @@ def lanes(b: Bundles) -> None:
         PROVEN,
         require=["judgement=proven:human"],
     )
+    night = Decision(turn, at=when(START, plus_ms=500_000))
+    case(
+        "not-made-yet",
+        "Asked about a time before the decision: nobody had decided then, and whoever shows the later decision as an "
+        "earlier one is not believed.",
+        told(night, cosigned_at=when(START, plus_ms=501_000)),
+        {"judgement": ["not_applicable", None]},
+        at=when(START, plus_ms=300_000),
+        spec="lanes.md §2.1",
+    )
     case("not-shown", "Somebody decided; who and why is not shown.", told(Decision(turn), shown=False), UNKNOWN)
     case(
         "not-shown-is-not-proven",

@@ -199,8 +199,9 @@ class SQLRunIndex:
         return self._all(sa.select(_EVENTS).where(_EVENTS.c.number == number, _EVENTS.c.kind != "checkpoint"))
 
     def events_since(self, at: str, until: str | None, index: int) -> list[SettlementEvent]:
-        """Candidates, votes and finality seen from ``at`` to ``until`` that reach beyond a log index, in order."""
-        rounds = _EVENTS.c.kind.in_(("candidate", "votes", "final"))
+        """Candidates, votes, finality and silence seen from ``at`` to ``until`` that reach beyond a log index, in
+        order."""
+        rounds = _EVENTS.c.kind.in_(("candidate", "votes", "final", "silence"))
         query = sa.select(_EVENTS).where(_EVENTS.c.at >= at, _EVENTS.c.size > index, rounds)
         return self._all(query if until is None else query.where(_EVENTS.c.at <= until))
 

@@ -23,7 +23,7 @@ import uvicorn
 
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.edge import App
 from holdfast.nodes.process import run_loop
 from holdfast.nodes.server import make_server, split_listen
@@ -79,16 +79,31 @@ def make_node_server(node: str, config: Any) -> NodeServer:
 
 
 async def serve(servers: Mapping[str, NodeServer], stop: asyncio.Event) -> None:
-    """Serve until told to stop, or until one of them ends by itself: then all end."""
-    tasks = {asyncio.create_task(server.serve(), name=name): server for name, server in servers.items()}
+    """Serve until told to stop. When one ends by itself, all do, and ``node.ended`` names it."""
+    tasks = {asyncio.create_task(_serve_one(name, server, stop)): server for name, server in servers.items()}
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        failed = [error for task in tasks if task.done() and (error := task.exception()) is not None]
         for server in tasks.values():
             server.should_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
+    if failed:
+        raise failed[0]
+
+
+async def _serve_one(name: str, server: NodeServer, stop: asyncio.Event) -> None:
+    """One server; raises ``node.ended`` unless it was told to stop."""
+    hint = "its reason is in the log above; 'holdfast doctor' looks for what is wrong"
+    why = "it did not start, or was closed from inside"
+    try:
+        await server.serve()
+    except SystemExit:  # how uvicorn gives up on an address; it would end this process without a word
+        why = f"it cannot listen on {server.config.host}:{server.config.port}"
+    if not stop.is_set():
+        raise UnavailableError("node.ended", f"the {name} node ended by itself: {why}", hint=hint)
 
 
 def _say(word: str, **more: Any) -> None:

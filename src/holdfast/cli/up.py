@@ -2,6 +2,10 @@
 
 This process runs the chain, the log and the panel; one worker runs the gateway, another the four full nodes. They talk
 HTTP, as they would on ten machines. Workers end when this process does, however it ends.
+
+A worker that ends by itself is started again, later each time (:data:`RESTART_S`); everything else goes on serving,
+since no answer waits for the secure layer. A node of this process that ends takes the network with it, with its reason:
+what it held in memory cannot be started again beside the rest. Told to stop before it was ready, ``up`` exits 130.
 """
 
 from __future__ import annotations
@@ -16,9 +20,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import click
@@ -31,10 +35,16 @@ from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.process import run_loop
 
+Result = TypeVar("Result")
 READY_S = 60.0
 """How long a node may take to become ready before ``up`` gives up."""
 STOP_S = 8.0
 """How long a worker may take to end before it is killed."""
+RESTART_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits before a worker is started again, one after another; the last one repeats, so that what fails for good costs
+little and what was mended comes back by itself."""
+STEADY_S = 60.0
+"""A worker that ran so long ended for a new reason: its waits begin anew."""
 LOCK = "up.lock"
 """Held while a network runs from a state folder."""
 WORKERS = {"gateway": ["gateway"], "full nodes": [name for name in SERVICES if name.startswith("full-")]}
@@ -42,11 +52,15 @@ WORKERS = {"gateway": ["gateway"], "full nodes": [name for name in SERVICES if n
 
 
 class Console:
-    """Says what happens: sentences for a person, or JSON lines for a program."""
+    """Says what happens: sentences for a person, or JSON lines for a program.
+
+    A program's first line on standard output is the ready line; what is said before it goes to standard error.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = as_json
         self._started = time.monotonic()
+        self._is_ready = False
 
     def step(self, text: str) -> None:
         """Progress during start-up."""
@@ -58,11 +72,12 @@ class Console:
     def event(self, event: str, **more: Any) -> None:
         """Something that happened, as one JSON line."""
         if self._json:
-            click.echo(json.dumps({"event": event, **more}, separators=(",", ":")))
+            click.echo(json.dumps({"event": event, **more}, separators=(",", ":")), err=not self._is_ready)
 
     def ready(self, layout: Layout, key: str, first_code: str | None) -> None:
         """The network is up. ``first_code`` makes the panel's first account, while there is none."""
         network = development.network_json(layout)
+        self._is_ready = True
         if self._json:
             click.echo(
                 json.dumps({"ready": True, "key": key, "state": str(layout.state), "first_code": first_code, **network})
@@ -94,25 +109,26 @@ Ctrl-C stops it; the same command goes on where it stopped.
 
 
 class Worker:
-    """A process that hosts nodes (``cli.host``)."""
+    """A process that hosts nodes (``cli.host``). It can be started again once it has ended."""
 
     def __init__(self, name: str, nodes: list[str], settings: Path, console: Console) -> None:
         self.name = name
-        self._nodes = nodes
+        self.nodes = nodes
         self._settings = settings
         self._console = console
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
-        self.failure: str = ""
+        self._failure = ""
 
     async def start(self) -> None:
         """Start it; it imports and waits."""
+        self._failure = ""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "holdfast.cli.host",
             str(self._settings),
-            *self._nodes,
+            *self.nodes,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -120,13 +136,27 @@ class Worker:
         )
         self._readers = [asyncio.create_task(self._read_words()), asyncio.create_task(self._read_log())]
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that was started last."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why it is not running; None while it is, and before it was started."""
+        code = self._process.returncode if self._process is not None else None
+        if code is None:
+            return None
+        ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{self._failure} ({ended})" if self._failure else ended
+
     async def _read_words(self) -> None:
         stream = self._process.stdout if self._process else None
         while stream is not None and (line := await stream.readline()):
             with contextlib.suppress(ValueError):
                 word = json.loads(line)
                 if isinstance(word, dict) and word.get("worker") == "failed":
-                    self.failure = str(word.get("message"))
+                    self._failure = str(word.get("message"))
 
     async def _read_log(self) -> None:
         """Relay what the nodes log from warnings on; the rest stays with them."""
@@ -141,17 +171,21 @@ class Worker:
                 continue
             if isinstance(entry, dict) and entry.get("level") in ("warning", "error", "critical"):
                 relay_log(self._console, entry)
-        self.failure = self.failure or last
+        self._failure = self._failure or last
 
     async def go(self) -> None:
-        """Let it build its nodes and serve."""
+        """Let it build its nodes and serve. One that has ended hears nothing; ``failure`` says why."""
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(b"go\n")
-            await self._process.stdin.drain()
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(b"go\n")
+                await self._process.stdin.drain()
 
-    async def wait(self) -> int:
-        """Until it ends."""
-        return await self._process.wait() if self._process is not None else 0
+    async def wait(self) -> str:
+        """Until it ends, and everything it said was read; returns the reason."""
+        if self._process is not None:
+            await self._process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        return self.failure or "it was never started"
 
     async def stop(self) -> None:
         """End it: first by closing its input, then by force."""
@@ -197,9 +231,9 @@ async def wait_ready(layout: Layout, services: list[str], workers: list[Worker])
         deadline = time.monotonic() + READY_S
         for service in services:
             while not await _is_ready(session, layout.url(service)):
-                failed = [worker for worker in workers if worker.failure]
-                if failed:
-                    raise UnavailableError("up.worker", f"the {failed[0].name} process failed: {failed[0].failure}")
+                for worker in workers:
+                    if worker.failure is not None:
+                        raise UnavailableError("up.worker", f"the {worker.name} process ended: {await worker.wait()}")
                 if time.monotonic() > deadline:
                     raise UnavailableError("up.slow", f"the {service} did not become ready in {READY_S:.0f} s")
                 await asyncio.sleep(0.05)
@@ -237,13 +271,14 @@ async def follow_rounds(layout: Layout, console: Console) -> None:
 
 
 class Network:
-    """A development network under way."""
+    """A development network under way. Made inside the event loop that runs it."""
 
     def __init__(self, layout: Layout, console: Console, overrides: Path | None) -> None:
         self._layout = layout
         self._console = console
         self._overrides = overrides
         self._stop = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         settings = layout.state / development.SETTINGS_FILE
         self._workers = [Worker(name, nodes, settings, console) for name, nodes in WORKERS.items()]
         self._serving: list[asyncio.Task[None]] = []
@@ -251,17 +286,36 @@ class Network:
     def stop(self) -> None:
         """End the network, in order."""
         self._stop.set()
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def run(self) -> None:
-        """Start, say so, serve until stopped. Raises what keeps it from starting."""
+        """Start, say so, serve until stopped. Raises what ends it otherwise: :class:`HoldfastError`, or
+        :class:`click.Abort` when it was told to stop before it was ready."""
+        keepers: list[asyncio.Task[None]] = []
         try:
             for worker in self._workers:
                 await worker.start()
-            key, first_code = await self._start()
-            self._console.ready(self._layout, key, first_code)
-            await self._until_stopped()
+            started = await self._until_over(self._start())
+            if started is None:
+                raise click.Abort
+            self._console.ready(self._layout, *started)
+            keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+            await self._until_over(follow_rounds(self._layout, self._console))
         finally:
-            await self._end()
+            await self._end(keepers)
+
+    async def _until_over(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """What a piece of work comes to; None when the network was stopped first. Raises what ended either."""
+        task = asyncio.create_task(work)
+        waiting: list[asyncio.Future[Any]] = [task, self._over]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not self._over.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._over.result()
+        return None
 
     async def _start(self) -> tuple[str, str | None]:
         """The workspace's key, and the code that makes the panel's first account."""
@@ -290,23 +344,53 @@ class Network:
         return development.load_or_create_secret(layout.key("workspace.token"), "hf_"), first_code
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
-        self._serving.append(asyncio.create_task(serve(servers, self._stop)))
+        task = asyncio.create_task(serve(servers, self._stop))
+        task.add_done_callback(self._take_failure)
+        self._serving.append(task)
 
-    async def _until_stopped(self) -> None:
-        rounds = asyncio.create_task(follow_rounds(self._layout, self._console))
-        ends = {asyncio.create_task(worker.wait()): worker for worker in self._workers}
-        stopping = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait([stopping, *ends, *self._serving], return_when=asyncio.FIRST_COMPLETED)
-        rounds.cancel()
-        stopping.cancel()
-        for task, worker in ends.items():
-            if task in done and not self._stop.is_set():
-                raise UnavailableError("up.worker", f"the {worker.name} process ended: {worker.failure or 'no reason'}")
-            task.cancel()
+    def _take_failure(self, task: asyncio.Task[None]) -> None:
+        """A server of this process that ended by itself ends the network, with its reason."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._over.done():
+            self._over.set_exception(error)
 
-    async def _end(self) -> None:
-        self._stop.set()
+    async def _keep(self, worker: Worker) -> None:
+        """Start a worker again whenever it ends, until the network does. Never cancelled: a process that was just
+        started must not be forgotten."""
+        tries = 0
+        while True:
+            began = time.monotonic()
+            reason = await worker.wait()
+            if self._stop.is_set():
+                return
+            tries = 0 if time.monotonic() - began > STEADY_S else tries
+            wait_s = RESTART_S[min(tries, len(RESTART_S) - 1)]
+            tries += 1
+            about = {"worker": worker.name, "nodes": worker.nodes}
+            self._console.event("worker_ended", **about, reason=reason, restart_in_s=wait_s)
+            self._console.say(f"the {worker.name} process ended: {reason}; it is started again in {wait_s:g} s")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._stop.wait()
+            if self._stop.is_set():
+                return
+            await worker.start()
+            await worker.go()
+            if self._stop.is_set():
+                await worker.stop()
+                return
+            try:
+                await wait_ready(self._layout, worker.nodes, [worker])
+            except UnavailableError as error:  # it ended again, which the next turn says, or is slow, which is said
+                self._console.say(f"the {worker.name} process is not ready: {error.message}")
+                continue
+            self._console.event("worker_restarted", **about, pid=worker.pid)
+            self._console.say(f"the {worker.name} process answers again")
+
+    async def _end(self, keepers: list[asyncio.Task[None]]) -> None:
+        self.stop()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
+        await asyncio.gather(*keepers, return_exceptions=True)
         await asyncio.gather(*self._serving, return_exceptions=True)
 
 
@@ -334,7 +418,8 @@ def _locked(state: Path) -> Iterator[None]:
 @click.option("--port", type=click.IntRange(1024, 65535 - len(SERVICES)), default=8500, show_default=True,
               help="Base of the ports: panel, gateway, log, chain, full nodes.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
-@click.option("--json", "as_json", is_flag=True, help="One ready line, then one JSON event a line.")
+@click.option("--json", "as_json", is_flag=True,
+              help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
 def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:
     """Run a whole development network on this machine."""
     console = Console(as_json=as_json)
@@ -351,6 +436,10 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
             with contextlib.suppress(FileNotFoundError):
                 (layout.state / development.NETWORK_FILE).unlink()
             run_loop(_main(layout, console, overrides))
+    except click.Abort:
+        if not as_json:
+            click.echo("Stopped before it was ready.")
+        raise
     except ConflictError as error:
         raise UsageError("up.running", f"a network already runs from {state}", hint="stop it first") from error
     except HoldfastError as error:

@@ -1,30 +1,33 @@
 """``holdfast verify``: check a bundle offline, print every check and the eleven lanes (``lanes.md`` §5).
 
-Reads files and nothing else: no network, and no clock, as ``--at`` defaults to the bundle's own time. It prints no
+Reads files and nothing else: no network, and no clock, as ``--at`` defaults to the bundle's own time. It writes one
+file when asked to: ``--accepted`` remembers the newest trust version of this caller (``trust.md`` §2.1). It prints no
 summary of the lanes, because there is none; the exit code answers one question only: is the bundle well formed, is no
 lane refuted, and does every ``--require`` hold?
 
 ``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
-digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at; or null), ``checks`` (list of
-number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology`` and ``requirements``
-(list of requirement and answer).
+digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at, accepted_before; or null),
+``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology``
+and ``requirements`` (list of requirement and answer).
 
-Not covered: what a policy's ``require`` asks (that is the gate's), and remembering which trust version was seen last.
+Not covered: what a policy's ``require`` asks (that is the gate's).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from holdfast.cli.accepted import open_remembered
 from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
 from holdfast.cli.trust import open_trust
 from holdfast.core.bundles import Bundle, parse_bundle
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
-from holdfast.core.trust import Trust
+from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
 from holdfast.errors import MalformedError, UsageError
 from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.chronology import chronology
@@ -38,6 +41,8 @@ ACCEPT, REJECT, UNDECIDED = 0, 1, 3
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--trust", "trust_file", metavar="FILE", help="Trust file: whose signatures count, and for how much.")
 @click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first trust version must have.")
+@click.option("--accepted", "accepted_file", metavar="FILE",
+              help="Remembers the newest trust accepted here; an older one is refused.")  # fmt: skip
 @click.option("--require", "required", multiple=True, metavar="LANE=STATE[:BASIS]", help="Must hold; may be repeated.")
 @click.option("--at", "at_text", metavar="RFC3339", help="Judge validity for this time.  [default: the bundle's own]")
 @click.option("--known", type=click.IntRange(min=0), metavar="N", help="Read the journal up to position N only.")
@@ -48,6 +53,7 @@ def verify(
     bundle: str,
     trust_file: str | None,
     trust_pin: str | None,
+    accepted_file: str | None,
     required: Sequence[str],
     at_text: str | None,
     known: int | None,
@@ -65,18 +71,32 @@ def verify(
     if trust_pin is not None:
         _check_pin(trust_pin)
     policy = parse_policy(read_file(policy_file) if policy_file else DEFAULT_POLICY)
-    trust = open_trust(trust_file, trust_pin)
+    trust, before = _open_trust(trust_file, trust_pin, accepted_file)
     parsed = parse_bundle(read_file(bundle))
     if known is not None and known > len(parsed.journal):
         raise UsageError("usage.known", f"the journal has {len(parsed.journal)} positions, not {known}", param="known")
     result = appraise(parsed, trust, policy, parsed.exported_at if at is None else at, known)
     if as_json:
-        emit_json(result_json(parsed, trust, result, requirements))
+        emit_json(result_json(parsed, trust, result, requirements, before=before))
     else:
         own_time = at is None
-        for line in result_lines(parsed, trust, result, requirements, own_time=own_time):
+        for line in result_lines(parsed, trust, result, requirements, own_time=own_time, before=before):
             emit(line, colour=wants_colour(no_color=no_color))
     return exit_of(result, trust, requirements)
+
+
+def _open_trust(name: str | None, pin: str | None, accepted: str | None) -> tuple[Trust | None, int | None]:
+    """The trust file, and the version accepted before it where the caller keeps one. Raises as :func:`open_trust`."""
+    if accepted is None:
+        return open_trust(name, pin), None
+    if name is None:
+        raise UsageError("usage.accepted", "--accepted says nothing without --trust", param="accepted")
+
+    def walk(before: tuple[int, str] | None) -> Trust:
+        return verify_trust(parse_trust_chain(read_file(name)), pin=pin, accepted=before)
+
+    found = open_remembered(Path(accepted), walk)
+    return found.trust, found.before
 
 
 def parse_moment(text: str) -> dt.datetime:
@@ -114,7 +134,12 @@ def exit_of(result: Appraisal, trust: Trust | None, requirements: Iterable[Requi
 
 
 def result_json(
-    bundle: Bundle, trust: Trust | None, result: Appraisal, requirements: Iterable[Requirement]
+    bundle: Bundle,
+    trust: Trust | None,
+    result: Appraisal,
+    requirements: Iterable[Requirement],
+    *,
+    before: int | None = None,
 ) -> dict[str, Any]:
     """The JSON form; see the module's first lines."""
     return {
@@ -135,6 +160,7 @@ def result_json(
             "pinned": trust.pin,
             "development": trust.development,
             "expires_at": time_encode(trust.current.expires_at),
+            "accepted_before": before,
         },
         "checks": [check.to_json() for check in result.transcript],
         "lanes": {name: lane.to_json() for name, lane in result.lanes.items()},
@@ -146,7 +172,13 @@ def result_json(
 
 
 def result_lines(
-    bundle: Bundle, trust: Trust | None, result: Appraisal, requirements: Sequence[Requirement], *, own_time: bool
+    bundle: Bundle,
+    trust: Trust | None,
+    result: Appraisal,
+    requirements: Sequence[Requirement],
+    *,
+    own_time: bool,
+    before: int | None = None,
 ) -> Iterable[str]:
     """The same as text."""
     yield f"bundle  {result.bundle_digest}"
@@ -156,7 +188,7 @@ def result_lines(
     yield f"        read up to position {result.known} of {len(bundle.journal)}{left_out}"
     yield f"at      {time_encode(result.at)}, {'the time of export' if own_time else 'as asked'}"
     yield f"policy  {result.policy_digest}, {result.policy_name}"
-    yield from _trust_lines(trust)
+    yield from _trust_lines(trust, before)
     yield ""
     yield "checks"
     for check in result.transcript:
@@ -175,12 +207,14 @@ def result_lines(
             yield f"  {ANSWERS[item.answer(lane)]:<11}  {item!s:<36}  it is {found}"
 
 
-def _trust_lines(trust: Trust | None) -> Iterable[str]:
+def _trust_lines(trust: Trust | None, before: int | None) -> Iterable[str]:
     if trust is None:
         yield "trust   none given: nobody's signature can be judged"
         return
     yield f"trust   {trust.digest}"
     words = "pinned by its digest" if trust.pin == "digest" else "taken on first use"
     yield f"        version {trust.version}; first version {trust.first_digest}, {words}"
+    if before is not None:
+        yield f"        version {before} was accepted here before"
     if trust.development:
         yield "        development: everything it admits is a stand-in"

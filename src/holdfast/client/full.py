@@ -198,15 +198,16 @@ class FullNodeReader(Protocol):
 class HTTPFullNode:
     """A full node behind a base URL."""
 
-    def __init__(self, http: HTTP, url: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, http: HTTP, url: str, *, name: str | None = None, timeout_s: float = 5.0) -> None:
         self._http = http
         self._url = url.rstrip("/")
+        self._name = name or self._url
         self._timeout_s = timeout_s
 
     @property
     def name(self) -> str:
-        """The base URL."""
-        return self._url
+        """What whoever asks calls it; the base URL when nobody gave it a name."""
+        return self._name
 
     async def status(self) -> StatusView:
         """``GET /v1/status``."""

@@ -20,7 +20,7 @@ from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError
-from holdfast.verifier.evidence import vote_addresses
+from holdfast.verifier.evidence import voters_of
 
 
 class LogTree(Protocol):
@@ -116,7 +116,7 @@ class SettledEntries:
         if chain is None or epoch is None:
             return None
         domain = rounds.ChainDomain(chain.chain_id, chain.contract)
-        members = dict.fromkeys(vote_addresses(trust, epoch), 1)
+        members = dict.fromkeys(voters_of(trust, epoch), 1)
         found: dict[bytes, tuple[Candidate, dict[str, FinalityMessage]]] = {}
         for view in await ask_all(*(node.round(self._origin, number) for node in self._full_nodes)):
             if isinstance(view, HoldfastError) or view is None or view.candidate is None or view.finality is None:

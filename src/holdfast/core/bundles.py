@@ -137,6 +137,15 @@ class DecisionItem:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceItem:
+    """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
+
+    silent: tuple[str, ...]
+    """Names as the exporter calls them, ascending; empty once all answered."""
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoteItem:
     code: str
 
@@ -156,6 +165,7 @@ Item: TypeAlias = (
     | VerdictItem
     | FinalityItem
     | DecisionItem
+    | SilenceItem
     | NoteItem
 )
 
@@ -314,6 +324,18 @@ def _decision(value: Mapping[str, Any]) -> Item:
     )
 
 
+def _silence(value: Mapping[str, Any]) -> Item:
+    _members(value, "silent asked")
+    silent, asked = _array(value["silent"]), _count(value["asked"], 1)
+    if not all(is_code(name) for name in silent) or silent != sorted(set(silent)):
+        raise MalformedError("bundle.fields", "silent full nodes are named by codes, ascending, each once")
+    if not len(silent) <= asked <= rounds.MAX_MEMBERS:
+        raise MalformedError(
+            "bundle.count", f"at most {rounds.MAX_MEMBERS} full nodes are asked, and no more are silent"
+        )
+    return SilenceItem(tuple(silent), asked)
+
+
 def _note(value: Mapping[str, Any]) -> Item:
     _members(value, "code")
     if not is_code(value["code"]):
@@ -336,6 +358,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "verdict": _verdict,
     "finality": _finality,
     "decision": _decision,
+    "silence": _silence,
     "note": _note,
 }
 """Evidence kinds and how each is read (``bundle.md`` §2)."""

@@ -433,9 +433,17 @@ def verify_trust(
     if accepted is not None:
         number, digest = accepted
         if number > len(versions):
-            raise RefusedError("trust.rollback", f"version {number} was accepted before; this file ends earlier")
+            raise RefusedError(
+                "trust.rollback",
+                f"version {number} was accepted before; this file ends earlier",
+                hint="ask for the newest trust file: an older one does not know what was revoked since",
+            )
         if versions[number - 1].digest != digest:
-            raise RefusedError("trust.fork", f"version {number} differs from the one accepted before")
+            raise RefusedError(
+                "trust.fork",
+                f"version {number} differs from the one accepted before",
+                hint="this is another network's trust, or one of the two is forged: compare digests over another way",
+            )
     return Trust(versions[-1], first.digest, "digest" if pin is not None else "first-use")
 
 

@@ -8,19 +8,23 @@ function in this module or elsewhere turns the vector into one value.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
+from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
-from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, vote_addresses
+from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.transcript import Check, Transcript
+
+_MOST_NAMED = 8
+"""Full nodes that a sentence names one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def appraise(
         "settlement": _settlement(evidence, trust),
         "judgement": judgement(evidence, trusted=trust is not None),
     }
+    unmade = _unmade(evidence)
+    lanes = {name: _not_yet(lane, unmade[name]) if name in unmade else lane for name, lane in lanes.items()}
     if expired:
         lanes = {name: _expire(lane) for name, lane in lanes.items()}
     return Appraisal(
@@ -96,6 +102,26 @@ def appraise(
         trust_development=trust.development if trust else None,
         dated=dict.fromkeys(LANES, _dated(evidence)),
     )
+
+
+def _unmade(evidence: Evidence) -> dict[str, CheckedStatement]:
+    """By lane, where there is one: a statement it rests on that had not been made at the time asked about."""
+    found = {}
+    if evidence.route is not None and evidence.route.not_yet:
+        found = dict.fromkeys(("inputs", "memory", "route"), evidence.route)
+    missing = next((item for item in evidence.closure() if item.not_yet), None)
+    if missing is not None:
+        found |= dict.fromkeys(("bytes", "settlement"), missing)
+    return found
+
+
+def _not_yet(lane: Lane, missing: CheckedStatement) -> Lane:
+    """A lane asked about a time at which what it rests on was still to come (``lanes.md`` §2.1). Refuted stays so."""
+    if lane.state == "refuted":
+        return lane
+    claimed = time_encode(missing.statement.claimed_at)
+    says = f"Not made yet at the time asked about: the {missing.statement.kind} statement claims {claimed}."
+    return Lane(lane.name, "pending", None, says, lane.evidence)
 
 
 def _dated(evidence: Evidence) -> dt.datetime | None:
@@ -320,7 +346,7 @@ def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
         if basis == "development":
             says += " The chain is a development chain."
         return Lane("settlement", "proven", basis, says, seen)
-    return Lane("settlement", "pending", None, _progress(evidence, closure, trust), seen)
+    return Lane("settlement", "pending", None, _progress(evidence, closure, trust) + _silence(evidence), seen)
 
 
 def _is_private(evidence: Evidence) -> bool:
@@ -365,11 +391,13 @@ def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust)
     ]
     for candidate in sorted(open_rounds, key=lambda item: item.number)[:1]:
         epoch = trust.epoch(candidate.origin, candidate.number)
-        members = vote_addresses(trust, epoch) if epoch else set()
-        votes = members & evidence.votes.get((candidate.number, candidate.attempt), set())
+        members = voters_of(trust, epoch) if epoch else {}
+        voted = evidence.votes.get((candidate.number, candidate.attempt), set())
+        missing = sorted(name for address, name in members.items() if address not in voted)
         return (
             f"{words}; in round {candidate.number}, attempt {candidate.attempt}, "
-            f"{len(votes)} of {len(members)} full nodes are said to have voted."
+            f"{len(members) - len(missing)} of {len(members)} full nodes are said to have voted"
+            f"{f', not yet {_listed(missing)}' if missing else ''}."
         )
     waiting = [item for item in evidence.final_rounds.values() if not item.final and item.candidate.size > index]
     if waiting:
@@ -380,3 +408,20 @@ def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust)
         )
     undecided = [item.statement.kind for item in closure if item.verdict is None]
     return f"{words}; waiting for a final round that covers {' and '.join(sorted(undecided)) or 'it'}."
+
+
+def _silence(evidence: Evidence) -> str:
+    """What the exporter says of full nodes that do not answer it (``bundle.md`` §2); changes no state."""
+    found = evidence.silence
+    if found is None or not found.silent:
+        return ""
+    many = len(found.silent) > 1
+    return (
+        f" {len(found.silent)} of {found.asked} full nodes {'do' if many else 'does'} not answer the gateway: "
+        f"{_listed(found.silent)}; more than two thirds of the stake has to vote."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -17,6 +17,7 @@ from holdfast.core.bundles import (
     Item,
     MarkItem,
     NoteItem,
+    SilenceItem,
     StatementItem,
     VerdictItem,
     VotesItem,
@@ -92,6 +93,10 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
     if isinstance(item, FinalityItem):
         says = f"Round {item.candidate.number}: {len(item.messages)} full nodes call it final."
         return "final", says, item.candidate.content.hex(), None
+    if isinstance(item, SilenceItem):
+        names = ", ".join(item.silent)
+        says = f"{len(item.silent)} of {item.asked} full nodes did not answer: {names}." if names else ""
+        return "silence", says or f"All {item.asked} full nodes answered again.", None, None
     if isinstance(item, NoteItem):
         return item.code, item.code.replace(".", " ").replace("-", " ").replace("_", " ").capitalize() + ".", None, None
     return None

@@ -24,6 +24,7 @@ from holdfast.core.bundles import (
     InclusionItem,
     MarkItem,
     PartsItem,
+    SilenceItem,
     StatementItem,
     VerdictItem,
     VotesItem,
@@ -98,6 +99,8 @@ class CheckedStatement:
     refusal: str | None = None
     ran_out: bool = False
     """Whether ``refusal`` is only that the key was good at the claimed time and has run out since, undated."""
+    not_yet: bool = False
+    """Whether it claims a time after the one asked about: then nobody had made it (``lanes.md`` §2.1)."""
     judged: bool = False
     """False while no trust was there to judge the attester by."""
     index: int | None = None
@@ -143,6 +146,8 @@ class Evidence:
     final_rounds: dict[int, CheckedRound] = field(default_factory=dict)
     proposed: dict[int, rounds.Candidate] = field(default_factory=dict)
     votes: dict[tuple[int, int], set[str]] = field(default_factory=dict)
+    silence: SilenceItem | None = None
+    """What the exporter last said of full nodes that did not answer it: information, like votes."""
     attestations: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """By node: (format, answer) with answer ``good``, ``bad`` or ``unread``."""
     commitments: dict[str, str] = field(default_factory=dict)
@@ -181,6 +186,7 @@ def check_evidence(
     items = [entry.item for entry in bundle.until(known)]
     evidence = Evidence()
     _collect_statements(bundle.run, [item for item in items if isinstance(item, StatementItem)], evidence, record)
+    _check_made(evidence, bounds, at, record)
     _check_disclosures(items, evidence, record)
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
@@ -227,6 +233,17 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
         else:
             evidence.follow_ups.append(checked)
     _check_trace(evidence, record)
+
+
+def _check_made(evidence: Evidence, bounds: CheckPolicy, at: dt.datetime, record: Transcript) -> None:
+    """Which statements had not been made at the time asked about (``lanes.md`` §2.1)."""
+    for checked in evidence.statements.values():
+        statement = checked.statement
+        early_us = (statement.claimed_at - at) // dt.timedelta(microseconds=1)
+        checked.not_yet = early_us > bounds.max_skew_s * 1_000_000
+        if checked.not_yet:
+            says = f"The {statement.kind} statement {statement.digest[:12]} claims a time after the one asked about."
+            record.note("lanes.md §2.1", "cannot_tell", says, "statement.not_yet")
 
 
 def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
@@ -409,9 +426,13 @@ def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey
     return keys
 
 
-def vote_addresses(trust: Trust, epoch: Epoch) -> set[str]:
-    """Addresses that may vote in an epoch."""
-    return {address_of(key.public) for key in _full_node_keys(trust, epoch, "vote").values()}
+def voters_of(trust: Trust, epoch: Epoch) -> dict[str, str]:
+    """Who may vote in an epoch: the name in its key document, by vote address."""
+    names = {}
+    for node, key in _full_node_keys(trust, epoch, "vote").items():
+        admission = trust.admission(node)
+        names[address_of(key.public)] = admission.key_document.name if admission else node
+    return names
 
 
 def _check_checkpoints(
@@ -494,6 +515,8 @@ def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, rec
             evidence.proposed[item.candidate.number] = item.candidate
         elif isinstance(item, VotesItem):
             evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)  # not proof: unsigned
+        elif isinstance(item, SilenceItem):
+            evidence.silence = item  # not proof either: the exporter's word
         elif isinstance(item, FinalityItem) and item not in seen:
             seen.add(item)
             _check_finality(item, evidence, trust, record)

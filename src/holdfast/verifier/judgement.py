@@ -44,6 +44,12 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     ]
     if refusals:
         return Lane("judgement", "refuted", None, refusals[0], digests)
+    made = [item for item in decisions if not item.not_yet]
+    if decisions and not made:
+        says = "Nobody had decided anything about this run at the time asked about; it was decided later."
+        return Lane("judgement", "not_applicable", None, says)
+    decisions = made
+    digests = tuple(item.statement.digest for item in decisions)
     if not decisions:
         return Lane("judgement", "not_applicable", None, "Nobody has decided anything about this run.")
     if not trusted:
@@ -59,7 +65,8 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     missing = next((why for item in decisions if (why := _missing(item, evidence)) is not None), None)
     if missing is not None:
         return Lane("judgement", "unknown", None, f"{missing} {told}", digests)
-    people = [document for document in evidence.opened.values() if document.person is not None]
+    documents = [evidence.opened[item.statement.digest] for item in decisions]
+    people = [document for document in documents if document.person is not None]
     if not people:
         says = f"No person has decided anything about this run; its panel acted by itself. {told}"
         return Lane("judgement", "unknown", "operator_claim", says, digests)

@@ -110,10 +110,11 @@ def test_events_since_a_time_reach_beyond_an_entry_and_stand_in_order(index: SQL
         ("3", "final", 6),
         ("3", "superseded", 9),
         ("4", "candidate", 9),
+        ("4", "silence", 9),
     ):
         index.add_event(at, kind, 1, size, {"kind": kind})
     assert [item.position for item in index.events_since("2", "3", 3)] == [4, 5]
-    assert [item.position for item in index.events_since("2", None, 3)] == [4, 5, 7]
+    assert [item.position for item in index.events_since("2", None, 3)] == [4, 5, 7, 8]
     assert [item.position for item in index.events_since("1", "1", 0)] == [1]
     assert [item.position for item in index.superseding(8)] == [6]
     assert index.superseding(9) == []

@@ -280,8 +280,14 @@ def test_settlement_without_trust_is_unknown():
         (only("statement"), "Answered; not in the log yet."),
         (only("statement", "entry"), "logged as entry 3; waiting for a final round that covers execution and route."),
         (only("statement", "inclusion", "checkpoint"), "logged as entry 3; cosigned by 4 full nodes; waiting"),
-        (only("statement", "entry", "candidate"), "in round 1, attempt 0, 0 of 4 full nodes are said to have voted."),
-        (only("statement", "entry", "candidate", "votes"), "3 of 4 full nodes are said to have voted."),
+        (
+            only("statement", "entry", "candidate"),
+            "0 of 4 full nodes are said to have voted, not yet full-1, full-2, full-3, full-4.",
+        ),
+        (
+            only("statement", "entry", "candidate", "votes"),
+            "in round 1, attempt 0, 3 of 4 full nodes are said to have voted, not yet full-4.",
+        ),
     ],
 )
 def test_settlement_says_how_far_it_has_come(journal, words):
@@ -300,6 +306,35 @@ def test_settlement_says_how_much_stake_is_missing_without_the_revoked():
         .says
     )
     assert "from 2 full nodes, 200 of 400 units of stake: not more than two thirds." in says
+
+
+SILENT = "2 of 4 full nodes do not answer the gateway: full-3, full-4; more than two thirds of the stake has to vote."
+
+
+def test_a_pending_settlement_names_the_full_nodes_that_do_not_answer_and_changes_no_state():
+    waiting = only("statement", "entry")
+    silent = item("silence", silent=["full-3", "full-4"], asked=4)
+    lane = judge([*waiting, silent]).lanes["settlement"]
+    assert lane.state == "pending"
+    assert lane.says.endswith(SILENT)
+    one = judge([*waiting, item("silence", silent=["full-3"], asked=4)]).lanes["settlement"]
+    assert "1 of 4 full nodes does not answer the gateway: full-3;" in one.says
+    back = judge([*waiting, silent, item("silence", silent=[], asked=4)]).lanes["settlement"]
+    assert back == judge(waiting).lanes["settlement"]
+    assert judge([*JOURNAL, silent]).lanes["settlement"] == judge(JOURNAL).lanes["settlement"]
+
+
+def test_a_silence_that_is_not_known_yet_is_not_told():
+    waiting = only("statement", "entry")
+    silent = item("silence", silent=["full-3"], asked=4)
+    assert judge([*waiting, silent], known=len(waiting)).lanes == judge(waiting).lanes
+
+
+def test_many_silent_full_nodes_are_named_in_part():
+    names = sorted(f"node-{number}" for number in range(30))
+    says = judge([*only("statement", "entry"), item("silence", silent=names, asked=64)]).lanes["settlement"].says
+    assert "30 of 64 full nodes do not answer" in says
+    assert "and 22 more; more than two thirds" in says
 
 
 def test_settlement_of_a_round_whose_epoch_nobody_knows_counts_no_voters():

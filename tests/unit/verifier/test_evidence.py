@@ -17,7 +17,7 @@ from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.parts import commit
 from holdfast.core.statements import Execution, Route, build_commitment, build_payload, execution_body, route_body
 from holdfast.verifier.checks import CheckPolicy
-from holdfast.verifier.evidence import check_evidence, vote_addresses
+from holdfast.verifier.evidence import check_evidence, voters_of
 from holdfast.verifier.transcript import Transcript
 from tests.helpers.network import ORIGIN, RUN, SECRET, FullNode, Network, at, bundle_of, ed25519_signer
 
@@ -560,8 +560,8 @@ def test_a_bundle_speaks_of_one_log():
 
 def test_only_full_nodes_of_the_epoch_may_vote():
     epoch = TRUST.epoch(ORIGIN, 1)
-    assert vote_addresses(TRUST, epoch) == {node.vote.address for node in NETWORK.full_nodes}
-    assert vote_addresses(NETWORK.trust(nodes=[]), epoch) == set()
+    assert voters_of(TRUST, epoch) == {node.vote.address: node.document.name for node in NETWORK.full_nodes}
+    assert voters_of(NETWORK.trust(nodes=[]), epoch) == {}
 
 
 # Verdicts

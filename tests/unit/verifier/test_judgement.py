@@ -344,10 +344,28 @@ def test_the_lane_says_who_did_what_by_what_having_seen_what():
 
 
 def test_a_decision_that_was_signed_later_says_so():
-    says = lane(Made(claimed_at=at(3600)).items()).says
+    says = lane(Made(claimed_at=at(3600)).items(), moment=at(3600)).says
     assert "approved at 2026-01-01T12:00:02.000Z" in says
     assert "signed only at 2026-01-01T13:00:00.000Z" in says
-    assert "signed only" not in lane(Made(claimed_at=at(61)).items()).says
+    assert "signed only" not in lane(Made(claimed_at=at(61)).items(), moment=at(61)).says
+
+
+def test_a_decision_that_had_not_been_made_at_the_time_asked_about_is_not_told():
+    early, late = Made(), Made(document(act="reject", at=at(600)), claimed_at=at(600))
+    both = [*early.items(), *late.items()]
+    assert "rejected" in lane(both, moment=at(600)).says
+    before = lane(both, moment=at(500))
+    assert (before.state, before.basis) == ("proven", "human")
+    assert "approved" in before.says
+    assert "rejected" not in before.says
+    assert lane(late.items(), moment=at(500)).state == "not_applicable"
+    assert "decided later" in lane(late.items(), moment=at(500)).says
+
+
+def test_a_decision_that_is_refused_refutes_the_lane_at_every_time():
+    forged = Made(document(at=at(600)), claimed_at=at(600), signer=ed25519_signer("mallory", "statement"))
+    for moment in (at(500), at(600)):
+        assert lane(forged.items(), moment=moment).state == "refuted"
 
 
 def test_decisions_are_told_in_order_of_time_and_not_without_end():

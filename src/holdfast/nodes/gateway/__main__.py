@@ -25,6 +25,7 @@ from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.core.statements import is_code
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
@@ -63,6 +64,14 @@ def build(config: GatewayConfig) -> App:
     signer = load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("gateway.key", f"{config.key_document} does not name the key in {config.signing_key}")
+    names = [node.name for node in config.full_nodes]
+    if not all(map(is_code, names)) or len(set(names)) != len(names):
+        raise UsageError(
+            "gateway.full_node",
+            "each full node has a name of its own, of lower-case letters, digits, dots, dashes and underscores",
+            hint="name them as their key documents do, such as full-1",
+            param="full_nodes",
+        )
     identity = Identity(document.digest, signer, signer.key.key_id)
     attestation = _load_attestation(config.attestation)
     trust = TrustFile(config.trust, storage)
@@ -73,7 +82,7 @@ def build(config: GatewayConfig) -> App:
     metrics = PrometheusMetrics(METRICS)
     http = AiohttpHTTP()
     reader = LogReader(http, config.log)
-    full_nodes = [HTTPFullNode(http, node.url) for node in config.full_nodes]
+    full_nodes = [HTTPFullNode(http, node.url, name=node.name) for node in config.full_nodes]
     changes = Changes()
     settlement = Settlement(
         config.origin,

@@ -131,8 +131,8 @@ class EvidenceDesk:
         return items
 
     async def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
-        """Rounds that reached one entry since it was logged, up to its final one; then those that superseded its
-        verdict. Nothing that was in this list once leaves it, so positions keep their meaning."""
+        """Rounds that reached one entry since it was logged, and silence, up to its final one; then those that
+        superseded its verdict. Nothing that was in this list once leaves it, so positions keep their meaning."""
         index = self._indexer.index
         final = await self._indexer.call(index.first_covering, "final", place)
         until = final.at if final is not None else None
@@ -150,6 +150,8 @@ class EvidenceDesk:
             return [{"kind": "candidate", "at": event.at, "round": event.body}]
         if event.kind == "votes":
             return [{"kind": "votes", "at": event.at, "number": event.number, **event.body}]
+        if event.kind == "silence":
+            return [{"kind": "silence", "at": event.at, **event.body}]
         if event.kind == "superseded":
             later = await self._indexer.call(self._indexer.index.last_event, "final", event.number)
             if later is None:

@@ -3,7 +3,9 @@
 What it sees becomes append-only events of the run index (``SettlementEvent``); what it writes down it has checked: a
 checkpoint's signatures against trust, votes by their signatures, finality messages by quorum. A candidate counts once a
 member has voted for it. Votes are information and say so in the bundle. A full node that lies can stay silent, and no
-more. Verdict blobs of final rounds are searched for verdicts that supersede earlier ones (``round.md`` §5).
+more. Which full nodes do not answer while entries wait is noted (``bundle.md`` §2, ``silence``), so that a lane that
+stays pending can say why: when it changes, and again for entries that were logged since. Verdict blobs of final rounds
+are searched for verdicts that supersede earlier ones (``round.md`` §5).
 Nothing here is on the way of an answer.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +21,7 @@ from typing import Any, Protocol
 
 from holdfast.client.full import FullNodeReader, RoundView
 from holdfast.core import rounds
-from holdfast.core.encoding import time_encode
+from holdfast.core.encoding import time_decode, time_encode
 from holdfast.core.evm import address_of
 from holdfast.core.notes import COSIGNATURE, ED25519, VerifierKey, verify_checkpoint, verify_cosignatures
 from holdfast.core.trust import Epoch, Trust
@@ -31,6 +34,8 @@ SEARCHED = "superseded"
 """Name of the cursor: final rounds up to here were searched for superseding verdicts."""
 _MOST_CANDIDATES = 64
 """Candidates of one round that are noted: information, so a member that signs many gains nothing."""
+_SILENCE_EVERY = dt.timedelta(seconds=5)
+"""Silence is noted at most so often: a node that comes and goes must not fill the index, nor anybody's journal."""
 _FIRST_INDEX = re.compile(rb"(0|[1-9][0-9]{0,19}) ")
 
 
@@ -72,6 +77,8 @@ class Settlement:
         self._voters: dict[tuple[int, int, bytes], set[str]] = {}
         self.silent: set[str] = set()
         """Names of full nodes that did not answer when last asked."""
+        self._silent_before: set[str] = set()
+        """Those that did not answer when all were asked the time before."""
 
     async def work(self) -> None:
         """Poll, for ever: often while entries wait for a final round, seldom otherwise."""
@@ -131,6 +138,8 @@ class Settlement:
         last = await self._indexer.call(self._indexer.index.last_event, "final", None)
         asking = highest >= (last.size if last else 0) or (highest >= 0 and await self._has_news())
         answers = await asyncio.gather(*(self._ask(node) for node in self._full_nodes)) if asking else []
+        if asking:
+            await self._note_silence(highest)
         for number in sorted({view.number for views in answers for view in views}):
             views = [view for listed in answers for view in listed if view.number == number]
             await self._follow_round(number, views)
@@ -158,6 +167,19 @@ class Settlement:
             return []
         self.silent.discard(node.name)
         return [*views, *([open_round] if open_round else [])]
+
+    async def _note_silence(self, highest: int) -> None:
+        """Put down who did not answer twice in a row, and that all answer again. ``highest`` is the newest entry."""
+        silent = sorted(self.silent & self._silent_before)
+        self._silent_before = set(self.silent)
+        last = await self._indexer.call(self._indexer.index.last_event, "silence", None)
+        if last is None and not silent:
+            return
+        if last is not None:
+            said_all = last.body["silent"] == silent and (not silent or last.size > highest)
+            if said_all or self._clock.now() - time_decode(last.at) < _SILENCE_EVERY:
+                return
+        await self._note("silence", 0, highest + 1, {"silent": silent, "asked": len(self._full_nodes)})
 
     async def _follow_round(self, number: int, views: list[RoundView]) -> None:
         trust = self._trust()

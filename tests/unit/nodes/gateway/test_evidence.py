@@ -39,6 +39,15 @@ def test_what_settles_a_run_only_ever_adds_to_its_journal(tmp_path: Path) -> Non
         await world.cosign(4)
         await world.follow()
         await look()
+        world.nodes[2].silent = world.nodes[3].silent = True
+        for _ in range(3):
+            await world.follow()
+        await look()
+        assert [item["silent"] for item in seen[-1] if item["kind"] == "silence"] == [["full-3", "full-4"]]
+        world.nodes[2].silent = world.nodes[3].silent = False
+        for _ in range(6):
+            await world.follow()
+        await look()
         too_large = world.candidate(attempt=0)
         world.show(too_large, voters=(0,))
         await world.follow()

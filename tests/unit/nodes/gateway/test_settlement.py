@@ -295,6 +295,84 @@ def test_silent_full_nodes_are_named_and_heard_again() -> None:
     play(story)
 
 
+def silences(world: World) -> list[dict[str, Any]]:
+    """What was noted of silence, in order."""
+    return [event.body for event in world.indexer.index.events_of(0) if event.kind == "silence"]
+
+
+def test_full_nodes_that_do_not_answer_twice_in_a_row_are_noted_and_so_is_their_return() -> None:
+    async def story(world: World) -> None:
+        run = await world.answer()
+        await world.deliver()
+        for node in world.nodes[2:]:
+            node.silent = True
+        await world.follow()
+        assert silences(world) == []
+        await world.follow()
+        assert silences(world) == [{"silent": ["full-3", "full-4"], "asked": 4}]
+        lane = await world.lane(run)
+        assert lane["state"] == "pending"
+        assert "2 of 4 full nodes do not answer the gateway: full-3, full-4" in lane["says"]
+        world.nodes[2].silent = world.nodes[3].silent = False
+        await world.clock.advance(10)
+        await world.follow()
+        assert silences(world)[1:] == [{"silent": [], "asked": 4}]
+        assert "do not answer" not in (await world.lane(run))["says"]
+
+    play(story)
+
+
+def test_silence_is_noted_at_most_every_few_seconds_and_again_for_entries_logged_since() -> None:
+    async def story(world: World) -> None:
+        await world.answer()
+        await world.deliver()
+        world.nodes[3].silent = True
+        for _ in range(30):
+            await world.follow()
+        assert silences(world) == [{"silent": ["full-4"], "asked": 4}]
+        later = await world.answer()
+        await world.deliver()
+        await world.follow()
+        assert len(silences(world)) == 2
+        assert "full-4" in (await world.lane(later))["says"]
+        for flip in range(20):
+            world.nodes[3].silent = flip % 2 == 0
+            await world.follow()
+        assert len(silences(world)) <= 2 + 20 // 5
+
+    play(story)
+
+
+def test_a_gateway_whose_runs_are_settled_notes_no_silence() -> None:
+    async def story(world: World) -> None:
+        await world.answer()
+        await world.deliver()
+        world.finalise(world.candidate())
+        await world.follow()
+        world.nodes[3].silent = True
+        for _ in range(10):
+            await world.follow()
+        assert silences(world) == []
+
+    play(story)
+
+
+def test_a_restart_notes_a_known_silence_no_second_time(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.answer()
+        await world.deliver()
+        world.nodes[3].silent = True
+        for _ in range(3):
+            await world.follow()
+        await world.stop()
+        await world.start()
+        for _ in range(10):
+            await world.follow()
+        assert silences(world) == [{"silent": ["full-4"], "asked": 4}]
+
+    play(story, tmp_path)
+
+
 def test_a_restart_notes_nothing_twice(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.answer()
