@@ -62,6 +62,8 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
         raise MalformedError("cbor.truncated", "the bytes end inside a value")
     first = data[at]
     major, short = first >> 5, first & 31
+    if major > 5:
+        raise MalformedError("cbor.type", "tags, floats and simple values other than null do not occur here")
     if short < 24:
         return major, short, at + 1
     width = _WIDTHS.get(short)
@@ -95,10 +97,8 @@ def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
                 item, at = _value(data, at, depth + 1)
                 items.append(item)
             return items, at
-        case 5:
-            return _map(data, at, number, depth + 1)
         case _:
-            raise MalformedError("cbor.type", "tags, floats and simple values do not occur here")
+            return _map(data, at, number, depth + 1)
 
 
 def _string(data: bytes, at: int, size: int, *, text: bool) -> tuple[bytes | str, int]:
