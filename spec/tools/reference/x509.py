@@ -6,7 +6,6 @@ Every key comes from a name; ECDSA takes RFC 6979 nonces, and the salt of RSA-PS
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 from typing import Any
 
@@ -154,10 +153,12 @@ class RSA:
         return pow(encoded, self._private, self.modulus).to_bytes(256, "big")
 
 
-@functools.cache
+_MADE: dict[str, RSA] = {}
+
+
 def rsa(name: str) -> RSA:
     """An RSA key, made once."""
-    return RSA(name)
+    return _MADE.setdefault(name, _MADE.get(name) or RSA(name))
 
 
 def extension(dotted: str, value: bytes, *, critical: bool = False) -> bytes:
