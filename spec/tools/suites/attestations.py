@@ -907,7 +907,7 @@ def _tdx(case: Cases) -> None:
     case(
         "platform-by-id",
         "A quote that names its platform by an encrypted id.",
-        INTEL.quote(body, certification=(2, bytes(404))),
+        INTEL.quote(body, certification=(3, bytes(404))),
         expect="undecided",
         collateral=shared,
     )
@@ -959,6 +959,14 @@ def _tdx(case: Cases) -> None:
         "A bit of the quoting enclave's report.",
         INTEL.quote(body, change=at(770 + 300)),
         "attestation.signature",
+        **more,
+    )
+    case.malformed(
+        "certification-kind",
+        "Unsigned bytes say of the chain that it is an encrypted id.",
+        INTEL.quote(body, certification=(3, pem(*INTEL.chain))),
+        "quote.certification",
+        bug="UNSIGNED_BYTES",
         **more,
     )
     case.malformed(

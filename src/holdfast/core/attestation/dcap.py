@@ -55,6 +55,8 @@ _TEE_TYPES = {0: SGX, 0x81: TDX}
 _BODY_KINDS = {1: (SGX, SGX_BYTES), 2: (TDX, TDX_BYTES), 3: (TDX, TDX_15_BYTES)}
 _PCK_CHAIN, _QE_REPORT = 5, 6
 """Kinds of certification data: a PEM chain, and a QE report around other data."""
+_PLATFORM_IDS = {1: 36, 2: 276, 3: 404}
+"""Kinds that name the platform by an id, plain or encrypted, to their sizes."""
 _COLLATERAL = frozenset(
     {
         "pck_crl_issuer_chain",
@@ -326,6 +328,8 @@ def parse_quote(raw: bytes) -> Quote:
     authentication = inner.take(inner.number(2))
     kind_number, content = _certification(inner)
     inner.end()
+    if kind_number != _PCK_CHAIN and _PLATFORM_IDS.get(kind_number) != len(content):
+        raise MalformedError("quote.certification", "the certification data are of a kind or size that nobody writes")
     if kind_number != _PCK_CHAIN:
         raise UndecidedError(
             "attestation.platform", "the quote names its platform without the certificate that would vouch for it"
@@ -427,8 +431,10 @@ def _level(value: object) -> Level:
     )
 
 
-def _module(value: object, name: str) -> Module:
+def _module(value: object, name: object) -> Module:
     entry = _object(value, "mrsigner", "attributes", "attributesMask")
+    if not isinstance(name, str):
+        raise MalformedError("collateral.fields", "a module has a name")
     return Module(
         id=name,
         mr_signer=_hex(entry["mrsigner"], 48),

@@ -27,8 +27,6 @@ def verify_snp(
 
     ``chain`` is VCEK, ASK, ARK; the ARK may be left out when one of the roots issued the ASK.
     """
-    if report.signing_key != 0:
-        raise UndecidedError("attestation.signing_key", "only reports signed by a VCEK are decided")
     if len(chain) not in (2, 3):
         raise MalformedError("certificate.count", "the chain is VCEK, ASK and ARK, in this order")
     leaf = parse_certificate(chain[0])
@@ -38,6 +36,8 @@ def verify_snp(
         raise RefusedError("attestation.leaf", "SEV-SNP reports are signed with P-384")
     verify_raw("p384", leaf.key.point, report.signed, report.signature, "the report")
     record.note(_SPEC, "yes", "The chip's key signed the report.")
+    if report.signing_key != 0:
+        raise UndecidedError("attestation.signing_key", "the report says that it is by a VLEK, which is not decided")
     identity = parse_vcek(leaf)
     reported = read_tcb(report.reported_tcb, identity.product)
     if any(identity.tcb.get(name) != number for name, number in reported.items()):
