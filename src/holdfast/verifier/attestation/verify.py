@@ -38,6 +38,8 @@ def verify_attestation(
     ``attestation.*`` undecided where roots, collateral or a key document are missing. ``key_document`` (hex digest) is
     what ``insecure-dev`` evidence is about; hardware evidence says itself what it binds.
     """
+    if form not in FORMATS:
+        raise MalformedError("attestation.format", f"formats are {', '.join(FORMATS)}")
     check_sizes(form, file)
     believed = tuple(roots)
     if form == "insecure-dev":
@@ -54,11 +56,9 @@ def verify_attestation(
         bound = _bound(report.report_data, file.binding, record)
         chain = parse_certificates(_collateral(file.collateral, "the certificates of the chip and of AMD"))
         return verify_snp(report, chain, bound, believed, at, record)
-    if form == "nvidia":
-        gpu = parse_nvidia(file.evidence)
-        chain = parse_certificates(_collateral(file.collateral, "the certificates of the GPU and of NVIDIA"))
-        return verify_nvidia(gpu, chain, believed, at, record)
-    raise MalformedError("attestation.format", f"formats are {', '.join(FORMATS)}")
+    gpu = parse_nvidia(file.evidence)
+    chain = parse_certificates(_collateral(file.collateral, "the certificates of the GPU and of NVIDIA"))
+    return verify_nvidia(gpu, chain, believed, at, record)
 
 
 def _collateral(given: bytes | None, what: str) -> bytes:
