@@ -237,7 +237,11 @@ class Intel:
             entry("2.18", octets(bytes(COMPONENTS))),
         )
         about = seq(
-            entry("1", octets(bytes(16))), entry("2", tcb), entry("3", octets(bytes(2))), entry("4", octets(fmspc))
+            entry("1", octets(bytes(16))),
+            entry("2", tcb),
+            entry("3", octets(bytes(2))),
+            entry("4", octets(fmspc)),
+            entry("5", tlv(10, b"\0")),
         )
         extensions = [*leaf_extensions(), extension(SGX, about)]
         return certificate(
@@ -334,6 +338,9 @@ class Intel:
         for number in range(4):
             raw[328 + 48 * number : 376 + 48 * number] = named(f"tdx/rtmr{number}", 48)
         raw[520:584] = data
+        raw[123] = 0x10
+        if v15:
+            raw[584:587] = raw[0:3]
         if change is not None:
             change(raw)
         return bytes(raw)

@@ -1050,6 +1050,26 @@ def _tdx(case: Cases) -> None:
     def debug(raw: bytearray) -> None:
         raw[120] = 1
 
+    def exceptions(raw: bytearray) -> None:
+        raw[123] = 0
+
+    def downgraded(raw: bytearray) -> None:
+        raw[584] = 4
+
+    case(
+        "exceptions-let-in",
+        "A domain that lets its host raise exceptions in it (SEPT_VE_DISABLE is not set).",
+        INTEL.quote(INTEL.td_report(change=exceptions)),
+        "attestation.td_attributes",
+        **more,
+    )
+    case(
+        "module-older-now",
+        "Version 5: the module that runs now is older than the one that the domain began with.",
+        INTEL.quote(INTEL.td_report(v15=True, change=downgraded), version=5),
+        "attestation.tcb",
+        **more,
+    )
     case(
         "unknown-module",
         "A TDX module of a version that Intel does not list.",

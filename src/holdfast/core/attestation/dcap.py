@@ -111,12 +111,19 @@ class TDReport:
     mr_owner_config: bytes
     rt_mr: tuple[bytes, bytes, bytes, bytes]
     report_data: bytes
+    current_tcb_svn: bytes | None
+    """TDX 1.5: the versions that run now, after an update under a running domain (``TEE_TCB_SVN_2``)."""
     mr_service_td: bytes | None
 
     @property
     def debug(self) -> bool:
         """Any bit of the group "TD under debug" (TUD): the host can read the domain's memory."""
         return self.td_attributes[0] != 0
+
+    @property
+    def keeps_exceptions_out(self) -> bool:
+        """SEPT_VE_DISABLE: the host cannot raise exceptions in the domain by taking its pages away."""
+        return bool(self.td_attributes[3] & 0x10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +289,8 @@ def _td_report(raw: bytes) -> TDReport:
         mr_owner_config=take(48),
         rt_mr=(take(48), take(48), take(48), take(48)),
         report_data=take(64),
-        mr_service_td=fields.rest()[16:] or None,
+        current_tcb_svn=take(16) if len(raw) == TDX_15_BYTES else None,
+        mr_service_td=fields.rest() or None,
     )
 
 
@@ -387,6 +395,7 @@ def _time(value: object) -> dt.datetime:
 
 
 def _hex(value: object, size: int) -> bytes:
+    """Hex as Intel writes it inside of what it signs, in upper case; one spelling is no matter there."""
     return hex_decode(value.lower() if isinstance(value, str) else value, size)
 
 
@@ -514,13 +523,13 @@ def parse_collateral(raw: bytes) -> Collateral:
     return Collateral(
         tcb_info=parse_tcb_info(tcb_info),
         tcb_info_signed=tcb_info,
-        tcb_info_signature=_hex(value["tcb_info_signature"], 64),
+        tcb_info_signature=hex_decode(value["tcb_info_signature"], 64),
         identity=parse_identity(identity),
         identity_signed=identity,
-        identity_signature=_hex(value["qe_identity_signature"], 64),
+        identity_signature=hex_decode(value["qe_identity_signature"], 64),
         tcb_chain=_chain(value["tcb_info_issuer_chain"]),
         identity_chain=_chain(value["qe_identity_issuer_chain"]),
         pck_crl_chain=_chain(value["pck_crl_issuer_chain"]),
-        root_crl=parse_revocations(hex_decode(value["root_ca_crl"].lower())),
-        pck_crl=parse_revocations(hex_decode(value["pck_crl"].lower())),
+        root_crl=parse_revocations(hex_decode(value["root_ca_crl"])),
+        pck_crl=parse_revocations(hex_decode(value["pck_crl"])),
     )

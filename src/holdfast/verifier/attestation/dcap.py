@@ -17,6 +17,7 @@ from holdfast.core.attestation.binding import Bound
 from holdfast.core.attestation.certificates import LIST_SIGN_BIT, Certificate, Revocations, parse_authority
 from holdfast.core.attestation.dcap import (
     SGX,
+    STATUSES,
     Collateral,
     EnclaveReport,
     Identity,
@@ -241,21 +242,32 @@ def _judge_tcb(quote: Quote, platform: PlatformIdentity, intel: VerifiedCollater
     if (info.fmspc, info.pce_id) != (platform.fmspc, platform.pce_id):
         raise RefusedError("attestation.collateral", "the collateral is of another kind of platform")
     enclave = _judge_quoting_enclave(quote.qe_report, identity)
-    level = _platform_level(quote, platform, info)
-    below = [enclave]
-    if isinstance(quote.body, TDReport):
-        module = _judge_module(quote.body, info)
-        below += [] if module is None else [module]
-    status = level.status
+    if not isinstance(quote.body, TDReport):
+        return _together(_platform_level(platform, None, info), [enclave])
+    body = quote.body
+    if not body.keeps_exceptions_out:
+        raise RefusedError("attestation.td_attributes", "the domain lets its host raise exceptions in it (SEPT_VE)")
+    found = []
+    for versions in (body.tee_tcb_svn, body.current_tcb_svn):
+        if versions is not None:
+            module = _judge_module(body, versions, info)
+            below = [enclave] if module is None else [enclave, module]
+            found.append(_together(_platform_level(platform, versions, info), below))
+    # What the domain began with and what runs now: the worse of the two counts.
+    status = max((one for one, _ in found), key=STATUSES.index)
+    return status, tuple(dict.fromkeys(advisory for _, advisories in found for advisory in advisories))
+
+
+def _together(level: Level, below: list[Level]) -> tuple[str, tuple[str, ...]]:
+    """The status of a platform with what it rests on, and the advisories about all of it."""
+    status, advisories = level.status, dict.fromkeys(level.advisories)
     for other in below:
-        status = _worse(status, other.status)
-    advisories = dict.fromkeys(level.advisories)
-    for other in below:
+        status = _with(status, other.status)
         advisories |= dict.fromkeys(other.advisories)
     return status, tuple(advisories)
 
 
-def _worse(status: str, other: str) -> str:
+def _with(status: str, other: str) -> str:
     """The platform's status once that of something it rests on is known."""
     if other == "Revoked":
         return other
@@ -275,14 +287,14 @@ def _judge_quoting_enclave(report: EnclaveReport, identity: Identity) -> Level:
     return _by_version(identity.levels, report.isv_svn, "the quoting enclave")
 
 
-def _platform_level(quote: Quote, platform: PlatformIdentity, info: TCBInfo) -> Level:
+def _platform_level(platform: PlatformIdentity, tdx: bytes | None, info: TCBInfo) -> Level:
     for level in info.levels:
         if platform.pce_svn < level.pce_svn or not _reaches(platform.components, level.sgx_components):
             continue
-        if isinstance(quote.body, TDReport):
+        if tdx is not None:
             # From version 1 of the TDX module on its own levels judge the first two components (Intel's rule).
-            start = 2 if quote.body.tee_tcb_svn[1] else 0
-            if not _reaches(tuple(quote.body.tee_tcb_svn[start:]), level.tdx_components[start:]):
+            start = 2 if tdx[1] else 0
+            if not _reaches(tuple(tdx[start:]), level.tdx_components[start:]):
                 continue
         return level
     raise RefusedError("attestation.tcb", "Intel lists no level that this platform reaches")
@@ -292,9 +304,9 @@ def _reaches(has: tuple[int, ...], needs: tuple[int, ...]) -> bool:
     return all(left >= right for left, right in zip(has, needs, strict=True))
 
 
-def _judge_module(body: TDReport, info: TCBInfo) -> Level | None:
+def _judge_module(body: TDReport, versions: bytes, info: TCBInfo) -> Level | None:
     """The TDX module's own level; None for version 0, which the platform's levels judge."""
-    version = body.tee_tcb_svn[1]
+    version = versions[1]
     module = info.module if version == 0 else _named(info.modules, f"TDX_{version:02X}")
     right = (
         module is not None
@@ -303,7 +315,7 @@ def _judge_module(body: TDReport, info: TCBInfo) -> Level | None:
     )
     if module is None or not right:
         raise RefusedError("attestation.tdx_module", "the TDX module is not one that Intel describes")
-    return None if version == 0 else _by_version(module.levels, body.tee_tcb_svn[0], "the TDX module")
+    return None if version == 0 else _by_version(module.levels, versions[0], "the TDX module")
 
 
 def _named(modules: tuple[Module, ...], name: str) -> Module | None:
