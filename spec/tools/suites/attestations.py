@@ -22,6 +22,7 @@ from reference.x509 import (
     integer,
     leaf_extensions,
     pem,
+    revocations,
     seq,
     tlv,
 )
@@ -1229,6 +1230,46 @@ def _collateral(case: Cases) -> None:
         "attestation.revoked",
         collateral=INTEL.collateral(root_revoked=(3,)),
         bug="REVOKED_ACCEPTED",
+    )
+    span = {"start": hardware.WEEK_AGO, "end": hardware.NEXT_MONTH}
+    by_root = revocations("Intel root", INTEL.keys["root"], **span).hex()
+
+    def of_root(found: dict[str, str]) -> None:
+        found["pck_crl"] = by_root
+
+    def of_root_alone(found: dict[str, str]) -> None:
+        found["pck_crl"], found["pck_crl_issuer_chain"] = by_root, pem(INTEL.root).decode()
+
+    case(
+        "list-of-another",
+        "A genuine revocation list of another authority than its chain shows.",
+        good,
+        "attestation.chain",
+        collateral=INTEL.collateral(change=of_root),
+    )
+    case(
+        "list-of-the-root",
+        "The root's list instead of the authority's: it names no platform.",
+        good,
+        "attestation.collateral",
+        collateral=INTEL.collateral(change=of_root_alone),
+    )
+    gone = [{"tcb": {"isvsvn": 5}, "tcbDate": "2024-03-13T00:00:00Z", "tcbStatus": "Revoked"}]
+    module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
+    case(
+        "revoked-module",
+        "A TDX module that Intel has revoked, on firmware that is up to date.",
+        good,
+        "attestation.tcb",
+        collateral=INTEL.collateral(info={"tdxModuleIdentities": [{"id": "TDX_01", **module, "tcbLevels": gone}]}),
+    )
+    older = [INTEL.pck_certificate(pce_svn=10), *INTEL.chain[1:]]
+    case(
+        "old-certification-enclave",
+        "A provisioning certification enclave older than every level asks for.",
+        INTEL.quote(INTEL.td_report(), chain=older),
+        "attestation.tcb",
+        collateral="dcap-collateral.json",
     )
     case(
         "list-by-stranger",

@@ -118,8 +118,6 @@ def verify(
         if claims.tee != kind and form == "intel-dcap":
             raise RefusedError("attestation.kind", f"this is evidence of {claims.tee}, not of {kind}")
         found: AppraisedAttestation | None = appraise_attestation(claims, expected, record)
-    except UsageError:
-        raise
     except HoldfastError as refusal:
         error, found = refusal, None
         record.error("attestation.md §1", refusal)

@@ -31,6 +31,7 @@ from holdfast.core.attestation.certificates import (
     parse_authority,
 )
 from holdfast.core.attestation.roots import describe_root
+from holdfast.core.encoding import time_encode
 from holdfast.errors import MalformedError, RefusedError, UndecidedError
 from holdfast.verifier.transcript import Transcript
 
@@ -56,9 +57,9 @@ class Span:
     def require(self, at: dt.datetime) -> None:
         """Refuse a time outside; raises ``attestation.not_yet_valid`` or ``attestation.expired``."""
         if at < self.start:
-            raise RefusedError("attestation.not_yet_valid", f"it is valid from {self.start.isoformat()} on")
+            raise RefusedError("attestation.not_yet_valid", f"it is valid from {time_encode(self.start)} on")
         if at > self.end:
-            raise RefusedError("attestation.expired", f"it was valid until {self.end.isoformat()}")
+            raise RefusedError("attestation.expired", f"it was valid until {time_encode(self.end)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +175,5 @@ def verify_path(
 def note_time(span: Span, at: dt.datetime, record: Transcript) -> None:
     """Refuse a time outside of the span, or note that it lies within."""
     span.require(at)
-    record.note("attestation.md §3.7", "yes", f"Everything it rests on is valid from {span.start} to {span.end}.")
+    says = f"Everything it rests on is valid from {time_encode(span.start)} to {time_encode(span.end)}."
+    record.note("attestation.md §3.7", "yes", says)

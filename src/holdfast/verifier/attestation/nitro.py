@@ -7,6 +7,7 @@ import datetime as dt
 from holdfast.core.attestation.binding import read_user_data
 from holdfast.core.attestation.certificates import parse_certificate
 from holdfast.core.attestation.nitro import NitroDocument
+from holdfast.core.encoding import time_encode
 from holdfast.errors import RefusedError
 from holdfast.verifier.attestation.chain import note_time, verify_path, verify_raw
 from holdfast.verifier.attestation.claims import VerifiedAttestation
@@ -33,7 +34,7 @@ def verify_nitro(
         raise RefusedError("attestation.timestamp", "the document was made when its own certificate was not valid")
     if made > at + dt.timedelta(seconds=MAX_AHEAD_S):
         raise RefusedError(
-            "attestation.not_yet_valid", f"it was made at {made.isoformat()}, after the time asked about"
+            "attestation.not_yet_valid", f"it was made at {time_encode(made)}, after the time asked about"
         )
     note_time(span, at, record)
     registers = document.pcrs
