@@ -4,8 +4,8 @@
 ``parse_revocations`` reads a CRL. Names are bytes and compared as bytes.
 
 Why not the parser of ``cryptography``: it warns of AMD's certificates (their serial number is zero) and says that it
-will refuse them, and it reads extensions lazily, with errors of its own (``docs/adr/0028``). Signatures and points of
-curves are checked by ``cryptography``, in ``verifier.attestation.chain``.
+will refuse them, and it reads extensions lazily, with errors of its own (``docs/adr``). Signatures and points of curves
+are checked by ``cryptography``, in ``verifier.attestation.chain``.
 
 Not covered: whether a signature holds, name constraints, policies; a critical extension that is not read here is kept
 in ``unread_critical`` and refused where paths are checked.
