@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     "verify": "statements, bundles, appraisal",
+    "attestation": "evidence of enclaves, against dcap-qvl",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",
     "log_append": "the log",

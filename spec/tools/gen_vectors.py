@@ -11,9 +11,35 @@ from pathlib import Path
 from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
-from suites import bundles, decisions, documents, gate, logs, sealed, settled, statements, texts, trusts
+from suites import (
+    attestations,
+    bundles,
+    decisions,
+    documents,
+    enclaves,
+    gate,
+    logs,
+    sealed,
+    settled,
+    statements,
+    texts,
+    trusts,
+)
 
-SUITES = (texts, documents, logs, statements, trusts, settled, bundles, decisions, gate, sealed)
+SUITES = (
+    texts,
+    documents,
+    logs,
+    statements,
+    trusts,
+    attestations,
+    settled,
+    bundles,
+    enclaves,
+    decisions,
+    gate,
+    sealed,
+)
 
 
 def main() -> None:

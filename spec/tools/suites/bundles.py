@@ -476,7 +476,7 @@ def outcomes(b: Bundles) -> None:
     )
     b.case(
         "attestation-not-read",
-        "Evidence of a format that is not read yet proves nothing: unknown, never proven.",
+        "Evidence that trust admits no root for is not judged and proves nothing: unknown, never proven.",
         unread,
         {"enclave": ["unknown", None]},
         suite="lanes",

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from holdfast.core import canonical, merkle, notes, parts, rounds, statements, tiles, trust
+from holdfast.core.attestation.certificates import parse_certificates
+from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode, time_encode
@@ -27,6 +29,8 @@ from holdfast.core.witness import parse_add_checkpoint
 from holdfast.core.wraps import open_wrap
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
 from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.attestation.appraise import Expected, appraise_attestation, read_references
+from holdfast.verifier.attestation.verify import verify_attestation
 from holdfast.verifier.checks import (
     CheckPolicy,
     EntryCheck,
@@ -39,6 +43,7 @@ from holdfast.verifier.gate import Decision, History, LaneVector, Release, decid
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
 from holdfast.verifier.queue_policy import parse_queue_policy, parse_queue_policy_document
+from holdfast.verifier.transcript import Transcript
 
 Answer: TypeAlias = dict[str, Any]
 """What a command says besides verdict and code."""
@@ -494,6 +499,52 @@ def _decide(arguments: Arguments) -> Answer:
     return answer
 
 
+def _roots(raw: bytes, form: str) -> tuple[bytes, ...]:
+    if form == "insecure-dev":
+        return (b64_decode(raw.decode("utf-8", "replace").strip(), 32),)
+    return parse_certificates(raw)
+
+
+def _verify_quote(arguments: Arguments) -> Answer:
+    """``attestation.md`` §1: parse, verify, appraise. Without roots nobody is believed."""
+    at, options = time_decode(arguments.one("at")), ("roots", "collateral", "binding", "key-document", "references")
+    files = {name: None if (file := arguments.maybe(name)) is None else arguments.read(file) for name in options}
+    nonce = arguments.maybe("nonce")
+    if not arguments.rest or arguments.rest[0] not in FORMATS:
+        raise UsageError("usage.kind", f"formats: {', '.join(FORMATS)}")
+    form = arguments.rest.pop(0)
+    evidence = EvidenceFile(arguments.file(), files["collateral"], files["binding"])
+    document = None if (raw := files["key-document"]) is None else parse_key_document(raw)
+    expected = Expected(
+        start=at,
+        end=at,
+        key_document=None if document is None else document.digest,
+        nonce=None if nonce is None else hex_decode(nonce),
+        references=None if (raw := files["references"]) is None else read_references(canonical.decode(raw)),
+        roles=None if document is None else document.roles,
+        allow_debug=form == "insecure-dev",
+    )
+    record = Transcript()
+    roots = () if (raw := files["roots"]) is None else _roots(raw, form)
+    claims = verify_attestation(form, evidence, roots, at, record, key_document=expected.key_document)
+    bound = appraise_attestation(claims, expected, record).bound
+    return {
+        "tee": claims.tee,
+        "root": claims.root_digest,
+        "debug": claims.debug,
+        "key_document": bound.key_document,
+        "tls_spki": bound.tls_spki,
+        "hpke": bound.hpke,
+        "nonce": None if claims.nonce is None else claims.nonce.hex(),
+        "made_at": None if claims.made_at is None else time_encode(claims.made_at),
+        "tcb": claims.tcb_status,
+        "valid_from": time_encode(claims.valid_from),
+        "valid_until": time_encode(claims.valid_until),
+        "measurements": {name: value.hex() for name, value in claims.measurements.items()},
+        "checks": [check.to_json() for check in record.checks],
+    }
+
+
 class _Undecided(_Refused):
     """As :class:`_Refused`, when the answer is not there yet."""
 
@@ -525,6 +576,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "decide": _decide,
     "open-wrap": _open_wrap,
     "open-sealed": _open_sealed,
+    "verify-quote": _verify_quote,
 }
 """Every command of the protocol."""
 

@@ -15,6 +15,8 @@ from itertools import pairwise
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.attestation.evidence import FORMATS
+from holdfast.core.attestation.reference import parse_reference_value
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode
 from holdfast.core.keys import ALGORITHM_SIZES, ROLES, KeyDocument, PublicKey, parse_key_document, verify_signature
 from holdfast.core.rounds import parse_origin
@@ -27,7 +29,7 @@ CHAIN_TYPE = "urn:holdfast:trust-chain:v1"
 """``type`` of a trust file (``trust.md`` §2)."""
 TRUST_PAYLOAD_TYPE = "application/vnd.holdfast.trust+json"
 """DSSE payload type of a trust version (``trust.md`` §1)."""
-ENCLAVE_KINDS = ("insecure-dev", "aws-nitro", "intel-dcap", "amd-sev-snp", "nvidia")
+ENCLAVE_KINDS = FORMATS
 """Kinds of enclave roots and measurements (``trust.md`` §1)."""
 MAX_TRUST_BYTES = 16 * 1024 * 1024
 """Larger trust files are refused unread."""
@@ -320,6 +322,10 @@ def _measurement(value: object) -> Mapping[str, Any]:
         raise MalformedError("trust.measurement", "a measurement has a known kind and an object as value")
     if entry["role"] not in ROLES:
         raise MalformedError("trust.measurement", "a measurement is of a known role")
+    try:
+        parse_reference_value(entry["kind"], entry["value"])
+    except MalformedError as error:
+        raise MalformedError("trust.measurement", error.message) from error
     _span(entry)
     _boolean(entry["debug"], "trust.measurement")
     return entry

@@ -17,6 +17,7 @@ from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
+from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
@@ -152,17 +153,36 @@ def _enclave(evidence: Evidence, trust: Trust | None) -> Lane:
         return Lane("enclave", "unknown", None, "Without a trust document no attestation can be judged.")
     attester = _attester(evidence)
     found = evidence.attestations.get(attester, []) if attester else []
-    if any(answer == "bad" for _, answer in found):
-        return Lane("enclave", "refuted", None, "An attestation of the signing key was presented and does not verify.")
-    if any(kind == "insecure-dev" for kind, _ in found):
+    answers = {item.answer: item for item in reversed(found)}
+    digests = (attester, *(item.digest for item in found)) if attester else ()
+    if "bad" in answers:
+        says = f"An attestation of the signing key was presented and is refused. {answers['bad'].says}"
+        return Lane("enclave", "refuted", None, says)
+    if "development" in answers:
+        return _development_enclave(answers["development"], attester or "")
+    for answer, state, basis in _ENCLAVE_STATES:
+        if answer in answers:
+            return Lane("enclave", state, basis, answers[answer].says, digests if state == "proven" else ())
+    return Lane("enclave", "unknown", None, "No attestation of the signing key was presented.")
+
+
+_ENCLAVE_STATES: tuple[tuple[EnclaveAnswer, str, str | None], ...] = (
+    ("hardware", "proven", "hardware"),
+    ("expired", "expired", None),
+    ("undated", "pending", None),
+    ("unread", "unknown", None),
+)
+"""What follows from the best answer that nothing speaks against, best first (``lanes.md`` §3(4))."""
+
+
+def _development_enclave(found: CheckedAttestation, attester: str) -> Lane:
+    says = found.says
+    if found.form == "insecure-dev":
         says = (
             "The signing key is a software key under a throw-away development root: a simulated enclave, "
             "not a real one."
         )
-        return Lane("enclave", "unknown", "development", says, (attester,) if attester else ())
-    if found:
-        return Lane("enclave", "unknown", None, f"{found[0][0]} evidence was presented; this version does not read it.")
-    return Lane("enclave", "unknown", None, "No attestation of the signing key was presented.")
+    return Lane("enclave", "unknown", "development", says, (attester,))
 
 
 def _refusals(items: list[CheckedStatement]) -> tuple[list[str], list[str]]:
@@ -210,6 +230,9 @@ def _bytes(evidence: Evidence) -> Lane:
 
 def _unattested(evidence: Evidence) -> str:
     attester = _attester(evidence) or ""
+    found = {item.answer for item in evidence.attestations.get(attester, [])}
+    if "hardware" in found and not found & {"bad", "development"}:
+        return f" The key {attester[:12]} is attested by hardware."
     return f" The key {attester[:12]} is not attested by hardware."
 
 

@@ -56,10 +56,12 @@ from holdfast.core.statements import (
 )
 from holdfast.core.trust import Admission, Epoch, Trust, TrustedLog
 from holdfast.errors import HoldfastError, RefusedError
+from holdfast.verifier.attestation import insecure
 from holdfast.verifier.checks import CheckPolicy, KnownStatement, refuse_attester, refuse_time, refuse_trace
+from holdfast.verifier.enclaves import CheckedAttestation, Moment, check_attestation
 from holdfast.verifier.transcript import Transcript
 
-INSECURE_ATTESTATION_DOMAIN = b"urn:holdfast:insecure-dev:v1\x00"
+INSECURE_ATTESTATION_DOMAIN = insecure.INSECURE_ATTESTATION_DOMAIN
 """What the throw-away root signs before the 32-byte key document digest (``lanes.md`` §3(4))."""
 
 _NOBODY = "nobody"
@@ -148,8 +150,8 @@ class Evidence:
     votes: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     silence: SilenceItem | None = None
     """What the exporter last said of full nodes that did not answer it: information, like votes."""
-    attestations: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """By node: (format, answer) with answer ``good``, ``bad`` or ``unread``."""
+    attestations: dict[str, list[CheckedAttestation]] = field(default_factory=dict)
+    """By node: what was presented for its key, and what it comes to."""
     commitments: dict[str, str] = field(default_factory=dict)
     """Statement digest to the digest of the commitment entry that stands for it."""
     entries: dict[str, int] = field(default_factory=dict)
@@ -201,7 +203,8 @@ def check_evidence(
     _check_inclusion(items, evidence, record)
     _check_attesters(evidence, trust, bounds, at, record)
     _check_verdicts([item for item in items if isinstance(item, VerdictItem)], evidence, record)
-    _check_attestations([item for item in items if isinstance(item, AttestationItem)], evidence, trust, record)
+    given = [item for item in items if isinstance(item, AttestationItem)]
+    _check_attestations(given, evidence, trust, bounds, at, record)
     return evidence
 
 
@@ -779,27 +782,35 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
         )
 
 
-def _check_attestations(items: Iterable[AttestationItem], evidence: Evidence, trust: Trust, record: Transcript) -> None:
+def _check_attestations(
+    items: Iterable[AttestationItem],
+    evidence: Evidence,
+    trust: Trust,
+    bounds: CheckPolicy,
+    at: dt.datetime,
+    record: Transcript,
+) -> None:
+    closure = evidence.closure()
+    seen: set[AttestationItem] = set()
     for item in items:
-        answer = "unread"
-        if item.format == "insecure-dev":
-            answer = "bad"
-            message = INSECURE_ATTESTATION_DOMAIN + bytes.fromhex(item.node)
-            for root in trust.current.enclave_roots:
-                if root.kind != "insecure-dev" or len(root.certificate) != 32:
-                    continue
-                try:
-                    verify_signature(PublicKey("root", "ed25519", root.certificate), message, item.evidence)
-                    answer = "good"
-                except RefusedError:
-                    continue
-        evidence.attestations.setdefault(item.node, []).append((item.format, answer))
-        spec = "lanes.md §3(4)"
-        if answer == "good":
-            record.note(
-                spec, "cannot_tell", "A throw-away development root vouches for the key.", "enclave.development"
-            )
-        elif answer == "bad":
-            record.note(spec, "no", "The attestation of the key does not verify.", "enclave.attestation")
-        else:
-            record.note(spec, "cannot_tell", f"This version does not read {item.format} evidence.", "enclave.format")
+        if item in seen:
+            continue
+        seen.add(item)
+        own = [checked for checked in closure if checked.statement.attester == item.node]
+        found = check_attestation(item, _moment(own, trust, bounds, at) if own else None, trust, record)
+        evidence.attestations.setdefault(item.node, []).append(found)
+
+
+def _moment(own: list[CheckedStatement], trust: Trust, bounds: CheckPolicy, at: dt.datetime) -> Moment:
+    """When a node's statements were made (``attestation.md`` §3, ``lanes.md`` §3(4)): from the first claim to the last
+    trusted time, or to the end that is open."""
+    start = min(checked.statement.claimed_at for checked in own)
+    open_end = _open_end(trust.admission(own[0].statement.attester), at)
+    end = max([start, *(checked.trusted_time or open_end for checked in own)])
+    doubt = next(
+        (f"{one.statement.kind} is refused ({one.refusal or one.late})." for one in own if one.refusal or one.late),
+        None,
+    )
+    undated = any(checked.trusted_time is None for checked in own)
+    span_us = (end - start) // dt.timedelta(microseconds=1)
+    return Moment(start, end, doubt, late=undated and span_us > bounds.max_span_s * 1_000_000)

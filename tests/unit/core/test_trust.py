@@ -285,7 +285,7 @@ def changed(path, new):
 MEASURED = {
     "kind": "aws-nitro",
     "role": "gateway",
-    "value": {"pcr0": "00"},
+    "value": {"pcr0": "00" * 48},
     "valid_from": time_encode(FROM),
     "valid_until": time_encode(UNTIL),
     "debug": False,
@@ -351,6 +351,8 @@ SHARED = build_key_document("gateway", ["gateway"], "again", [NETWORK.gateway.ke
         (["enclave_roots", 0, "certificate"], None, "encoding.base64"),
         (["measurements"], [MEASURED | {"kind": "tpm"}], "trust.measurement"),
         (["measurements"], [MEASURED | {"value": "00"}], "trust.measurement"),
+        (["measurements"], [MEASURED | {"value": {}}], "trust.measurement"),
+        (["measurements"], [MEASURED | {"value": {"pcr0": "00"}}], "trust.measurement"),
         (["measurements"], [MEASURED | {"role": "king"}], "trust.measurement"),
         (["measurements"], [MEASURED | {"role": ["gateway"]}], "trust.measurement"),
         (["measurements"], [MEASURED | {"debug": 0}], "trust.measurement"),

@@ -606,7 +606,7 @@ def test_a_verdict_at_another_place_than_the_path_refuses():
 @pytest.mark.parametrize(
     ("change", "answer"),
     [
-        ({}, "good"),
+        ({}, "development"),
         ({"evidence": b64_encode(bytes(64))}, "bad"),
         ({"evidence": ""}, "bad"),
         ({"node": "00" * 32}, "bad"),
@@ -614,10 +614,10 @@ def test_a_verdict_at_another_place_than_the_path_refuses():
         ({"format": "verified"}, "unread"),
     ],
 )
-def test_an_attestation_is_good_bad_or_unread(change, answer):
+def test_an_attestation_is_development_bad_or_unread(change, answer):
     given = only("attestation")[0] | change
     found, _ = check([given])
-    assert [one for _, one in found.attestations[given["node"]]] == [answer]
+    assert [one.answer for one in found.attestations[given["node"]]] == [answer]
 
 
 @pytest.mark.parametrize(
@@ -631,7 +631,8 @@ def test_an_attestation_is_good_bad_or_unread(change, answer):
 )
 def test_a_root_that_is_not_the_right_one_vouches_for_nobody(enclave_roots):
     found, _ = check(only("attestation"), trust=NETWORK.trust(enclave_roots=enclave_roots))
-    assert found.attestations[NETWORK.gateway_document.digest] == [("insecure-dev", "bad")]
+    (checked,) = found.attestations[NETWORK.gateway_document.digest]
+    assert (checked.form, checked.answer) == ("insecure-dev", "bad")
 
 
 # Keys that ran out
