@@ -584,6 +584,7 @@ def test_a_list_shows_each_lane_by_itself(clinic: Clinic) -> None:
     (view,) = clinic.desk.cases(VIEWER)
     shown = view.to_json()
     assert list(shown["lanes"]) == list(LANES)
+    assert len(shown["lanes"]) == 11
     assert shown["lanes"]["settlement"]["state"] == "pending"
     assert (shown["state"], shown["queue"], shown["subject"]) == ("HOLD", "default", "a loan")
     assert shown["reasons"][0]["lane"] == "settlement"

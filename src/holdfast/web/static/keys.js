@@ -13,14 +13,16 @@ export function bind(keys) {
   for (const [key, does] of Object.entries(keys)) more.set(key, does);
 }
 
-/** The choice is kept where a browser keeps things at all. */
-function isOn() {
+/** What is kept is kept where a browser keeps things at all: `does(store)`, or null. */
+function kept(name, does) {
   try {
-    return localStorage.getItem(SWITCH) !== "off";
+    return does(globalThis[name]);
   } catch {
-    return true;
+    return null;
   }
 }
+
+const isOn = () => kept("localStorage", (store) => store.getItem(SWITCH)) !== "off";
 
 function lead(target) {
   if (target.matches("details")) {
@@ -68,8 +70,8 @@ function press(event) {
 /** After an act the page is a new one: the focus goes to what can be done next, or to what stood in the way. */
 function comeBack() {
   const acts = document.querySelector(".acts");
-  const acted = sessionStorage.getItem(ACTED);
-  sessionStorage.removeItem(ACTED);
+  const acted = kept("sessionStorage", (store) => store.getItem(ACTED));
+  kept("sessionStorage", (store) => store.removeItem(ACTED));
   if (!acts || acted === null || !location.pathname.startsWith(acted)) return;
   const place = acts.querySelector(".trouble") ?? acts.querySelector("h2");
   place.tabIndex = -1;
@@ -80,7 +82,7 @@ document.addEventListener("keydown", press);
 document.addEventListener("submit", (event) => {
   if (event.target.closest(".acts")) {
     const path = new URL(event.target.action).pathname;
-    sessionStorage.setItem(ACTED, path.slice(0, path.lastIndexOf("/")));
+    kept("sessionStorage", (store) => store.setItem(ACTED, path.slice(0, path.lastIndexOf("/"))));
   }
 });
 for (const button of document.querySelectorAll("[data-keys]")) {
@@ -88,6 +90,6 @@ for (const button of document.querySelectorAll("[data-keys]")) {
   button.addEventListener("click", list);
 }
 document.getElementById("keys-on").addEventListener("change", (event) => {
-  localStorage.setItem(SWITCH, event.target.checked ? "on" : "off");
+  kept("localStorage", (store) => store.setItem(SWITCH, event.target.checked ? "on" : "off"));
 });
 comeBack();

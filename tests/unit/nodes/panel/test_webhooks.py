@@ -157,7 +157,7 @@ def test_who_is_not_trusted_with_it_sends_nothing_again(tmp_path: Path, actor: A
     office = Office(tmp_path)
 
     async def story(office: Office) -> None:
-        for act in (office.webhooks.replay, office.webhooks.enable):
+        for act in (office.webhooks.replay, office.webhooks.drop, office.webhooks.enable):
             with pytest.raises(RefusedError) as refused:
                 await act(actor, "0" * 64)
             assert refused.value.code == "webhook.role"
@@ -182,15 +182,16 @@ def test_what_nobody_knows_is_not_replayed(tmp_path: Path) -> None:
     office = Office(tmp_path)
 
     async def story(office: Office) -> None:
-        for act in (office.webhooks.replay, office.webhooks.enable):
+        for act in (office.webhooks.replay, office.webhooks.drop, office.webhooks.enable):
             with pytest.raises(UsageError) as refused:
                 await act(OWNER, "0" * 64)
             assert (refused.value.code, refused.value.status) == ("webhook.unknown", 404)
         office.clinic.case(stage="settled")
         await office.work()
-        with pytest.raises(ConflictError) as taken:
-            await office.webhooks.replay(APPROVER, office.deliveries()[0].delivery)
-        assert taken.value.code == "webhook.not_dead"
+        for act in (office.webhooks.replay, office.webhooks.drop):
+            with pytest.raises(ConflictError) as taken:
+                await act(APPROVER, office.deliveries()[0].delivery)
+            assert taken.value.code == "webhook.not_dead"
 
     play(story, office)
 
@@ -413,10 +414,11 @@ def test_settings_that_make_no_sense_keep_the_panel_from_starting(tmp_path: Path
 
 def test_a_panel_without_webhooks_says_so(tmp_path: Path) -> None:
     async def story(world: CaseWorld) -> None:
-        for path in ("/v1/webhooks", "/v1/webhooks/dead", "/v1/webhooks/dropped"):
+        for path in ("/v1/webhooks", "/v1/webhooks/waiting", "/v1/webhooks/dead", "/v1/webhooks/dropped"):
             reply = await world.get(path)
             assert (reply.status, reply.code) == (404, "webhook.none")
-        for path in (f"/v1/webhooks/dead/{'0' * 64}/replay", f"/v1/webhooks/{'0' * 64}/enable"):
+        dead = f"/v1/webhooks/dead/{'0' * 64}"
+        for path in (f"{dead}/replay", f"{dead}/drop", f"/v1/webhooks/{'0' * 64}/enable"):
             reply = await asgi.request(world.app, "POST", path, b"", [HOST])
             assert reply.status in (401, 403)
 
