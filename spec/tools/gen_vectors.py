@@ -11,9 +11,9 @@ from pathlib import Path
 from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
-from suites import bundles, decisions, documents, gate, logs, settled, statements, texts, trusts
+from suites import bundles, decisions, documents, gate, journals, logs, settled, statements, texts, trusts
 
-SUITES = (texts, documents, logs, statements, trusts, settled, bundles, decisions, gate)
+SUITES = (texts, documents, logs, statements, trusts, settled, bundles, decisions, journals, gate)
 
 
 def main() -> None:
