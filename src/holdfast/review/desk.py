@@ -693,6 +693,13 @@ class Desk:
         with self._store.read() as reader:
             return audit_store(reader, published)
 
+    def anchor(self, nonce: bytes, actor: Actor = SYSTEM) -> Event:
+        """Append an event that says nothing and holds 32 random bytes: its digest can be told to anybody
+        (``case.md`` §9)."""
+        self._permit(actor, "system")
+        with self._begin() as work:
+            return work.emit("anchored", actor, case=None, body={"nonce": nonce.hex()})
+
     # --- decisions on their way into the log ---
 
     def waiting(self, actor: Actor = SYSTEM, *, limit: int = 100, after: int = 0) -> list[WaitingAct]:

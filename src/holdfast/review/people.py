@@ -593,12 +593,24 @@ class People:
             self.require(tables, by, "audit:read")
             return [parse_event(stored) for stored in tables.events(after, limit)]
 
+    def digests(self, by: Principal) -> list[tuple[int, str]]:
+        """Number and digest of every link, computed from its bytes."""
+        with self._store.reading() as tables:
+            self.require(tables, by, "audit:read")
+            return [(stored.seq, sha256_hex(stored.document)) for stored in _all_events(tables)]
+
     def audit(self, by: Principal, known_heads: Iterable[Head] = ()) -> tuple[Head, tuple[Finding, ...]]:
         """Check the whole chain and every row against it (:func:`people_audit.check_people`)."""
         with self._store.reading() as tables:
             self.require(tables, by, "audit:read")
             rows = Rows(tables.accounts(), tables.sessions(), tables.keys(), tables.codes())
             return check_people(_all_events(tables), rows, known_heads)
+
+    def anchor(self, nonce: bytes) -> Event:
+        """Add a link that says nothing and holds 32 random bytes: its digest can be told to anybody (``people.md``
+        §4)."""
+        with self._store.writing() as tables:
+            return self._write(tables, Author("system", "panel"), "chain.anchored", None, {"nonce": nonce.hex()})
 
     # --- inside a transaction ---
 

@@ -5,6 +5,7 @@ The only place in this node that picks adapters.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
@@ -28,6 +29,7 @@ from holdfast.core.decisions import SALT_BYTES
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import App
+from holdfast.nodes.panel.anchors import Anchors, CaseChain, PeopleChain
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.decisions import Decisions
@@ -42,6 +44,7 @@ from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.storage import Storage
+from holdfast.review.anchors import HeadSigner
 from holdfast.review.decisions import DecisionSigner
 from holdfast.review.desk import Desk
 from holdfast.review.people import People
@@ -57,8 +60,10 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
-    review, webhooks = _build_review(config, clock, metrics, people) if config.review else (None, None)
-    return PanelService(config, clock, metrics, review, people, webhooks)
+    if not config.review:
+        return PanelService(config, clock, metrics, None, people)
+    review, webhooks, anchors = _build_review(config, clock, metrics, people)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors)
 
 
 def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
@@ -73,8 +78,8 @@ def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
 
 def _build_review(
     config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople
-) -> tuple[Review, Webhooks | None]:
-    """The desk on its database, what follows the gateway for it, and what tells others of it."""
+) -> tuple[Review, Webhooks | None, Anchors]:
+    """The desk on its database, what follows the gateway for it, what tells others of it, and what anchors it."""
     storage = FileStorage(config.state)
     trust = TrustFile(config.trust, storage)
     lock = storage.lock(LOCK)
@@ -87,15 +92,31 @@ def _build_review(
     document, signer = _load_key_document(config), load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.signing_key}")
+
+    def entry_log(loop: asyncio.AbstractEventLoop) -> BlockingEntryLog:
+        return BlockingEntryLog(writer, entries, loop)
+
     decisions = Decisions(
         review,
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
         document.digest,
-        lambda loop: BlockingEntryLog(writer, entries, loop),
+        entry_log,
         SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust),
         trust,
         clock,
         storage,
+    )
+    anchors = Anchors(
+        review,
+        (CaseChain(review), PeopleChain(people)),
+        HeadSigner(signer, document.digest),
+        document.digest,
+        entry_log,
+        trust,
+        clock,
+        storage,
+        secrets.token_bytes,
+        every_s=config.anchor_every_s,
     )
     follower = Follower(
         review,
@@ -109,12 +130,13 @@ def _build_review(
         at_once=config.bundles_at_once,
     )
     review.add_task("decisions", decisions.work)
+    review.add_task("anchors", anchors.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
     review.at_end(http.close)
     webhooks = _build_webhooks(config, review, store, clock)
     review.at_end(lock.release)
-    return review, webhooks
+    return review, webhooks, anchors
 
 
 def _build_webhooks(config: PanelConfig, review: Review, journal: CaseStore, clock: Clock) -> Webhooks | None:

@@ -53,6 +53,12 @@ class PanelConfig(PeopleConfig):
     queues: Path = setting(
         Path(".holdfast/panel/queues"), "Folder of queue policies, one TOML file each, named after its queue"
     )
+    anchor_every_s: int = setting(
+        5,
+        "How often heads of the journals go into the log while they move; after a decision at once",
+        minimum=1,
+        maximum=3_600,
+    )
     openings_poll_ms: int = setting(
         250, "How often the gateway is asked for runs that name a queue", minimum=20, maximum=60_000
     )
