@@ -81,7 +81,7 @@ def people_story() -> tuple[tuple[bytes, ...], tuple[Statement, ...]]:
     house.person("ben", "viewer")
     house.sign_in("ben")
     people.set_roles(OPERATOR, "ben", ["reviewer"])
-    key, _ = people.add_key(OPERATOR, "default", "a machine", ["queue:read"])
+    key, _ = people.add_key(OPERATOR, "w", "a machine", ["queue:read"])
     people.new_code(OPERATOR, "ben")
     anchor()
     people.revoke_key(OPERATOR, key.id)

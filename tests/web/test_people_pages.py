@@ -355,7 +355,7 @@ def test_a_role_on_one_page_does_not_change_people(tmp_path: Path) -> None:
             ("roles", {"name": "olga", "role-admin": "on"}),
             ("disable", {"name": "ada"}),
             ("code", {"name": "ada"}),
-            ("key", {"workspace": "first", "label": "x", "days": "9", "scope-queue:read": "on"}),
+            ("key", {"label": "x", "days": "9", "scope-queue:read": "on"}),
         ):
             assert (await olga.post(f"/people/{path}", **fields)).status == 403
         for path, fields, says in (
@@ -364,8 +364,8 @@ def test_a_role_on_one_page_does_not_change_people(tmp_path: Path) -> None:
             ("code", {"name": "olga"}, "Whoever sets this password would be this person"),
             ("add", {"name": "Olga", "display": "", "role-viewer": "on"}, "There is an account"),
             ("add", {"name": "no name", "display": ""}, "a name has at most 64"),
-            ("key", {"workspace": "first", "label": "x", "days": "9", "scope-case:decide": "on"}, "named person"),
-            ("key", {"workspace": "first", "label": "x", "days": "soon", "scope-queue:read": "on"}, "whole number"),
+            ("key", {"label": "x", "days": "9", "scope-case:decide": "on"}, "named person"),
+            ("key", {"label": "x", "days": "soon", "scope-queue:read": "on"}, "whole number"),
         ):
             reply = await ada.post(f"/people/{path}", **fields)
             assert reply.status in (400, 403, 409)
@@ -649,7 +649,7 @@ async def self_contained(somebody: Visitor) -> bool:
 def test_a_key_is_shown_once_and_taken_back_for_good(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
         ada = await site.let_in("ada", "admin")
-        fields = {"workspace": "first", "label": "the payments desk", "days": "30", "scope-queue:take": "on"}
+        fields = {"label": "the payments desk", "days": "30", "scope-queue:take": "on"}
         reply = await ada.post("/people/key", **fields)
         found = re.search(r"[0-9a-f]{16}\.[0-9a-f]{64}", reply.body.decode())
         assert found is not None

@@ -60,6 +60,8 @@ SETTINGS_FILE = "holdfast.toml"
 
 FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
 """Roles of a development network's first account: whoever started it tries everything."""
+WORKSPACE = "development"
+"""The one workspace of a development network."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -212,7 +214,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "key_document": str(state / "keys" / "gateway.json"),
             "attestation": str(state / "keys" / "gateway.attestation"),
             "trust": str(layout.trust.resolve()),
-            "workspaces": [{"name": "development", "key": f"file:{state / 'keys' / 'workspace.token'}"}],
+            "workspaces": [{"name": WORKSPACE, "key": f"file:{state / 'keys' / 'workspace.token'}"}],
             "log": layout.url("log"),
             "log_token": token,
             "origin": layout.origin,
@@ -226,6 +228,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "signing_key": str(state / "keys" / "panel.statement.pem"),
             "key_document": str(state / "keys" / "panel.json"),
             "gateway": layout.url("gateway"),
+            "workspace": WORKSPACE,
             "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
             "log": layout.url("log"),
             "log_token": token,

@@ -81,6 +81,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "evidence": frozenset(
         {"system", "key:case:read", *(f"person:{role}" for role in ("viewer", "reviewer", "approver", "auditor"))}
     ),
+    "export": frozenset({"system", "person:auditor", "key:case:export"}),
     "audit": frozenset({"system", "person:auditor", "person:admin"}),
     "system": frozenset({"system"}),
 }
@@ -669,7 +670,7 @@ class Desk:
     def export(self, actor: Actor, case: str) -> dict[str, Any]:
         """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
         ``case.unknown``."""
-        self._permit(actor, "list")
+        self._permit(actor, "export")
         with self._store.read() as reader:
             if reader.row(case) is None:
                 raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)

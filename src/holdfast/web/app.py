@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -21,8 +20,8 @@ from holdfast.errors import HoldfastError, MalformedError
 from holdfast.nodes.edge import App, Scope
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
-from holdfast.nodes.panel.app import PROGRAMS, assemble, parse_messages, parse_round_number, require_change
-from holdfast.nodes.panel.people import caller
+from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
+from holdfast.nodes.panel.people import PROGRAMS, ActRoute
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
@@ -47,40 +46,42 @@ TITLES = {
 
 def create_app(service: PanelService) -> App:
     """The panel as one ASGI app: pages, twins, streams, static files."""
-    site = Site(service)
+    site, people = Site(service), service.people
     routes: list[BaseRoute] = [
-        Route("/", site.index),
-        Route("/", site.ask, methods=["POST"]),
+        ActRoute(people, "run:read", "/", site.index),
+        ActRoute(people, "run:ask", "/", site.ask, methods=["POST"]),
         Route("/rounds", site.rounds),
         Route("/about", site.about),
         *SignInPages(service, site.page).routes(),
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
-    late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
-    if service.people is not None:
-        routes += PeoplePages(service, service.people, site.page).routes()
+    late: list[BaseRoute] = [
+        ActRoute(people, "run:read", "/runs/{run}", site.run),
+        Route("/rounds/{number}", site.round),
+    ]
+    if people is not None:
+        routes += PeoplePages(service, people, site.page).routes()
     if service.review is not None:
         acts = CaseActPages(service, service.review, site.page)
         cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
         routes += [
-            Route("/queues", site.only_for("queue:read", cases.queues)),
-            Route("/queues.json", site.only_for("queue:read", cases.queues_json)),
-            Route("/queues/{queue}.json", site.only_for("queue:read", cases.queue_json)),
-            Route("/queues/{queue}.csv", site.only_for("queue:read", files.rows_csv)),
-            Route("/cases/{case}/at/{seq}.json", site.only_for("case:read", files.reading_json)),
-            Route("/cases/{case}/at/{seq}", site.only_for("case:read", files.reading)),
-            Route("/cases/{case}/report", site.only_for("case:read", files.report)),
-            Route("/cases/{case}.json", site.only_for("case:read", cases.case_json)),
+            ActRoute(people, "queue:read", "/queues", cases.queues),
+            ActRoute(people, "queue:read", "/queues.json", cases.queues_json),
+            ActRoute(people, "queue:read", "/queues/{queue}.json", cases.queue_json),
+            ActRoute(people, "queue:read", "/queues/{queue}.csv", files.rows_csv),
+            ActRoute(people, "case:read", "/cases/{case}/at/{seq}.json", files.reading_json),
+            ActRoute(people, "case:read", "/cases/{case}/at/{seq}", files.reading),
+            ActRoute(people, "case:read", "/cases/{case}/report", files.report),
+            ActRoute(people, "case:read", "/cases/{case}.json", cases.case_json),
         ]
         late += [
-            Route("/queues/{queue}", site.only_for("queue:read", cases.queue)),
-            Route("/cases/{case}", acts.case),
+            ActRoute(people, "queue:read", "/queues/{queue}", cases.queue),
+            ActRoute(people, "case:read", "/cases/{case}", acts.case),
             *acts.routes(),
         ]
     return assemble(service, routes, late, refusal=site.refusal)
 
 
-Handler = Callable[[Request], Awaitable[Response]]
 VERDICTS_SHOWN = 200
 """Verdicts on the page of a round; its JSON twin has all of them."""
 
@@ -106,15 +107,6 @@ class Site:
             **values,
         )
         return HTMLResponse(text, status)
-
-    def only_for(self, act: str, handler: Handler) -> Handler:
-        """The handler for whoever may do this now; somebody without a name reads (``nodes/panel/people.py``)."""
-
-        async def guarded(request: Request) -> Response:
-            await caller(self.service.people, request, act)
-            return await handler(request)
-
-        return guarded
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 

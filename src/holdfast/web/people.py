@@ -19,7 +19,7 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.access import Session as AccessSession
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.people import PanelPeople, actor_of, person_of, require_person
+from holdfast.nodes.panel.people import ActRoute, PanelPeople, actor_of, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.people_store import Account, Key, Session
 from holdfast.review.desk import Desk
@@ -145,21 +145,25 @@ class PeoplePages:
             "disable": (_disable, ("name",)),
             "enable": (_enable, ("name",)),
             "sign-out": (_sign_out, ("name",)),
-            "key": (_add_key, ("workspace", "label", "days")),
+            "key": (_add_key, ("label", "days")),
             "revoke-key": (_revoke_key, ("key",)),
         }
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
+        people = self._people
         return [
             Route("/account", self.account),
             Route("/account/password", self.password, methods=["POST"]),
             Route("/account/sign-out", self.end_session, methods=["POST"]),
-            Route("/people", self.people),
-            Route("/people.json", self.people_json),
-            *(Route(f"/people/{name}", self.change, name=name, methods=["POST"]) for name in self._changes),
-            Route("/audit", self.audit),
-            Route("/audit.json", self.audit_json),
+            ActRoute(people, "people:read", "/people", self.people, named=True),
+            ActRoute(people, "people:read", "/people.json", self.people_json, named=True),
+            *(
+                ActRoute(people, _needed(name), f"/people/{name}", self.change, name=name, methods=["POST"], named=True)
+                for name in self._changes
+            ),
+            ActRoute(people, "audit:read", "/audit", self.audit, named=True),
+            ActRoute(people, "audit:read", "/audit.json", self.audit_json, named=True),
         ]
 
     # --- one's own account ---
@@ -217,8 +221,7 @@ class PeoplePages:
         name = request.url.path.rpartition("/")[2]
         change, wanted = self._changes[name]
         fields = await self._fields(request)
-        needed = "key:change" if name in ("key", "revoke-key") else "people:change"
-        person = await require_person(self._people, request, needed)
+        person = await require_person(self._people, request, _needed(name))
         chosen = {field for field in fields if field.partition("-")[0] in ("role", "scope")}
         fields = only(fields, *wanted, *sorted(chosen))
         try:
@@ -238,6 +241,7 @@ class PeoplePages:
             "may_give_keys": may(person.roles, "key:change"),
             "roles": ROLES,
             "scopes": [scope for scope in SCOPES if scope != "case:decide"],
+            "workspace": self._people.people.config.workspace,
             "minutes": self._people.people.config.code_minutes,
             "key_days": self._people.people.config.key_days,
             "tried": "",
@@ -305,6 +309,11 @@ class PeoplePages:
         if person is None:
             raise RefusedError("people.sign_in_first", "this is for people with an account", hint="sign in", status=401)
         return person
+
+
+def _needed(change: str) -> str:
+    """The act of a change on the page of people."""
+    return "key:change" if change in ("key", "revoke-key") else "people:change"
 
 
 def _case_chain(desk: Desk, actor: Actor) -> dict[str, Any]:
@@ -380,7 +389,7 @@ def _add_key(people: PanelPeople, by: Principal, fields: dict[str, str]) -> dict
     if not (fields["days"].isascii() and fields["days"].isdigit() and len(fields["days"]) <= 4):
         raise MalformedError("people.key_days", "a key lasts a whole number of days", param="days")
     key, shown = people.people.add_key(
-        by, fields["workspace"], fields["label"], _chosen(fields, "scope"), days=int(fields["days"])
+        by, people.people.config.workspace, fields["label"], _chosen(fields, "scope"), days=int(fields["days"])
     )
     return {"shown": {"what": "key", "name": key.label, "value": shown}}
 

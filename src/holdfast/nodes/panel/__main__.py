@@ -6,6 +6,7 @@ The only place in this node that picks adapters.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import sys
@@ -50,6 +51,7 @@ from holdfast.review.desk import Desk
 from holdfast.review.people import People
 from holdfast.review.sign_in import SignIn
 
+_LOG = logging.getLogger("holdfast.panel")
 SALT = "decision-salt.key"
 """Name of the secret that the salts of decisions follow from, in the state folder."""
 LOCK = "writer.lock"
@@ -73,6 +75,14 @@ def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
         config.password_memory_kib, config.password_passes, config.password_lanes, secrets.token_bytes
     )
     people = People(store, config, clock, secrets.token_bytes)
+    elsewhere = people.keys_elsewhere()
+    if elsewhere:
+        _LOG.warning(
+            "%d API keys are of other workspaces than %r and open nothing: take them back, or set workspace",
+            len(elsewhere),
+            config.workspace,
+            extra={"code": "people.workspace"},
+        )
     return PanelPeople(SignIn(people, passwords, config, clock), store)
 
 
