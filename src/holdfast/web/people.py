@@ -158,6 +158,7 @@ class PeoplePages:
             Route("/account/sign-out", self.end_session, methods=["POST"]),
             ActRoute(people, "people:read", "/people", self.people, named=True),
             ActRoute(people, "people:read", "/people.json", self.people_json, named=True),
+            ActRoute(people, "key:read", "/people/keys.json", self.keys_json, named=True),
             *(
                 ActRoute(people, _needed(name), f"/people/{name}", self.change, name=name, methods=["POST"], named=True)
                 for name in self._changes
@@ -215,6 +216,13 @@ class PeoplePages:
         accounts, keys = await self._people.run(self._gather, person)
         listed = [{**_account_json(account), "sessions": _sessions_json(rows)} for account, rows in accounts]
         return json_response({"people": listed, "keys": None if keys is None else [_key_json(key) for key in keys]})
+
+    async def keys_json(self, request: Request) -> Response:
+        """``GET /people/keys.json``: API keys without their secrets, and the workspace that the panel serves."""
+        person = await require_person(self._people, request, "key:read")
+        keys = await self._people.run(self._people.people.keys, person)
+        workspace = self._people.people.config.workspace
+        return json_response({"workspace": workspace, "keys": [_key_json(key) for key in keys]})
 
     async def change(self, request: Request) -> Response:
         """``POST /people/{change}``: do it; what is shown once stands on the page that answers."""
