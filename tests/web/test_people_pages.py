@@ -14,6 +14,7 @@ import pytest
 from holdfast.cli.development import DEFAULT_QUEUE_POLICY
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
+from holdfast.ports.case_store import CaseFilter
 from holdfast.ports.settings import Secret
 from holdfast.review.events import SYSTEM
 from holdfast.review.people import form_token
@@ -77,6 +78,14 @@ class Site:
         """Somebody who is signed in."""
         (_, cookie), *_ = await self.world.let_in(name, *roles)
         return Visitor(self.app, self.cookie, cookie.partition("=")[2])
+
+    async def held_by_nobody(self) -> str:
+        """The same while nobody was let in."""
+        run = await self.world.ask()
+        await self.world.pull()
+        await self.world.look_at_all()
+        file = await self.world.review.call(self.world.desk.cases, SYSTEM, CaseFilter(run=run))
+        return str(file[0].row.case)
 
     async def held(self) -> str:
         """A case whose round is not final yet."""
@@ -150,7 +159,8 @@ def test_somebody_without_a_name_does_nothing(tmp_path: Path, act: str) -> None:
     async def story(site: Site) -> None:
         await site.let_in("ada", "admin")
         case = await site.held()
-        page = await site.anybody.get(f"/cases/{case}")
+        assert (await site.anybody.get(f"/cases/{case}")).header("location") == f"/sign-in?next=/cases/{case}"
+        page = await site.anybody.get("/about")
         cookie = str(page.header("set-cookie")).partition(";")[0].partition("=")[2]
         nobody = Visitor(site.app, site.cookie, cookie)
         token = re.search(r'name="holdfast-token" content="([0-9a-f]{64})"', page.body.decode())
@@ -291,7 +301,7 @@ def test_a_key_decides_nothing_and_opens_no_page(tmp_path: Path) -> None:
             key = ("authorization", f"Bearer {secret}")
             reply = await site.anybody.post(f"/cases/{case}/approve", key, token="x" * 64, reason="x", lanes="0" * 64)
             assert reply.status == 403
-            assert (await site.anybody.get("/people", key)).status == 303
+            assert (await site.anybody.get("/people", key)).status == 403
         assert await site.stands(case) == "HOLD"
 
     play(story, tmp_path)
@@ -462,10 +472,9 @@ def test_a_new_password_ends_every_session_and_begins_one(tmp_path: Path) -> Non
     play(story, tmp_path)
 
 
-def test_the_access_key_reads_without_a_name_and_takes_nothing(tmp_path: Path) -> None:
+def test_the_access_key_reads_while_nobody_has_a_name_and_opens_the_door_alone_afterwards(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
-        await site.let_in("ada", "admin", "approver")
-        case = await site.held()
+        case = await site.held_by_nobody()
         assert (await site.anybody.get(f"/cases/{case}")).status == 303
         reply = await site.anybody.post("/sign-in", key="an access key of a panel", next="/queues")
         reader = Visitor(site.app, site.cookie, str(reply.header("set-cookie")).partition(";")[0].partition("=")[2])
@@ -474,7 +483,13 @@ def test_the_access_key_reads_without_a_name_and_takes_nothing(tmp_path: Path) -
         assert "What was asked and answered" not in visible(page)
         key = ("authorization", "Bearer an access key of a panel")
         assert (await site.anybody.get("/v1/cases", key)).status == 200
-        assert (await site.anybody.get("/v1/queues/default/next", key)).status == 401
+        await site.let_in("ada", "admin", "approver")
+        for path in ("/v1/cases", "/v1/queues/default/next"):
+            assert (await site.anybody.get(path, key)).status == 401
+        for path in (f"/cases/{case}", "/queues", "/"):
+            assert (await reader.get(path)).header("location") == f"/sign-in?next={path}"
+        assert (await reader.get("/about")).status == 200
+        assert (await site.anybody.get("/metrics", key)).status == 200
         assert (await site.anybody.get("/v1/cases", ("authorization", "Bearer wrong"))).status == 403
         assert "viewed" not in await site.kinds(case)
 

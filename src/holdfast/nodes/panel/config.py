@@ -81,7 +81,8 @@ class PanelConfig(PeopleConfig):
         30, "How long webhooks that were delivered or dropped stay listed", minimum=1, maximum=3_650
     )
     access_key: Secret | None = setting(
-        None, "Key that lets in to read, without a name, as file:… or env:…; needed off loopback"
+        None,
+        "Key that opens the door, as file:… or env:…; needed off loopback. It reads while nobody has an account",
     )
     session_hours: int = setting(12, "A sign-in lasts this long", minimum=1, maximum=720)
     sign_in_failures_per_minute: int = setting(
