@@ -202,6 +202,12 @@ def _schemas() -> dict[str, Any]:
                 "parent_run": {"type": "string", "format": "uuid"},
                 "settlement": {"enum": ["batch", "individual", "private"]},
                 "queue": {**_CODE, "description": "The review queue that takes the run in"},
+                "subject": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 4000,
+                    "description": "What the case of the run is about; only together with queue",
+                },
             },
             "additionalProperties": False,
         },
@@ -301,7 +307,7 @@ def _schemas() -> dict[str, Any]:
         },
         "Opening": {
             "type": "object",
-            "required": ["position", "run", "queue", "requester", "opened_at", "outcome", "closed_at"],
+            "required": ["position", "run", "queue", "requester", "subject", "opened_at", "outcome", "closed_at"],
             "properties": {
                 "position": {"type": "integer", "minimum": 0},
                 "run": _TEXT,
@@ -310,6 +316,7 @@ def _schemas() -> dict[str, Any]:
                     "type": ["string", "null"],
                     "description": "The person whose key asked, where it is one's",
                 },
+                "subject": {"type": ["string", "null"], "description": "What the run's case is about"},
                 "opened_at": _TEXT,
                 "outcome": {"type": ["string", "null"]},
                 "closed_at": {"type": ["string", "null"]},

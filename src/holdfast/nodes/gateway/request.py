@@ -10,12 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
+from holdfast.review.events import parse_text
 
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
 """Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
@@ -24,10 +26,12 @@ OPTION_HEADERS = {
     b"x-holdfast-parent-run": "parent_run",
     b"x-holdfast-queue": "queue",
     b"x-holdfast-settlement": "settlement",
+    b"x-holdfast-subject": "subject",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
 
 
+_PERCENT = re.compile(rb"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """JSON strings, the last one also where it has no end. Possessive, so that no text makes it go back."""
 
@@ -42,6 +46,8 @@ class Options:
     queue: str | None = None
     """The review queue that takes the run in; in every settlement mode, for a private run's statements can be reviewed
     too."""
+    subject: str | None = None
+    """What the case of the run is about (``case.md`` §1), in the caller's words."""
 
 
 @dataclass(slots=True)
@@ -134,7 +140,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
     found: dict[str, object] = dict(given)
     for header, name in OPTION_HEADERS.items():
         if header in headers:
-            word = headers[header].decode("latin-1")
+            word = _subject_of(headers[header]) if name == "subject" else headers[header].decode("latin-1")
             if found.get(name, word) != word:
                 raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
             found[name] = word
@@ -152,6 +158,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
     queue = found.get("queue")
     if queue is not None and not (is_code(queue) and _is_text(queue)):
         raise MalformedError("request.queue", "queue is the name of a review queue: a code", param="holdfast.queue")
+    subject = _subject(found.get("subject"), queue)
     mode = found.get("settlement", settlement)
     if mode not in SETTLEMENTS:
         raise MalformedError(
@@ -162,7 +169,36 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         parent_run if isinstance(parent_run, str) else None,
         str(mode),
         queue if isinstance(queue, str) else None,
+        subject,
     )
+
+
+def _subject_of(header: bytes) -> str:
+    """A subject from its header: percent-encoded UTF-8 (RFC 3986 §2.1), one spelling of nothing but ASCII."""
+    if _PERCENT.fullmatch(header) is None:
+        hint = "encode everything but visible ASCII, and the percent sign, as %XX of its UTF-8 bytes"
+        raise MalformedError("request.subject", "this header is not percent-encoded", param="subject", hint=hint)
+    try:
+        return unquote_to_bytes(header).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("request.subject", "this header is no UTF-8", param="subject") from error
+
+
+def _subject(value: object, queue: object) -> str | None:
+    """What a case is about, as the panel takes it in (``case.md`` §1). Raises ``request.subject``."""
+    if value is None:
+        return None
+    if queue is None:
+        hint = "name the queue too, with x-holdfast-queue"
+        raise UsageError(
+            "request.subject", "a subject is of a case, and this run opens none", param="subject", hint=hint
+        )
+    if not _is_text(value):
+        raise MalformedError("request.subject", "subject is a text", param="holdfast.subject")
+    try:
+        return parse_text(value, "subject")
+    except MalformedError as error:
+        raise MalformedError("request.subject", error.message, param="holdfast.subject") from error
 
 
 def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> BoundRequest:

@@ -143,6 +143,7 @@ class Gateway:
             reader=reader_of(bound.key),
             queue=ask.options.queue,
             requester=requester if ask.options.queue is not None else None,
+            subject=ask.options.subject,
         )
         self.under_way += 1
         self._indexer.opening(run)

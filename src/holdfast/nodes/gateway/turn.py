@@ -79,6 +79,8 @@ class Opening:
     """The review queue that the caller named. Said to the workspace, never to the log."""
     requester: str | None = None
     """The person whose key asked, where it is one's: whoever reviews the run must be somebody else."""
+    subject: str | None = None
+    """What the run's case is about, in the caller's words. Said to the workspace, never to the log."""
 
     def header(self) -> dict[str, Any]:
         return {
@@ -97,6 +99,7 @@ class Opening:
             "reader": self.reader,
             "queue": self.queue,
             "requester": self.requester,
+            "subject": self.subject,
         }
 
 
@@ -118,6 +121,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         reader=header["reader"],
         queue=header.get("queue"),
         requester=header.get("requester"),
+        subject=header.get("subject"),
     )
 
 
