@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,9 @@ from holdfast.review.people import form_token
 from holdfast.review.roles import OPERATOR
 from holdfast.web.app import create_app
 from tests.helpers import asgi
+from tests.helpers.anchors import keeper
 from tests.helpers.case_world import HOST, URL, CaseWorld, play_cases
+from tests.helpers.decisions import trust_with_panel
 from tests.helpers.people import PASSWORD, House
 
 ORIGIN = ("origin", "http://localhost")
@@ -687,13 +690,51 @@ def test_the_audit_page_checks_both_chains_and_says_what_does_not_fit(tmp_path: 
         assert [(chain["chain"], chain["findings"]) for chain in chains] == [("people", []), ("cases", [])]
         assert chains[1]["newest"][0]["kind"] == "viewed"
         assert chains[0]["newest"][0]["digest"] == chains[0]["head"]["digest"]
-        assert "Every event fits the one before it" in visible(await olga.text("/audit"))
+        page = visible(await olga.text("/audit"))
+        assert "Every event fitted the one before it" in page
+        assert "Head in the log none yet" in page
         with site.world.house._store.writing() as tables:
             account = tables.account_named("olga")
             assert account is not None
             tables.put_account(type(account)(**{**{f: getattr(account, f) for f in account.__slots__}, "display": "O"}))
-        found = (await olga.get("/audit.json")).json()["chains"][0]["findings"]
-        assert found
+        site.world.world.clock._elapsed += 120
+        before = (await olga.get("/audit.json")).json()["chains"][0]
+        assert (before["findings"], before["audited"]["at"]) == ([], chains[0]["audited"]["at"])
+        assert (await olga.post("/audit", token="0" * 64)).status == 403
+        assert (await olga.post("/audit")).header("location") == "/audit"
+        after = (await olga.get("/audit.json")).json()["chains"][0]
+        assert after["findings"]
+        assert after["audited"]["at"] > before["audited"]["at"]
         assert "not fit" in visible(await olga.text("/audit"))
+
+    play(story, tmp_path)
+
+
+def test_the_audit_page_shows_what_the_log_holds_and_finds_a_journal_that_does_not_hold_it(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        world = site.world
+        world.trust = trust_with_panel(world.world.network)
+        anchors, entries = keeper(world)
+        site.service.anchors = anchors
+        olga = await site.let_in("olga", "admin", "auditor")
+        case = await site.held()
+        await anchors.turn()
+        await olga.get(f"/cases/{case}")
+        people, cases = (await olga.get("/audit.json")).json()["chains"]
+        for chain, name in ((people, "people"), (cases, "cases")):
+            newest = anchors.newest(name)
+            assert newest is not None
+            assert (chain["anchor"]["seq"], chain["anchor"]["statement"]) == (newest.seq, newest.statement)
+        assert (people["anchor"]["after"], cases["anchor"]["after"]) == (0, 1)
+        page = visible(await olga.text("/audit"))
+        assert f"Head in the log event {cases['anchor']['seq']}" in page
+        assert "1 event that the log does not show" in page
+        anchors._followed[0].anchor = dataclasses.replace(anchors._followed[0].anchor, digest="ab" * 32)  # type: ignore[type-var]
+        entries.silent = True
+        anchors.trouble = "the log gave no answer"
+        await olga.post("/audit")
+        page = visible(await olga.text("/audit"))
+        assert "audit.published" in page
+        assert "Heads wait for the log: The log gave no answer." in page
 
     play(story, tmp_path)

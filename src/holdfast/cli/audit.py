@@ -591,7 +591,8 @@ def findings_lines(found: Findings) -> Iterator[str]:
     for item in found.anchors:
         yield f"anchored  {item.journal}: {item.standing} of {item.heads} heads in the log are events of it"
         if not item.faults and item.newest:
-            yield f"          as it was up to event {item.newest}; the log shows nothing of the {item.after} after it"
+            rest = f"; the log shows nothing of the {item.after} after it" if item.after else ", its last"
+            yield f"          as it was up to event {item.newest}{rest}"
         elif not item.faults:
             yield "          the log shows nothing of it yet"
     for says in found.unchecked:

@@ -132,7 +132,7 @@ def compare_heads(journal: str, events: Iterable[tuple[int, str]], heads: Sequen
                 f"event {first} of the journal of {journal} is not the one that the log holds: {since} up to there,"
                 " something was changed, removed, put in or moved"
             )
-        more = f"; {len(bad) - 1} more heads do not hold" if len(bad) > 1 else ""
+        more = f"; later heads that do not hold either: {len(bad) - 1}" if len(bad) > 1 else ""
         faults.append(Fault("audit.anchor", first, None, shows + more))
     return HeadComparison(journal, len(heads), len(good), newest, max(0, last - newest), tuple(faults))
 

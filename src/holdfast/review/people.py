@@ -612,6 +612,12 @@ class People:
             self.require(tables, by, "audit:read")
             return [parse_event(stored) for stored in tables.events(after, limit)]
 
+    def head(self, by: Principal) -> Head:
+        """Where the chain ends."""
+        with self._store.reading() as tables:
+            self.require(tables, by, "audit:read")
+            return head_of(tables.last_event())
+
     def digests(self, by: Principal) -> list[tuple[int, str]]:
         """Number and digest of every link, computed from its bytes."""
         with self._store.reading() as tables:

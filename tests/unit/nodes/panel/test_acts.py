@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 from holdfast.cli.development import DEFAULT_QUEUE_POLICY
 from holdfast.core import bundles
 from holdfast.core.encoding import b64_decode, time_encode
-from holdfast.errors import UsageError
+from holdfast.errors import RefusedError, UsageError
 from holdfast.review.events import SYSTEM
 from holdfast.review.roles import OPERATOR
 from tests.helpers import asgi
 from tests.helpers.case_world import CaseWorld, play_cases
 from tests.helpers.gateway import ask
+from tests.helpers.people import PASSWORD
 
 Headers = tuple[tuple[str, str], ...]
 EIGHT_MINUTES = 480
@@ -476,5 +478,102 @@ def test_a_key_of_another_workspace_is_like_one_that_nobody_knows(tmp_path: Path
             assert (theirs.status, theirs.code) == (401, "people.key"), path
             assert theirs.body == nobodys.body
         assert [key.label for key in world.people.keys_elsewhere()] == ["x"]
+
+    play_cases(story, tmp_path)
+
+
+# --- the very next act ----------------------------------------------------------------------------------------------
+
+
+def take_role(world: CaseWorld) -> None:
+    world.people.set_roles(OPERATOR, "rita", ["viewer"])
+
+
+def take_role_in_the_tables(world: CaseWorld) -> None:
+    """As a role is taken by an issuer outside while a session lasts: nothing ends the session."""
+    with world.house._store.writing() as tables:
+        account = tables.account_named("rita")
+        assert account is not None
+        tables.put_account(dataclasses.replace(account, roles=("viewer",)))
+
+
+def end_sessions(world: CaseWorld) -> None:
+    for session in world.people.sessions(OPERATOR, "rita"):
+        world.people.end_session(OPERATOR, session.id)
+
+
+def pass_time(seconds: float) -> Callable[[CaseWorld], None]:
+    def wait(world: CaseWorld) -> None:
+        world.world.clock._elapsed += seconds
+
+    return wait
+
+
+ENDINGS: dict[str, tuple[Callable[[CaseWorld], Any], str]] = {
+    "another role": (take_role, "people.session"),
+    "another role, the session still open": (take_role_in_the_tables, "people.denied"),
+    "disabled": (lambda world: world.people.disable(OPERATOR, "rita"), "people.session"),
+    "session ended": (end_sessions, "people.session"),
+    "nobody used it": (pass_time(3_600), "people.session"),
+    "its time is over": (pass_time(12 * 3_600), "people.session"),
+}
+NEXT_ACTS: dict[str, dict[str, Any]] = {
+    "claim": {},
+    "comment": {"text": "x"},
+    "decide": {"act": "approve", "reason": "x"},
+    "release": {"until": "2026-01-01T00:10:00.000Z", "reason": "x"},
+    "dependants": {"reference": "ticket 7"},
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_ends_what_somebody_may_ends_the_very_next_act(tmp_path: Path, ending: str) -> None:
+    end, code = ENDINGS[ending]
+
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        rita = await world.let_in("rita", "reviewer")
+        case = await held(world)
+        assert (await act(world, rita, case, "view")).status == 200
+        assert (await act(world, rita, case, "comment", text="before")).status == 200
+        before = await kinds(world, case)
+        end(world)
+        for what, members in NEXT_ACTS.items():
+            reply = await act(world, rita, case, what, **members)
+            assert reply.code == code, (what, reply.code)
+        if code == "people.session":
+            assert (await act(world, rita, case, "view")).code == code
+        assert await kinds(world, case) == before
+
+    play_cases(story, tmp_path)
+
+
+def test_whoever_guesses_passwords_has_to_wait_and_then_the_right_one_opens(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        origin = ("origin", "http://localhost")
+
+        async def attempt(password: str) -> str | None:
+            body = json.dumps({"name": "ada", "password": password}).encode()
+            reply = await world.post("/v1/session", body, origin)
+            return reply.code if reply.status != 200 else None
+
+        for _ in range(world.people.config.sign_in_failures_per_account):
+            assert await attempt("not her password at all") == "people.sign_in"
+        assert await attempt(PASSWORD) == "people.too_many"
+        world.world.clock._elapsed += 900
+        assert await attempt(PASSWORD) is None
+
+    play_cases(story, tmp_path)
+
+
+def test_a_one_time_code_that_ran_out_opens_nothing(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        await world.let_in("ada", "admin")
+        _, code = world.people.add(OPERATOR, "ben", "Ben", ["viewer"])
+        world.world.clock._elapsed += world.people.config.code_minutes * 60
+        with pytest.raises(RefusedError) as refused:
+            await world.house.sign_in.redeem(code, PASSWORD)
+        assert refused.value.code == "people.code"
 
     play_cases(story, tmp_path)
