@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -44,8 +45,9 @@ TITLES = {
 """Headings of error pages; everything else is *That did not work*."""
 
 
-def create_app(service: PanelService) -> App:
-    """The panel as one ASGI app: pages, twins, streams, static files."""
+def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
+    """The panel as one ASGI app: pages, twins, streams, static files. ``sign_in`` are a deployment's own ways of
+    signing in, below ``/sign-in/`` (``docs/operate/identity.md``)."""
     site, people = Site(service), service.people
     routes: list[BaseRoute] = [
         ActRoute(people, "run:read", "/", site.index),
@@ -53,6 +55,7 @@ def create_app(service: PanelService) -> App:
         Route("/rounds", site.rounds),
         Route("/about", site.about),
         *SignInPages(service, site.page).routes(),
+        *sign_in,
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
     late: list[BaseRoute] = [

@@ -42,7 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
-from holdfast.nodes.panel.people import FRESH, PROGRAMS, ActRoute, check_routes
+from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
 from holdfast.nodes.panel.webhooks import webhook_routes
@@ -140,7 +140,7 @@ class Guard:
         if not self._access.required:
             session = self._access.open_session(signed_in=False)
             return session, [(b"set-cookie", self._access.cookie_header(session).encode())]
-        if path not in SIGN_IN and request.scope["key"] is None:
+        if not _signs_in(path) and request.scope["key"] is None:
             self._require_bearer(request)
         return None, []
 
@@ -150,7 +150,7 @@ class Guard:
         try:
             return await self._people.session(cookie, used=FRESH not in request.headers)
         except RefusedError:
-            if request.method in {"GET", "HEAD"} or request.scope["path"] in SIGN_IN:
+            if request.method in {"GET", "HEAD"} or _signs_in(request.scope["path"]):
                 return None
             raise
 
@@ -173,6 +173,11 @@ class Guard:
         if header is None or not reading:
             raise RefusedError("panel.sign_in", "sign in first", hint="open /sign-in, or send the key", status=401)
         self._access.sign_in(bearer_token(header))
+
+
+def _signs_in(path: str) -> bool:
+    """Whether this is where somebody without a session gets one."""
+    return path in SIGN_IN or path.startswith(SIGN_IN_PREFIX)
 
 
 class Errors:

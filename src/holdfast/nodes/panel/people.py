@@ -57,6 +57,8 @@ PUBLIC = frozenset(
     }
 )
 """What anybody may ask for whom the door lets in: no case, no run and nobody's name is in it. Counts are."""
+SIGN_IN_PREFIX = "/sign-in/"
+"""Below it a deployment has its own ways of signing in (``docs/operate/identity.md``), open as signing in is."""
 OWN = frozenset({"/account", "/account/password", "/account/sign-out"})
 """What is of one's own account, and of nobody else's; its handlers ask for a session."""
 PROGRAMS = "/v1/"
@@ -136,7 +138,8 @@ def check_routes(routes: Iterable[BaseRoute]) -> None:
     """Refuse a panel with a route that asks for no act and is in neither list (``panel.route``)."""
     for route in routes:
         path = getattr(route, "path", "")
-        if not isinstance(route, ActRoute) and path not in PUBLIC | OWN:
+        open_to_all = path in PUBLIC | OWN or path.startswith(SIGN_IN_PREFIX)
+        if not isinstance(route, ActRoute) and not open_to_all:
             raise UsageError(
                 "panel.route", f"the route {path!r} asks for no act, and is none of the open ones", status=500
             )
