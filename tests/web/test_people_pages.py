@@ -327,6 +327,20 @@ def test_the_cookie_of_another_panel_opens_nothing(tmp_path: Path) -> None:
     play(story, tmp_path)
 
 
+def test_who_may_not_ask_is_offered_no_form_and_who_reads_no_runs_begins_at_the_queues(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        ada = await site.let_in("ada", "admin")
+        assert (await ada.get("/")).header("location") == "/queues"
+        assert 'href="/"' not in (await ada.text("/queues")).split("<nav")[1].split("</nav>")[0]
+        vera, rita = await site.let_in("vera", "viewer"), await site.let_in("rita", "reviewer")
+        page = await vera.text("/")
+        assert ('id="ask"' in page, "Your roles read runs and ask nothing." in page) == (False, True)
+        assert 'id="ask"' in await rita.text("/")
+        assert (await vera.post("/", prompt="hi", model="x", history="")).status == 403
+
+    play(story, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("role", "refused", "allowed"),
     [

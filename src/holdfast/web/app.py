@@ -193,7 +193,8 @@ class Site:
             return None
         if error.code == "panel.sign_in" or (error.code == "people.sign_in_first" and request.method == "GET"):
             return RedirectResponse(f"/sign-in?next={path}", 303)
-        if error.code == "people.denied" and path == "/" and self.service.review is not None:
+        reads = request.method == "GET" and path == "/" and self.service.review is not None
+        if error.code == "people.denied" and reads:
             return RedirectResponse("/queues", 303)  # who asks nothing has work elsewhere
         title = TITLES.get(error.code, "That did not work")
         return self.page(request, "error.html", "", error.status, error=error, title=title)
