@@ -18,6 +18,7 @@ from suites import (
     documents,
     enclaves,
     gate,
+    journals,
     logs,
     sealed,
     settled,
@@ -37,6 +38,7 @@ SUITES = (
     bundles,
     enclaves,
     decisions,
+    journals,
     gate,
     sealed,
 )

@@ -248,6 +248,23 @@ def test_a_release_is_for_a_time_and_marked(
     assert holdfast("case", "let-go", case, *NET).code == 0
 
 
+def test_reading_takes_a_name_once_somebody_has_one(
+    holdfast: Holdfast, case: str, panel: PanelDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signed in reads as themselves; a key goes before that."""
+    assert holdfast("case", "show", case, *NET).code == 0
+    panel.house.first(["admin", "auditor"])
+    refused = holdfast("case", "show", case, *NET)
+    assert ("error: people.key" in refused.err, refused.code) == (True, 1)
+    monkeypatch.setenv("ADA", PASSWORD)
+    assert holdfast("case", "sign-in", "ada", "--password", "env:ADA", *NET).code == 0
+    assert holdfast("case", "show", case, *NET).code == 0
+    assert holdfast("case", "export", case, "--without-evidence", "-o", "case.json", *NET).code == 0
+    _, secret = panel.house.people.add_key(OPERATOR, "w", "takes", ["queue:take"])
+    monkeypatch.setenv("HOLDFAST_PANEL_KEY", secret)
+    assert "error: people.denied" in holdfast("case", "show", case, *NET).err
+
+
 def test_an_approval_clears_nothing_by_itself(holdfast: Holdfast, case: str, rita: None) -> None:
     assert rita is None
     holdfast("case", "open", case, *NET)

@@ -14,8 +14,9 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.cli import main
 from holdfast.errors import RefusedError
+from holdfast.review.people import PeopleConfig
 from tests.cli.conftest import Outcome
-from tests.helpers.people import PASSWORD, House
+from tests.helpers.people import CHEAP, PASSWORD, House
 
 CODE = re.compile(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){7}\b")
 HEX = re.compile(r"\b[0-9a-f]{16,}\b")
@@ -40,7 +41,7 @@ def database(tmp_path: Path) -> Path:
 def house(command: Holdfast, database: Path) -> Iterator[House]:
     """The same people as a panel sees them, with ada signed up by the operator's code."""
     done = command("people", "first")
-    made = House(store=SQLPeopleStore(f"sqlite:///{database}"))
+    made = House(PeopleConfig(**CHEAP), SQLPeopleStore(f"sqlite:///{database}"))
     made.clock.now = SystemClock().now  # type: ignore[method-assign]
     made.run(made.door.redeem(CODE.findall(done.out)[0], PASSWORD, "ada", "Ada Lovelace"))
     yield made
@@ -67,7 +68,7 @@ def shown(outcome: Outcome) -> str:
         ("people", "restore", "ada"),
         ("people", "sign-out", "ada"),
         ("people", "audit"),
-        ("api-key", "add", "w", "--label", "robot", "--scope", "queue:read"),
+        ("api-key", "add", "default", "--label", "robot", "--scope", "queue:read"),
         ("api-key", "list"),
         ("api-key", "revoke", "0" * 16),
     ],
@@ -97,11 +98,12 @@ def test_where_there_is_no_panel_nothing_is_begun_by_looking(
         (("people", "role", "ada", "--remove", "admin"), "people.last_admin", 1),
         (("people", "revoke", "ada"), "people.last_admin", 1),
         (("people", "audit", "--head", "7"), "people.head", 2),
-        (("api-key", "add", "w", "--label", "robot"), "usage.arguments", 2),
-        (("api-key", "add", "w", "--label", "robot", "--scope", "all"), "usage.arguments", 2),
+        (("api-key", "add", "default", "--label", "robot"), "usage.arguments", 2),
+        (("api-key", "add", "default", "--label", "robot", "--scope", "all"), "usage.arguments", 2),
         (("api-key", "add", "W!", "--label", "robot", "--scope", "queue:read"), "people.workspace", 2),
-        (("api-key", "add", "w", "--label", "robot", "--scope", "case:decide"), "people.key_person", 2),
-        (("api-key", "add", "w", "--label", "r", "--scope", "queue:read", "--days", "0"), "usage.arguments", 2),
+        (("api-key", "add", "other2", "--label", "robot", "--scope", "queue:read"), "people.workspace", 2),
+        (("api-key", "add", "default", "--label", "robot", "--scope", "case:decide"), "people.key_person", 2),
+        (("api-key", "add", "default", "--label", "r", "--scope", "queue:read", "--days", "0"), "usage.arguments", 2),
         (("api-key", "revoke", "0" * 16), "people.no_key", 1),
     ],
 )
@@ -172,7 +174,7 @@ def test_letting_somebody_in_and_out_again(command: Holdfast, house: House) -> N
 
 
 def test_a_key_from_its_making_to_its_end(command: Holdfast, house: House) -> None:
-    done = command("api-key", "add", "desk", "--label", "robot", "--scope", "queue:read", "--scope", "queue:take")
+    done = command("api-key", "add", "default", "--label", "robot", "--scope", "queue:read", "--scope", "queue:take")
     assert shown(done) == (
         "key      <hex>.<hex>\n"
         "scopes   queue:read, queue:take\n"
@@ -181,9 +183,9 @@ def test_a_key_from_its_making_to_its_end(command: Holdfast, house: House) -> No
         "-- exit 0 --\n"
     )
     key = done.out.split()[1]
-    assert house.people.key_holder(key).workspace == "desk"
-    listed = command("api-key", "list", "--workspace", "desk")
-    assert shown(listed).startswith("<hex>  desk  robot\n")
+    assert house.people.key_holder(key).workspace == "default"
+    listed = command("api-key", "list", "--workspace", "default")
+    assert shown(listed).startswith("<hex>  default  robot\n")
     assert "last used: never" not in listed.out
     assert key.split(".")[1] not in listed.out
     assert shown(command("api-key", "list", "--workspace", "other")) == "no keys\n-- exit 0 --\n"
@@ -193,7 +195,9 @@ def test_a_key_from_its_making_to_its_end(command: Holdfast, house: House) -> No
     value = json.loads(command("api-key", "list", "--json").out)
     assert [row["revoked_at"] is not None for row in value["keys"]] == [True]
     made = json.loads(
-        command("api-key", "add", "desk", "--label", "ada's", "--scope", "case:decide", "--person", "ada", "--json").out
+        command(
+            "api-key", "add", "default", "--label", "ada's", "--scope", "case:decide", "--person", "ada", "--json"
+        ).out
     )
     assert house.people.key_holder(made["key"]).person == made["person"]
 

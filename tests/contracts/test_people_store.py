@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -328,3 +330,35 @@ def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert {stat.S_IMODE(item.stat().st_mode) for item in path.parent.iterdir()} == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     store.close()
+
+
+def test_a_second_store_of_one_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """A panel at work, a command that opens its tables in the same process and closes them, and one in another process:
+    without its locks the panel would go on writing into a file that the other one had thrown away."""
+    file = tmp_path / "people.sqlite"
+    panel = SQLPeopleStore(f"sqlite:///{file}")
+    try:
+        with panel.writing() as tables:
+            tables.add_event(StoredEvent(1, "a" * 64, b"first"))
+        SQLPeopleStore(f"sqlite:///{file}").close()
+        _in_another_process(
+            "from holdfast.adapters.people_sql import SQLPeopleStore",
+            "from holdfast.ports.people_store import StoredEvent",
+            f"store = SQLPeopleStore({f'sqlite:///{file}'!r})",
+            "with store.writing() as tables: tables.add_event(StoredEvent(2, 'b' * 64, b'second'))",
+            "store.close()",
+        )
+        with panel.writing() as tables:
+            tables.add_event(StoredEvent(3, "c" * 64, b"third"))
+        told = _in_another_process(
+            "import sqlite3",
+            f"print([row[0] for row in sqlite3.connect({str(file)!r}).execute('SELECT seq FROM people_events')])",
+        )
+        assert told.strip() == "[1, 2, 3]"
+    finally:
+        panel.close()
+
+
+def _in_another_process(*lines: str) -> str:
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True, text=True)
+    return done.stdout

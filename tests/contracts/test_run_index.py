@@ -125,10 +125,12 @@ def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQL
         connection.execute(sa.text("DROP INDEX runs_queued"))
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN queue"))
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN requester"))
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN subject"))
     for _ in range(2):  # the second time there is nothing to do
         index._add_queue()
-    index.put_runs([row(2, queue="a") | {"requester": "ada"}])
+    index.put_runs([row(2, queue="a") | {"requester": "ada", "subject": "Claim 204"}])
     assert [found.requester for found in index.recent("w", 5)] == ["ada", None]
+    assert [found.subject for found in index.recent("w", 5)] == ["Claim 204", None]
     assert [found.queue for found in index.recent("w", 5)] == ["a", None]
     assert [found.open_place for found in index.openings("w", 0, 100, 10)] == [2]
     assert "runs_queued" in {found["name"] for found in sa.inspect(index._engine).get_indexes("runs")}

@@ -88,6 +88,7 @@ class CaseWorld:
         self.reads = True
         """Whether the panel has a key that runs are encrypted to."""
         self.world.wrap_trust = trust_with_panel(self.world.network)
+        self._reader: str | None = None
 
     async def start(self) -> CaseWorld:
         """Start both, on what is in the folder."""
@@ -105,7 +106,7 @@ class CaseWorld:
         storage = FileStorage(self.folder / "panel")
         self.metrics = MemoryMetrics()
         people_store = SQLPeopleStore(f"sqlite:///{self.folder / 'people.sqlite'}")
-        settings = PeopleConfig(**CHEAP)
+        settings = PeopleConfig(**CHEAP, workspace="first")
         self.people = People(people_store, settings, self.world.clock, self._random)
         passwords = Argon2Passwords(8, 1, 1, self._random)
         self.house = PanelPeople(SignIn(self.people, passwords, settings, self.world.clock), people_store)
@@ -196,9 +197,17 @@ class CaseWorld:
         cookie = f"{self.service.access.cookie_name}={signed_in.token}"
         return ("cookie", cookie), ("x-holdfast-token", form_token(signed_in.token)), ("origin", "http://localhost")
 
+    def reader(self) -> tuple[tuple[str, str], ...]:
+        """Headers of a program that reads cases and queues; none while nobody was let in."""
+        if self.people.is_unused():
+            return ()
+        if self._reader is None:
+            _, self._reader = self.people.add_key(OPERATOR, "first", "reads", ["case:read", "queue:read"])
+        return (("authorization", f"Bearer {self._reader}"),)
+
     async def case(self, run: str) -> dict[str, Any]:
         """The one case of a run, as programs see it."""
-        reply = await self.get(f"/v1/cases?run={run}")
+        reply = await self.get(f"/v1/cases?run={run}", *self.reader())
         assert reply.status == 200, reply.body
         (found,) = reply.json()["cases"]
         value: dict[str, Any] = found

@@ -43,7 +43,7 @@ class Counted:
 class House:
     """People over a store. ``shown`` keeps every secret that was ever shown to anybody."""
 
-    config: PeopleConfig = field(default_factory=lambda: PeopleConfig(**CHEAP))
+    config: PeopleConfig = field(default_factory=lambda: PeopleConfig(**CHEAP, workspace="w"))
     store: PeopleStore = field(default_factory=lambda: SQLPeopleStore("sqlite://"))
 
     def __post_init__(self) -> None:

@@ -72,6 +72,9 @@ class Nothing:
     def closing(self, run, attester):
         return None
 
+    def head(self, attester, journal, before):
+        return None
+
 
 @given(st.sampled_from(NETWORKS), st.data())
 def test_any_flipped_byte_of_an_envelope_is_refused(network, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Awaitable, Callable
@@ -14,13 +15,16 @@ import pytest
 from holdfast.cli.development import DEFAULT_QUEUE_POLICY
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
+from holdfast.ports.case_store import CaseFilter
 from holdfast.ports.settings import Secret
 from holdfast.review.events import SYSTEM
 from holdfast.review.people import form_token
 from holdfast.review.roles import OPERATOR
 from holdfast.web.app import create_app
 from tests.helpers import asgi
+from tests.helpers.anchors import keeper
 from tests.helpers.case_world import HOST, URL, CaseWorld, play_cases
+from tests.helpers.decisions import trust_with_panel
 from tests.helpers.people import PASSWORD, House
 
 ORIGIN = ("origin", "http://localhost")
@@ -77,6 +81,14 @@ class Site:
         """Somebody who is signed in."""
         (_, cookie), *_ = await self.world.let_in(name, *roles)
         return Visitor(self.app, self.cookie, cookie.partition("=")[2])
+
+    async def held_by_nobody(self) -> str:
+        """The same while nobody was let in."""
+        run = await self.world.ask()
+        await self.world.pull()
+        await self.world.look_at_all()
+        file = await self.world.review.call(self.world.desk.cases, SYSTEM, CaseFilter(run=run))
+        return str(file[0].row.case)
 
     async def held(self) -> str:
         """A case whose round is not final yet."""
@@ -150,7 +162,8 @@ def test_somebody_without_a_name_does_nothing(tmp_path: Path, act: str) -> None:
     async def story(site: Site) -> None:
         await site.let_in("ada", "admin")
         case = await site.held()
-        page = await site.anybody.get(f"/cases/{case}")
+        assert (await site.anybody.get(f"/cases/{case}")).header("location") == f"/sign-in?next=/cases/{case}"
+        page = await site.anybody.get("/about")
         cookie = str(page.header("set-cookie")).partition(";")[0].partition("=")[2]
         nobody = Visitor(site.app, site.cookie, cookie)
         token = re.search(r'name="holdfast-token" content="([0-9a-f]{64})"', page.body.decode())
@@ -291,7 +304,7 @@ def test_a_key_decides_nothing_and_opens_no_page(tmp_path: Path) -> None:
             key = ("authorization", f"Bearer {secret}")
             reply = await site.anybody.post(f"/cases/{case}/approve", key, token="x" * 64, reason="x", lanes="0" * 64)
             assert reply.status == 403
-            assert (await site.anybody.get("/people", key)).status == 303
+            assert (await site.anybody.get("/people", key)).status == 403
         assert await site.stands(case) == "HOLD"
 
     play(story, tmp_path)
@@ -310,6 +323,20 @@ def test_the_cookie_of_another_panel_opens_nothing(tmp_path: Path) -> None:
         assert (reply.status, "You are signed out" in visible(reply)) == (401, True)
         assert (await stranger.get("/people")).status == 303
         other.close()
+
+    play(story, tmp_path)
+
+
+def test_who_may_not_ask_is_offered_no_form_and_who_reads_no_runs_begins_at_the_queues(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        ada = await site.let_in("ada", "admin")
+        assert (await ada.get("/")).header("location") == "/queues"
+        assert 'href="/"' not in (await ada.text("/queues")).split("<nav")[1].split("</nav>")[0]
+        vera, rita = await site.let_in("vera", "viewer"), await site.let_in("rita", "reviewer")
+        page = await vera.text("/")
+        assert ('id="ask"' in page, "Your roles read runs and ask nothing." in page) == (False, True)
+        assert 'id="ask"' in await rita.text("/")
+        assert (await vera.post("/", prompt="hi", model="x", history="")).status == 403
 
     play(story, tmp_path)
 
@@ -355,7 +382,7 @@ def test_a_role_on_one_page_does_not_change_people(tmp_path: Path) -> None:
             ("roles", {"name": "olga", "role-admin": "on"}),
             ("disable", {"name": "ada"}),
             ("code", {"name": "ada"}),
-            ("key", {"workspace": "first", "label": "x", "days": "9", "scope-queue:read": "on"}),
+            ("key", {"label": "x", "days": "9", "scope-queue:read": "on"}),
         ):
             assert (await olga.post(f"/people/{path}", **fields)).status == 403
         for path, fields, says in (
@@ -364,8 +391,8 @@ def test_a_role_on_one_page_does_not_change_people(tmp_path: Path) -> None:
             ("code", {"name": "olga"}, "Whoever sets this password would be this person"),
             ("add", {"name": "Olga", "display": "", "role-viewer": "on"}, "There is an account"),
             ("add", {"name": "no name", "display": ""}, "a name has at most 64"),
-            ("key", {"workspace": "first", "label": "x", "days": "9", "scope-case:decide": "on"}, "named person"),
-            ("key", {"workspace": "first", "label": "x", "days": "soon", "scope-queue:read": "on"}, "whole number"),
+            ("key", {"label": "x", "days": "9", "scope-case:decide": "on"}, "named person"),
+            ("key", {"label": "x", "days": "soon", "scope-queue:read": "on"}, "whole number"),
         ):
             reply = await ada.post(f"/people/{path}", **fields)
             assert reply.status in (400, 403, 409)
@@ -462,10 +489,9 @@ def test_a_new_password_ends_every_session_and_begins_one(tmp_path: Path) -> Non
     play(story, tmp_path)
 
 
-def test_the_access_key_reads_without_a_name_and_takes_nothing(tmp_path: Path) -> None:
+def test_the_access_key_reads_while_nobody_has_a_name_and_opens_the_door_alone_afterwards(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
-        await site.let_in("ada", "admin", "approver")
-        case = await site.held()
+        case = await site.held_by_nobody()
         assert (await site.anybody.get(f"/cases/{case}")).status == 303
         reply = await site.anybody.post("/sign-in", key="an access key of a panel", next="/queues")
         reader = Visitor(site.app, site.cookie, str(reply.header("set-cookie")).partition(";")[0].partition("=")[2])
@@ -474,7 +500,13 @@ def test_the_access_key_reads_without_a_name_and_takes_nothing(tmp_path: Path) -
         assert "What was asked and answered" not in visible(page)
         key = ("authorization", "Bearer an access key of a panel")
         assert (await site.anybody.get("/v1/cases", key)).status == 200
-        assert (await site.anybody.get("/v1/queues/default/next", key)).status == 401
+        await site.let_in("ada", "admin", "approver")
+        for path in ("/v1/cases", "/v1/queues/default/next"):
+            assert (await site.anybody.get(path, key)).status == 401
+        for path in (f"/cases/{case}", "/queues", "/"):
+            assert (await reader.get(path)).header("location") == f"/sign-in?next={path}"
+        assert (await reader.get("/about")).status == 200
+        assert (await site.anybody.get("/metrics", key)).status == 200
         assert (await site.anybody.get("/v1/cases", ("authorization", "Bearer wrong"))).status == 403
         assert "viewed" not in await site.kinds(case)
 
@@ -686,7 +718,7 @@ async def self_contained(somebody: Visitor) -> bool:
 def test_a_key_is_shown_once_and_taken_back_for_good(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
         ada = await site.let_in("ada", "admin")
-        fields = {"workspace": "first", "label": "the payments desk", "days": "30", "scope-queue:take": "on"}
+        fields = {"label": "the payments desk", "days": "30", "scope-queue:take": "on"}
         reply = await ada.post("/people/key", **fields)
         found = re.search(r"[0-9a-f]{16}\.[0-9a-f]{64}", reply.body.decode())
         assert found is not None
@@ -709,13 +741,51 @@ def test_the_audit_page_checks_both_chains_and_says_what_does_not_fit(tmp_path: 
         assert [(chain["chain"], chain["findings"]) for chain in chains] == [("people", []), ("cases", [])]
         assert chains[1]["newest"][0]["kind"] == "viewed"
         assert chains[0]["newest"][0]["digest"] == chains[0]["head"]["digest"]
-        assert "Every event fits the one before it" in visible(await olga.text("/audit"))
+        page = visible(await olga.text("/audit"))
+        assert "Every event fitted the one before it" in page
+        assert "Head in the log none yet" in page
         with site.world.house._store.writing() as tables:
             account = tables.account_named("olga")
             assert account is not None
             tables.put_account(type(account)(**{**{f: getattr(account, f) for f in account.__slots__}, "display": "O"}))
-        found = (await olga.get("/audit.json")).json()["chains"][0]["findings"]
-        assert found
+        site.world.world.clock._elapsed += 120
+        before = (await olga.get("/audit.json")).json()["chains"][0]
+        assert (before["findings"], before["audited"]["at"]) == ([], chains[0]["audited"]["at"])
+        assert (await olga.post("/audit", token="0" * 64)).status == 403
+        assert (await olga.post("/audit")).header("location") == "/audit"
+        after = (await olga.get("/audit.json")).json()["chains"][0]
+        assert after["findings"]
+        assert after["audited"]["at"] > before["audited"]["at"]
         assert "not fit" in visible(await olga.text("/audit"))
+
+    play(story, tmp_path)
+
+
+def test_the_audit_page_shows_what_the_log_holds_and_finds_a_journal_that_does_not_hold_it(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        world = site.world
+        world.trust = trust_with_panel(world.world.network)
+        anchors, entries = keeper(world)
+        site.service.anchors = anchors
+        olga = await site.let_in("olga", "admin", "auditor")
+        case = await site.held()
+        await anchors.turn()
+        await olga.get(f"/cases/{case}")
+        people, cases = (await olga.get("/audit.json")).json()["chains"]
+        for chain, name in ((people, "people"), (cases, "cases")):
+            newest = anchors.newest(name)
+            assert newest is not None
+            assert (chain["anchor"]["seq"], chain["anchor"]["statement"]) == (newest.seq, newest.statement)
+        assert (people["anchor"]["after"], cases["anchor"]["after"]) == (0, 1)
+        page = visible(await olga.text("/audit"))
+        assert f"Head in the log event {cases['anchor']['seq']}" in page
+        assert "1 event that the log does not show" in page
+        anchors._followed[0].anchor = dataclasses.replace(anchors._followed[0].anchor, digest="ab" * 32)  # type: ignore[type-var]
+        entries.silent = True
+        anchors.trouble = "the log gave no answer"
+        await olga.post("/audit")
+        page = visible(await olga.text("/audit"))
+        assert "audit.published" in page
+        assert "Heads wait for the log: The log gave no answer." in page
 
     play(story, tmp_path)

@@ -187,7 +187,7 @@ def statement(
     }
     if nonce is not None:
         predicate["nonce"] = nonce
-    names = "holdfast-record-v1" if kind == "decision" else "holdfast-parts-v1"
+    names = {"decision": "holdfast-record-v1", "journal": "holdfast-journal-v1"}.get(kind, "holdfast-parts-v1")
     value = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": subject[0], "digest": {names: subject[1].hex()}}],

@@ -312,12 +312,17 @@ def _answering() -> Iterator[None]:
 
 
 def _make_private(url: str) -> None:
-    """The database file exists, for its owner alone, before SQLite would make it for everybody."""
+    """The database file exists, for its owner alone, before SQLite would make it for everybody.
+
+    A file that is there is not opened: closing it again would take away every lock that this process holds on it (POSIX
+    locks belong to processes), and the next program to come would throw away the write-ahead log of a panel at work.
+    """
     name = sa.make_url(url).database
     if name and name != ":memory:":
         path = Path(name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _careful_sqlite(connection: Any, _record: Any) -> None:

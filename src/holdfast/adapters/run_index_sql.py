@@ -36,6 +36,7 @@ _RUNS = sa.Table(
     sa.Column("logged_at", sa.String(24)),
     sa.Column("queue", sa.String(64)),
     sa.Column("requester", sa.String(64)),
+    sa.Column("subject", sa.Text),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -85,9 +86,9 @@ class SQLRunIndex:
         """Give tables from before queues their columns. No run in them named one, so nothing has to be filled in."""
         found = {column["name"] for column in sa.inspect(self._engine).get_columns("runs")}
         with self._engine.begin() as connection:
-            for name in ("queue", "requester"):
+            for name, kind in (("queue", "VARCHAR(64)"), ("requester", "VARCHAR(64)"), ("subject", "TEXT")):
                 if name not in found:
-                    connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} VARCHAR(64)"))
+                    connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} {kind}"))
             _QUEUED.create(connection, checkfirst=True)
 
     def close(self) -> None:

@@ -4,8 +4,9 @@ Sources: a panel's store (a copy is made and looked at; the original is opened f
 (its events, one a line), an exported case. Rules:
 
 1. What was not checked is said; it is never counted as checked.
-2. The head of a journal, kept elsewhere, is what shows a journal that was cut off or written anew as a whole. So does
-   the log, for what was decided: with a network at hand its decision statements are compared with the journal.
+2. What shows a journal that was cut off or written anew is a head of it that was kept elsewhere. The log keeps them:
+   with a network at hand every head in it is looked for in the journal, and its decision statements are compared with
+   the journal's acts. What lies after the newest head is said.
 3. Exit code 1 when anything does not hold, 3 when nothing was found and the log could not be asked though there is one.
 
 Not covered: whether evidence was appraised rightly ('holdfast verify' judges a bundle).
@@ -17,8 +18,8 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,9 +32,11 @@ from holdfast.cli.output import clean_line, emit, emit_json, hanging, read_file,
 from holdfast.core import canonical
 from holdfast.core.bundles import StatementItem, parse_bundle
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.keys import parse_key_document
 from holdfast.core.statements import Route, Statement, parse_commitment, parse_envelope, parse_statement
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseReader, Head, StoredEvent
+from holdfast.review.anchors import HeadComparison, compare_heads, heads_of
 from holdfast.review.audit import AuditReport, Fault, audit_journal, audit_store
 from holdfast.review.events import parse_event
 from holdfast.review.export import EXPORT_TYPE, audit_export, parse_export
@@ -79,6 +82,8 @@ class Places:
 
     cases: str | Path
     people: str | Path | None
+    panel: str | None = None
+    """Digest of the panel's key document, where its settings name one that is there."""
 
 
 @dataclass(slots=True)
@@ -95,6 +100,7 @@ class Findings:
     """Where an exported case stands."""
     people: PeopleHead | None = None
     log: LogComparison | None = None
+    anchors: list[HeadComparison] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     undecided: bool = False
 
@@ -135,7 +141,7 @@ def check(
 
     FILE is a copy of a panel's store of cases, a journal of 'holdfast audit export', or a case of 'holdfast case
     export'; - for standard input. Without it the panel's own stores are read, the people's chain among them. Keep the
-    head it prints elsewhere: only that shows a journal that was cut off or written anew.
+    head it prints elsewhere: with what the log holds, that shows a journal that was cut off or written anew.
 
     Exit code 1 when something does not hold, 3 when nothing was found but the log did not answer.
     """
@@ -201,7 +207,16 @@ def find_places(state: str | None, config_file: str | None) -> Places:
         people = settings.people_url
     elif isinstance(people, Path) and not people.exists():
         people = None
-    return Places(database or home / CASES, people)
+    return Places(database or home / CASES, people, _panel_of(settings))
+
+
+def _panel_of(settings: Any) -> str | None:
+    """Which panel this is: the digest of the key document that its settings name."""
+    if settings is None:
+        return None
+    with contextlib.suppress(OSError, HoldfastError):
+        return parse_key_document(settings.key_document.read_bytes()).digest
+    return None
 
 
 def _settings(config_file: str | None, state: str | None) -> Any:
@@ -263,34 +278,39 @@ def _copied(where: str | Path) -> Iterator[str]:
 
 
 def _check_stores(places: Places, head: Head | None, people_head: Head | None, network: Network | None) -> Findings:
-    found = _check_cases(places.cases, head, network)
+    found, logged = _check_cases(places.cases, head, network, places.panel)
     if places.people is None:
         found.unchecked.append("people: nobody was let in here, or their store is not here")
         if people_head is not None:
             says = "a head of the chain of people was kept elsewhere, and there is no such chain here"
             found.faults.append(Fault("people.audit.head", people_head.seq, None, says))
         return found
-    found.people, faults = _check_people(places.people, people_head)
+    found.people, faults, events = _check_people(places.people, people_head)
     found.faults += faults
+    if logged is not None:
+        _check_heads(found, "people", events, logged)
     return found
 
 
-def _check_cases(where: str | Path, published: Head | None, network: Network | None) -> Findings:
+def _check_cases(
+    where: str | Path, published: Head | None, network: Network | None, panel: str | None = None
+) -> tuple[Findings, _Heads | None]:
     with open_cases(where) as reader:
         source = str(where) if isinstance(where, Path) else "the panel's database"
         report = _guarded(source, lambda: audit_store(reader, published))
         found = _findings(source, "store", report)
-        _check_log(
+        logged = _check_log(
             found,
-            _events(reader),
+            lambda: _events(reader),
             network,
             opening=lambda act: parse_opening(reader.blob(act.case, act.statement or "")),
             is_private=lambda case: _is_private(reader, case),
+            panel=panel,
         )
-    return found
+    return found, logged
 
 
-def _check_people(where: str | Path, known: Head | None) -> tuple[PeopleHead, list[Fault]]:
+def _check_people(where: str | Path, known: Head | None) -> tuple[PeopleHead, list[Fault], list[tuple[int, str]]]:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
 
     from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415
@@ -307,11 +327,12 @@ def _check_people(where: str | Path, known: Head | None) -> tuple[PeopleHead, li
             people = People(store, PeopleConfig(), SystemClock(), secrets.token_bytes)
             heads = [PeopleHead(known.seq, known.digest)] if known is not None else []
             head, findings = _guarded(str(where), lambda: people.audit(OPERATOR, heads))
+            events = _guarded(str(where), lambda: people.digests(OPERATOR))
         except SQLAlchemyError as error:
             raise _no_store(where, error) from error
         finally:
             store.close()
-    return head, [Fault(f"people.{item.code}", item.seq, None, item.says) for item in findings]
+    return head, [Fault(f"people.{item.code}", item.seq, None, item.says) for item in findings], events
 
 
 def _guarded(source: str, work: Callable[[], Result]) -> Result:
@@ -327,7 +348,7 @@ def _check_file(file: str, published: Head | None, network: Network | None) -> F
     from holdfast.adapters.sqlite_snapshot import MAGIC  # noqa: PLC0415 - as above
 
     if file != "-" and _begins_with(Path(file), MAGIC):
-        found = _check_cases(Path(file), published, network)
+        found, _ = _check_cases(Path(file), published, network)
         found.unchecked.append("people: their store is another file; --state DIR of a copied folder reads both")
         return found
     raw = read_file(file)
@@ -338,7 +359,7 @@ def _check_file(file: str, published: Head | None, network: Network | None) -> F
     stored = list(_lines(raw))
     found = _findings(file, "journal", audit_journal(stored, published))
     found.unchecked.append("rows, evidence and the gate's words: a journal alone does not hold what they are judged by")
-    _check_log(found, stored, network, opening=lambda _: None, is_private=lambda _: None)
+    _check_log(found, lambda: stored, network, opening=lambda _: None, is_private=lambda _: None)
     return found
 
 
@@ -403,49 +424,76 @@ def _findings(source: str, kind: str, report: AuditReport) -> Findings:
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """What the log says of this panel's journals."""
+
+    statements: Sequence[Statement]
+    """Journal statements that trust believes, in log order."""
+    panels: frozenset[str]
+    """The attesters that are known to be this panel."""
+
+
 def _check_log(
     found: Findings,
-    events: Iterable[StoredEvent],
+    events: Callable[[], Iterable[StoredEvent]],
     network: Network | None,
     *,
     opening: Callable[[Act], Opening | None],
     is_private: Callable[[str], bool | None],
-) -> None:
-    """Compare the journal's decisions with the log, if there is one to ask; say what was not compared."""
+    panel: str | None = None,
+) -> _Heads | None:
+    """Compare the journal's heads and decisions with the log, if there is one to ask; say what was not compared."""
     if network is None:
         found.unchecked.append("the log: not asked")
-        return
-    if any(fault.code == "audit.event" for fault in found.faults):
-        found.unchecked.append("the log: events that cannot be read cannot be compared with it")
-        return
-    acts = acts_of(events)
+        return None
     try:
         trust = network.load_trust()
         logged = with_http(lambda http: read_decisions(network, http, trust))
     except RefusedError as error:
         found.faults.append(Fault("audit.log", None, None, f"the log does not hold together: {error.message}"))
-        return
+        return None
     except HoldfastError as error:
         found.unchecked.append(f"the log: {error.message}")
         found.undecided = True
+        return None
+
+    def refuse(statement: Statement) -> str | None:
+        return refuse_attester(statement, trust, until=statement.claimed_at)
+
+    panels = {*_panels(trust), *({panel} if panel is not None else ())}
+    readable = not any(fault.code == "audit.event" for fault in found.faults)
+    if readable:
+        found.log = compare_with_log(
+            acts_of(events()), logged, opening=opening, is_private=is_private, refuse=refuse, panels=panels
+        )
+        found.faults += found.log.faults
+        panels |= found.log.panels
+    else:
+        found.unchecked.append("decisions in the log: events that cannot be read cannot be compared with them")
+    heads = _Heads([item for item in logged.heads if refuse(item) is None], frozenset(panels))
+    _check_heads(found, "cases", ((event.seq, sha256_hex(event.raw)) for event in events()), heads)
+    return heads
+
+
+def _check_heads(found: Findings, journal: str, events: Iterable[tuple[int, str]], logged: _Heads) -> None:
+    """Look for every head that the log holds in the journal."""
+    if not logged.panels:
+        found.unchecked.append(f"heads of {journal} in the log: nothing says which panel of the trust document this is")
         return
-    found.log = compare_with_log(
-        acts,
-        logged,
-        opening=opening,
-        is_private=is_private,
-        refuse=lambda statement: refuse_attester(statement, trust, until=statement.claimed_at),
-        panels=_panels(trust),
-    )
-    found.faults += found.log.faults
+    compared = compare_heads(journal, events, heads_of(logged.statements, journal, logged.panels))
+    found.anchors.append(compared)
+    prefix = "people." if journal == "people" else ""
+    found.faults += [replace(fault, code=prefix + fault.code) for fault in compared.faults]
 
 
 async def read_decisions(network: Network, http: AiohttpHTTP, trust: Trust) -> Logged:
-    """Every decision statement and private commitment of the network's log, its tree checked to its checkpoint."""
+    """Every decision, head and private commitment of the network's log, its tree checked to its checkpoint."""
     client, _ = await log_client(network, http, trust)
     checkpoint = await client.latest()
     decisions: dict[str, Statement] = {}
     commitments: set[str] = set()
+    heads: dict[str, Statement] = {}
     for begin in range(0, checkpoint.size, _BATCH):
         for entry in await client.entries(begin, min(begin + _BATCH, checkpoint.size), checkpoint):
             with contextlib.suppress(MalformedError):
@@ -455,7 +503,9 @@ async def read_decisions(network: Network, http: AiohttpHTTP, trust: Trust) -> L
                 statement = parse_statement(parse_envelope(entry))
                 if statement.kind == "decision":
                     decisions[statement.digest] = statement
-    return Logged(decisions, commitments)
+                elif statement.kind == "journal":
+                    heads.setdefault(statement.digest, statement)
+    return Logged(decisions, commitments, tuple(heads.values()))
 
 
 def _panels(trust: Trust) -> list[str]:
@@ -505,6 +555,16 @@ def findings_json(found: Findings) -> dict[str, Any]:
         "log": None
         if log is None
         else {"standing": log.standing, "unopened": log.unopened, "waiting": log.waiting, "unseen": log.unseen},
+        "anchors": [
+            {
+                "journal": item.journal,
+                "heads": item.heads,
+                "standing": item.standing,
+                "newest": item.newest,
+                "after": item.after,
+            }
+            for item in found.anchors
+        ],
         "unchecked": found.unchecked,
         "findings": [
             {"code": fault.code, "seq": fault.seq, "case": fault.case, "says": fault.says} for fault in found.faults
@@ -532,6 +592,13 @@ def findings_lines(found: Findings) -> Iterator[str]:
         ):
             if count:
                 yield f"          {count} {says}"
+    for item in found.anchors:
+        yield f"anchored  {item.journal}: {item.standing} of {item.heads} heads in the log are events of it"
+        if not item.faults and item.newest:
+            rest = f"; the log shows nothing of the {item.after} after it" if item.after else ", its last"
+            yield f"          as it was up to event {item.newest}{rest}"
+        elif not item.faults:
+            yield "          the log shows nothing of it yet"
     for says in found.unchecked:
         yield from hanging("", clean_line(f"not checked: {says}"))
     yield f"findings  {len(found.faults)}"

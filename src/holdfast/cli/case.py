@@ -489,6 +489,8 @@ def event_lines(event: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(actor, dict) or not isinstance(body, dict):
         raise MalformedError("panel.answer", "an event has an actor and a body")
     who = str(actor.get("kind")) if actor.get("kind") == actor.get("id") else f"{actor.get('kind')} {actor.get('id')}"
+    if actor.get("key") is not None:
+        who = f"{who} (API key {actor['key']})"
     yield clean_line(f"{event.get('seq')!s:>6}  {event.get('at')}  {event.get('kind')!s:<16}  {who}")
     for name in ("act", "role", "reason", "text", "until", "consumer", "because", "target", "base", "statement"):
         if body.get(name) is not None:

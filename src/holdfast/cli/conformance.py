@@ -211,12 +211,17 @@ class _Log:
     def __init__(self) -> None:
         self.statements: dict[str, KnownStatement] = {}
         self.closings: dict[tuple[str, str], str] = {}
+        self.heads: dict[tuple[str, str], int] = {}
 
     def known(self, digest: str) -> KnownStatement | None:
         return self.statements.get(digest)
 
     def closing(self, run: str, attester: str) -> str | None:
         return self.closings.get((run, attester))
+
+    def head(self, attester: str, journal: str, before: int) -> int | None:
+        del before  # entries are judged in their order
+        return self.heads.get((attester, journal))
 
     def remember(self, check: EntryCheck, index: int) -> None:
         known = check.remember(index)
@@ -225,6 +230,8 @@ class _Log:
         self.statements.setdefault(check.digest, known)
         if check.code == "ok" and known.closing:
             self.closings.setdefault((known.run, known.attester), check.digest)
+        if check.code == "ok" and known.journal is not None and known.seq is not None:
+            self.heads[known.attester, known.journal] = known.seq
 
 
 def _bounds(arguments: Arguments) -> CheckPolicy:

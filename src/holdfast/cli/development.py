@@ -61,6 +61,8 @@ SETTINGS_FILE = "holdfast.toml"
 
 FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
 """Roles of a development network's first account: whoever started it tries everything."""
+WORKSPACE = "development"
+"""The one workspace of a development network."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -219,7 +221,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "trust": str(layout.trust.resolve()),
             "workspaces": [
                 {
-                    "name": "development",
+                    "name": WORKSPACE,
                     "key": f"file:{state / 'keys' / 'workspace.token'}",
                     "panel": str(state / "keys" / "panel.json"),
                 }
@@ -238,6 +240,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "key_document": str(state / "keys" / "panel.json"),
             **hpke,
             "gateway": layout.url("gateway"),
+            "workspace": WORKSPACE,
             "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
             "log": layout.url("log"),
             "log_token": token,

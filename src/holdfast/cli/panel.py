@@ -2,7 +2,8 @@
 
 ``--state DIR`` (default ``.holdfast``) reads where the panel is from ``DIR/network.json``; ``--panel URL`` needs
 nothing on this disk. An API key is ``--api-key file:PATH`` or ``--api-key env:NAME``, else the environment variable
-``HOLDFAST_PANEL_KEY``. The workspace key of the gateway is never sent to a panel.
+``HOLDFAST_PANEL_KEY``, else the session of whoever signed in here. The workspace key of the gateway is never sent to a
+panel.
 
 A person's session is kept in ``keys/panel-session.json`` of the state folder, readable by its owner alone. It names the
 panel that it is of, and is sent to no other.
@@ -58,8 +59,15 @@ class Panel:
 
     def ask(self, question: Callable[[PanelClient], Awaitable[Result]], *, nameless: bool = False) -> Result:
         """Some questions over connections that close at the end. Raises ``people.sign_in_first`` for a person's where
-        nobody is signed in, unless it is ``nameless``."""
-        session = self.find_session() if self.in_person and not nameless else None
+        nobody is signed in, unless it is ``nameless``. What needs no person is asked with the key, and without one as
+        whoever is signed in here, if anybody is."""
+        session = None
+        if not nameless and (self.in_person or (self.key is None and self.session_file.exists())):
+            try:
+                session = self.find_session()
+            except RefusedError:
+                if self.in_person:
+                    raise
 
         async def work(http: AiohttpHTTP) -> Result:
             from holdfast.client.panel import PanelClient  # noqa: PLC0415 - lazily, like everything with a network

@@ -249,7 +249,7 @@ def api_key() -> None:
 
 
 @api_key.command("add")
-@click.argument("workspace")
+@click.argument("workspace", required=False)
 @click.option("--label", metavar="TEXT", required=True, help="What uses the key.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be repeated.")
 @click.option("--person", metavar="NAME", help="For whom it decides; needed for case:decide and only there.")
@@ -257,7 +257,7 @@ def api_key() -> None:
 @panel_options
 @_AS_JSON
 def add_key(
-    workspace: str,
+    workspace: str | None,
     label: str,
     scopes: tuple[str, ...],
     person: str | None,
@@ -265,8 +265,9 @@ def add_key(
     where: tuple[str | None, str | None],
     as_json: bool,
 ) -> None:
-    """Make a key of WORKSPACE and print it, this once."""
+    """Make a key of WORKSPACE and print it, this once. A panel serves one workspace, which is the default."""
     with open_people(where) as house:
+        workspace = house.config.workspace if workspace is None else workspace
         key, shown = house.add_key(OPERATOR, workspace, label, scopes, person=person, days=days)
     if as_json:
         emit_json({"key": shown, **_key_json(key)})
@@ -284,7 +285,7 @@ def add_key(
 def list_keys(workspace: str | None, where: tuple[str | None, str | None], as_json: bool) -> None:
     """List keys: id, scopes, expiry, last day of use. Never the secrets."""
     with open_people(where) as house:
-        rows = house.keys(OPERATOR, workspace)
+        rows, serves = house.keys(OPERATOR, workspace), house.config.workspace
     if as_json:
         emit_json({"keys": [_key_json(row) for row in rows]})
         return
@@ -292,7 +293,8 @@ def list_keys(workspace: str | None, where: tuple[str | None, str | None], as_js
         emit("no keys")
     for row in rows:
         ends = f"revoked {row.revoked_at}" if row.revoked_at else f"expires {row.expires_at}"
-        emit(f"{row.id}  {row.workspace}  {clean_line(row.label)}")
+        other = "" if row.workspace == serves else " (opens nothing: the panel serves another workspace)"
+        emit(clean_line(f"{row.id}  {row.workspace}{other}  {row.label}"))
         emit(f"{'':16}  {', '.join(row.scopes)}; {ends}; last used: {row.used_day or 'never'}")
 
 

@@ -28,6 +28,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeGuard, TypeVar
+from urllib.parse import quote
 
 from holdfast.client.errors import parse_error
 from holdfast.core import canonical
@@ -64,6 +65,8 @@ from holdfast.verifier.policy import DEFAULT_POLICY, Policy, parse_policy
 
 ENDPOINTS = {"chat.completions": "/v1/chat/completions", "completions": "/v1/completions"}
 """Endpoint names of statements (``statement.md`` §4.1) and their paths."""
+MAX_SUBJECT = 4_000
+"""Longest subject of a case, in code points (``case.md`` §2)."""
 MAX_ANSWER_BYTES = 64 << 20
 """Largest whole answer that is read."""
 MAX_EVENT_BYTES = 8 << 20
@@ -111,6 +114,8 @@ class QueuedRun:
     outcome: str | None
     """As of when it was asked for; None while the run is open."""
     closed_at: dt.datetime | None
+    subject: str | None = None
+    """What its case is about, in its caller's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +265,12 @@ def _parse_opening(value: object) -> QueuedRun:
     requester = item.get("requester")
     if requester is not None and not (isinstance(requester, str) and 0 < len(requester) <= 64):
         raise MalformedError("gateway.openings", "a requester is a name or null")
+    subject = item.get("subject")
+    if subject is not None and not (isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT):
+        raise MalformedError("gateway.openings", f"a subject is a text of at most {MAX_SUBJECT} characters, or null")
     closed_at = None if item.get("closed_at") is None else time_decode(item["closed_at"])
     opened_at = time_decode(item.get("opened_at"))
-    return QueuedRun(position, str(run), str(queue), requester, opened_at, outcome, closed_at)
+    return QueuedRun(position, str(run), str(queue), requester, opened_at, outcome, closed_at, subject)
 
 
 def _parse_lane(name: str, value: object) -> Lane:
@@ -566,6 +574,7 @@ class GatewayClient:
         parent_run: str | None,
         settlement: str | None,
         queue: str | None,
+        subject: str | None,
     ) -> tuple[_Sent, dict[str, str]]:
         if endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
@@ -582,6 +591,8 @@ class GatewayClient:
             headers["x-holdfast-settlement"] = settlement
         if queue is not None:
             headers["x-holdfast-queue"] = queue
+        if subject is not None:
+            headers["x-holdfast-subject"] = quote(subject, safe="")
         return _Sent(endpoint, body, nonce, parent_run, settlement, queue), headers
 
     async def ask(
@@ -592,18 +603,26 @@ class GatewayClient:
         parent_run: str | None = None,
         settlement: str | None = None,
         queue: str | None = None,
+        subject: str | None = None,
         timeout_s: float = 600.0,
     ) -> BoundTurn:
         """Ask and wait for the whole answer; it is handed out once its statements are here and bind it.
 
         ``queue`` gives the run to a review queue. That the gateway took it is its own word (``answer.queue`` when it
-        does not even say so): no statement names the queue, and this call waits for no case.
+        does not even say so): no statement names the queue, and this call waits for no case. ``subject`` says what the
+        case is about.
 
         Raises what the gateway answered, ``answer.*`` as :func:`check_turn`, or as the transport does.
         """
         attester = await self.attester()
         sent, headers = self._prepare(
-            request, endpoint, streamed=False, parent_run=parent_run, settlement=settlement, queue=queue
+            request,
+            endpoint,
+            streamed=False,
+            parent_run=parent_run,
+            settlement=settlement,
+            queue=queue,
+            subject=subject,
         )
         answer = await self._http.request(
             "POST",
@@ -632,12 +651,19 @@ class GatewayClient:
         parent_run: str | None = None,
         settlement: str | None = None,
         queue: str | None = None,
+        subject: str | None = None,
         idle_timeout_s: float = 120.0,
     ) -> AsyncGenerator[AnswerStream]:
         """Ask for a stream: ``async with client.stream(request) as answer: async for marked in answer: …``."""
         attester = await self.attester()
         sent, headers = self._prepare(
-            request, endpoint, streamed=True, parent_run=parent_run, settlement=settlement, queue=queue
+            request,
+            endpoint,
+            streamed=True,
+            parent_run=parent_run,
+            settlement=settlement,
+            queue=queue,
+            subject=subject,
         )
         async with self._events.open(
             "POST",

@@ -9,6 +9,7 @@ Not covered: whether the attester is trusted or may say this (``verifier.checks`
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ DIGEST_NAME = "holdfast-parts-v1"
 """Our in-toto DigestSet member: the hex root of a parts tree (``statement.md`` §2)."""
 RECORD_DIGEST_NAME = "holdfast-record-v1"
 """The DigestSet member of a decision: the record that commits to its document (``statement.md`` §2, §4.3)."""
-KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact")
+JOURNAL_DIGEST_NAME = "holdfast-journal-v1"
+"""The DigestSet member of a journal's head (``statement.md`` §2, §4.4)."""
+KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact", "journal")
 """The closed list of statement kinds (``statement.md`` §2)."""
 EVENTS = ("generated", "failed", "interrupted", "disconnected")
 """What an execution statement reports (``statement.md`` §4.2)."""
@@ -41,6 +44,8 @@ CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
 ACTS = ("approve", "reject", "release", "reopen", "recall")
 """By which somebody moves a case (``statement.md`` §4.3)."""
+JOURNALS = ("cases", "people")
+"""The journals of a panel whose heads stand in the log (``statement.md`` §4.4)."""
 SETTLEMENTS = ("batch", "individual", "private")
 """Settlement modes (``statement.md`` §4.1)."""
 MAX_ENVELOPE_BYTES = 65_535
@@ -56,6 +61,8 @@ _ROUTE = frozenset(
 )
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
 _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
+_JOURNAL = frozenset({"journal", "seq"})
+_JOURNAL_RUN = b"urn:holdfast:journal-run:v1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,19 @@ class DecisionBody:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalHead:
+    """Predicate of a ``journal`` statement (``statement.md`` §4.4): how far a panel's journal had come. The digest of
+    event ``seq`` is the statement's subject."""
+
+    journal: str
+    seq: int
+
+
+Body = Route | Execution | DecisionBody | JournalHead
+"""The predicates that this version reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """A parsed DSSE envelope: the exact payload bytes, one key id (hex) and one signature."""
 
@@ -149,7 +169,7 @@ class Statement:
     parent_run: str | None
     subject_name: str
     subject_root: bytes
-    body: Route | Execution | DecisionBody | None
+    body: Body | None
     """The typed predicate, or None for kinds whose predicate this version does not read."""
     predicate: Mapping[str, Any]
     envelope: Envelope
@@ -275,6 +295,20 @@ def decision_body(decision: DecisionBody) -> dict[str, Any]:
     }
 
 
+def journal_body(head: JournalHead) -> dict[str, Any]:
+    """A :class:`JournalHead` as predicate members."""
+    return {"journal": head.journal, "seq": head.seq}
+
+
+def journal_run(attester: str) -> str:
+    """The run id under which a panel tells of its journals: made of its own id (hex), so that it is no run's
+    (``statement.md`` §4.4)."""
+    raw = bytearray(hashlib.sha256(_JOURNAL_RUN + hex_decode(attester, 32)).digest()[:16])
+    raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def parse_statement(envelope: Envelope) -> Statement:
     """The payload of an envelope to a :class:`Statement`; raises ``statement.*``, ``json.*``, ``encoding.*``."""
     value = canonical.decode_signed(envelope.payload)
@@ -291,6 +325,8 @@ def parse_statement(envelope: Envelope) -> Statement:
     hex_decode(predicate["attester"], 32)
     body = _body(kind, predicate)
     _check_subject(kind, body, name, root)
+    if isinstance(body, JournalHead):
+        _check_aside(predicate)
     nonce = predicate.get("nonce")
     if "nonce" in predicate and not is_nonce(nonce):
         raise MalformedError("statement.nonce", "a nonce is 16 to 64 letters, digits, hyphens or underscores")
@@ -322,7 +358,7 @@ def _kind(predicate_type: object) -> str:
 
 
 def _digest_name(kind: str) -> str:
-    return RECORD_DIGEST_NAME if kind == "decision" else DIGEST_NAME
+    return {"decision": RECORD_DIGEST_NAME, "journal": JOURNAL_DIGEST_NAME}.get(kind, DIGEST_NAME)
 
 
 def _subject(value: object, digest_name: str) -> tuple[str, bytes]:
@@ -365,7 +401,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | DecisionBody | None:
+def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
         if own != _ROUTE:
@@ -379,6 +415,10 @@ def _body(kind: str, predicate: dict[str, Any]) -> Route | Execution | DecisionB
         if own != _DECISION:
             raise MalformedError("statement.predicate", "not the members of a decision predicate")
         return _decision(predicate)
+    if kind == "journal":
+        if own != _JOURNAL:
+            raise MalformedError("statement.predicate", "not the members of a journal predicate")
+        return _journal(predicate)
     return None
 
 
@@ -443,7 +483,24 @@ def _decision(value: dict[str, Any]) -> DecisionBody:
     )
 
 
-def _check_subject(kind: str, body: Route | Execution | DecisionBody | None, name: str, root: bytes) -> None:
+def _journal(value: dict[str, Any]) -> JournalHead:
+    journal, seq = value["journal"], value["seq"]
+    if journal not in JOURNALS:
+        raise MalformedError("statement.journal", f"a journal is one of {', '.join(JOURNALS)}")
+    if not isinstance(seq, int) or isinstance(seq, bool) or seq < 1:
+        raise MalformedError("statement.journal", "seq is the number of an event, from 1 on")
+    return JournalHead(journal, seq)
+
+
+def _check_aside(predicate: Mapping[str, Any]) -> None:
+    """What is about no run stands in no trace: its run id is the panel's own, and it follows nothing."""
+    if predicate["run"] != journal_run(predicate["attester"]):
+        raise MalformedError("statement.run", "a journal statement stands under the run id of its own panel")
+    if predicate["parents"] or not _OPTIONAL.isdisjoint(predicate):
+        raise MalformedError("statement.predicate", "a journal statement has no parents, nonce or parent run")
+
+
+def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None:
     """The subject repeats what the predicate binds, so that in-toto tools see the right thing."""
     if isinstance(body, Route):
         fits = name == "request" and root == body.request.root
@@ -451,6 +508,8 @@ def _check_subject(kind: str, body: Route | Execution | DecisionBody | None, nam
         fits = (name == "response" and root == body.response.root) if body.response else name == "request"
     elif isinstance(body, DecisionBody):
         fits = name == "decision" and root == body.record
+    elif isinstance(body, JournalHead):
+        fits = name == "head"
     else:
         fits = True
     if not fits:

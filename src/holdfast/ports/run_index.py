@@ -33,6 +33,8 @@ class RunRow:
     """The review queue that the caller named."""
     requester: str | None = None
     """The person whose key asked, where it is one's and the run names a queue."""
+    subject: str | None = None
+    """What its case is about, where the caller said so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "evidence": frozenset(
         {"system", "key:case:read", *(f"person:{role}" for role in ("viewer", "reviewer", "approver", "auditor"))}
     ),
+    "export": frozenset({"system", "person:auditor", "key:case:export"}),
     "audit": frozenset({"system", "person:auditor", "person:admin"}),
     "system": frozenset({"system"}),
 }
@@ -714,7 +715,7 @@ class Desk:
     def export(self, actor: Actor, case: str) -> dict[str, Any]:
         """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
         ``case.unknown``."""
-        self._permit(actor, "list")
+        self._permit(actor, "export")
         with self._store.read() as reader:
             if reader.row(case) is None:
                 raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
@@ -737,6 +738,13 @@ class Desk:
         self._permit(actor, "audit")
         with self._store.read() as reader:
             return audit_store(reader, published)
+
+    def anchor(self, nonce: bytes, actor: Actor = SYSTEM) -> Event:
+        """Append an event that says nothing and holds 32 random bytes: its digest can be told to anybody
+        (``case.md`` §9)."""
+        self._permit(actor, "system")
+        with self._begin() as work:
+            return work.emit("anchored", actor, case=None, body={"nonce": nonce.hex()})
 
     # --- decisions on their way into the log ---
 

@@ -56,6 +56,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "dependant_added": _ANYBODY,
     "flagged": _GATE,
     "statement_logged": frozenset({"system"}),
+    "anchored": frozenset({"system"}),
 }
 """Every kind, and which actors can cause it (``case.md`` §2(4)). The five words of the gate are the gate's alone."""
 STATE_OF = {
@@ -68,7 +69,7 @@ STATE_OF = {
 """Which state an event of the gate puts a case in."""
 KIND_OF = {state: kind for kind, state in STATE_OF.items()}
 """The same, the other way round."""
-_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered"})
+_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered", "anchored"})
 _MEMBERS = frozenset(
     {"type", "seq", "previous", "at", "case", "kind", "actor", "cause", "lanes", "policy", "body"},
 )
@@ -85,9 +86,12 @@ class Actor:
     id: str
     roles: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
+    via: str | None = None
+    """Of a person who acted by an API key: the key's id."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
-        return {"kind": self.kind, "id": self.id}
+        shown: dict[str, canonical.JSON] = {"kind": self.kind, "id": self.id}
+        return shown if self.via is None else {**shown, "key": self.via}
 
 
 GATE = Actor("gate", "gate")
@@ -161,7 +165,7 @@ def build_event(
             "at": time_text(at),
             "case": case,
             "kind": kind,
-            "actor": {"kind": actor.kind, "id": actor.id},
+            "actor": actor.to_json(),
             "cause": cause,
             "lanes": lanes,
             "policy": policy,
@@ -182,8 +186,10 @@ def parse_event(raw: bytes) -> Event:
     causers = KINDS.get(kind) if isinstance(kind, str) else None
     if causers is None:
         raise MalformedError("case_event.kind", f"unknown kind of event: {kind!r}")
-    if not isinstance(actor, dict) or actor.keys() != {"kind", "id"} or not isinstance(actor["id"], str):
+    if not isinstance(actor, dict) or actor.keys() - {"key"} != {"kind", "id"} or not isinstance(actor["id"], str):
         raise MalformedError("case_event.fields", "an actor has a kind and an id")
+    if "key" in actor and (actor["kind"] != "person" or not isinstance(actor["key"], str) or not actor["key"]):
+        raise MalformedError("case_event.fields", "only a person acts by a key, and it has an id")
     if actor["kind"] not in causers:
         raise MalformedError("case_event.actor", f"a {kind} event is never caused by a {actor['kind']!r}")
     if (case is None) != (kind in _WITHOUT_CASE) or (case is not None and not is_case_id(case)):
@@ -198,7 +204,7 @@ def parse_event(raw: bytes) -> Event:
         time_decode(value["at"]),
         case,
         kind,
-        Actor(actor["kind"], actor["id"]),
+        Actor(actor["kind"], actor["id"], via=actor.get("key")),
         value["cause"],
         _digest(value["lanes"]),
         _digest(value["policy"]),

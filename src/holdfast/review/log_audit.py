@@ -59,6 +59,8 @@ class Logged:
 
     decisions: Mapping[str, Statement]
     commitments: Collection[str]
+    heads: tuple[Statement, ...] = ()
+    """Its journal statements, each once, in the order in which the log holds them (``review.anchors``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class LogComparison:
     unseen: int
     """Acts that may be of private runs: nothing at hand shows what stands for them in the log."""
     faults: tuple[Fault, ...]
+    panels: frozenset[str] = frozenset()
+    """The attesters known to be this panel: those that were, and those of the statements that the journal names."""
 
 
 def acts_of(events: Iterable[StoredEvent]) -> list[Act]:
@@ -159,7 +163,8 @@ def compare_with_log(
         unopened += kept is None
     faults += _unnamed(known, named, logged, set(panels), refuse)
     waiting = sum(act.statement is None for act in known)
-    return LogComparison(standing, unopened, waiting, unseen, tuple(faults))
+    mine = frozenset(panels) | {statement.attester for statement in named}
+    return LogComparison(standing, unopened, waiting, unseen, tuple(faults), mine)
 
 
 def _find(digest: str, logged: Logged, kept: Opening | None) -> Statement | None:

@@ -96,6 +96,9 @@ class PeopleConfig:
         None,
         "SQLAlchemy URL of accounts, sessions and API keys, as file:… or env:…; default: SQLite in the state folder",
     )
+    workspace: str = setting(
+        "default", "Workspace that the panel serves, that of its key at the gateway; API keys are for it alone"
+    )
     password_memory_kib: int = setting(
         65_536, "Memory of one password check (argon2id, RFC 9106), KiB", minimum=19_456, maximum=1 << 20
     )
@@ -515,7 +518,8 @@ class People:
         person: str | None = None,
         days: int | None = None,
     ) -> tuple[Key, str]:
-        """A key of a workspace and its one showing as ``id.secret``.
+        """A key of the panel's workspace and its one showing as ``id.secret``. Raises ``people.workspace`` for another
+        one: a panel serves one workspace (``people.md`` §3(5)), so such a key would open nothing.
 
         A key that decides does so for a named person, who has to be let to whenever it does. In the panel people make
         such a key for themselves and for what they may do; for somebody else only the command line does
@@ -525,6 +529,13 @@ class People:
         if _WORKSPACE.match(workspace) is None:
             raise UsageError(
                 "people.workspace", "a workspace is named by lower-case letters, digits and hyphens", param="workspace"
+            )
+        if workspace != self.config.workspace:
+            raise UsageError(
+                "people.workspace",
+                f"this panel serves the workspace {self.config.workspace!r}; a key of another one opens nothing here",
+                hint=f"make it for {self.config.workspace!r}, or at the panel that serves {workspace!r}",
+                param="workspace",
             )
         lasting = self.config.key_days if days is None else days
         if not 1 <= lasting <= 3_650:
@@ -585,6 +596,14 @@ class People:
             self.require(tables, by, "key:read")
             return [replace(key, digest="") for key in tables.keys(workspace)]
 
+    def keys_elsewhere(self) -> list[Key]:
+        """Keys that have time left and open nothing, since they are of another workspace: an older version made them,
+        or the panel serves another workspace now. Without the digests of their secrets."""
+        with self._store.reading() as tables:
+            others = [key for key in tables.keys(None) if key.workspace != self.config.workspace]
+            now = time_encode(self._clock.now())
+            return [replace(key, digest="") for key in others if key.revoked_at is None and key.expires_at > now]
+
     # --- audit ---
 
     def events(self, by: Principal, after: int = 0, limit: int = 1000) -> list[Event]:
@@ -593,12 +612,30 @@ class People:
             self.require(tables, by, "audit:read")
             return [parse_event(stored) for stored in tables.events(after, limit)]
 
+    def head(self, by: Principal) -> Head:
+        """Where the chain ends."""
+        with self._store.reading() as tables:
+            self.require(tables, by, "audit:read")
+            return head_of(tables.last_event())
+
+    def digests(self, by: Principal) -> list[tuple[int, str]]:
+        """Number and digest of every link, computed from its bytes."""
+        with self._store.reading() as tables:
+            self.require(tables, by, "audit:read")
+            return [(stored.seq, sha256_hex(stored.document)) for stored in _all_events(tables)]
+
     def audit(self, by: Principal, known_heads: Iterable[Head] = ()) -> tuple[Head, tuple[Finding, ...]]:
         """Check the whole chain and every row against it (:func:`people_audit.check_people`)."""
         with self._store.reading() as tables:
             self.require(tables, by, "audit:read")
             rows = Rows(tables.accounts(), tables.sessions(), tables.keys(), tables.codes())
             return check_people(_all_events(tables), rows, known_heads)
+
+    def anchor(self, nonce: bytes) -> Event:
+        """Add a link that says nothing and holds 32 random bytes: its digest can be told to anybody (``people.md``
+        §4)."""
+        with self._store.writing() as tables:
+            return self._write(tables, Author("system", "panel"), "chain.anchored", None, {"nonce": nonce.hex()})
 
     # --- inside a transaction ---
 
@@ -629,9 +666,15 @@ class People:
     def _key_of(self, tables: PeopleTables, identity: str, secret: bytes) -> Key:
         key = tables.key(identity)
         same = hmac.compare_digest(sha256_hex(secret), _NOBODY if key is None else key.digest)
-        if key is None or not same or key.revoked_at is not None or key.expires_at <= time_encode(self._clock.now()):
+        if key is None or not same or not self._opens(key):
             raise _no_key()
         return key
+
+    def _opens(self, key: Key) -> bool:
+        """Whether a key still opens something: it was not taken back, has time left and is of this panel's workspace.
+        One of another workspace is refused like one that is not known."""
+        lasts = key.revoked_at is None and key.expires_at > time_encode(self._clock.now())
+        return lasts and key.workspace == self.config.workspace
 
     def _current(self, tables: PeopleTables, principal: Principal) -> Principal:
         """Who this is now."""
@@ -639,7 +682,7 @@ class People:
             return OPERATOR
         if principal.kind == "key":
             key = tables.key(principal.id)
-            if key is None or key.revoked_at is not None or key.expires_at <= time_encode(self._clock.now()):
+            if key is None or not self._opens(key):
                 raise _no_key()
             return _holder(tables, key)
         session = tables.session_by_id(principal.session or "")
@@ -780,6 +823,7 @@ def _person(tables: PeopleTables, account: Account, session: str) -> Principal:
         person=account.id,
         session=session,
         keys=frozenset(key.id for key in tables.keys_of(account.id)),
+        person_name=account.name,
     )
 
 
@@ -788,7 +832,19 @@ def _holder(tables: PeopleTables, key: Key) -> Principal:
     if key.person is not None and (account is None or not account.enabled):
         raise _no_key()
     roles = frozenset[str]() if account is None else frozenset(account.roles)
-    return Principal("key", key.id, key.label, key.label, roles, frozenset(key.scopes), key.person, key.workspace)
+    others = () if account is None else tables.keys_of(account.id)
+    return Principal(
+        "key",
+        key.id,
+        key.label,
+        key.label,
+        roles,
+        frozenset(key.scopes),
+        key.person,
+        key.workspace,
+        keys=frozenset(other.id for other in others),
+        person_name=None if account is None else account.name,
+    )
 
 
 def _named(tables: PeopleTables, name: str) -> Account:

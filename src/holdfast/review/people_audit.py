@@ -39,6 +39,7 @@ KINDS = {
     "sign_in.refused": "a sign-in failed; for an account, if there is one of that name",
     "key.made": "an API key was given out",
     "key.revoked": "an API key was taken back",
+    "chain.anchored": "a link whose digest the log can show to anybody",
 }
 """Every kind, in words."""
 

@@ -14,6 +14,8 @@ from holdfast.errors import UsageError
 
 ACTS: Mapping[str, str] = MappingProxyType(
     {
+        "run:read": "see the runs of the workspace, their lanes and their evidence",
+        "run:ask": "ask a model, on the workspace's account",
         "queue:read": "see the queues, their rows and their figures",
         "queue:take": "be handed what the gate let through, as a machine",
         "case:read": "open a case file",
@@ -36,16 +38,37 @@ ACTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Everything that somebody can be let to do, in words."""
-_WORK = frozenset({"queue:read", "case:read", "case:open", "case:claim", "case:comment", "case:relate", "policy:read"})
+_WORK = frozenset(
+    {
+        "run:read",
+        "run:ask",
+        "queue:read",
+        "case:read",
+        "case:open",
+        "case:claim",
+        "case:comment",
+        "case:relate",
+        "policy:read",
+    }
+)
 _DECIDE = frozenset({"case:decide", "case:release"})
 ROLE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "viewer": frozenset({"queue:read", "case:read", "policy:read"}),
+        "viewer": frozenset({"run:read", "queue:read", "case:read", "policy:read"}),
         "reviewer": _WORK | _DECIDE,
         "approver": _WORK | _DECIDE | {"case:reopen", "case:recall"},
         "policy_owner": _DECIDE | {"queue:read", "policy:read", "policy:change"},
         "auditor": frozenset(
-            {"queue:read", "case:read", "case:comment", "case:export", "policy:read", "audit:read", "people:read"}
+            {
+                "run:read",
+                "queue:read",
+                "case:read",
+                "case:comment",
+                "case:export",
+                "policy:read",
+                "audit:read",
+                "people:read",
+            }
         ),
         "admin": _DECIDE
         | {"queue:read", "policy:read", "audit:read", "people:read", "people:change", "key:read", "key:change"},
@@ -54,8 +77,24 @@ ROLE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
 """What each role may do (``people.md`` §1). What is not here is refused; ``queue:take`` is for API keys alone."""
 ROLES = tuple(ROLE_ACTS)
 """The six roles."""
-SCOPES = ("queue:read", "queue:take", "case:read", "case:open", "case:decide")
-"""What an API key can be let to do."""
+SCOPE_ACTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "queue:read": frozenset({"queue:read", "policy:read"}),
+        "queue:take": frozenset({"queue:take", "case:relate"}),
+        "case:read": frozenset({"case:read", "run:read"}),
+        "case:open": frozenset({"case:open"}),
+        "case:decide": frozenset({"case:decide"}),
+    }
+)
+"""What each scope of an API key lets it do (``people.md`` §1)."""
+SCOPES = tuple(SCOPE_ACTS)
+"""The five scopes."""
+MACHINE_ACTS = frozenset({"queue:take", "case:relate", "case:open"})
+"""What a key with the scope may do whatever the person may for whom it stands: it is work for machines."""
+NAMELESS_ACTS = frozenset(
+    {"run:read", "run:ask", "queue:read", "queue:take", "case:read", "case:relate", "case:export", "policy:read"}
+)
+"""What whoever comes through the panel's door may do while nobody was let in by name. Afterwards: nothing."""
 OPERATOR_ACTS = frozenset({"people:read", "people:change", "key:read", "key:change", "audit:read"})
 """What the command line on the panel's machine may do: whoever holds the database can do no less."""
 
@@ -82,6 +121,8 @@ class Principal:
     """Id of the session, of a person who signed in."""
     keys: frozenset[str] = frozenset()
     """Ids of every API key that ever stood for this person: what those ask for is their own request."""
+    person_name: str | None = None
+    """Name of the account that answers for the act."""
 
 
 OPERATOR = Principal("operator", "command-line", "command line", "the command line on the panel's machine")
@@ -99,11 +140,11 @@ def principal_may(principal: Principal, act: str) -> bool:
     if principal.kind == "operator":
         return act in OPERATOR_ACTS
     if principal.kind == "key":
-        if act not in principal.scopes or act not in SCOPES:
+        if not any(act in SCOPE_ACTS.get(scope, ()) for scope in principal.scopes):
             return False
         if principal.person is None:
             return act != "case:decide"
-        return act == "queue:take" or may(principal.roles, act)
+        return act in MACHINE_ACTS or may(principal.roles, act)
     return principal.kind == "person" and may(principal.roles, act)
 
 

@@ -18,6 +18,7 @@ from holdfast.core.keys import verify_signature
 from holdfast.core.statements import (
     DecisionBody,
     Execution,
+    JournalHead,
     Route,
     Statement,
     parse_commitment,
@@ -40,6 +41,7 @@ ROLES_BY_KIND = {
     "payment": {"facilitator"},
     "decision": {"panel"},
     "artifact": {"hub"},
+    "journal": {"panel"},
 }
 """Who may say what (``statement.md`` §6)."""
 
@@ -65,6 +67,9 @@ class KnownStatement:
     upstream: str | None
     settlement: str | None = None
     attester: str = ""
+    journal: str | None = None
+    seq: int | None = None
+    """Of a ``journal`` statement: whose head it is, and the number of that event."""
 
     @property
     def closing(self) -> bool:
@@ -80,6 +85,11 @@ class History(Protocol):
 
     def closing(self, run: str, attester: str) -> str | None:
         """Digest of an attester's first closing execution of a run whose code was ``ok``."""
+        ...
+
+    def head(self, attester: str, journal: str, before: int) -> int | None:
+        """The number that an attester's newest head of a journal names, among the entries before index ``before`` whose
+        code was ``ok``."""
         ...
 
 
@@ -106,6 +116,8 @@ class EntryCheck:
             upstream=body.upstream if isinstance(body, Route | Execution) else None,
             settlement=body.settlement if isinstance(body, Route) else None,
             attester=self.statement.attester,
+            journal=body.journal if isinstance(body, JournalHead) else None,
+            seq=body.seq if isinstance(body, JournalHead) else None,
         )
 
 
@@ -124,6 +136,7 @@ def check_entry(
         refuse_attester(statement, trust, until=seen_at)
         or refuse_time(statement, seen_at, policy)
         or refuse_parents(statement, index, history)
+        or refuse_head(statement, index, history)
     )
     if why is not None:
         return EntryCheck(statement.digest, f"refuted:{why}", statement)
@@ -181,6 +194,19 @@ def refuse_parents(statement: Statement, index: int, history: History) -> str | 
         if first is not None and first != statement.digest:
             return "duplicate-closure"
     return None
+
+
+def refuse_head(statement: Statement, index: int, history: History) -> str | None:
+    """Step 9: a journal only grows, so each head of it names a later event than the one before. Returns ``head-order``
+    or None. The same statement again is no second head."""
+    body = statement.body
+    if not isinstance(body, JournalHead):
+        return None
+    same = history.known(statement.digest)
+    if same is not None and same.index < index and same.code == OK:
+        return None
+    before = history.head(statement.attester, body.journal, index)
+    return None if before is None or body.seq > before else "head-order"
 
 
 def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:

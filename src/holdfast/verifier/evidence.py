@@ -211,6 +211,10 @@ def check_evidence(
 def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evidence, record: Transcript) -> None:
     for item in items:
         statement = item.statement
+        if statement.kind == "journal":
+            says = f"Statement {statement.digest[:12]} tells of a panel's journal and of no run."
+            record.note("statement.md §4.4", "cannot_tell", says, "trace.journal")
+            continue
         if statement.run != run:
             refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals
             refusals.append(("trace.run", f"A {statement.kind} statement of another run stands in this trace."))

@@ -13,12 +13,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from holdfast.errors import HoldfastError
 from holdfast.nodes.panel.acts import ACTS, FIELDS, WEIGHTY, open_acts, perform
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.people import FRESH, READER, actor_of, person_of, require_person
+from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.contents import asked_of, evidence_of
@@ -36,9 +36,13 @@ class CaseActPages:
         self._review = review
         self._page = page
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """One path for each act, below its case."""
-        return [Route(f"/cases/{{case}}/{act}", self.act, name=act, methods=["GET", "POST"]) for act in ACTS]
+        people, both = self._service.people, ("GET", "POST")
+        return [
+            ActRoute(people, needed, f"/cases/{{case}}/{act}", self.act, name=act, methods=both, named=True)
+            for act, needed in ACTS.items()
+        ]
 
     async def case(self, request: Request) -> Response:
         """``GET /cases/{case}``."""
@@ -69,7 +73,7 @@ class CaseActPages:
         desk, case, principal = self._review.desk, request.path_params["case"], person_of(request)
         acts = None
         if principal is None:
-            file = await self._review.call(desk.case, READER, case)
+            file = await self._review.call(desk.case, ANYBODY, case)
         else:
             principal = await require_person(self._service.people, request, "case:read")
             actor = actor_of(principal)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -22,8 +22,8 @@ from holdfast.errors import HoldfastError, MalformedError
 from holdfast.nodes.edge import App, Scope, json_response
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
-from holdfast.nodes.panel.app import PROGRAMS, assemble, parse_messages, parse_round_number, require_change
-from holdfast.nodes.panel.people import caller
+from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
+from holdfast.nodes.panel.people import PROGRAMS, ActRoute
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.views import QUESTIONS
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
@@ -54,47 +54,51 @@ TITLES = {
 """Headings of error pages; everything else is *That did not work*."""
 
 
-def create_app(service: PanelService) -> App:
-    """The panel as one ASGI app: pages, twins, streams, static files."""
-    site = Site(service)
+def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
+    """The panel as one ASGI app: pages, twins, streams, static files. ``sign_in`` are a deployment's own ways of
+    signing in, below ``/sign-in/`` (``docs/operate/identity.md``)."""
+    site, people = Site(service), service.people
     routes: list[BaseRoute] = [
-        Route("/", site.index),
-        Route("/", site.ask, methods=["POST"]),
+        ActRoute(people, "run:read", "/", site.index),
+        ActRoute(people, "run:ask", "/", site.ask, methods=["POST"]),
         Route("/rounds", site.rounds),
         Route("/about", site.about),
         Route("/about.json", site.about_json),
         *SignInPages(service, site.page).routes(),
+        *sign_in,
         Route("/static/{version}/{name:path}", site.assets.serve),
     ]
-    late = [Route("/runs/{run}", site.run), Route("/rounds/{number}", site.round)]
-    if service.people is not None:
-        routes += PeoplePages(service, service.people, site.page).routes()
+    late: list[BaseRoute] = [
+        ActRoute(people, "run:read", "/runs/{run}", site.run),
+        Route("/rounds/{number}", site.round),
+    ]
+    if people is not None:
+        routes += PeoplePages(service, people, site.page).routes()
     if service.review is not None:
         acts = CaseActPages(service, service.review, site.page)
         cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
         routes += [
-            Route("/queues", site.only_for("queue:read", cases.queues)),
-            Route("/queues.json", site.only_for("queue:read", cases.queues_json)),
-            Route("/queues/{queue}.json", site.only_for("queue:read", cases.queue_json)),
-            Route("/queues/{queue}.csv", site.only_for("queue:read", files.rows_csv)),
-            Route("/cases/{case}/at/{seq}.json", site.only_for("case:read", files.reading_json)),
-            Route("/cases/{case}/at/{seq}", site.only_for("case:read", files.reading)),
-            Route("/cases/{case}/report.json", site.only_for("case:read", files.report_json)),
-            Route("/cases/{case}/report", site.only_for("case:read", files.report)),
-            Route("/cases/{case}.json", site.only_for("case:read", cases.case_json)),
+            ActRoute(people, "queue:read", "/queues", cases.queues),
+            ActRoute(people, "queue:read", "/queues.json", cases.queues_json),
+            ActRoute(people, "queue:read", "/queues/{queue}.json", cases.queue_json),
+            ActRoute(people, "queue:read", "/queues/{queue}.csv", files.rows_csv),
+            ActRoute(people, "case:read", "/cases/{case}/at/{seq}.json", files.reading_json),
+            ActRoute(people, "case:read", "/cases/{case}/at/{seq}", files.reading),
+            ActRoute(people, "case:read", "/cases/{case}/report.json", files.report_json),
+            ActRoute(people, "case:read", "/cases/{case}/report", files.report),
+            ActRoute(people, "case:read", "/cases/{case}.json", cases.case_json),
             *WebhookPages(service, site.page).routes(),
             *RecallPages(service, service.review, site.page).routes(),
         ]
         late += [
-            Route("/queues/{queue}", site.only_for("queue:read", cases.queue)),
-            Route("/cases/{case}", acts.case),
+            ActRoute(people, "queue:read", "/queues/{queue}", cases.queue),
+            ActRoute(people, "case:read", "/cases/{case}", acts.case),
             *OpeningPages(service, service.review, cases.show_queue).routes(),
             *acts.routes(),
         ]
     return assemble(service, routes, late, refusal=site.refusal, described=document)
 
 
-Handler = Callable[[Request], Awaitable[Response]]
 VERDICTS_SHOWN = 200
 """Verdicts on the page of a round; its JSON twin has all of them."""
 
@@ -121,15 +125,6 @@ class Site:
             **values,
         )
         return HTMLResponse(text, status)
-
-    def only_for(self, act: str, handler: Handler) -> Handler:
-        """The handler for whoever may do this now; somebody without a name reads (``nodes/panel/people.py``)."""
-
-        async def guarded(request: Request) -> Response:
-            await caller(self.service.people, request, act)
-            return await handler(request)
-
-        return guarded
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
@@ -219,6 +214,9 @@ class Site:
             return None
         if error.code == "panel.sign_in" or (error.code == "people.sign_in_first" and request.method == "GET"):
             return RedirectResponse(f"/sign-in?next={path}", 303)
+        reads = request.method == "GET" and path == "/" and self.service.review is not None
+        if error.code == "people.denied" and reads:
+            return RedirectResponse("/queues", 303)  # who asks nothing has work elsewhere
         title = TITLES.get(error.code, "That did not work")
         return self.page(request, "error.html", "", error.status, error=error, title=title)
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from holdfast.errors import HoldfastError
 from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.cases import open_by_hand
-from holdfast.nodes.panel.people import actor_of, require_person
+from holdfast.nodes.panel.people import ActRoute, person_actor, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.forms import only, read_form
@@ -40,7 +40,8 @@ class OpeningPages:
 
     def routes(self) -> list[Route]:
         """One."""
-        return [Route("/queues/{queue}/open", self.open, methods=["GET", "POST"])]
+        people, both = self._service.people, ("GET", "POST")
+        return [ActRoute(people, "case:open", "/queues/{queue}/open", self.open, methods=both, named=True)]
 
     async def open(self, request: Request) -> Response:
         """``POST /queues/{queue}/open`` with ``run`` and ``subject`` (which may be empty): on to the case, or back to
@@ -50,7 +51,7 @@ class OpeningPages:
             return RedirectResponse(f"/queues/{queue}", 303)
         fields = await read_form(request)
         require_change(self._service, request, fields.pop("token", ""))
-        actor = actor_of(await require_person(self._service.people, request, "case:open"))
+        actor = person_actor(await require_person(self._service.people, request, "case:open"))
         fields = {name: value.strip() for name, value in only(fields, "run", "subject").items()}
         try:
             case, _ = await open_by_hand(self._review, actor, fields["run"], queue, fields["subject"] or None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -19,8 +20,9 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.access import Session as AccessSession
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.people import PanelPeople, actor_of, person_of, require_person
+from holdfast.nodes.panel.people import ActRoute, PanelPeople, actor_of, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
+from holdfast.ports.case_store import Head as CaseHead
 from holdfast.ports.people_store import Account, Key, Session
 from holdfast.review.desk import Desk
 from holdfast.review.events import Actor
@@ -33,6 +35,15 @@ from holdfast.web.forms import local_path, only, read_form
 NEWEST = 40
 """Newest events of each chain on the audit page."""
 Change = Callable[[PanelPeople, Principal, dict[str, str]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Audited:
+    """What an audit of a chain found, when, and up to which event it read."""
+
+    at: str
+    seq: int
+    findings: list[dict[str, Any]]
 
 
 class SignInPages:
@@ -138,6 +149,8 @@ class PeoplePages:
         self._service = service
         self._people = people
         self._page = page
+        self._audited: dict[str, _Audited] = {}
+        """The last audit of each chain in this process: reading them takes its time, so it is done when asked for."""
         self._changes: dict[str, tuple[Change, tuple[str, ...]]] = {
             "add": (_add, ("name", "display")),
             "roles": (_roles, ("name",)),
@@ -145,22 +158,28 @@ class PeoplePages:
             "disable": (_disable, ("name",)),
             "enable": (_enable, ("name",)),
             "sign-out": (_sign_out, ("name",)),
-            "key": (_add_key, ("workspace", "label", "days")),
+            "key": (_add_key, ("label", "days")),
             "revoke-key": (_revoke_key, ("key",)),
         }
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
+        people = self._people
         return [
             Route("/account", self.account),
             Route("/account.json", self.account_json),
             Route("/account/password", self.password, methods=["POST"]),
             Route("/account/sign-out", self.end_session, methods=["POST"]),
-            Route("/people", self.people),
-            Route("/people.json", self.people_json),
-            *(Route(f"/people/{name}", self.change, name=name, methods=["POST"]) for name in self._changes),
-            Route("/audit", self.audit),
-            Route("/audit.json", self.audit_json),
+            ActRoute(people, "people:read", "/people", self.people, named=True),
+            ActRoute(people, "people:read", "/people.json", self.people_json, named=True),
+            ActRoute(people, "key:read", "/people/keys.json", self.keys_json, named=True),
+            *(
+                ActRoute(people, _needed(name), f"/people/{name}", self.change, name=name, methods=["POST"], named=True)
+                for name in self._changes
+            ),
+            ActRoute(people, "audit:read", "/audit", self.audit, named=True),
+            ActRoute(people, "audit:read", "/audit", self.audit_again, methods=["POST"], named=True),
+            ActRoute(people, "audit:read", "/audit.json", self.audit_json, named=True),
         ]
 
     # --- one's own account ---
@@ -227,13 +246,19 @@ class PeoplePages:
         listed = [{**_account_json(account), "sessions": _sessions_json(rows)} for account, rows in accounts]
         return json_response({"people": listed, "keys": None if keys is None else [_key_json(key) for key in keys]})
 
+    async def keys_json(self, request: Request) -> Response:
+        """``GET /people/keys.json``: API keys without their secrets, and the workspace that the panel serves."""
+        person = await require_person(self._people, request, "key:read")
+        keys = await self._people.run(self._people.people.keys, person)
+        workspace = self._people.people.config.workspace
+        return json_response({"workspace": workspace, "keys": [_key_json(key) for key in keys]})
+
     async def change(self, request: Request) -> Response:
         """``POST /people/{change}``: do it; what is shown once stands on the page that answers."""
         name = request.url.path.rpartition("/")[2]
         change, wanted = self._changes[name]
         fields = await self._fields(request)
-        needed = "key:change" if name in ("key", "revoke-key") else "people:change"
-        person = await require_person(self._people, request, needed)
+        person = await require_person(self._people, request, _needed(name))
         chosen = {field for field in fields if field.partition("-")[0] in ("role", "scope")}
         fields = only(fields, *wanted, *sorted(chosen))
         try:
@@ -253,6 +278,7 @@ class PeoplePages:
             "may_give_keys": may(person.roles, "key:change"),
             "roles": ROLES,
             "scopes": [scope for scope in SCOPES if scope != "case:decide"],
+            "workspace": self._people.people.config.workspace,
             "minutes": self._people.people.config.code_minutes,
             "key_days": self._people.people.config.key_days,
             "tried": "",
@@ -270,24 +296,39 @@ class PeoplePages:
     # --- the chains ---
 
     async def audit(self, request: Request) -> Response:
-        """``GET /audit``."""
-        return self._page(request, "audit.html", "/audit", chains=await self._chains(request))
+        """``GET /audit``: where both chains stand, what the log holds of them, and what the last audit found."""
+        person = await require_person(self._people, request, "audit:read")
+        anchors = self._service.anchors
+        trouble = anchors.trouble if anchors is not None else ""
+        return self._page(request, "audit.html", "/audit", chains=await self._chains(person), anchors_trouble=trouble)
+
+    async def audit_again(self, request: Request) -> Response:
+        """``POST /audit``: read both chains from their first event again, and show the page."""
+        await self._fields(request)
+        person = await require_person(self._people, request, "audit:read")
+        self._audited.clear()
+        await self._chains(person)
+        return RedirectResponse("/audit", 303)
 
     async def audit_json(self, request: Request) -> Response:
         """``GET /audit.json``."""
-        return json_response({"chains": await self._chains(request)})
-
-    async def _chains(self, request: Request) -> list[dict[str, Any]]:
         person = await require_person(self._people, request, "audit:read")
-        found = [self._people.run(self._people_chain, person)]
+        return json_response({"chains": await self._chains(person)})
+
+    async def _chains(self, person: Principal) -> list[dict[str, Any]]:
         review = self._service.review
+        found = [self._people.run(self._people_chain, person)]
         if review is not None:
-            found.append(review.call(_case_chain, review.desk, actor_of(person)))
+            found.append(review.call(self._case_chain, review.desk, actor_of(person)))
         return list(await asyncio.gather(*found))
 
     def _people_chain(self, person: Principal) -> dict[str, Any]:
         people = self._people.people
-        head, findings = people.audit(person)
+        if "people" not in self._audited:
+            head, findings = people.audit(person, self._known_heads("people"))
+            faults = [{"code": item.code, "seq": item.seq, "says": item.says} for item in findings]
+            self._audited["people"] = _Audited(time_encode(self._service.clock.now()), head.seq, faults)
+        head = people.head(person)
         events = people.events(person, max(0, head.seq - NEWEST), NEWEST)
         names = {event.body["subject"]: event.body["name"] for event in events if event.kind == "account.added"}
         names |= {account.id: account.name for account in people.accounts(person)}
@@ -304,8 +345,56 @@ class PeoplePages:
             }
             for event in reversed(events)
         ]
-        faults = [{"code": item.code, "seq": item.seq, "says": item.says} for item in findings]
-        return _chain("people", head, faults, newest)
+        return self._chain("people", head, newest)
+
+    def _case_chain(self, desk: Desk, actor: Actor) -> dict[str, Any]:
+        if "cases" not in self._audited:
+            known = next((CaseHead(head.seq, head.digest, "") for head in self._known_heads("cases")), None)
+            report = desk.audit(actor, known)
+            faults = [{"code": item.code, "seq": item.seq, "says": item.says} for item in report.faults]
+            self._audited["cases"] = _Audited(time_encode(self._service.clock.now()), report.head.seq, faults)
+        head = desk.head(actor)
+        events = desk.journal(actor, max(0, head.seq - NEWEST), NEWEST)
+        newest = [
+            {
+                "seq": event.seq,
+                "at": time_encode(event.at),
+                "kind": event.kind,
+                "actor": event.actor.to_json(),
+                "by": event.actor.id,
+                "about": "",
+                "case": event.case,
+                "digest": event.digest,
+            }
+            for event in reversed(events)
+        ]
+        return self._chain("cases", Head(head.seq, head.digest), newest)
+
+    def _known_heads(self, journal: str) -> list[Head]:
+        """The newest head that the log holds: an audit of the page holds the chain against it."""
+        anchor = self._service.anchors.newest(journal) if self._service.anchors is not None else None
+        return [] if anchor is None else [Head(anchor.seq, anchor.digest)]
+
+    def _chain(self, name: str, head: Head, newest: list[dict[str, Any]]) -> dict[str, Any]:
+        audited = self._audited[name]
+        anchor = self._service.anchors.newest(name) if self._service.anchors is not None else None
+        logged = None
+        if anchor is not None:
+            logged = {
+                "seq": anchor.seq,
+                "digest": anchor.digest,
+                "statement": anchor.statement,
+                "at": time_encode(anchor.at),
+                "after": max(0, head.seq - anchor.seq),
+            }
+        return {
+            "chain": name,
+            "head": {"seq": head.seq, "digest": head.digest},
+            "anchor": logged,
+            "audited": {"at": audited.at, "seq": audited.seq},
+            "findings": audited.findings,
+            "newest": newest,
+        }
 
     # --- shared ---
 
@@ -322,29 +411,9 @@ class PeoplePages:
         return person
 
 
-def _case_chain(desk: Desk, actor: Actor) -> dict[str, Any]:
-    report = desk.audit(actor)
-    events = desk.journal(actor, max(0, report.head.seq - NEWEST), NEWEST)
-    newest = [
-        {
-            "seq": event.seq,
-            "at": time_encode(event.at),
-            "kind": event.kind,
-            "actor": event.actor.to_json(),
-            "by": event.actor.id,
-            "about": "",
-            "case": event.case,
-            "digest": event.digest,
-        }
-        for event in reversed(events)
-    ]
-    faults = [{"code": item.code, "seq": item.seq, "says": item.says} for item in report.faults]
-    return _chain("cases", Head(report.head.seq, report.head.digest), faults, newest)
-
-
-def _chain(name: str, head: Head, faults: list[dict[str, Any]], newest: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = {"seq": head.seq, "digest": head.digest}
-    return {"chain": name, "head": shown, "findings": faults, "newest": newest}
+def _needed(change: str) -> str:
+    """The act of a change on the page of people."""
+    return "key:change" if change in ("key", "revoke-key") else "people:change"
 
 
 def _session(signed_in: SignedIn) -> AccessSession:
@@ -395,7 +464,7 @@ def _add_key(people: PanelPeople, by: Principal, fields: dict[str, str]) -> dict
     if not (fields["days"].isascii() and fields["days"].isdigit() and len(fields["days"]) <= 4):
         raise MalformedError("people.key_days", "a key lasts a whole number of days", param="days")
     key, shown = people.people.add_key(
-        by, fields["workspace"], fields["label"], _chosen(fields, "scope"), days=int(fields["days"])
+        by, people.people.config.workspace, fields["label"], _chosen(fields, "scope"), days=int(fields["days"])
     )
     return {"shown": {"what": "key", "name": key.label, "value": shown}}
 

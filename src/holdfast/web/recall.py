@@ -10,13 +10,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import HoldfastError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.people import actor_of, require_person
+from holdfast.nodes.panel.people import ActRoute, person_actor, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.events import Actor
@@ -38,10 +38,11 @@ class RecallPages:
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
+        people = self._service.people
         return [
-            Route("/recall", self.ask),
-            Route("/recall", self.order, methods=["POST"]),
-            Route("/recall.json", self.ask_json),
+            ActRoute(people, "case:recall", "/recall", self.ask, named=True),
+            ActRoute(people, "case:recall", "/recall", self.order, methods=("POST",), named=True),
+            ActRoute(people, "case:recall", "/recall.json", self.ask_json, named=True),
         ]
 
     async def ask(self, request: Request) -> Response:
@@ -71,7 +72,7 @@ class RecallPages:
         return await self._show(request, actor, evidence, done=done)
 
     async def _actor(self, request: Request) -> Actor:
-        return actor_of(await require_person(self._service.people, request, "case:recall"))
+        return person_actor(await require_person(self._service.people, request, "case:recall"))
 
     async def _plan(self, actor: Actor, evidence: str) -> RecallPlan:
         return await self._review.call(self._review.desk.plan_recall, actor, hex_decode(evidence, 32).hex())

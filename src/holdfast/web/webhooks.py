@@ -13,13 +13,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import HoldfastError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.people import actor_of, caller, person_of, require_person
+from holdfast.nodes.panel.people import ActRoute, caller, person_actor, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.webhooks import MAX_LISTED, listing_start, require_webhooks
 from holdfast.ports.webhook_store import Stands
@@ -43,10 +43,17 @@ class WebhookPages:
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
+        people, both = self._service.people, ("GET", "POST")
+        acts = [
+            ActRoute(
+                people, "queue:read", f"/webhooks/{act}", self.act, name=f"webhooks-{act}", methods=both, named=True
+            )
+            for act in FIELDS
+        ]
         return [
-            Route("/webhooks", self.webhooks),
-            Route("/webhooks.json", self.webhooks_json),
-            *(Route(f"/webhooks/{act}", self.act, name=f"webhooks-{act}", methods=["GET", "POST"]) for act in FIELDS),
+            ActRoute(people, "queue:read", "/webhooks", self.webhooks),
+            ActRoute(people, "queue:read", "/webhooks.json", self.webhooks_json),
+            *acts,
         ]
 
     async def webhooks(self, request: Request) -> Response:
@@ -66,7 +73,7 @@ class WebhookPages:
             return back
         fields = await read_form(request)
         require_change(self._service, request, fields.pop("token", ""))
-        actor = actor_of(await require_person(self._service.people, request, "queue:read"))
+        actor = person_actor(await require_person(self._service.people, request, "queue:read"))
         name = hex_decode(only(fields, FIELDS[act])[FIELDS[act]], 32).hex()
         webhooks = require_webhooks(self._service.webhooks)
         try:

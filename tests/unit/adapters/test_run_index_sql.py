@@ -147,7 +147,7 @@ def test_a_file_from_before_queues_is_opened_and_keeps_its_rows(tmp_path: Path) 
         index = SQLRunIndex(f"sqlite:///{path}")
         found = index.run("r")
         assert found is not None
-        assert (found.open_place, found.queue) == (7, None)
+        assert (found.open_place, found.queue, found.subject) == (7, None, None)
         index.put_runs([row(10 + number, queue="desk")])
         assert len(index.openings("first", 0, 100, 10)) == number + 1
         index.close()

@@ -467,6 +467,9 @@ def opening(position: int = 5, **changes: Any) -> dict[str, Any]:
         {"openings": [opening(requester="")], "end": 9, **SEEN},
         {"openings": [opening(requester=["ada"])], "end": 9, **SEEN},
         {"openings": [opening(requester="a" * 65)], "end": 9, **SEEN},
+        {"openings": [opening(subject="")], "end": 9, **SEEN},
+        {"openings": [opening(subject=7)], "end": 9, **SEEN},
+        {"openings": [opening(subject="a" * 4001)], "end": 9, **SEEN},
         {"openings": [opening(opened_at="now")], "end": 9, **SEEN},
         {"openings": [opening(closed_at="now")], "end": 9, **SEEN},
         {"openings": [opening(6), opening(5)], "end": 9, **SEEN},
@@ -483,14 +486,14 @@ def test_openings_of_another_shape_or_order_are_malformed(value: Any) -> None:
 
 def test_openings_are_read_on_from_where_the_answer_ended() -> None:
     gateway = SignedGateway()
-    closed = opening(7, requester="ada", outcome="complete", closed_at=time_encode(at(1)))
+    closed = opening(7, requester="ada", subject="Claim 204", outcome="complete", closed_at=time_encode(at(1)))
     gateway.views = [{"openings": [opening(5), closed], "end": 9, "round": 41, "superseded": 7}]
     found = asyncio.run(gateway.client().openings(5, 2))
     assert gateway.requests[-1][1] == "/v1/openings?after=5&limit=2"
     assert (found.end, found.round, found.superseded) == (9, 41, 7)
     assert found.openings == (
         QueuedRun(5, RUN, "desk", None, at(0), None, None),
-        QueuedRun(7, RUN, "desk", "ada", at(0), "complete", at(1)),
+        QueuedRun(7, RUN, "desk", "ada", at(0), "complete", at(1), "Claim 204"),
     )
     assert parse_openings({"openings": [], "end": 5, **SEEN}, 5) == Openings((), 5, 0, 0)
     assert parse_openings({"openings": [], "end": 3, **SEEN}, 5) == Openings((), 3, 0, 0)  # the log is another one
@@ -521,7 +524,8 @@ def test_a_gateway_that_does_not_say_the_queue_back_is_not_taken_to_have_opened_
 
 def test_a_queue_goes_out_as_a_header_and_no_statement_is_read_as_naming_it() -> None:
     gateway = SignedGateway()
-    bound = asyncio.run(gateway.client(TRUST).ask(REQUEST, queue="desk"))
+    bound = asyncio.run(gateway.client(TRUST).ask(REQUEST, queue="desk", subject="Claim 204 of Müller"))
     assert bound.turn.text == "".join(PIECES)
     [headers] = [headers for method, _, headers in gateway.requests if method == "POST"]
     assert headers["x-holdfast-queue"] == "desk"
+    assert headers["x-holdfast-subject"] == "Claim%20204%20of%20M%C3%BCller"

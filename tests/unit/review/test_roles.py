@@ -14,6 +14,7 @@ from holdfast.review.roles import (
     OPERATOR,
     ROLE_ACTS,
     ROLES,
+    SCOPE_ACTS,
     SCOPES,
     Principal,
     check_roles,
@@ -67,6 +68,7 @@ def test_each_act_that_matters_belongs_to_the_roles_written_down(act: str, roles
 def test_every_act_of_a_role_or_scope_is_an_act() -> None:
     assert set().union(*ROLE_ACTS.values()) <= ACTS.keys()
     assert set(SCOPES) <= ACTS.keys()
+    assert set().union(*SCOPE_ACTS.values()) <= ACTS.keys()
 
 
 @pytest.mark.parametrize("kind", ["", "gate", "system", "nobody"])
@@ -101,10 +103,12 @@ def test_unknown_roles_and_scopes_are_refused_by_name() -> None:
 
 def test_the_table_of_roles_is_the_one_in_the_specification() -> None:
     rows = [line.split("|")[1:-1] for line in SPEC.splitlines() if re.match(r"\| `[a-z]+:[a-z]+` \|", line)]
-    written = {cells[0].strip(" `"): [cell.strip() == "yes" for cell in cells[1:]] for cells in rows}
+    written = {cells[0].strip(" `"): [cell.strip() == "yes" for cell in cells[1:-1]] for cells in rows}
+    scopes = {cells[0].strip(" `"): cells[-1].strip() for cells in rows}
     assert list(written) == list(ACTS)
     for act, row in written.items():
-        assert row == [*(act in ROLE_ACTS[role] for role in ROLES), act in SCOPES], act
+        assert row == [act in ROLE_ACTS[role] for role in ROLES], act
+        assert scopes[act] == " ".join(f"`{scope}`" for scope in SCOPES if act in SCOPE_ACTS[scope]), act
 
 
 COMMANDS = {
@@ -120,6 +124,7 @@ COMMANDS = {
     "change_policy": "policy:change",
     "list": "queue:read",
     "evidence": "case:read",
+    "export": "case:export",
     "audit": "audit:read",
 }
 """Commands of the desk that people give, and the act each is."""

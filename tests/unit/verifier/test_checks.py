@@ -187,6 +187,14 @@ class Memory:
     def closing(self, run, attester):
         return self.first if (run, attester) == (RUN, GATEWAY) else None
 
+    def head(self, attester, journal, before):
+        heads = [
+            item.seq
+            for item in self.entries.values()
+            if (item.attester, item.journal, item.code) == (attester, journal, "ok") and item.index < before
+        ]
+        return heads[-1] if heads else None
+
 
 def parents_of(payload, *entries, index=5, closing=None):
     return refuse_parents(statement(payload), index, Memory(*entries, closing=closing))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -46,6 +47,10 @@ class Row(NamedTuple):
     nonce: str
     upstream: str
     settlement: str
+    journal: str = ""
+    """Of a ``journal`` statement (``statement.md`` §4.4): whose head it is. Absent from what older versions wrote."""
+    seq: int = 0
+    """Of a ``journal`` statement: the number of the event."""
 
 
 def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int) -> Row:
@@ -67,7 +72,24 @@ def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int)
         known.nonce or "",
         known.upstream or "",
         known.settlement or "",
+        known.journal or "",
+        known.seq or 0,
     )
+
+
+class _Heads:
+    """Heads of one journal that were acceptable when they were noted: index and number of each, in log order. Sixteen
+    bytes each, and only those that an admitted panel signed."""
+
+    def __init__(self) -> None:
+        self.indices = array("Q")
+        self.numbers = array("Q")
+
+    def note(self, index: int, number: int) -> None:
+        place = bisect_left(self.indices, index)
+        if place == len(self.indices) or self.indices[place] != index:
+            self.indices.insert(place, index)
+            self.numbers.insert(place, number)
 
 
 class _Names:
@@ -105,6 +127,9 @@ class Ledger:
         self._possible: dict[int, tuple[str, ...]] = {}
         self._by_digest = PositionIndex(self._digest_at)
         self._closings = PositionIndex(self._run_key_at)
+        self._heads: dict[tuple[str, str], _Heads] = {}
+        self._unnoted: dict[int, tuple[str, int]] = {}
+        """Heads that do not stand as acceptable (yet): a final round or a new trust may still say so."""
         self._final_codes: dict[int, str] = {}
         self._to_add: dict[int, str] = {}
         self.final_size = 0
@@ -140,7 +165,9 @@ class Ledger:
         # A digest occurs twice only in a log that does not deduplicate. The first acceptable one counts.
         if digest_before is None or self._standing(digest_before).startswith("refuted:"):
             self._by_digest.put(item.digest, index)
-        self._note_closing(index)
+        if item.journal:
+            self._unnoted[index] = (item.journal, item.seq)
+        self._note(index)
 
     # What was found out
 
@@ -185,7 +212,7 @@ class Ledger:
             else:
                 self._final_codes[index] = final
                 self._to_add[index] = code
-        self._note_closing(index)
+        self._note(index)
 
     # What rounds said
 
@@ -207,7 +234,7 @@ class Ledger:
                 self._final_codes[index] = code
                 if code == CANNOT_TELL and index not in contested:
                     self._to_add[index] = own
-            self._note_closing(index)
+            self._note(index)
         self.final_size = max(self.final_size, size)
         self.tree.forget_before(self.final_size)
 
@@ -243,9 +270,27 @@ class Ledger:
         index = self._closings.find(_run_key(uuid.UUID(run).bytes, attester))
         return None if index is None or self._standing(index) != OK else self._digest_at(index).hex()
 
+    def head(self, attester: str, journal: str, before: int) -> int | None:
+        """The number in an attester's newest head of a journal, among entries before this index that stand as ``ok``.
+        Those that do rise, so the last of them is the highest."""
+        heads = self._heads.get((attester, journal))
+        if heads is None:
+            return None
+        for place in range(bisect_left(heads.indices, before) - 1, -1, -1):
+            if self._standing(heads.indices[place]) == OK:
+                return heads.numbers[place]
+        return None
+
     def index_of(self, digest: bytes) -> int | None:
         """Where the log holds this digest (32 bytes)."""
         return self._by_digest.find(digest)
+
+    def _note(self, index: int) -> None:
+        """Remember of an acceptable entry what later ones are judged by."""
+        self._note_closing(index)
+        if index in self._unnoted and self._standing(index) == OK:
+            journal, number = self._unnoted.pop(index)
+            self._heads.setdefault((self.attester(index), journal), _Heads()).note(index, number)
 
     def _note_closing(self, index: int) -> None:
         kind, event, *_ = self._names.name(self._facts[index]).split(" ")

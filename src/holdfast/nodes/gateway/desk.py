@@ -106,6 +106,7 @@ class RunDesk:
                 "run": row.run,
                 "queue": row.queue,
                 "requester": row.requester,
+                "subject": row.subject,
                 "opened_at": row.opened_at,
                 "outcome": row.outcome,
                 "closed_at": row.closed_at,

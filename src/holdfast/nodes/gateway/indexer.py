@@ -201,6 +201,7 @@ def row_of(opening: Opening, place: int) -> RunRow:
         place,
         queue=opening.queue,
         requester=opening.requester,
+        subject=opening.subject,
     )
 
 

@@ -218,6 +218,12 @@ def _schemas() -> dict[str, Any]:
                     "minProperties": 1,
                     "additionalProperties": False,
                 },
+                "subject": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 4000,
+                    "description": "What the case of the run is about; only together with queue",
+                },
             },
             "additionalProperties": False,
         },
@@ -324,7 +330,7 @@ def _schemas() -> dict[str, Any]:
         },
         "Opening": {
             "type": "object",
-            "required": ["position", "run", "queue", "requester", "opened_at", "outcome", "closed_at"],
+            "required": ["position", "run", "queue", "requester", "subject", "opened_at", "outcome", "closed_at"],
             "properties": {
                 "position": {"type": "integer", "minimum": 0},
                 "run": _TEXT,
@@ -333,6 +339,7 @@ def _schemas() -> dict[str, Any]:
                     "type": ["string", "null"],
                     "description": "The person whose key asked, where it is one's",
                 },
+                "subject": {"type": ["string", "null"], "description": "What the run's case is about"},
                 "opened_at": _TEXT,
                 "outcome": {"type": ["string", "null"]},
                 "closed_at": {"type": ["string", "null"]},

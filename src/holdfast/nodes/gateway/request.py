@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
@@ -17,6 +18,7 @@ from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
+from holdfast.review.events import parse_text
 
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
 """Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
@@ -26,6 +28,7 @@ OPTION_HEADERS = {
     b"x-holdfast-queue": "queue",
     b"x-holdfast-sealed": "sealed",
     b"x-holdfast-settlement": "settlement",
+    b"x-holdfast-subject": "subject",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
 _MEMBERS = frozenset({*OPTION_HEADERS.values(), "decision_rule"})
@@ -34,6 +37,7 @@ _SEALED = {"true": True, "false": False}
 """How the header says it."""
 
 
+_PERCENT = re.compile(rb"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """JSON strings, the last one also where it has no end. Possessive, so that no text makes it go back."""
 
@@ -50,6 +54,8 @@ class Options:
     too."""
     sealed: bool = False
     """Whether the answer stays closed until the queue's gate lets the case go (``sealed.md`` §5)."""
+    subject: str | None = None
+    """What the case of the run is about (``case.md`` §1), in the caller's words."""
 
 
 @dataclass(slots=True)
@@ -142,8 +148,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
     found: dict[str, object] = dict(given)
     for header, name in OPTION_HEADERS.items():
         if header in headers:
-            word: object = headers[header].decode("latin-1")
-            word = _SEALED.get(str(word), word) if name == "sealed" else word
+            word = _word(name, headers[header])
             if found.get(name, word) != word:
                 raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
             found[name] = word
@@ -161,6 +166,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
     queue = found.get("queue")
     if queue is not None and not (is_code(queue) and _is_text(queue)):
         raise MalformedError("request.queue", "queue is the name of a review queue: a code", param="holdfast.queue")
+    subject = _subject(found.get("subject"), queue)
     mode = found.get("settlement", settlement)
     if mode not in SETTLEMENTS:
         raise MalformedError(
@@ -183,6 +189,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         str(mode),
         queue if isinstance(queue, str) else None,
         sealed,
+        subject,
     )
 
 
@@ -203,6 +210,42 @@ def _check_rule(rule: object) -> None:
                 f"{name} is a text of 1 to {MAX_TEXT} characters",
                 param=f"holdfast.decision_rule.{name}",
             )
+
+
+def _word(name: str, header: bytes) -> object:
+    """What a header says, as the member of the body would."""
+    if name == "subject":
+        return _subject_of(header)
+    text = header.decode("latin-1")
+    return _SEALED.get(text, text) if name == "sealed" else text
+
+
+def _subject_of(header: bytes) -> str:
+    """A subject from its header: percent-encoded UTF-8 (RFC 3986 §2.1), one spelling of nothing but ASCII."""
+    if _PERCENT.fullmatch(header) is None:
+        hint = "encode everything but visible ASCII, and the percent sign, as %XX of its UTF-8 bytes"
+        raise MalformedError("request.subject", "this header is not percent-encoded", param="subject", hint=hint)
+    try:
+        return unquote_to_bytes(header).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("request.subject", "this header is no UTF-8", param="subject") from error
+
+
+def _subject(value: object, queue: object) -> str | None:
+    """What a case is about, as the panel takes it in (``case.md`` §1). Raises ``request.subject``."""
+    if value is None:
+        return None
+    if queue is None:
+        hint = "name the queue too, with x-holdfast-queue"
+        raise UsageError(
+            "request.subject", "a subject is of a case, and this run opens none", param="subject", hint=hint
+        )
+    if not _is_text(value):
+        raise MalformedError("request.subject", "subject is a text", param="holdfast.subject")
+    try:
+        return parse_text(value, "subject")
+    except MalformedError as error:
+        raise MalformedError("request.subject", error.message, param="holdfast.subject") from error
 
 
 def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> BoundRequest:

@@ -159,6 +159,7 @@ class Gateway:
             requester=requester if ask.options.queue is not None else None,
             wrap=wrap,
             sealed=ask.options.sealed,
+            subject=ask.options.subject,
         )
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))

@@ -101,6 +101,8 @@ class Opening:
     """The run secret for the panel that reviews the run, where there is one (``sealed.md`` §2)."""
     sealed: bool = False
     """Whether the caller gets the answer closed (``sealed.md`` §5)."""
+    subject: str | None = None
+    """What the run's case is about, in the caller's words. Said to the workspace, never to the log."""
 
     def header(self) -> dict[str, Any]:
         return {
@@ -121,6 +123,7 @@ class Opening:
             "requester": self.requester,
             "wrap": self.wrap.to_json() if self.wrap is not None else None,
             "sealed": self.sealed,
+            "subject": self.subject,
         }
 
 
@@ -144,6 +147,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         requester=header.get("requester"),
         wrap=parse_wrap(header.get("wrap")),
         sealed=header.get("sealed", False),
+        subject=header.get("subject"),
     )
 
 

@@ -5,6 +5,8 @@ The only place in this node that picks adapters.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import secrets
 import sys
@@ -30,6 +32,7 @@ from holdfast.core.decisions import SALT_BYTES
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import App
+from holdfast.nodes.panel.anchors import Anchors, CaseChain, PeopleChain
 from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.contents import Contents
@@ -45,11 +48,13 @@ from holdfast.ports.case_store import CaseStore
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.storage import Storage
+from holdfast.review.anchors import HeadSigner
 from holdfast.review.decisions import DecisionSigner
 from holdfast.review.desk import Desk
 from holdfast.review.people import People
 from holdfast.review.sign_in import SignIn
 
+_LOG = logging.getLogger("holdfast.panel")
 SALT = "decision-salt.key"
 """Name of the secret that the salts of decisions follow from, in the state folder."""
 LOCK = "writer.lock"
@@ -60,8 +65,10 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
-    review, webhooks = _build_review(config, clock, metrics, people) if config.review else (None, None)
-    return PanelService(config, clock, metrics, review, people, webhooks)
+    if not config.review:
+        return PanelService(config, clock, metrics, None, people)
+    review, webhooks, anchors = _build_review(config, clock, metrics, people)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors)
 
 
 def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
@@ -71,13 +78,21 @@ def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
         config.password_memory_kib, config.password_passes, config.password_lanes, secrets.token_bytes
     )
     people = People(store, config, clock, secrets.token_bytes)
+    elsewhere = people.keys_elsewhere()
+    if elsewhere:
+        _LOG.warning(
+            "%d API keys are of other workspaces than %r and open nothing: take them back, or set workspace",
+            len(elsewhere),
+            config.workspace,
+            extra={"code": "people.workspace"},
+        )
     return PanelPeople(SignIn(people, passwords, config, clock), store)
 
 
 def _build_review(
     config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople
-) -> tuple[Review, Webhooks | None]:
-    """The desk on its database, what follows the gateway for it, and what tells others of it."""
+) -> tuple[Review, Webhooks | None, Anchors]:
+    """The desk on its database, what follows the gateway for it, what tells others of it, and what anchors it."""
     storage = FileStorage(config.state)
     trust = TrustFile(config.trust, storage)
     lock = storage.lock(LOCK)
@@ -90,15 +105,31 @@ def _build_review(
     document, signer = _load_key_document(config), load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.signing_key}")
+
+    def entry_log(loop: asyncio.AbstractEventLoop) -> BlockingEntryLog:
+        return BlockingEntryLog(writer, entries, loop)
+
     decisions = Decisions(
         review,
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
         document.digest,
-        lambda loop: BlockingEntryLog(writer, entries, loop),
+        entry_log,
         SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust),
         trust,
         clock,
         storage,
+    )
+    anchors = Anchors(
+        review,
+        (CaseChain(review), PeopleChain(people)),
+        HeadSigner(signer, document.digest),
+        document.digest,
+        entry_log,
+        trust,
+        clock,
+        storage,
+        secrets.token_bytes,
+        every_s=config.anchor_every_s,
     )
     follower = Follower(
         review,
@@ -114,12 +145,13 @@ def _build_review(
     review.contents = Contents(http, config.gateway, config.workspace_key, _load_opener(config, document), clock)
     review.find_run, review.fetch_run = follower.find_run, follower.ask
     review.add_task("decisions", decisions.work)
+    review.add_task("anchors", anchors.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
     review.at_end(http.close)
     webhooks = _build_webhooks(config, review, store, clock)
     review.at_end(lock.release)
-    return review, webhooks
+    return review, webhooks, anchors
 
 
 def _build_webhooks(config: PanelConfig, review: Review, journal: CaseStore, clock: Clock) -> Webhooks | None:

@@ -11,7 +11,8 @@ Rules:
 * Sessions of nobody in particular are stateless: an expiry, a random id and an HMAC under a key derived from the
   workspace key and the access key. A new access key ends all of them.
 * Sessions of people with accounts are none of these: their cookie is a random token that the people's store knows
-  (``review.people``), so they end there and at once. The access key names nobody and lets in to read.
+  (``review.people``), so they end there and at once. The access key names nobody: while nobody has an account it lets
+  in to read and ask, and afterwards it opens the door alone (``people.py``).
 
 Not covered: what the gateway lets the workspace key do, and what a person may do (``people.py`` asks).
 """

@@ -43,7 +43,7 @@ from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.openapi import document
-from holdfast.nodes.panel.people import FRESH
+from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
 from holdfast.nodes.panel.webhooks import webhook_routes
@@ -65,8 +65,6 @@ SECURITY_HEADERS = (
 """On every answer. ``same-origin`` and not ``no-referrer``: the latter makes browsers send ``Origin: null``."""
 PROBES = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any host name and without a session; probes use addresses."""
-PROGRAMS = "/v1/"
-"""What programs ask begins with this."""
 SIGN_IN = frozenset({"/sign-in", "/sign-in/code", "/v1/session"})
 """Where somebody without a session gets one."""
 MAX_MESSAGES = 400
@@ -137,14 +135,13 @@ class Guard:
             return None, []
         cookie = request.cookies.get(self._access.cookie_name)
         session = await self._person(request, cookie) or self._access.read_session(cookie)
-        if path.startswith(PROGRAMS):
-            await self._admit_key(request)
+        await self._admit_key(request)
         if session is not None:
             return session, []
         if not self._access.required:
             session = self._access.open_session(signed_in=False)
             return session, [(b"set-cookie", self._access.cookie_header(session).encode())]
-        if path not in SIGN_IN and request.scope["key"] is None:
+        if not _signs_in(path) and request.scope["key"] is None:
             self._require_bearer(request)
         return None, []
 
@@ -154,17 +151,20 @@ class Guard:
         try:
             return await self._people.session(cookie, used=FRESH not in request.headers)
         except RefusedError:
-            if request.method in {"GET", "HEAD"} or request.scope["path"] in SIGN_IN:
+            if request.method in {"GET", "HEAD"} or _signs_in(request.scope["path"]):
                 return None
             raise
 
     async def _admit_key(self, request: Request) -> None:
-        """A key that is shown is looked at, and refused where it is not known. While nobody was let in, none is."""
-        header = request.headers.get("authorization")
+        """A key that is shown is looked at, and refused where it is not known. While nobody was let in, none is. What a
+        proxy or browser sends along to a page and is no key is left alone."""
+        header, program = request.headers.get("authorization"), request.scope["path"].startswith(PROGRAMS)
         if self._people is None or header is None or await self._people.is_unused():
             return
+        if not program and not header.lower().startswith("bearer "):
+            return
         request.scope["key"] = await self._people.key_holder(bearer_token(header))
-        if request.scope["key"] is None and not self._access.required:
+        if request.scope["key"] is None and program and not self._access.required:
             raise RefusedError("people.key", "this is no API key of this panel", status=401)
 
     def _require_bearer(self, request: Request) -> None:
@@ -174,6 +174,11 @@ class Guard:
         if header is None or not reading:
             raise RefusedError("panel.sign_in", "sign in first", hint="open /sign-in, or send the key", status=401)
         self._access.sign_in(bearer_token(header))
+
+
+def _signs_in(path: str) -> bool:
+    """Whether this is where somebody without a session gets one."""
+    return path in SIGN_IN or path.startswith(SIGN_IN_PREFIX)
 
 
 class Errors:
@@ -345,18 +350,19 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         view = await service.round(parse_round_number(request.path_params["number"]))
         return json_response(view.to_json())
 
+    people = service.people
     return [
-        Route("/index.json", index),
-        Route("/runs/{run}.json", run),
-        Route("/runs/{run}/bundle", bundle),
-        Route("/events", events),
-        Route("/ask", ask, methods=["POST"]),
+        ActRoute(people, "run:read", "/index.json", index),
+        ActRoute(people, "run:read", "/runs/{run}.json", run),
+        ActRoute(people, "run:read", "/runs/{run}/bundle", bundle),
+        ActRoute(people, "run:read", "/events", events),
+        ActRoute(people, "run:ask", "/ask", ask, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
         Route("/openapi.json", openapi),
-        *(session_routes(service.people, service.access) if service.people is not None else ()),
-        *(case_routes(service.review, service.people) if service.review is not None else ()),
-        *webhook_routes(service.webhooks, service.people),
+        *(session_routes(people, service.access) if people is not None else ()),
+        *(case_routes(service.review, people) if service.review is not None else ()),
+        *webhook_routes(service.webhooks, people),
     ]
 
 
@@ -378,7 +384,8 @@ def assemble(
 ) -> App:
     """Routes, the JSON side, the guard and the edge as one ASGI app; its lifespan starts the service.
 
-    ``late`` are matched last: ``/runs/{run}`` would otherwise take ``/runs/{run}.json``.
+    ``late`` are matched last: ``/runs/{run}`` would otherwise take ``/runs/{run}.json``. Raises ``panel.route`` for a
+    route that asks for no act and is none of the open ones.
     """
 
     @contextlib.asynccontextmanager
@@ -386,11 +393,10 @@ def assemble(
         async with service.running():
             yield
 
-    router = Router(
-        [*routes, *data_routes(service, described), *standard_routes(service.readiness, service.metrics.render), *late],
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
+    probes = standard_routes(service.readiness, service.metrics.render)
+    every = [*routes, *data_routes(service, described), *probes, *late]
+    check_routes(every)
+    router = Router(every, redirect_slashes=False, lifespan=lifespan)
     guarded: App = Guard(router, service)
     if refusal is not None:
         guarded = Errors(guarded, refusal)

@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from holdfast.core.canonical import decode
 from holdfast.core.encoding import b64_encode, hex_decode, time_decode, time_encode
@@ -30,7 +30,15 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError, Unavail
 from holdfast.nodes.edge import json_response, read_json
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
-from holdfast.nodes.panel.people import PanelPeople, actor_of, caller, person_of, require_person
+from holdfast.nodes.panel.people import (
+    ActRoute,
+    Handler,
+    PanelPeople,
+    caller,
+    key_of,
+    person_actor,
+    require_person,
+)
 from holdfast.nodes.panel.review import Review
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.cases import Case
@@ -44,43 +52,43 @@ MAX_LISTED = 100
 """Cases in one answer; each comes with its journal."""
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,14})\Z")
 _Value = TypeVar("_Value")
-_Handler = Callable[[Request], Awaitable[Response]]
 
 
 def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
     """The routes below ``/v1``. Without ``people`` nobody has a name, and nobody can do what takes one."""
     programs = Programs(review, people)
+    post = ("POST",)
     routes: list[BaseRoute] = [
-        Route("/v1/cases", programs.cases),
-        Route("/v1/cases", programs.open, methods=["POST"]),
-        Route("/v1/cases/{case}", programs.case),
-        Route("/v1/cases/{case}/dependants", programs.dependants, methods=["POST"]),
-        Route("/v1/cases/{case}/export", programs.export),
-        Route("/v1/cases/{case}/done", programs.done, methods=["POST"]),
-        Route("/v1/cases/{case}/give-back", programs.give_back, methods=["POST"]),
-        Route("/v1/cases/{case}/unseal", programs.unseal, methods=["POST"]),
-        Route("/v1/queues", programs.queues),
-        Route("/v1/queues/{queue}/check", programs.check, methods=["POST"]),
-        Route("/v1/queues/{queue}/next", programs.take_next),
+        ActRoute(people, "case:read", "/v1/cases", programs.cases),
+        ActRoute(people, "case:open", "/v1/cases", programs.open, methods=post),
+        ActRoute(people, "case:read", "/v1/cases/{case}", programs.case),
+        ActRoute(people, "case:relate", "/v1/cases/{case}/dependants", programs.dependants, methods=post),
+        ActRoute(people, "case:export", "/v1/cases/{case}/export", programs.export),
+        ActRoute(people, "queue:take", "/v1/cases/{case}/done", programs.done, methods=post),
+        ActRoute(people, "queue:take", "/v1/cases/{case}/give-back", programs.give_back, methods=post),
+        ActRoute(people, "queue:take", "/v1/cases/{case}/unseal", programs.unseal, methods=post),
+        ActRoute(people, "queue:read", "/v1/queues", programs.queues),
+        ActRoute(people, "policy:read", "/v1/queues/{queue}/check", programs.check, methods=post),
+        ActRoute(people, "queue:take", "/v1/queues/{queue}/next", programs.take_next),
     ]
     if people is None:
         return routes
     persons = Persons(review, people)
-    acts: dict[str, _Handler] = {
-        "/v1/cases/{case}/view": persons.view,
-        "/v1/cases/{case}/claim": persons.claim,
-        "/v1/cases/{case}/let-go": persons.let_go,
-        "/v1/cases/{case}/comment": persons.comment,
-        "/v1/cases/{case}/decide": persons.decide,
-        "/v1/cases/{case}/release": persons.release,
-        "/v1/cases/{case}/reopen": persons.reopen,
-        "/v1/recall": persons.recall,
-        "/v1/queues/{queue}/policy": persons.change_policy,
+    acts: dict[str, tuple[str, Handler]] = {
+        "/v1/cases/{case}/view": ("case:read", persons.view),
+        "/v1/cases/{case}/claim": ("case:claim", persons.claim),
+        "/v1/cases/{case}/let-go": ("case:claim", persons.let_go),
+        "/v1/cases/{case}/comment": ("case:comment", persons.comment),
+        "/v1/cases/{case}/decide": ("case:decide", persons.decide),
+        "/v1/cases/{case}/release": ("case:release", persons.release),
+        "/v1/cases/{case}/reopen": ("case:reopen", persons.reopen),
+        "/v1/recall": ("case:recall", persons.recall),
+        "/v1/queues/{queue}/policy": ("policy:change", persons.change_policy),
     }
     return [
         *routes,
-        Route("/v1/recall", persons.recall_plan),
-        *(Route(path, handler, methods=["POST"]) for path, handler in acts.items()),
+        ActRoute(people, "case:recall", "/v1/recall", persons.recall_plan, named=True),
+        *(ActRoute(people, act, path, handler, methods=post, named=True) for path, (act, handler) in acts.items()),
     ]
 
 
@@ -138,7 +146,7 @@ class Programs:
     async def export(self, request: Request) -> Response:
         """``GET /v1/cases/{case}/export``: its events as they lie in the journal, and what they name (``case.md`` §11).
         Its evidence is where it always is."""
-        actor = await self._actor(request, "case:export" if person_of(request) is not None else "case:read")
+        actor = await self._actor(request, "case:export")
         _query(request, set())
         return json_response(await self._review.call(self._desk.export, actor, _case_id(request)))
 
@@ -206,7 +214,7 @@ class Programs:
     async def check(self, request: Request) -> Response:
         """``POST /v1/queues/{queue}/check`` with a policy as TOML: what it would move, and why. Nothing is changed."""
         refuse_other_sites(request)
-        actor = await self._actor(request, "policy:read" if person_of(request) is not None else "queue:read")
+        actor = await self._actor(request, "policy:read")
         text = await _toml(request)
         change = await self._review.call(self._desk.what_if, actor, request.path_params["queue"], text)
         return json_response(_change_json(change))
@@ -231,7 +239,7 @@ class Programs:
         """``POST /v1/cases/{case}/dependants`` with ``case`` or ``reference``: what relied on it."""
         refuse_other_sites(request)
         refuse_forgery(request)
-        actor = await self._actor(request, "case:relate" if person_of(request) is not None else "queue:take")
+        actor = await self._actor(request, "case:relate")
         body = await _body(request, {}, {"case": str, "reference": str})
         found = await self._review.call(
             self._desk.add_dependant,
@@ -256,7 +264,7 @@ class Persons:
     async def _person(self, request: Request, act: str) -> Actor:
         refuse_other_sites(request)
         refuse_forgery(request)
-        return actor_of(await require_person(self._people, request, act))
+        return person_actor(await require_person(self._people, request, act))
 
     async def _done(self, actor: Actor, case: str) -> Response:
         """The case as the act left it."""
@@ -328,7 +336,7 @@ class Persons:
 
     async def recall_plan(self, request: Request) -> Response:
         """``GET /v1/recall?evidence=``: what a recall would reach if it were ordered now. Nothing is changed."""
-        actor = actor_of(await require_person(self._people, request, "case:recall"))
+        actor = person_actor(await require_person(self._people, request, "case:recall"))
         query = _query(request, {"evidence"})
         evidence = hex_decode(query.get("evidence", ""), 32).hex()
         return json_response((await self._review.call(self._desk.plan_recall, actor, evidence)).to_json())
@@ -372,9 +380,10 @@ def refuse_other_sites(request: Request) -> None:
 
 
 def refuse_forgery(request: Request) -> None:
-    """What changes something in a person's name carries their session's token (``panel.token``)."""
+    """What changes something in a person's name carries their session's token (``panel.token``). A browser sends no API
+    key by itself, so what comes with one needs no token."""
     session: Session | None = request.scope.get("session")
-    if session is None or session.person is None:
+    if session is None or session.person is None or key_of(request) is not None:
         return
     if not hmac.compare_digest(request.headers.get("x-holdfast-token", "").encode(), session.token.encode()):
         raise RefusedError("panel.token", "this does not come from this session's pages", hint="reload and try again")

@@ -57,6 +57,12 @@ class PanelConfig(PeopleConfig):
     queues: Path = setting(
         Path(".holdfast/panel/queues"), "Folder of queue policies, one TOML file each, named after its queue"
     )
+    anchor_every_s: int = setting(
+        5,
+        "How often heads of the journals go into the log while they move; after a decision at once",
+        minimum=1,
+        maximum=3_600,
+    )
     openings_poll_ms: int = setting(
         250, "How often the gateway is asked for runs that name a queue", minimum=20, maximum=60_000
     )
@@ -79,7 +85,8 @@ class PanelConfig(PeopleConfig):
         30, "How long webhooks that were delivered or dropped stay listed", minimum=1, maximum=3_650
     )
     access_key: Secret | None = setting(
-        None, "Key that lets in to read, without a name, as file:… or env:…; needed off loopback"
+        None,
+        "Key that opens the door, as file:… or env:…; needed off loopback. It reads while nobody has an account",
     )
     session_hours: int = setting(12, "A sign-in lasts this long", minimum=1, maximum=720)
     sign_in_failures_per_minute: int = setting(

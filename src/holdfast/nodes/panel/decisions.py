@@ -18,6 +18,7 @@ Not covered: what a statement says (``review.decisions``), and whether it was ri
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -189,16 +190,7 @@ class Decisions:
 
     def _require_admission(self) -> None:
         """On the desk's thread, which owns the trust file."""
-        admission, now = self._trust().admission(self._attester), self._clock.now()
-        why = "unknown-key" if admission is None else admission.refusal(now, now)
-        if why is None and admission is not None and "panel" not in admission.key_document.roles:
-            why = "wrong-role"
-        if why is not None:
-            raise UnavailableError(
-                "panel.not_admitted",
-                f"trust does not admit this panel's key ({why}); decisions stand in the journal and in no log",
-                hint="put the panel's key document into trust",
-            )
+        require_admission(self._trust(), self._attester, self._clock.now())
 
     # Into the evidence
 
@@ -269,6 +261,20 @@ class Decisions:
             return False
         desk.note_bundle(SYSTEM, logged.case, after)
         return True
+
+
+def require_admission(trust: Trust, attester: str, now: dt.datetime) -> None:
+    """Refuse to sign as a panel that trust does not admit now (``panel.not_admitted``)."""
+    admission = trust.admission(attester)
+    why = "unknown-key" if admission is None else admission.refusal(now, now)
+    if why is None and admission is not None and "panel" not in admission.key_document.roles:
+        why = "wrong-role"
+    if why is not None:
+        raise UnavailableError(
+            "panel.not_admitted",
+            f"trust does not admit this panel's key ({why}); what it does stands in its journals and in no log",
+            hint="put the panel's key document into trust",
+        )
 
 
 def _kept(signed: SignedDecision, at: Any) -> bytes:

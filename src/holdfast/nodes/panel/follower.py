@@ -174,7 +174,7 @@ class Follower:
         return len(page.openings) == PAGE
 
     async def _open(self, runs: Sequence[QueuedRun]) -> None:
-        openings = [Opening(item.run, item.queue, requester=item.requester) for item in runs]
+        openings = [Opening(item.run, item.queue, item.subject, item.requester) for item in runs]
         await self._review.call(self._review.desk.open_many, SYSTEM, openings)
         self._review.metrics.count("holdfast_panel_openings_total", amount=len(openings))
         self._schedule.ask([item.run for item in runs], self._clock.monotonic())

@@ -29,6 +29,7 @@ from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Access
+from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
@@ -107,6 +108,7 @@ class PanelService:
         review: Review | None = None,
         people: PanelPeople | None = None,
         webhooks: Webhooks | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
         self.config = config
         self.review = review
@@ -115,6 +117,8 @@ class PanelService:
         """Accounts, sessions and keys; None where this panel knows nobody by name."""
         self.webhooks = webhooks
         """What tells endpoints of what the gate lets through; None where none is configured."""
+        self.anchors = anchors
+        """What puts heads of the journals into the log; None where nothing does."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")

@@ -30,14 +30,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from holdfast.core.encoding import time_decode, time_encode
 from holdfast.errors import ConflictError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.cases import refuse_forgery, refuse_other_sites
 from holdfast.nodes.panel.config import PanelConfig
-from holdfast.nodes.panel.people import PanelPeople, actor_of, caller, require_person
+from holdfast.nodes.panel.people import ActRoute, PanelPeople, caller, person_actor, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.ports.case_store import CaseStore, StoredEvent
 from holdfast.ports.clock import Clock
@@ -537,7 +537,9 @@ def webhook_routes(service: Webhooks | None, people: PanelPeople | None) -> list
     async def person(request: Request) -> Actor:
         refuse_other_sites(request)
         refuse_forgery(request)
-        return actor_of(await require_person(people, request, "queue:read"))
+        return person_actor(await require_person(people, request, "queue:read"))
+
+    post = ("POST",)
 
     async def endpoints(request: Request) -> Response:
         actor = await reader(request)
@@ -566,13 +568,13 @@ def webhook_routes(service: Webhooks | None, people: PanelPeople | None) -> list
         return json_response(await webhooks().enable(actor, _id(request, "webhook")))
 
     return [
-        Route("/v1/webhooks", endpoints),
-        Route("/v1/webhooks/waiting", listing("waiting")),
-        Route("/v1/webhooks/dead", listing("dead")),
-        Route("/v1/webhooks/dropped", listing("dropped")),
-        Route("/v1/webhooks/dead/{delivery}/replay", replay, methods=["POST"]),
-        Route("/v1/webhooks/dead/{delivery}/drop", drop, methods=["POST"]),
-        Route("/v1/webhooks/{webhook}/enable", enable, methods=["POST"]),
+        ActRoute(people, "queue:read", "/v1/webhooks", endpoints),
+        ActRoute(people, "queue:read", "/v1/webhooks/waiting", listing("waiting")),
+        ActRoute(people, "queue:read", "/v1/webhooks/dead", listing("dead")),
+        ActRoute(people, "queue:read", "/v1/webhooks/dropped", listing("dropped")),
+        ActRoute(people, "queue:read", "/v1/webhooks/dead/{delivery}/replay", replay, methods=post, named=True),
+        ActRoute(people, "queue:read", "/v1/webhooks/dead/{delivery}/drop", drop, methods=post, named=True),
+        ActRoute(people, "queue:read", "/v1/webhooks/{webhook}/enable", enable, methods=post, named=True),
     ]
 
 

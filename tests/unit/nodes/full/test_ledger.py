@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
+
 from holdfast.core.rounds import VerdictEntry
 from holdfast.nodes.full.ledger import Ledger, Row
 from tests.helpers.full_network import run_id
@@ -126,3 +128,46 @@ def test_entries_are_found_by_their_attester():
     assert list(known.indices_by({ATTESTER})) == [0, 2]
     assert known.attester(1) == "bb" * 32
     assert known.seen_ms(1) == 1000
+
+
+def head(name: str, seq: int, code: str = "ok", **more: object) -> Row:
+    given = {"journal": "cases", **more}
+    return row(name, code)._replace(kind="journal", upstream="", settlement="", seq=seq, **given)  # type: ignore[arg-type]
+
+
+def test_a_head_that_is_refuted_sets_no_mark():
+    known = ledger(head("far", 900, "refuted:signature"), head("near", 3))
+    assert known.head(ATTESTER, "cases", 1) is None
+    assert known.head(ATTESTER, "cases", 2) == 3
+
+
+def test_only_heads_before_an_entry_count_for_it():
+    known = ledger(head("third", 3), row("between"), head("ninth", 9))
+    assert [known.head(ATTESTER, "cases", before) for before in range(4)] == [None, 3, 3, 9]
+
+
+def test_heads_of_another_journal_or_panel_count_for_themselves():
+    known = ledger(head("people", 7, journal="people"), head("other", 9, attester="bb" * 32))
+    assert known.head(ATTESTER, "cases", 2) is None
+    assert known.head(ATTESTER, "people", 2) == 7
+    assert known.head("bb" * 32, "cases", 2) == 9
+
+
+def test_a_head_counts_by_what_the_final_round_says_of_it():
+    known = ledger(head("first", 3), head("second", 9, "cannot_tell", possible=("ok", "refuted:backdated")))
+    assert known.head(ATTESTER, "cases", 2) == 3
+    known.adopt([verdict(known, 0, "ok"), verdict(known, 1, "ok")], 2)
+    assert known.head(ATTESTER, "cases", 2) == 9
+
+
+def test_a_head_whose_key_was_revoked_sets_no_mark_any_more():
+    known = ledger(head("first", 3), head("second", 9))
+    known.revise(1, "refuted:key-revoked")
+    assert known.head(ATTESTER, "cases", 2) == 3
+    known.revise(1, "ok")
+    assert known.head(ATTESTER, "cases", 2) == 9
+
+
+def test_rows_of_older_versions_are_read():
+    old = msgspec.msgpack.encode(list(row("route"))[:12])
+    assert msgspec.msgpack.decode(old, type=Row) == row("route")

@@ -234,9 +234,9 @@ def test_a_record_from_before_queues_names_none() -> None:
         run = await world.gateway.open(ask(holdfast={"queue": "desk"}), "first")
         header = records.decode(records.encode(run.opening.header())).header
         assert parse_opening(header) == run.opening
-        del header["queue"], header["requester"]
+        del header["queue"], header["requester"], header["subject"]
         old = parse_opening(header)
-        assert (old.queue, old.requester) == (None, None)
+        assert (old.queue, old.requester, old.subject) == (None, None, None)
 
     play(story)
 
@@ -323,3 +323,91 @@ def test_a_reader_learns_of_final_rounds_and_of_verdicts_that_were_superseded(tm
         assert await seen(world) == (number, superseded)
 
     play(story, tmp_path)
+
+
+# --- what a case is about -------------------------------------------------------------------------------------------
+
+
+async def post_about(world: World, *headers: tuple[str, str], **holdfast: Any) -> asgi.Reply:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "holdfast": holdfast}
+    sent = [("authorization", f"Bearer {KEY}"), *headers]
+    return await asgi.request(world.app(), "POST", "/v1/chat/completions", json.dumps(body).encode(), sent)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["", " ", "\n", "a" * 4_001, "a\tb", "a\x00b", "a\x7fb", "\ud800", 7, True, 1.5, ["a"], {"text": "a"}],
+)
+def test_a_subject_that_no_case_takes_is_refused(subject: Any) -> None:
+    async def story(world: World) -> None:
+        reply = await post_about(world, queue="desk", subject=subject)
+        assert reply.status == 400
+        assert reply.code in {"request.subject", "json.surrogate", "json.invalid"}
+        assert (await told(world))[0] == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("header", ["%", "%2", "%zz", "100%", "caf\u00e9", "%ff", "%c3", "%00", "%09", ""])
+def test_a_subject_header_that_is_not_percent_encoded_text_is_refused(header: str) -> None:
+    async def story(world: World) -> None:
+        reply = await post_about(world, ("x-holdfast-subject", header), queue="desk")
+        assert (reply.status, reply.code) == (400, "request.subject")
+
+    play(story)
+
+
+def test_a_subject_without_a_queue_is_refused_rather_than_dropped() -> None:
+    async def story(world: World) -> None:
+        assert (await post_about(world, subject="Claim 204")).code == "request.subject"
+        assert (await post_about(world, ("x-holdfast-subject", "Claim%20204"))).code == "request.subject"
+
+    play(story)
+
+
+def test_header_and_body_say_the_same_subject() -> None:
+    async def story(world: World) -> None:
+        header = ("x-holdfast-subject", "M%C3%BCller")
+        assert (await post_about(world, header, queue="desk", subject="Maier")).code == "request.conflict"
+        assert (await post_about(world, header, queue="desk", subject="M\u00fcller")).status == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"),
+    [
+        ("Claim 204", "Claim 204"),
+        ("Claim%20204%20of%20M%C3%BCller", "Claim 204 of M\u00fcller"),
+        ("100%25", "100%"),
+        ("one%0Atwo", "one\ntwo"),
+        ("%F0%9F%90%8E%e2%82%ac", "\U0001f40e\u20ac"),
+        ("a+b&c=d", "a+b&c=d"),
+    ],
+)
+def test_a_subject_is_told_to_the_workspace_and_never_to_the_log(header: str, subject: str) -> None:
+    async def story(world: World) -> None:
+        reply = await post_about(world, ("x-holdfast-subject", header), queue="desk")
+        assert reply.status == 200
+        await post_about(world, queue="desk", subject=subject)
+        await post_about(world, queue="desk")
+        openings = (await world.desk.openings("first", 0, 100))["openings"]
+        assert [item["subject"] for item in openings] == [subject, subject, None]
+        assert (await world.desk.openings("second", 0, 100))["openings"] == []
+        await world.deliver()
+        entries = b"".join(world.log.entries)
+        assert entries
+        for spelling in (subject.encode(), header.encode(), json.dumps(subject).encode()):
+            assert spelling not in entries
+
+    play(story)
+
+
+def test_a_subject_of_the_longest_length_goes_through_in_the_body() -> None:
+    async def story(world: World) -> None:
+        subject = "\U0001f40e" * 4_000
+        assert (await post_about(world, queue="desk", subject=subject)).status == 200
+        (opening,) = (await world.desk.openings("first", 0, 100))["openings"]
+        assert opening["subject"] == subject
+
+    play(story)
