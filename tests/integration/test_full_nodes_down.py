@@ -1,7 +1,7 @@
 """Four full nodes, each a process of its own: one down, two down, all back (``round.md`` §3(5), ``lanes.md`` §3(3)).
 
-``holdfast up`` makes the network once and is stopped; every node then runs by itself with ``holdfast node``, from the same
-settings file, and is killed and started again by its pid.
+``holdfast up`` makes the network once and is stopped; every node then runs by itself with ``holdfast node``, from the
+same settings file, and is killed and started again by its pid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A real gateway process, killed at its work again and again: what it acknowledged is there afterwards."""
+"""A real gateway process, killed at its work again and again, while it delivers to a real log: what it acknowledged is
+there afterwards, and each of its statements stands in the log once."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +23,13 @@ import aiohttp
 import pytest
 
 from holdfast.adapters.chain_evm import Deployment
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.cli import development
 from holdfast.cli.development import Layout
+from holdfast.client.log import LogReader
+from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import ChainDomain
+from holdfast.core.statements import Execution, Statement, parse_envelope, parse_statement
 from tests.helpers import crashes
 from tests.helpers.processes import fetch, free_ports, wait_for
 
@@ -55,13 +61,15 @@ def prepare(state: Path, port: int) -> tuple[Layout, str]:
     nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
     development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
     overrides = state / "own.toml"
-    overrides.write_text("[gateway]\ndiscover = false\nbuiltin_tokens_per_second = 40\nmark_ms = 20\n")
+    overrides.write_text(
+        "[gateway]\ndiscover = false\nbuiltin_tokens_per_second = 40\nmark_ms = 20\n[log]\nwitnesses = []\n"
+    )
     development.write_settings(layout, development.settings_of(layout, keys), overrides)
     return layout, layout.key("workspace.token").read_text().strip()
 
 
-def start(layout: Layout, key: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "holdfast.cli.host", str(layout.state / development.SETTINGS_FILE), "gateway"]
+def start(layout: Layout, key: str, node: str = "gateway") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "holdfast.cli.host", str(layout.state / development.SETTINGS_FILE), node]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     process.stdin.write(b"go\n")
@@ -69,12 +77,12 @@ def start(layout: Layout, key: str) -> subprocess.Popen[bytes]:
 
     def ready() -> bool:
         try:
-            return "ready" in fetch(layout.url("gateway") + "/readyz", key=key)
+            return "ready" in fetch(layout.url(node) + "/readyz", key=key)
         except OSError:
-            assert process.poll() is None, "the gateway ended by itself"
+            assert process.poll() is None, f"the {node} ended by itself"
             return False
 
-    wait_for(ready, 60, "the gateway's start")
+    wait_for(ready, 60, f"the start of the {node}")
     return process
 
 
@@ -108,6 +116,8 @@ async def read(answer: aiohttp.ClientResponse, *, streamed: bool) -> AsyncIterat
 def test_a_killed_gateway_loses_and_doubles_nothing_it_acknowledged(tmp_path: Path) -> None:
     layout, key = prepare(tmp_path, free_ports(8))
     promises, chance = Promises(), random.Random("kills")
+    sizes: list[int] = []
+    """Entries in the log at each kill."""
 
     async def callers(process: subprocess.Popen[bytes]) -> None:
         span = chance.uniform(0.2, 1.0)
@@ -118,18 +128,62 @@ def test_a_killed_gateway_loses_and_doubles_nothing_it_acknowledged(tmp_path: Pa
         process.wait()
         _close_input(process)
         await asyncio.gather(*tasks)
+        sizes.append(len(await logged(layout)))
 
-    for _ in range(crashes.kills()):
-        process = start(layout, key)
-        asyncio.run(callers(process))
-    assert promises.marks, "nothing was acknowledged before the kills"
-    process = start(layout, key)
+    log = start(layout, key, "log")
     try:
-        check(layout, key, promises)
+        for _ in range(crashes.kills()):
+            process = start(layout, key)
+            asyncio.run(callers(process))
+        assert promises.marks, "nothing was acknowledged before the kills"
+        assert sizes[-1] > 0, "nothing was delivered before the kills"
+        process = start(layout, key)
+        try:
+            check(layout, key, promises)
+            check_log(layout, key, promises, sizes[-1])
+        finally:
+            end(process)
     finally:
-        process.terminate()
-        process.wait(20)
-        _close_input(process)
+        end(log)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(20)
+    _close_input(process)
+
+
+async def logged(layout: Layout) -> list[bytes]:
+    """Every entry of the log, by the checkpoint it serves now."""
+    http = AiohttpHTTP()
+    reader = LogReader(http, layout.url("log"))
+    try:
+        size = parse_checkpoint_text(parse_note(await reader.checkpoint()).text).size
+        return await reader.entries(0, size, size) if size else []
+    finally:
+        await http.close()
+
+
+def check_log(layout: Layout, key: str, promises: Promises, before: int) -> None:
+    """Delivered again and again over the kills, the log holds every statement of every run exactly once."""
+    expected = {run: set(statements_of(layout, key, run)) for run in promises.marks.keys() | promises.closed.keys()}
+    wanted = set().union(*expected.values())
+
+    def delivered() -> list[Statement]:
+        found = [parse_statement(parse_envelope(entry)) for entry in asyncio.run(logged(layout))]
+        return found if wanted <= {statement.digest for statement in found} else []
+
+    found: list[Statement] = wait_for(delivered, 30, "the delivery of every statement")
+    assert len(found) > before, "nothing was left to deliver after the last kill: the test did not test"
+    digests = [statement.digest for statement in found]
+    assert len(digests) == len(set(digests)), "a statement stands in the log twice"
+    for run, known in expected.items():
+        mine = [statement for statement in found if statement.run == run]
+        assert {statement.digest for statement in mine} == known, f"{run} is in the log as something else too"
+    routes = Counter(statement.run for statement in found if statement.kind == "route")
+    closings = Counter(item.run for item in found if isinstance(item.body, Execution) and item.body.closing)
+    for run in {statement.run for statement in found}:
+        assert (routes[run], closings[run]) == (1, 1), f"{run} has another number of routes or ends in the log"
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.adapters.storage_simulated import SimulatedCrash
+from holdfast.adapters.storage_simulated import CrashKind, SimulatedCrash
 from holdfast.errors import UnavailableError
 from tests.helpers.full_network import ORIGIN, Network, Seat
 
@@ -74,6 +74,7 @@ class Schedule:
             network.chain.mine()
         await self.recover()
         self.check()
+        assert self.crashes > 0, "nothing crashed: the schedule showed nothing"
 
     async def turn_of(self, seat: Seat, turn: int) -> None:
         """One turn of a node, or of its operator who starts it again."""
@@ -130,3 +131,42 @@ class Schedule:
 @pytest.mark.parametrize("seed", range(SCHEDULES))
 def test_no_crash_makes_a_node_speak_twice_and_everything_becomes_final_once(seed):
     asyncio.run(Schedule(seed).run())
+
+
+class OneCrash(Schedule):
+    """The same network in a kind world, where one node crashes at its ``at``-th write and nothing else goes wrong."""
+
+    def __init__(self, at: int, kind: CrashKind) -> None:
+        super().__init__(seed=1)
+        self.deep, self.kind = False, True
+        self.at, self.how = at, kind
+
+    async def run(self) -> None:
+        network = self.network
+        await network.open()
+        network.seats[0].disk.crash_after(self.at, self.how)
+        for turn in range(12):
+            if turn in (0, 3, 6):
+                network.answer(2)
+            for seat in network.seats:
+                await self.turn_of(seat, turn)
+            network.clock.advance(1.0)
+            network.chain.mine()
+        await self.recover()
+        self.check()
+
+
+@pytest.mark.parametrize("kind", ["power", "kill"])
+def test_a_crash_at_every_single_write_of_one_node(kind: CrashKind) -> None:
+    """One fixed story of three rounds, with one node cut at its first, second, … write until it is not cut any more.
+    Few schedules take steps."""
+    step = max(1, 240 // SCHEDULES)
+    at, cuts = 1, 0
+    while True:
+        story = OneCrash(at, kind)
+        asyncio.run(story.run())
+        if story.crashes == 0:
+            break
+        at, cuts = at + step, cuts + 1
+    assert at > 20, "the story has fewer writes than checking, voting, finality and cosigning need"
+    assert cuts == (at - 1) // step

@@ -174,9 +174,82 @@ def test_no_acknowledged_mark_or_answer_is_lost_and_every_run_is_closed_once(see
         promises.check(parts.ledger)
         await parts.indexer.close()
 
-    for number in range(3):
-        story.live(life(number))
+    cut_short = [story.live(life(number)) for number in range(3)]
+    while not any(cut_short) and len(cut_short) < 20:
+        cut_short.append(story.live(life(len(cut_short))))
     story.live(last, crash=False)
+    assert any(cut_short), "no life ended in its middle: the schedule showed nothing"
+
+
+@pytest.mark.parametrize("kind", ["power", "kill"])
+def test_a_crash_at_every_single_write_of_one_life(kind: crashes.CrashKind) -> None:
+    """One fixed life, cut at its first, second, … write until it is not cut any more; few schedules take steps."""
+    step = max(1, 120 // len(crashes.seeds()))
+    at, cuts = 1, 0
+    while True:
+        story, promises = crashes.Story(at), Promises()
+        cut_short = story.live(_fixed_life(promises), at=at, kind=kind)
+        story.live(_checking_life(promises), crash=False)
+        if not cut_short:
+            break
+        at, cuts = at + step, cuts + 1
+    assert at > 40, "the life has fewer writes than answers, marks, ends and their delivery need"
+    assert cuts == (at - 1) // step
+    assert promises.marks
+    assert promises.closed
+
+
+def _fixed_life(promises: Promises) -> crashes.Life:
+    """Whole answers and streams: to their end, broken upstream, left by the caller; delivered in between."""
+
+    async def life(storage: Storage) -> None:
+        upstream = NotingUpstream(promises)
+        upstream.streams = [[*chat_chunks()], [*chat_chunks()[:2], UpstreamProtocolError("cut")], [*chat_chunks()]]
+        parts = assemble(storage, promises.log, [upstream], FakeClock(), seed=1, segment_bytes=8192)
+        await parts.start()
+        try:
+            await talk(parts)
+        except HoldfastError as error:
+            assert error.code == "wal.stopped"  # noqa: PT017
+
+    async def talk(parts: Assembled) -> None:
+        for number, leave_after in enumerate((0, 100, 100, 2, 0)):
+            question, nonce = f"question {number}", f"nonce-{number:010d}-abcdef"
+            promises.asked[question] = nonce
+            run = await parts.gateway.open(ask(question, stream=leave_after > 0, holdfast={"nonce": nonce}), "tests")
+            if leave_after == 0:
+                promises.note(await parts.gateway.answer(run))
+            else:
+                await _read(parts, run, promises, leave_after)
+            await parts.deliver()
+
+    return life
+
+
+async def _read(parts: Assembled, run: Any, promises: Promises, leave_after: int) -> None:
+    events = parts.gateway.stream(run)
+    try:
+        async for payload in events:
+            promises.note(payload)
+            leave_after -= 1
+            if leave_after == 0:
+                break
+    except HoldfastError as error:
+        if error.code != "upstream.protocol":
+            raise
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+def _checking_life(promises: Promises) -> crashes.Life:
+    async def life(storage: Storage) -> None:
+        parts = assemble(storage, promises.log, [NotingUpstream(promises)], FakeClock(), seed=2, segment_bytes=8192)
+        await parts.start()
+        await parts.deliver()
+        promises.check(parts.ledger)
+        await parts.indexer.close()
+
+    return life
 
 
 @pytest.mark.parametrize("seed", range(8))
