@@ -1,12 +1,12 @@
-"""What a caller of ``holdfast verify`` remembers between calls: the newest trust version it has accepted (``trust.md`` §2.1).
+"""What a caller of ``holdfast verify`` remembers: the newest trust version it has accepted (``trust.md`` §2.1).
 
 Rules:
 
 1. A trust file that ends before the remembered version, or holds another one in its place, is refused.
-2. A newer one is remembered when its whole chain has been walked, and before the bundle is read: what is accepted is
+2. A newer one is remembered when its whole chain has been walked, before the bundle is read: what is accepted is
    trust, whatever the bundle says.
-3. The file is replaced as a whole, and reading, walking and replacing happen under a lock of its folder: of two calls at
-   once neither takes the other one's memory back.
+3. The file is replaced as a whole, and reading, walking and replacing happen under a lock of its folder: of two calls
+   at once neither takes the other one's memory back.
 4. A file that cannot be read as one of ours is an error, never an empty memory.
 
 Not covered: whoever may write the file may take the memory back.

@@ -1,14 +1,14 @@
 """``holdfast verify``: check a bundle offline, print every check and the eleven lanes (``lanes.md`` §5).
 
-Reads files and nothing else: no network, and no clock, as ``--at`` defaults to the bundle's own time. It writes one file
-when asked to: ``--accepted`` remembers the newest trust version of this caller (``trust.md`` §2.1). It prints no
+Reads files and nothing else: no network, and no clock, as ``--at`` defaults to the bundle's own time. It writes one
+file when asked to: ``--accepted`` remembers the newest trust version of this caller (``trust.md`` §2.1). It prints no
 summary of the lanes, because there is none; the exit code answers one question only: is the bundle well formed, is no
 lane refuted, and does every ``--require`` hold?
 
 ``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
-digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at, accepted_before; or null), ``checks`` (list of
-number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology`` and ``requirements``
-(list of requirement and answer).
+digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at, accepted_before; or null),
+``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology``
+and ``requirements`` (list of requirement and answer).
 
 Not covered: what a policy's ``require`` asks (that is the gate's).
 """

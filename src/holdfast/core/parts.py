@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -233,7 +232,7 @@ def map_parts(document: str, value: object) -> list[Part]:
 
 def pseudo_random_key(run: str, secret: bytes) -> bytes:
     """HKDF-Extract of the run secret with the run id as salt (RFC 5869 §2.2, ``parts.md`` §4)."""
-    return hmac.digest(uuid.UUID(run).bytes, secret, "sha256")
+    return hmac.digest(bytes.fromhex(run.replace("-", "")), secret, "sha256")
 
 
 def derive_salt(key: bytes, name: str, size_bytes: int = SALT_BYTES) -> bytes:

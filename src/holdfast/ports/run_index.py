@@ -41,8 +41,8 @@ class SettlementEvent:
     ``silence`` (which full nodes did not answer while entries waited) or ``superseded`` (a round has a later verdict on
     one earlier entry).
 
-    ``number`` is the round (0 for a checkpoint and for silence), ``size`` the tree size it speaks of; for ``superseded``
-    that of the smallest tree that holds the entry, its index + 1; for ``silence`` that of all entries which waited.
+    ``number`` is the round (0 for a checkpoint and for silence), ``size`` the tree size it speaks of; for
+    ``superseded`` that of the smallest tree that holds the entry, its index + 1; for ``silence`` that of all entries.
     """
 
     position: int
@@ -105,8 +105,8 @@ class RunIndex(Protocol):
         ...
 
     def events_since(self, at: str, until: str | None, index: int) -> list[SettlementEvent]:
-        """What was seen of rounds, and of silence, from one time on (to another, both included) and reaches beyond a log
-        index; in order, without ``superseded`` events."""
+        """What was seen of rounds, and of silence, from one time on (to another, both included) and reaches beyond a
+        log index; in order, without ``superseded`` events."""
         ...
 
     def superseding(self, index: int) -> list[SettlementEvent]:

@@ -11,12 +11,14 @@ import sys
 from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.anvil_process import AnvilProcess, find_anvil
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.core import evm
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.chain.app import create_app, create_forwarding_app
 from holdfast.nodes.chain.config import ChainConfig
+from holdfast.nodes.chain.metrics import METRICS
 from holdfast.nodes.chain.rpc import JsonRpc, RpcLimits
 from holdfast.nodes.chain.service import ChainRules, DevelopmentChain, load_genesis
 from holdfast.nodes.edge import App
@@ -86,7 +88,7 @@ def _build_embedded(config: ChainConfig) -> App:
         lock.release()
 
     rpc = JsonRpc(chain, RpcLimits(config.batch_requests, config.log_results), config.test_hooks)
-    return create_app(rpc, body_bytes=config.body_bytes, close=close)
+    return create_app(rpc, PrometheusMetrics(METRICS), body_bytes=config.body_bytes, close=close)
 
 
 def _build_anvil(config: ChainConfig, program: str) -> App:
@@ -100,7 +102,7 @@ def _build_anvil(config: ChainConfig, program: str) -> App:
         funded=tuple(evm.parse_address(address) for address in config.funded),
         funds=_funds(config),
     )
-    return create_forwarding_app(process, body_bytes=config.body_bytes)
+    return create_forwarding_app(process, PrometheusMetrics(METRICS), body_bytes=config.body_bytes)
 
 
 def main() -> None:

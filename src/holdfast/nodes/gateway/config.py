@@ -68,7 +68,7 @@ class GatewayConfig:
         "batch", "Settlement mode of requests that name none", choices=("batch", "individual", "private")
     )
     retention_days: int = setting(30, "How long stored parts are kept", minimum=0, maximum=3650)
-    mark_ms: int = setting(250, "Longest time between two marks of a stream", minimum=10, maximum=10_000)
+    mark_ms: int = setting(250, "Longest time between two marks of a stream", minimum=10, maximum=250)
     request_bytes: int = setting(8 << 20, "Largest request body", minimum=1024, maximum=64 << 20)
     request_seconds: int = setting(30, "Longest time for a request body to arrive", minimum=1, maximum=600)
     answer_bytes: int = setting(32 << 20, "Largest answer of an upstream", minimum=1024, maximum=64 << 20)

@@ -130,8 +130,8 @@ class EvidenceDesk:
         return items
 
     async def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
-        """Rounds that reached one entry since it was logged, and full nodes that did not answer, up to its final one; then
-        those that superseded its verdict. Nothing that was in this list once leaves it: positions keep their meaning."""
+        """Rounds that reached one entry since it was logged, and silence, up to its final one; then those that
+        superseded its verdict. Nothing that was in this list once leaves it, so positions keep their meaning."""
         index = self._indexer.index
         final = await self._indexer.call(index.first_covering, "final", place)
         until = final.at if final is not None else None

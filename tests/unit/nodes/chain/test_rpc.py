@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.core import evm
 from holdfast.core.transactions import UnsignedTransaction, contract_address
-from holdfast.nodes.chain.app import create_app
+from holdfast.nodes.chain.app import create_app, create_forwarding_app
+from holdfast.nodes.chain.metrics import METRICS
 from holdfast.nodes.chain.rpc import JsonRpc, RpcLimits, revert_reason
+from holdfast.nodes.edge import App
 from tests.helpers.chains import FUNDS, NEEDS_MACHINE, START, ManualClock, development_chain, signers
 
 pytestmark = NEEDS_MACHINE
@@ -365,9 +368,68 @@ async def post(session: Session, body: bytes, content_type: bytes = b"applicatio
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await create_app(session.rpc, body_bytes=2_000)(scope, receive, send)
+    await create_app(session.rpc, PrometheusMetrics(METRICS), body_bytes=2_000)(scope, receive, send)
     payload = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], json.loads(payload) if payload else None
+
+
+async def metrics_of(app: App) -> str:
+    """What ``/metrics`` says."""
+    sent: list[Any] = []
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "raw_path": b"/metrics",
+        "query_string": b"",
+        "scheme": "http",
+        "http_version": "1.1",
+        "headers": [],
+        "server": ("test", 80),
+        "client": ("test", 1),
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    return b"".join(message.get("body", b"") for message in sent[1:]).decode()
+
+
+def test_the_chain_serves_its_numbers() -> None:
+    async def scenario(session: Session) -> None:
+        before = await metrics_of(create_app(session.rpc, PrometheusMetrics(METRICS)))
+        await session.rpc.chain.mine()
+        after = await metrics_of(create_app(session.rpc, PrometheusMetrics(METRICS)))
+        head = session.rpc.chain.head
+        assert f"holdfast_chain_block_number {head.number - 1}.0" in before
+        assert f"holdfast_chain_block_number {head.number}.0" in after
+        assert 'holdfast_chain_pool_transactions{kind="executable"} 0.0' in after
+        assert "holdfast_chain_ready 1.0" in after
+
+    run(scenario)
+
+
+def test_a_chain_in_another_process_that_does_not_answer_is_not_ready() -> None:
+    class Silent:
+        failure: str | None = "anvil does not answer"
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None: ...
+
+        async def forward(self, body: bytes) -> bytes:
+            return body
+
+    process = Silent()
+    app = create_forwarding_app(process, PrometheusMetrics(METRICS))
+    assert "holdfast_chain_ready 0.0" in asyncio.run(metrics_of(app))
+    process.failure = None
+    assert "holdfast_chain_ready 1.0" in asyncio.run(metrics_of(app))
 
 
 def test_http_takes_json_only_and_bounds_the_body() -> None:
