@@ -1,11 +1,12 @@
 """Where there is no pyrevm wheel: anvil from the PATH, started the one way that was measured to be safe.
 
 A stand-in for anvil answers the few methods the adapter needs and writes down how it was started. The real one is
-used by the last test when it is installed.
+used by the last tests where there is one; the contract suite of the chain runs on it in ``test_chain_on_anvil.py``.
 """
 
 import asyncio
 import json
+import os
 import stat
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,13 +17,15 @@ import aiohttp
 import pytest
 
 from holdfast.adapters import vm_pyrevm
-from holdfast.adapters.anvil_process import AnvilProcess, find_anvil
+from holdfast.adapters.anvil_process import AnvilProcess
 from holdfast.adapters.chain_evm import EvmChain, EvmConnection, deploy
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.chain.__main__ import build
 from holdfast.nodes.chain.config import ChainConfig
 from holdfast.nodes.server import make_server
+from tests.helpers.anvil import NEEDS_ANVIL, PROGRAM
 from tests.helpers.chains import FUNDS, SETTINGS, signers
+from tests.helpers.processes import fetch, network, wait_for
 
 pytestmark = pytest.mark.enable_socket
 ADDRESS = "0x" + "11" * 20
@@ -170,14 +173,12 @@ def test_the_endpoint_forwards_and_reports_a_dead_child(program: Path, tmp_path:
     asyncio.run(main())
 
 
-@pytest.mark.skipif(find_anvil() is None, reason="anvil is not installed")
+@NEEDS_ANVIL
 def test_the_contracts_run_on_the_real_anvil(tmp_path: Path) -> None:
     async def main() -> None:
         signer = signers(1)[0]
-        program = find_anvil()
-        assert program is not None
         process = AnvilProcess(
-            program, tmp_path / "state", chain_id=31337, gas_limit=60_000_000, funded=[signer.address], funds=FUNDS
+            PROGRAM, tmp_path / "state", chain_id=31337, gas_limit=60_000_000, funded=[signer.address], funds=FUNDS
         )
         await process.start()
         connection = EvmConnection(f"http://127.0.0.1:{process._port}")
@@ -191,3 +192,22 @@ def test_the_contracts_run_on_the_real_anvil(tmp_path: Path) -> None:
             await process.stop()
 
     asyncio.run(main())
+
+
+@NEEDS_ANVIL
+@pytest.mark.slow
+def test_a_run_settles_on_the_real_anvil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(PROGRAM).parent}{os.pathsep}{os.environ['PATH']}")
+    own = tmp_path / "own.toml"
+    own.write_text('[chain]\nbackend = "anvil"\n')
+    with network(tmp_path / "state", "--config", str(own)) as net:
+        body = {"model": "holdfast-builtin", "messages": [{"role": "user", "content": "What is a lane?"}]}
+        url = net.ready["gateway"] + "/v1/chat/completions"
+        run = fetch(url, key=net.key, body=json.dumps(body).encode())["holdfast"]["run"]
+
+        def settled() -> bool:
+            lane = net.get(f"/v1/runs/{run}")["lanes"]["settlement"]
+            return bool(lane["state"] == "proven" and lane["basis"] == "development")
+
+        wait_for(settled, 60, "settlement")
+        assert (tmp_path / "state" / "chain" / "anvil-state.json").exists()

@@ -221,6 +221,7 @@ def test_every_step_of_ci_counts(
     monkeypatch.setattr(dev, "ensure", lambda *_: None)
     monkeypatch.setattr(dev, "system_packages", lambda: None)
     monkeypatch.setattr(dev, "javascript_client", dict)
+    monkeypatch.setattr(dev, "real_anvil", dict)
     monkeypatch.setattr(dev, "no_network", lambda: None)
     monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
     monkeypatch.setattr(dev, "lint", lambda _: 1)
@@ -230,8 +231,82 @@ def test_every_step_of_ci_counts(
     assert dev.main(["test"]) == 1
     streams = capsys.readouterr()
     assert "FAILED lint" in streams.out
-    assert re.search(r"=+ 1 failed, 7 passed, 1 skipped in [\d.]+s =+$", streams.out.strip().splitlines()[-1])
+    assert "FAILED offline" in streams.out
+    assert re.search(r"=+ 2 failed, 7 passed, 1 skipped in [\d.]+s =+$", streams.out.strip().splitlines()[-1])
     assert "SKIPPED offline" in streams.err
+
+
+@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
+def test_where_the_network_cannot_be_removed_nothing_was_shown_and_ci_fails(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ci: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr(dev, "ensure", lambda *_: None)
+    monkeypatch.setattr(dev, "no_network", lambda: None)
+    monkeypatch.setenv("CI", ci)
+    assert dev.main(["offline"]) == code
+    assert "SKIPPED offline" in capsys.readouterr().err
+
+
+def npm(dev: ModuleType, monkeypatch: pytest.MonkeyPatch, *makes: str, code: int = 0) -> list[list[str]]:
+    """Replace npm by one that makes these files below ``node_modules``; returns its command lines."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> int:
+        calls.append(command)
+        for name in makes:
+            path = Path(command[command.index("--prefix") + 1], "node_modules", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        return code
+
+    monkeypatch.setattr(dev.subprocess, "call", run)
+    monkeypatch.setattr(dev.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.delenv("HOLDFAST_ANVIL", raising=False)
+    monkeypatch.delenv("HOLDFAST_NODE_MODULES", raising=False)
+    return calls
+
+
+PROGRAM = "@foundry-rs/anvil-linux-amd64/bin/anvil"
+
+
+def test_anvil_is_fetched_once_of_one_version_and_kept_beside_the_environment(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = npm(dev, monkeypatch, "@foundry-rs/anvil/package.json", PROGRAM)
+    for _ in range(2):
+        found = dev.real_anvil()["HOLDFAST_ANVIL"]
+        assert found.startswith(dev.VENV)
+        assert found.endswith(PROGRAM)
+    assert len(calls) == 1
+    assert calls[0][-1] == dev.ANVIL
+    assert "://" not in " ".join(calls[0])
+
+
+@pytest.mark.parametrize(("makes", "code"), [((), 1), (("@foundry-rs/anvil/package.json",), 0)])
+def test_an_anvil_that_cannot_be_had_is_a_skip_that_is_said(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    makes: tuple[str, ...],
+    code: int,
+) -> None:
+    npm(dev, monkeypatch, *makes, code=code)
+    assert dev.real_anvil() == {}
+    assert "SKIPPED the tests on the real anvil" in capsys.readouterr().err
+
+
+def test_without_npm_nothing_is_fetched_and_each_skip_is_said(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = npm(dev, monkeypatch)
+    monkeypatch.setattr(dev.shutil, "which", lambda _: None)
+    assert {**dev.javascript_client(), **dev.real_anvil()} == {}
+    assert capsys.readouterr().err.count("SKIPPED") == 2
+    assert calls == []
 
 
 def test_make_lists_the_words_that_dev_knows(dev: ModuleType) -> None:

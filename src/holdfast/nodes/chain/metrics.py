@@ -11,4 +11,4 @@ METRICS = (
     Metric("holdfast_chain_block_time_seconds", "level", "Its time, unix seconds; embedded chain only"),
     Metric("holdfast_chain_pool_transactions", "level", "Transactions that wait; embedded chain only", ("kind",)),
 )
-"""Declared before use (``ports/metrics.py``). The kinds that wait are ``executable`` and ``future`` (a nonce is missing)."""
+"""Declared before use (``ports/metrics.py``). Kinds: ``executable``, and ``future`` while a nonce is missing."""
