@@ -640,7 +640,7 @@ def real_anvil() -> "Dict[str, str]":
 
 
 def from_npm(folder: str, package: str, inside: str, what: str) -> "Optional[str]":
-    """The ``node_modules`` that hold a package, kept in the environment; ``None``, said aloud, where it cannot be had."""
+    """The ``node_modules`` that hold a package, kept beside the environment; ``None``, said aloud, without one."""
     prefix = os.path.join(VENV, folder)
     modules = os.path.join(prefix, "node_modules")
     if os.path.isdir(os.path.join(modules, inside)):

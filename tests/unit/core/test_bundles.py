@@ -19,6 +19,7 @@ JOURNAL = [
     *NETWORK.journal(),
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
     Made().opening_item(),
+    {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
 FILE = canonical.decode(bundle_of(JOURNAL))
@@ -97,6 +98,14 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("votes", "number", 0, "bundle.number"),
         ("votes", "attempt", None, "bundle.number"),
         ("votes", "voters", {}, "bundle.array"),
+        ("silence", "silent", {}, "bundle.array"),
+        ("silence", "silent", ["full 3"], "bundle.fields"),
+        ("silence", "silent", [["full-3"]], "bundle.fields"),
+        ("silence", "silent", ["full-4", "full-3"], "bundle.fields"),
+        ("silence", "silent", ["full-3", "full-3"], "bundle.fields"),
+        ("silence", "asked", 0, "bundle.number"),
+        ("silence", "asked", 1, "bundle.count"),
+        ("silence", "asked", 65, "bundle.count"),
         ("verdict", "code", "fine", "round.verdict_code"),
         ("verdict", "code", "refuted:It is wrong", "round.verdict_code"),
         ("verdict", "number", 0, "bundle.number"),
