@@ -67,8 +67,8 @@ def build(config: GatewayConfig) -> App:
     if not all(map(is_code, names)) or len(set(names)) != len(names) or len(names) > MAX_MEMBERS:
         raise UsageError(
             "gateway.full_node",
-            f"each of at most {MAX_MEMBERS} full nodes has a name of its own: lower-case letters and digits, between them "
-            "single dots, dashes and underscores",
+            f"each of at most {MAX_MEMBERS} full nodes has a name of its own: lower-case letters and digits, between "
+            "them single dots, dashes and underscores",
             hint="name them as their key documents do, such as full-1",
             param="full_nodes",
         )
