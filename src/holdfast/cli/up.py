@@ -382,7 +382,8 @@ class Network:
             try:
                 await wait_ready(self._layout, worker.nodes, [worker])
             except UnavailableError as error:  # it ended again, which the next turn says, or is slow, which is said
-                self._console.say(f"the {worker.name} process is not ready: {error.message}")
+                if worker.failure is None:
+                    self._console.say(f"the {worker.name} process is not ready: {error.message}")
                 continue
             self._console.event("worker_restarted", **about, pid=worker.pid)
             self._console.say(f"the {worker.name} process answers again")

@@ -25,6 +25,7 @@ from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.core.rounds import MAX_MEMBERS
 from holdfast.core.statements import is_code
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
@@ -65,10 +66,11 @@ def build(config: GatewayConfig) -> App:
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("gateway.key", f"{config.key_document} does not name the key in {config.signing_key}")
     names = [node.name for node in config.full_nodes]
-    if not all(map(is_code, names)) or len(set(names)) != len(names):
+    if not all(map(is_code, names)) or len(set(names)) != len(names) or len(names) > MAX_MEMBERS:
         raise UsageError(
             "gateway.full_node",
-            "each full node has a name of its own, of lower-case letters, digits, dots, dashes and underscores",
+            f"each of at most {MAX_MEMBERS} full nodes has a name of its own: lower-case letters and digits, between "
+            "them single dots, dashes and underscores",
             hint="name them as their key documents do, such as full-1",
             param="full_nodes",
         )
