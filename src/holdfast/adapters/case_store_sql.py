@@ -116,6 +116,20 @@ _EVIDENCE = sa.Table(
     sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
     sa.Index("evidence_by_case", "case"),
 )
+_RELIANCES = sa.Table(
+    "reliances",
+    _METADATA,
+    sa.Column("name", _SHA, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+_RESTING = sa.Table(
+    "case_reliances",
+    _METADATA,
+    sa.Column("name", _SHA, sa.ForeignKey("reliances.name"), primary_key=True),
+    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Column("until", _TIME, nullable=False),
+    sa.Index("reliances_by_case", "case"),
+)
 _DEPENDANTS = sa.Table(
     "case_dependants",
     _METADATA,
@@ -256,10 +270,11 @@ class _Transaction:
         ]
 
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
-        """Cases that time or another trust may move: those that are let through before those that are held."""
+        """Cases that time or another trust may move: those that are let through before those that are held, and what was
+        recalled at the end."""
         found = {row.case: row for row in self._many(_due(_CASES.c.due_at <= at).limit(limit))}
         other = _CASES.c.trust.is_distinct_from(trust)
-        for stands in (_LET_THROUGH, ("HOLD",)):
+        for stands in (_LET_THROUGH, ("HOLD",), ("RECALLED",)):
             if len(found) < limit:
                 query = sa.select(_CASES).where(_CASES.c.stands.in_(stands), other).order_by(_CASES.c.opened_seq)
                 found |= {row.case: row for row in self._many(query.limit(limit - len(found)))}
@@ -268,8 +283,9 @@ class _Transaction:
     def next_of(self, queue: str, at: str) -> CaseRow | None:
         """The oldest case of a queue that can be handed out."""
         free = sa.or_(_CASES.c.handed_until.is_(None), _CASES.c.handed_until <= at)
+        unclaimed = sa.or_(_CASES.c.claimed_until.is_(None), _CASES.c.claimed_until <= at)
         query = sa.select(_CASES).where(
-            _CASES.c.queue == queue, _CASES.c.stands.in_(_LET_THROUGH), _CASES.c.handed_at.is_(None), free
+            _CASES.c.queue == queue, _CASES.c.stands.in_(_LET_THROUGH), _CASES.c.handed_at.is_(None), free, unclaimed
         )
         return self._one(query.order_by(_CASES.c.opened_seq).limit(1))
 
@@ -324,12 +340,28 @@ class _Transaction:
         """Every queue that has a policy, and its digest."""
         return {row.name: row.policy for row in self._connection.execute(sa.select(_QUEUES).order_by(_QUEUES.c.name))}
 
-    def relying(self, evidence: str) -> list[CaseRow]:
-        """Cases that were let through and whose lanes have named this evidence."""
-        joined = sa.select(_CASES).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
-        return self._many(
-            joined.where(_EVIDENCE.c.digest == evidence, _CASES.c.relied == 1).order_by(_CASES.c.opened_seq)
-        )
+    def relying(self, evidence: Collection[str]) -> list[str]:
+        """Cases that were let through, are not recalled, and whose lanes have named any of this evidence."""
+        found: dict[str, int] = {}
+        for chunk in _chunks(evidence):
+            joined = sa.select(_CASES.c.case, _CASES.c.opened_seq).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
+            named = joined.where(_EVIDENCE.c.digest.in_(chunk), _CASES.c.relied == 1, _CASES.c.stands != "RECALLED")
+            found |= {case: seq for case, seq in self._connection.execute(named)}
+        return sorted(found, key=found.__getitem__)
+
+    def reliances(self) -> dict[str, bytes]:
+        """By name, the document of everything in trust that a case rested on when it was let through."""
+        found = self._connection.execute(sa.select(_RELIANCES).order_by(_RELIANCES.c.name))
+        return {row.name: _bytes(row.document) or b"" for row in found}
+
+    def resting(self, name: str, since: str, before: str | None = None) -> list[str]:
+        """Cases that were let through, are not recalled, and rest on something until then or later."""
+        which = [_RESTING.c.name == name, _RESTING.c.until >= since, _CASES.c.relied == 1]
+        if before is not None:
+            which.append(_RESTING.c.until < before)
+        query = sa.select(_CASES.c.case).join(_RESTING, _RESTING.c.case == _CASES.c.case)
+        query = query.where(*which, _CASES.c.stands != "RECALLED").order_by(_CASES.c.opened_seq)
+        return list(self._connection.execute(query).scalars())
 
     def dependants(self, case: str) -> list[tuple[str, str]]:
         """(``case`` or ``reference``, target) of what relied on a case, in order."""
@@ -435,6 +467,15 @@ class _Transaction:
         for chunk in _chunks(afresh):
             self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case.in_(chunk)))
         self._insert_unknown(_EVIDENCE, [{"digest": digest, "case": case} for case, digest in named])
+
+    def rest(self, reliances: Mapping[str, bytes], cases: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace what these cases rest on in trust."""
+        known = [{"name": name, "document": document} for name, document in sorted(reliances.items())]
+        self._insert_unknown(_RELIANCES, known)
+        for chunk in _chunks(cases):
+            self._connection.execute(sa.delete(_RESTING).where(_RESTING.c.case.in_(chunk)))
+        named = [(name, case, until) for case, names in cases.items() for name, until in names.items()]
+        self._insert_unknown(_RESTING, [{"name": name, "case": case, "until": until} for name, case, until in named])
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""

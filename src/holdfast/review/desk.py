@@ -15,10 +15,10 @@ does), and what a consumer did with a case it was handed. Blocking, and not thre
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,7 @@ from holdfast.core import canonical
 from holdfast.core.bundles import Bundle, build_bundle, parse_bundle
 from holdfast.core.decisions import DecisionDocument
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
+from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
 from holdfast.errors import ConflictError, RefusedError, UsageError
@@ -50,12 +51,14 @@ from holdfast.review.queues import (
     policy_of_queue,
 )
 from holdfast.review.reading import Reading, read_at
-from holdfast.review.recall import Recalled, flag_dependants, order_recall
+from holdfast.review.recall import Recalled, flag_dependants, order_recall, recall_overturned, recall_withdrawn
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
-from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
+from holdfast.verifier.gate import GateResult, LaneVector, Reason, Release, decide, refuse_release, vector_of
 from holdfast.verifier.lanes import Lane
+from holdfast.verifier.overturned import refuted_statements
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
+from holdfast.verifier.reliance import Reliance
 
 MAY: Mapping[str, frozenset[str]] = {
     "open": frozenset({"system", "person:reviewer", "person:approver"}),
@@ -184,6 +187,8 @@ class Tick:
     moved: tuple[tuple[str, str, str], ...]
     """(case, state before, state after)."""
     more: bool
+    recalled: tuple[Recalled, ...] = ()
+    """What was recalled since the last turn because trust no longer stands behind what it rested on."""
 
 
 @dataclass(slots=True)
@@ -194,6 +199,12 @@ class _Look:
     policy: QueuePolicy
     vector: LaneVector
     trust: Trust | None
+    known: int
+    relied: tuple[Reliance, ...]
+    """What the lanes that the policy asks for rest on in trust."""
+    overturned: frozenset[str]
+    news: bool
+    """Whether the vector or the trust is another than before."""
 
 
 class Desk:
@@ -215,6 +226,11 @@ class Desk:
         self._roles = roles
         self._new_id = new_id
         self._turning: tuple[str, tuple[dt.datetime, ...]] = ("", ())
+        self._believed: Trust | None = None
+        """The trust of the transaction under way: one for all of it."""
+        self._stood_under: str | None = None
+        """Digest of the trust under which nothing rests any more on what was taken back."""
+        self._recalled: list[Recalled] = []
 
     # --- cases come, and evidence comes ---
 
@@ -267,8 +283,8 @@ class Desk:
         """Look again at cases that time, another trust or another policy may have moved. Call it again at once while
         ``more`` is set: what is let through comes first."""
         self._permit(actor, "system")
-        trust = self._trust()
         with self._begin() as work:
+            trust = self._believed
             due = work.writer.due(time_encode(work.at), trust.digest if trust else None, limit)
             shifts = []
             for row in due:
@@ -276,7 +292,8 @@ class Desk:
                 after = self._settle(work, self._look(work, row.case, None), "time").state
                 if after != before:
                     shifts.append((row.case, before, after))
-        return Tick(len(due), tuple(shifts), len(due) == limit)
+        recalled, self._recalled = tuple(self._recalled), []
+        return Tick(len(due), tuple(shifts), len(due) == limit, recalled)
 
     # --- people look and say ---
 
@@ -284,18 +301,19 @@ class Desk:
         """Open a case: its file with the evidence, and a ``viewed`` event that says who had which lanes before them."""
         self._permit(actor, "view")
         with self._begin() as work:
-            look = self._look(work, case, None)
+            look = self._look(work, case, None, cite=True)
             found = self._settle(work, look, "viewed")
             raw = self._newest(work, case)[1]
             work.emit("viewed", actor, case=case, body={}, lanes=found.lanes, policy=found.policy)
         return self._file(case, raw)
 
     def claim(self, actor: Actor, case: str, *, lease_s: int = CLAIM_S) -> Case:
-        """Take a case on, so that no second desk works on it; again renews. Raises ``case.claimed``."""
+        """Take a case on, so that no second desk works on it; again renews. Raises ``case.claimed`` or
+        ``case.handed_out``."""
         self._permit(actor, "claim")
         _check_lease(lease_s)
         with self._begin() as work:
-            _refuse_claimed(work.case(case), actor, work.at)
+            _refuse_held(work.case(case), actor, work.at)
             until = work.at + dt.timedelta(seconds=lease_s)
             self._note(work, case, "claimed", actor, {"until": time_encode(until)})
             return work.case(case)
@@ -324,8 +342,8 @@ class Desk:
         """Approve or reject, having seen the lanes as they are now.
 
         ``lanes`` is the digest of the vector that the person decides on; without it, the one they last opened the case
-        with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.decided_already``, ``case.not_viewed``,
-        ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all else is met.
+        with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.handed_out``, ``case.decided_already``,
+        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all else is met.
         """
         held = self._permit(actor, "decide")
         if act not in ("approve", "reject"):
@@ -338,7 +356,7 @@ class Desk:
             allowed = {need.role} if need is not None else {"approver", "reviewer"}
             acting = _role(actor, held, allowed, role, f"decide in the queue {found.queue}")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, act, ("HOLD", "PROVISIONAL") if act == "approve" else ("HOLD", *LET_THROUGH))
             if found.handed_over_at is not None and found.state in LET_THROUGH:
                 raise ConflictError("case.handed_over", "the case was handed over", hint="a recall takes it back")
@@ -374,7 +392,7 @@ class Desk:
                 raise RefusedError("case.release", f"the queue {found.queue} releases nothing early")
             acting = _role(actor, held, set(allowed.roles), role, f"release early in the queue {found.queue}")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, "release", ("HOLD",))
             if found.release is not None and found.release.policy_digest == policy.digest:
                 raise ConflictError("case.released_already", "a case is released early once", hint="wait for its proof")
@@ -401,7 +419,7 @@ class Desk:
             found = self._settle(work, look, "reopen")
             acting = _role(actor, held, {"approver"}, None, "reopen a case")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, "reopen", ("REJECTED", "RECALLED"))
             circle = work.writer.reach([case])  # what relied on it in turn cannot have to come first
             bases = [base for base in work.writer.bases(case) if base not in circle]
@@ -415,6 +433,7 @@ class Desk:
             _refuse_unseen(found, actor, lanes)
             self._act(work, look, actor, acting, "reopen", reason, None)
             work.index(case, _evidence(look.vector), afresh=True)
+            work.rest(case, ())
             return self._settle(work, look, "reopen")
 
     def _act(
@@ -472,8 +491,24 @@ class Desk:
         hex_decode(evidence, 32)
         role = _role(actor, held, {"approver"}, None, "recall") if actor.kind == "person" else None
         with self._begin() as work:
-            direct = [row.case for row in work.writer.relying(evidence)]
+            direct = {*work.writer.relying([evidence]), *work.writer.resting(evidence, "")}
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
+
+    def take_verdicts(
+        self, actor: Actor, candidate: Candidate, messages: Sequence[FinalityMessage], blob: bytes
+    ) -> Recalled:
+        """Recall every case that was let through on a statement that a final round refuted, in one transaction.
+
+        Nothing is believed but what the trust in force calls final: raises what ``refuted_statements`` raises.
+        """
+        self._permit(actor, "note")
+        with self._begin() as work:
+            if self._believed is None:
+                return Recalled()
+            refuted = refuted_statements(candidate, messages, blob, self._believed)
+            direct = work.writer.relying(refuted)
+            said = f"final round {candidate.number} refuted statements that it stood on"
+            return order_recall(work, SYSTEM, None, direct, said, evidence=candidate.content.hex())
 
     # --- handing out ---
 
@@ -487,7 +522,8 @@ class Desk:
         lease_s: int = HAND_OUT_S,
         hold_limit: int = 20,
     ) -> Next:
-        """The oldest case of a queue that the gate lets through at this moment, under a lease; None when there is none.
+        """The oldest case of a queue that the gate lets through at this moment and that nobody has claimed, under a
+        lease; None when there is none.
 
         Freshness applies again: what ran out since is held again and passed over. With ``include_hold`` the cases that
         are held are shown as well, apart and labelled, without their evidence.
@@ -726,27 +762,27 @@ class Desk:
 
     # --- the one way into the gate ---
 
-    def _look(self, work: Work, case: str, raw: bytes | None) -> _Look:
+    def _look(self, work: Work, case: str, raw: bytes | None, *, cite: bool = False) -> _Look:
         """Appraise a case's evidence for now, and note it when it says something else than before.
 
-        ``raw`` is new evidence; without it, what is there is appraised again.
+        ``raw`` is new evidence; without it, what is there is appraised again. ``cite`` has an event name the newest
+        evidence even where only the words of a lane are others.
         """
         found = work.case(case)
         kept = work.bundle_of(case)
         bundle, raw = self._newest(work, case) if raw is None else (_parsed(raw), raw)
-        policy, trust = _policy_of_case(work, found), self._trust()
+        policy, trust = _policy_of_case(work, found), self._believed
         appraisal = appraise(bundle, trust, appraisal_policy(policy), work.at)
         vector = vector_of(appraisal)
         trusted = trust.digest if trust else None
         news = vector.digest != found.lanes or trusted != found.trust
-        if news:
+        if news or (cite and bundle.digest != found.bundle):
             body = {"bundle": bundle.digest, "known": appraisal.known, "trust": trusted}
             work.emit("appraised", GATE, case=case, body=body, lanes=vector.digest, policy=policy.digest)
             work.keep(case, vector.digest, vector.document)
             work.index(case, _evidence(vector))
-        shown = _shown(vector, appraisal.known)
-        if news or shown != work.shown(case):
-            work.show(case, shown)
+        shown = work.shown(case)
+        if news or shown is None or not shown.endswith(_seen(vector, appraisal.known)):
             work.keep(case, bundle.digest, raw)
             found = work.case(case)
             if kept is not None and kept != bundle.digest and kept not in found.cited:
@@ -754,14 +790,18 @@ class Desk:
                 work.later(lambda writer: writer.drop_blob(case, uncited))
             kept = bundle.digest
         work.set_latest(case, bundle=kept, due_at=None)
-        return _Look(work.case(case), policy, vector, trust)
+        relied = tuple(item for lane in policy.require for item in appraisal.relied.get(lane, ()))
+        return _Look(work.case(case), policy, vector, trust, appraisal.known, relied, appraisal.overturned, news)
 
     def _settle(self, work: Work, look: _Look, cause: str) -> Case:
         """Ask the gate, append its word when it is a new one, and what follows from it for others."""
+        if look.overturned:
+            recall_overturned(work, look.overturned, look.vector.lanes["settlement"].says)
         case, policy = work.case(look.case.id), look.policy
         result = decide(policy, look.vector, case.decisions, case.release, case.history, work.at)
         stays_recalled = case.state == result.state == "RECALLED"
-        if not stays_recalled and not case.says_the_same(result):
+        says_more = not stays_recalled and not case.says_the_same(result)
+        if says_more:
             before, body = case.state, gate_body(result)
             if result.state == "RECALLED":
                 order_recall(work, GATE, None, [case.id], body["because"], evidence=None, bodies={case.id: body})
@@ -779,6 +819,11 @@ class Desk:
                     flag_dependants(work, case.id, "release-over")
                 if before in LET_THROUGH and result.state == "REJECTED":
                     flag_dependants(work, case.id, "rejected")
+        if result.state in LET_THROUGH and (says_more or look.news):
+            work.rest(case.id, look.relied)
+        shown = _shown(result, look.vector, look.known)
+        if shown != work.shown(case.id):
+            work.show(case.id, shown)
         look.case = work.case(case.id)
         due_at = _due_at(look, self._turning_points(look.trust), work.at)
         work.set_latest(case.id, bundle=work.bundle_of(case.id), due_at=due_at)
@@ -802,8 +847,18 @@ class Desk:
             self._turning = (trust.digest, _turning_points(trust))
         return self._turning[1]
 
-    def _begin(self) -> AbstractContextManager[Work]:
-        return begin(self._store, self._clock.now())
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[Work]:
+        """A transaction under the trust in force. Cases that rest on what that takes back are recalled first, before
+        anything is appraised under it (``case.md`` §8(5))."""
+        trust = self._believed = self._trust()
+        recalled: list[Recalled] = []
+        with begin(self._store, self._clock.now()) as work:
+            if trust is not None and trust.digest != self._stood_under:
+                recalled = recall_withdrawn(work, trust)
+            yield work
+        self._stood_under = trust.digest if trust is not None else self._stood_under
+        self._recalled += recalled
 
     def _note(self, work: Work, case: str, kind: str, actor: Actor, body: Mapping[str, Any]) -> None:
         """Append what somebody did, on the lanes and policy as they stand."""
@@ -865,10 +920,17 @@ def _refuse_own(case: Case, actor: Actor) -> None:
         raise RefusedError("case.own_run", "whoever asked for a run does not decide its case", hint="ask a colleague")
 
 
-def _refuse_claimed(case: Case, actor: Actor, at: dt.datetime) -> None:
+def _refuse_held(case: Case, actor: Actor, at: dt.datetime) -> None:
     holder = case.holder(at)
     if holder not in (None, actor.id):
         raise ConflictError("case.claimed", f"{holder} has this case until {time_encode(case.claimed_until or at)}")
+    taker = case.taker(at)
+    if taker is not None:
+        raise ConflictError(
+            "case.handed_out",
+            f"this case is handed out to {taker.consumer} until {time_encode(taker.until)}",
+            hint="act once it came back; an approver can recall it at once",
+        )
 
 
 def _refuse_state(case: Case, act: str, states: Collection[str]) -> None:
@@ -953,28 +1015,37 @@ def _count_open(reader: CaseReader, queue: str) -> int:
     return sum(counts.get((queue, stands), 0) for stands in ("HOLD", *LET_THROUGH))
 
 
-def _shown(vector: LaneVector, known: int) -> str:
-    """What lists show of the lanes, as text."""
+def _shown(result: GateResult, vector: LaneVector, known: int) -> str:
+    """What lists show of a case, as text: the gate's reasons in the words of now, and the lanes."""
+    reasons: list[canonical.JSON] = [reason.to_json() for reason in result.reasons]
+    said = canonical.encode_known({"state": result.state, "reasons": reasons}).decode()
+    return f'{{"said":{said}{_seen(vector, known)}'
+
+
+def _seen(vector: LaneVector, known: int) -> str:
+    """How that text ends: the lanes. No text in front of it can hold these quotes unescaped."""
     dated = {name: None if moment is None else time_encode(moment) for name, moment in vector.dated.items()}
     lanes = {name: lane.to_json() for name, lane in vector.lanes.items()}
-    return canonical.encode_known({"lanes": lanes, "dated": dated, "known": known}).decode()
+    return f',"seen":{canonical.encode_known({"lanes": lanes, "dated": dated, "known": known}).decode()}}}'
 
 
 def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
     shown = reader.shown([row.case for row in rows])
     for row in rows:
         value = canonical.decode(shown[row.case].encode())
+        seen, said = value["seen"], value["said"]
         lanes = {
             name: Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
-            for name, lane in value["lanes"].items()
+            for name, lane in seen["lanes"].items()
         }
-        reasons = canonical.decode(row.reasons.encode())
+        # A recall reaches cases by their rows alone: then what was said before it is over.
+        reasons = said["reasons"] if said["state"] == row.stands else canonical.decode(row.reasons.encode())
         yield CaseView(
             row,
             tuple(Reason(item["code"], item["lane"], item["says"]) for item in reasons),
             lanes,
-            value["dated"],
-            value["known"],
+            seen["dated"],
+            seen["known"],
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from holdfast.core import canonical
@@ -20,6 +20,7 @@ from holdfast.review.cases import Case, apply_event, fold, row_of
 from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event, time_text
 from holdfast.review.queues import policy_of_queue
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.verifier.reliance import Reliance
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Work:
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._named: list[tuple[str, str]] = []
         self._afresh: set[str] = set()
+        self._resting: dict[str, Mapping[str, str]] = {}
+        self._reliances: dict[str, bytes] = {}
         self._policies: dict[str, QueuePolicy] = {}
         self._opened: dict[tuple[str, str], str] = {}
         self._waiting: list[int] = []
@@ -99,8 +102,8 @@ class Work:
 
     def current(self, row: CaseRow) -> CaseRow:
         """A row as this transaction will leave it."""
-        if row.case in self._unfolded:
-            self._hold(row.case)
+        if row.case in self._small:
+            return replace(row, **self._small[row.case])
         held = self._held.get(row.case)
         return row if held is None else row_of(held.case, bundle=held.bundle, due_at=held.due_at)
 
@@ -130,6 +133,14 @@ class Work:
             self._named = [item for item in self._named if item[0] != case]
             self._afresh.add(case)
         self._named += [(case, digest) for digest in digests]
+
+    def rest(self, case: str, relied: Iterable[Reliance]) -> None:
+        """Note what a case rests on in trust, instead of what it rested on before (``case.md`` §8(5))."""
+        found: dict[str, str] = {}
+        for item in relied:
+            self._reliances[item.name] = item.document
+            found[item.name] = max(found.get(item.name, ""), time_text(item.until))
+        self._resting[case] = found
 
     def policy(self, queue: str) -> QueuePolicy:
         """The policy that a queue has now; read once."""
@@ -231,6 +242,7 @@ class Work:
         writer.put_blobs([(case, digest, raw) for (case, digest), raw in self._blobs.items()])
         writer.show(self._new_shown)
         writer.index_evidence(self._named, self._afresh)
+        writer.rest(self._reliances, self._resting)
         writer.wait(self._waiting)
         for act in self._later:
             act(writer)

@@ -20,6 +20,7 @@ from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidenc
 from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
+from holdfast.verifier.reliance import Reliance, reliances_of
 from holdfast.verifier.transcript import Check, Transcript
 
 
@@ -41,6 +42,10 @@ class Appraisal:
     trust_development: bool | None
     dated: Mapping[str, dt.datetime | None]
     """By lane: since when what it rests on is dated (``gate.md`` §1). Ages are counted from it; no part of the JSON."""
+    relied: Mapping[str, tuple[Reliance, ...]]
+    """By lane: what its state rests on in trust (``lanes.md`` §6). No part of the JSON."""
+    overturned: frozenset[str]
+    """Contents (hex) of rounds that are final against each other by this evidence. No part of the JSON."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -95,6 +100,8 @@ def appraise(
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
         dated=dict.fromkeys(LANES, _dated(evidence)),
+        relied=reliances_of(evidence, trust),
+        overturned=frozenset(evidence.overturned),
     )
 
 
@@ -366,10 +373,9 @@ def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust)
         epoch = trust.epoch(candidate.origin, candidate.number)
         members = vote_addresses(trust, epoch) if epoch else set()
         votes = members & evidence.votes.get((candidate.number, candidate.attempt), set())
-        return (
-            f"{words}; in round {candidate.number}, attempt {candidate.attempt}, "
-            f"{len(votes)} of {len(members)} full nodes are said to have voted."
-        )
+        voted = f"In round {candidate.number}, {len(votes)} of {len(members)} full nodes have voted"
+        again = f" (attempt {candidate.attempt})" if candidate.attempt else ""
+        return f"{voted}{again}, by the gateway's account; {words[0].lower()}{words[1:]}."
     waiting = [item for item in evidence.final_rounds.values() if not item.final and item.candidate.size > index]
     if waiting:
         item = waiting[0]

@@ -145,6 +145,8 @@ class Evidence:
     commitments: dict[str, str] = field(default_factory=dict)
     """Statement digest to the digest of the commitment entry that stands for it."""
     entries: dict[str, int] = field(default_factory=dict)
+    overturned: set[str] = field(default_factory=set)
+    """Contents (hex) of rounds that a quorum called final against each other: neither stands for anything now."""
 
     def decisions(self) -> list[CheckedStatement]:
         """The decision statements, in order of the times they claim."""
@@ -394,7 +396,7 @@ def _mark_fits(mark: Mark, named: MarkReference | None) -> bool:
     return mark.seq < named.seq or mark.parts == named.parts
 
 
-def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey]:
+def full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey]:
     """Keys of one use by node digest, for the members of an epoch."""
     keys = {}
     for node in epoch.stakes:
@@ -407,7 +409,7 @@ def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey
 
 def vote_addresses(trust: Trust, epoch: Epoch) -> set[str]:
     """Addresses that may vote in an epoch."""
-    return {address_of(key.public) for key in _full_node_keys(trust, epoch, "vote").values()}
+    return {address_of(key.public) for key in full_node_keys(trust, epoch, "vote").values()}
 
 
 def _check_checkpoints(
@@ -492,10 +494,11 @@ def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, rec
             evidence.votes.setdefault((item.number, item.attempt), set()).update(item.voters)  # not proof: unsigned
         elif isinstance(item, FinalityItem) and item not in seen:
             seen.add(item)
-            _check_finality(item, evidence, trust, record)
+            check_finality(item, evidence, trust, record)
 
 
-def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record: Transcript) -> None:
+def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    """Whether a quorum called a round final (``round.md`` §4.3); what follows is in ``evidence``."""
     candidate = item.candidate
     chain, epoch = trust.chain(candidate.origin), trust.epoch(candidate.origin, candidate.number)
     if chain is None or epoch is None:
@@ -506,7 +509,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     if epoch.number != candidate.epoch:
         _refuse_settlement(evidence, record, "trust.epoch", f"Round {candidate.number} names epoch {candidate.epoch}.")
         return
-    keys = _full_node_keys(trust, epoch, "vote")
+    keys = full_node_keys(trust, epoch, "vote")
     stakes = {address_of(key.public): epoch.stakes[node] for node, key in keys.items()}
     silent = epoch.total - sum(stakes.values())
     if silent:
@@ -543,6 +546,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     same_round = before is not None and before.final and before.candidate.origin == candidate.origin
     if before is not None and same_round and before.candidate.content != candidate.content:
         says = f"A quorum called two contents of round {candidate.number} final."
+        evidence.overturned |= {before.candidate.content.hex(), candidate.content.hex()}
         _refuse_settlement(evidence, record, "round.equivocation", says)
         return
     evidence.final_rounds[candidate.number] = CheckedRound(

@@ -434,7 +434,8 @@ def test_a_revoked_key_recalls_what_stood_on_it(clinic: Clinic) -> None:
     nodes = canonical.decode(network.trust_version())["nodes"]
     nodes[0]["revoked"] = {"at": moment, "suspect_since": moment, "reason": "stolen"}
     clinic.trusted = network.trust(nodes=nodes)
-    assert clinic.desk.tick().moved == ((case, "CLEAR", "RECALLED"),)
+    (recalled,) = clinic.desk.tick().recalled
+    assert recalled.cases == (case,)
 
 
 def test_a_recall_by_evidence_reaches_those_that_relied_on_it_and_no_other(clinic: Clinic) -> None:

@@ -87,12 +87,13 @@ def _build_review(
     document, signer = _load_key_document(config), load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.signing_key}")
+    settled = SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust)
     decisions = Decisions(
         review,
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
         document.digest,
         lambda loop: BlockingEntryLog(writer, entries, loop),
-        SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust),
+        settled,
         trust,
         clock,
         storage,
@@ -107,6 +108,7 @@ def _build_review(
         poll_s=config.openings_poll_ms / 1000,
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
+        verdicts=settled.verdicts,
     )
     review.add_task("decisions", decisions.work)
     review.add_task("openings", follower.pull)

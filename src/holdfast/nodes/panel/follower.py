@@ -9,6 +9,8 @@ Rules:
   seconds, for as long as a lane of one of its cases is pending. Where very many wait, that last is less often: what a
   round moves comes first. Not after that: then only trust and time move it, which the desk looks at by itself, or a
   superseding verdict, after which every run is looked at again.
+* The verdicts of the rounds in which an earlier one may have been superseded are read from the full nodes at once: what
+  was let through on a statement that one of them refuted is recalled together, before any of these runs is looked at.
 * Never more than ``at_once`` bundles are fetched at a time. While the gateway is silent there is one attempt at a time,
   less and less often.
 
@@ -20,13 +22,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeAlias
 
 from holdfast.client.gateway import QueuedRun, parse_error, parse_openings
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES
+from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.schedule import Schedule
@@ -51,6 +55,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Pauses while the gateway is silent."""
 MOST_POLLS_S = 50
 """Bundles fetched in a second only because time went by."""
+MOST_SEARCHED = 64
+"""Rounds whose verdicts are read after a superseding one."""
+Verdicts: TypeAlias = "Callable[[int], Awaitable[tuple[Candidate, list[FinalityMessage], bytes] | None]]"
+"""By number of a round: what makes it final, and its verdicts; None while nobody has them."""
 REFUSED_PAUSE_S = 60.0
 """How long a run rests whose bundle the gateway refuses or the desk cannot read."""
 
@@ -63,9 +71,11 @@ class Cursor:
     """Openings before this position are in the journal."""
     superseded: int = 0
     """Every run was looked at again after this superseding verdict."""
+    searched: int = 0
+    """The verdicts of rounds up to here were read, as far as a superseding one was told of."""
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"after": self.after, "superseded": self.superseded}).encode()
+        return json.dumps({"after": self.after, "superseded": self.superseded, "searched": self.searched}).encode()
 
 
 def parse_cursor(raw: bytes | None) -> Cursor:
@@ -73,10 +83,10 @@ def parse_cursor(raw: bytes | None) -> Cursor:
     if raw is None:
         return Cursor()
     value = canonical.decode_object(raw)
-    after, superseded = value.get("after"), value.get("superseded")
-    if not isinstance(after, int) or not isinstance(superseded, int):
+    after, superseded, searched = value.get("after"), value.get("superseded"), value.get("searched", 0)
+    if not isinstance(after, int) or not isinstance(superseded, int) or not isinstance(searched, int):
         raise MalformedError("panel.cursor", f"{CURSOR_FILE} is damaged: it says how far openings were read")
-    return Cursor(after, superseded)
+    return Cursor(after, superseded, searched)
 
 
 class Follower:
@@ -94,6 +104,7 @@ class Follower:
         poll_s: float,
         pending_s: float,
         at_once: int,
+        verdicts: Verdicts,
     ) -> None:
         self._review = review
         self._http = http
@@ -104,6 +115,7 @@ class Follower:
         self._poll_s = poll_s
         self._pending_s = pending_s
         self._at_once = at_once
+        self._verdicts = verdicts
         self._schedule = Schedule()
         self._cursor = parse_cursor(storage.load(CURSOR_FILE))
         self._round: int | None = None
@@ -163,6 +175,7 @@ class Follower:
             self._round = page.round
             self._schedule.hurry(self._clock.monotonic())
         if page.superseded > self._sweep_of:
+            await self._read_verdicts(page.round)
             await self._begin_sweep(page.superseded)
         self._wake.set()
         return len(page.openings) == PAGE
@@ -185,6 +198,21 @@ class Follower:
             pending = [view.row.run for view in views if _pending(view)]
             self._schedule.ask(pending, self._clock.monotonic())
             self._wake.set()
+
+    async def _read_verdicts(self, newest: int) -> None:
+        """Recall what rounds since the last search refuted, the newest first. Where nobody has the verdicts of one, the
+        sweep that follows finds what it says, run by run."""
+        for number in range(newest, max(self._cursor.searched, newest - MOST_SEARCHED), -1):
+            try:
+                found = await self._verdicts(number)
+                if found is not None:
+                    recalled = await self._review.call(self._review.desk.take_verdicts, SYSTEM, *found)
+                    if recalled.cases:
+                        _LOG.warning("round %d recalls %d cases", number, len(recalled.cases))
+                        self._review.notify()
+            except HoldfastError as error:
+                _LOG.warning("the verdicts of round %d: %s", number, error, extra={"code": error.code})
+        self._cursor.searched = newest
 
     async def _begin_sweep(self, superseded: int) -> None:
         """Look at every run again: a verdict on some earlier entry was superseded."""
