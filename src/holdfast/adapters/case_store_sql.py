@@ -270,8 +270,8 @@ class _Transaction:
         ]
 
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
-        """Cases that time or another trust may move: those that are let through before those that are held, and what was
-        recalled at the end."""
+        """Cases that time or another trust may move: those that are let through before those that are held, and what
+        was recalled at the end."""
         found = {row.case: row for row in self._many(_due(_CASES.c.due_at <= at).limit(limit))}
         other = _CASES.c.trust.is_distinct_from(trust)
         for stands in (_LET_THROUGH, ("HOLD",), ("RECALLED",)):
@@ -346,7 +346,7 @@ class _Transaction:
         for chunk in _chunks(evidence):
             joined = sa.select(_CASES.c.case, _CASES.c.opened_seq).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
             named = joined.where(_EVIDENCE.c.digest.in_(chunk), _CASES.c.relied == 1, _CASES.c.stands != "RECALLED")
-            found |= {case: seq for case, seq in self._connection.execute(named)}
+            found |= {row.case: row.opened_seq for row in self._connection.execute(named)}
         return sorted(found, key=found.__getitem__)
 
     def reliances(self) -> dict[str, bytes]:

@@ -118,8 +118,8 @@ class CaseReader(Protocol):
         ...
 
     def next_of(self, queue: str, at: str) -> CaseRow | None:
-        """The oldest case of a queue that is CLEAR or PROVISIONAL, not handed over, and neither under a lease nor claimed
-        at ``at``."""
+        """The oldest case of a queue that is CLEAR or PROVISIONAL, not handed over, and neither under a lease nor
+        claimed at ``at``."""
         ...
 
     def open_of_queue(self, queue: str, stands: Collection[str], limit: int, other_than: str | None) -> list[CaseRow]:

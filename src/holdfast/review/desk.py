@@ -343,7 +343,8 @@ class Desk:
 
         ``lanes`` is the digest of the vector that the person decides on; without it, the one they last opened the case
         with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.handed_out``, ``case.decided_already``,
-        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all else is met.
+        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all
+        else is met.
         """
         held = self._permit(actor, "decide")
         if act not in ("approve", "reject"):
@@ -589,6 +590,8 @@ class Desk:
             lease = found.lease
             if lease is None or lease.key != key or lease.consumer != consumer:
                 raise ConflictError("case.lease", f"{consumer} does not hold this case", hint="ask for the next one")
+            if work.at >= lease.until and found.holder(work.at) is not None:
+                raise ConflictError("case.lease", f"{found.claimed_by} took this case on after the lease was over")
             if found.handed_over_at is None:
                 self._note(work, case, kind, actor, {"consumer": consumer, "key": key})
             return work.case(case)

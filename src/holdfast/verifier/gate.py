@@ -299,11 +299,11 @@ def _unmet_judgement(policy: QueuePolicy, approvals: Sequence[Decision]) -> Iter
 
 
 def _refuted(lane: Lane) -> Reason:
-    return Reason("gate.refuted", lane.name, f"{lane.name} is refuted: {_continued(lane.says)}")
+    return Reason("gate.refuted", lane.name, f"{lane.name} is refuted: {lane.says}")
 
 
 def _continued(says: str) -> str:
-    """A lane's sentence after a colon: it begins small, unless its first word is a name in capitals."""
+    """A lane's sentence after its state: it begins small, unless its first word is a name in capitals."""
     return says[:1].lower() + says[1:] if says[1:2] == " " or says[1:2].islower() else says
 
 
@@ -325,7 +325,7 @@ def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> It
         if lane.basis not in need.bases and (lane.basis is not None or lane.state != "not_applicable"):
             wanted = " or ".join(map(in_words, need.bases)) or "no basis"
             found = f"{name} is {in_words(lane.state)} by {in_words(lane.basis or 'nothing')}"
-            yield Reason("gate.lane_basis", name, f"{found}, and this queue accepts {wanted}: {_continued(lane.says)}")
+            yield Reason("gate.lane_basis", name, f"{found}, and this queue accepts {wanted}: {lane.says}")
         if need.max_age_s is not None:
             unmet = _unmet_age(lane, need.max_age_s, policy.bounds.max_skew_s, vector.dated.get(name), at)
             if unmet is not None:
@@ -347,7 +347,7 @@ def _unmet_age(
         why = f"what it rests on is from {time_encode(dated)}, and it must be younger than {most} here"
     else:
         code, why = "gate.lane_future", f"what it rests on claims {time_encode(dated)}, which has not come yet"
-    return Reason(code, lane.name, f"{found} {why}: {_continued(lane.says)}")
+    return Reason(code, lane.name, f"{found} {why}: {lane.says}")
 
 
 def _clear_until(policy: QueuePolicy, vector: LaneVector) -> dt.datetime | None:

@@ -1,8 +1,8 @@
 """What a lane took from trust, and whether a trust document still stands behind it (``spec/lanes.md`` §6).
 
 :func:`reliances_of` reads checked evidence and says, lane by lane, which keys, quorums, logs, chains and roots its
-state rests on and until when. :func:`withdrawn` asks of one of them, without any evidence, whether trust has taken it back
-since: whoever keeps the names of what many runs relied on finds all of them again with one question for each name.
+state rests on and until when. :func:`withdrawn` asks of one of them, without any evidence, whether trust has taken it
+back since: whoever keeps the names of what many runs relied on finds all of them again with one question for each name.
 
 Rules: only what an authority says takes something back (a revocation, a removal, another contract, a shortened span).
 What merely runs out with time is not withdrawn: time moves lanes by itself. Pure.

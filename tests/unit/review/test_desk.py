@@ -18,6 +18,7 @@ from holdfast.review.outbox import WaitingAct
 from tests.helpers.network import RUN, Network, at
 from tests.helpers.review import (
     APPROVER,
+    AUDITOR,
     CONSUMER,
     OWNER,
     REVIEWER,
@@ -49,6 +50,75 @@ def test_a_case_is_held_until_the_moment_its_proof_is_whole(clinic: Clinic) -> N
     assert states == ["HOLD", "HOLD", "HOLD", "CLEAR"]
     cleared = clinic.desk.case(SYSTEM, case).events[-1]
     assert (cleared.kind, cleared.actor.kind, cleared.cause) == ("cleared", "gate", "evidence")
+
+
+def journal_until(kind: str) -> list[dict[str, object]]:
+    """What is known of the run until the last item of a kind, that one included."""
+    journal = Network().journal(finality=0)
+    return journal[: max(place for place, item in enumerate(journal) if item["kind"] == kind) + 1]
+
+
+def note_until(clinic: Clinic, case: str, kind: str) -> None:
+    clinic.pass_time(1)
+    clinic.desk.note_bundle(SYSTEM, case, build_bundle(RUN, clinic.now, journal_until(kind)))
+
+
+def test_reasons_are_told_in_the_words_of_now_and_the_event_keeps_those_of_then(clinic: Clinic) -> None:
+    case = clinic.case(stage="answered")
+    held = clinic.desk.case(SYSTEM, case).events[-1]
+    told = []
+    for kind in ("entry", "checkpoint", "candidate", "votes"):
+        note_until(clinic, case, kind)
+        (reason,) = clinic.desk.cases(SYSTEM)[0].reasons
+        told.append(reason.says)
+    assert told == [
+        "settlement is pending: answered and logged as entry 3; waiting for a final round that covers execution and "
+        "route.",
+        "settlement is pending: answered and logged as entry 3; cosigned by 4 full nodes; waiting for a final round that "
+        "covers execution and route.",
+        "settlement is pending: in round 1, 0 of 4 full nodes have voted, by the gateway's account; answered and logged "
+        "as entry 3; cosigned by 4 full nodes.",
+        "settlement is pending: in round 1, 3 of 4 full nodes have voted, by the gateway's account; answered and logged "
+        "as entry 3; cosigned by 4 full nodes.",
+    ]
+    assert clinic.desk.case(SYSTEM, case).view.to_json()["reasons"][0]["says"] == told[-1]
+    shown = clinic.desk.hand_out(CONSUMER, "default", "shop", include_hold=True).held[0]
+    assert shown.reasons[0].says == told[-1]
+    assert held.body["reasons"][0]["says"] == "settlement is pending: answered; not in the log yet."
+    words = [event for event in clinic.desk.case(SYSTEM, case).events if event.kind == "held"]
+    assert words[-1] == held, "no event for words alone"
+
+
+def test_a_reading_of_the_past_tells_the_words_of_then(clinic: Clinic) -> None:
+    case = clinic.case(stage="answered")
+    note_until(clinic, case, "candidate")
+    clinic.desk.view(REVIEWER, case)
+    seen = clinic.desk.case(SYSTEM, case).events[-1].seq
+    note_until(clinic, case, "votes")
+    reading = clinic.desk.reading(AUDITOR, case, seen)
+    assert reading.retold
+    assert reading.reasons[0].says.startswith("settlement is pending: in round 1, 0 of 4 full nodes have voted")
+    assert clinic.desk.cases(SYSTEM)[0].reasons[0].says.startswith("settlement is pending: in round 1, 3 of 4")
+
+
+def test_whoever_opens_a_case_has_the_evidence_before_them_named_once(clinic: Clinic) -> None:
+    case = clinic.case(stage="logged")
+    note_until(clinic, case, "candidate")
+    before = clinic.kinds(case)
+    clinic.desk.view(REVIEWER, case)
+    clinic.desk.view(REVIEWER, case)
+    assert clinic.kinds(case) == [*before, "appraised", "viewed", "viewed"]
+    file = clinic.desk.case(SYSTEM, case)
+    assert file.case.bundle == file.view.row.bundle
+
+
+def test_what_is_told_of_a_recall_is_the_recall_and_not_what_was_told_before(clinic: Clinic) -> None:
+    case, dependant = clinic.case(stage="settled"), clinic.case("another", "logged")
+    clinic.desk.add_dependant(CONSUMER, case, dependant=dependant)
+    clinic.pass_time(1)
+    clinic.note(case, "refuted")
+    view = next(view for view in clinic.desk.cases(SYSTEM) if view.row.case == dependant)
+    assert [reason.code for reason in view.reasons] == ["gate.recalled"]
 
 
 def test_a_held_case_says_why_in_the_words_of_its_lanes(clinic: Clinic) -> None:
@@ -423,6 +493,42 @@ def test_held_cases_beyond_what_one_change_looks_at_follow_in_the_next_turns(
     assert clinic.desk.tick(limit=1).more
     clinic.desk.tick()
     assert {clinic.desk.case(SYSTEM, case).case.policy for case in cases} == {done.digest}
+
+
+# --- two desks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_claimed_case_is_not_handed_out_until_the_claim_ends(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.desk.claim(REVIEWER, case, lease_s=600)
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is None
+    clinic.pass_time(600)
+    handed = clinic.desk.hand_out(CONSUMER, "default", "shop").handed
+    assert handed is not None
+    assert handed.view.row.case == case
+
+
+def test_a_claim_that_is_given_back_lets_the_case_be_handed_out(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.desk.claim(REVIEWER, case)
+    clinic.desk.let_go(REVIEWER, case)
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is not None
+
+
+def test_a_claimed_case_does_not_stand_in_the_way_of_the_next_one(clinic: Clinic) -> None:
+    clinic.desk.claim(REVIEWER, clinic.case(stage="settled"))
+    run = "01900000-0000-7000-8000-000000000001"
+    clinic.desk.open(SYSTEM, run, "default")
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is None
+
+
+def test_a_handed_out_case_can_be_claimed_and_decided_once_its_lease_is_over(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop", lease_s=60).handed is not None
+    clinic.pass_time(60)
+    assert clinic.desk.claim(SECOND, case).claimed_by == SECOND.id
+    clinic.desk.view(SECOND, case)
+    assert clinic.desk.decide(SECOND, case, "reject", reason="not this one").state == "REJECTED"
 
 
 # --- recalls --------------------------------------------------------------------------------------------------------

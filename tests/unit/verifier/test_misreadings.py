@@ -127,7 +127,7 @@ def test_a_fast_answer_is_not_read_as_settled():
     assert vector.lanes["bytes"].state == "proven", "the whole answer is there and bound"
     state, reasons, says = ask(USUAL, vector, now)
     assert (state, reasons) == ("HOLD", [("gate.lane_state", "settlement")])
-    assert says == "settlement is pending: Answered; not in the log yet."
+    assert says == "settlement is pending: answered; not in the log yet."
 
 
 def test_a_label_is_not_read_as_an_artifact():

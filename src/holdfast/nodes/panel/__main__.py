@@ -87,7 +87,8 @@ def _build_review(
     document, signer = _load_key_document(config), load_signer(config.signing_key, "statement")
     if document.key_by_id(signer.key.key_id) is None:
         raise UsageError("panel.key", f"{config.key_document} does not name the key in {config.signing_key}")
-    settled = SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust)
+    full_nodes = [HTTPFullNode(http, node.url) for node in config.full_nodes]
+    settled = SettledEntries(entries, full_nodes, config.origin, trust)
     decisions = Decisions(
         review,
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
