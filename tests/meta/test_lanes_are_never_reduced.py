@@ -82,7 +82,7 @@ def test_an_appraisal_is_its_lanes_and_what_they_were_made_from() -> None:
     """A new field is looked at by a person, here."""
     assert {field.name for field in dataclasses.fields(Appraisal)} == {
         "run", "lanes", "transcript", "at", "known", "bundle_digest", "policy_name", "policy_digest",
-        "trust_digest", "trust_pin", "trust_development", "dated",
+        "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(Lane)} == {"name", "state", "basis", "says", "evidence"}
 

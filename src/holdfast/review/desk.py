@@ -24,13 +24,13 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.bundles import Bundle, build_bundle, parse_bundle
+from holdfast.core.bundles import Bundle, StatementItem, build_bundle, parse_bundle
 from holdfast.core.decisions import DecisionDocument
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
 from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
-from holdfast.errors import ConflictError, RefusedError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore, Head
 from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
@@ -191,6 +191,16 @@ class Tick:
     """What was recalled since the last turn because trust no longer stands behind what it rested on."""
 
 
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What became of one run's evidence: the lanes that are still pending in one of its cases, or why it was not taken
+    in."""
+
+    run: str
+    pending: tuple[str, ...]
+    trouble: HoldfastError | None = None
+
+
 @dataclass(slots=True)
 class _Look:
     """A case whose evidence was appraised in this transaction."""
@@ -274,10 +284,36 @@ class Desk:
             found = work.case(case)
             if bundle.run != found.run:
                 raise RefusedError("case.other_run", f"this is evidence of run {bundle.run}, not of {found.run}")
-            held, held_raw = self._newest(work, case)
-            if bundle.exported_at < held.exported_at:
-                return found
-            return self._settle(work, self._look(work, case, carry_decisions(held_raw, raw)), "evidence")
+            self._note_evidence(work, case, bundle, raw)
+            return work.case(case)
+
+    def take_in(self, actor: Actor, evidence: Sequence[tuple[str, bytes]]) -> list[TakenIn]:
+        """Take in evidence of many runs, (run, bundle) each, for every case of each run: in one transaction, so that
+        what one round moves is on disk together. A bundle that is none is told beside its run and stops no other."""
+        self._permit(actor, "note")
+        read = [(run, raw, _read_evidence(run, raw)) for run, raw in evidence]
+        taken: list[TakenIn] = []
+        with self._begin() as work:
+            for run, raw, bundle in read:
+                if isinstance(bundle, HoldfastError):
+                    taken.append(TakenIn(run, (), bundle))
+                    continue
+                pending: dict[str, None] = {}
+                for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE)):
+                    pending |= dict.fromkeys(self._note_evidence(work, row.case, bundle, raw))
+                taken.append(TakenIn(run, tuple(pending)))
+        return taken
+
+    def _note_evidence(self, work: Work, case: str, bundle: Bundle, raw: bytes) -> list[str]:
+        """New evidence for one case, unless what is there was exported later. Returns the lanes that are pending."""
+        held, held_raw = self._newest(work, case)
+        if bundle.exported_at >= held.exported_at:
+            look = self._look(work, case, carry_decisions(held_raw, raw) if _decides(held) else raw)
+            self._settle(work, look, "evidence")
+        else:
+            look = self._look(work, case, None)
+            self._settle(work, look, "time")
+        return [lane.name for lane in look.vector.lanes.values() if lane.state == "pending"]
 
     def tick(self, actor: Actor = SYSTEM, *, limit: int = 100) -> Tick:
         """Look again at cases that time, another trust or another policy may have moved. Call it again at once while
@@ -343,8 +379,8 @@ class Desk:
 
         ``lanes`` is the digest of the vector that the person decides on; without it, the one they last opened the case
         with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.handed_out``, ``case.decided_already``,
-        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all
-        else is met.
+        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does,
+        when all else is met.
         """
         held = self._permit(actor, "decide")
         if act not in ("approve", "reject"):
@@ -960,9 +996,26 @@ def _policy_for(queue: str, text: str) -> QueuePolicy:
 # --- what follows from what ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _parsed(raw: bytes) -> Bundle:
     return parse_bundle(raw)
+
+
+def _read_evidence(run: str, raw: bytes) -> Bundle | HoldfastError:
+    """A bundle of a run, or what is wrong with it."""
+    try:
+        bundle = _parsed(raw)
+    except HoldfastError as error:
+        return error
+    if bundle.run != run:
+        return RefusedError("case.other_run", f"this is evidence of run {bundle.run}, not of {run}")
+    return bundle
+
+
+def _decides(bundle: Bundle) -> bool:
+    """Whether a bundle shows a decision."""
+    items = (entry.item for entry in bundle.journal)
+    return any(isinstance(item, StatementItem) and item.statement.kind == "decision" for item in items)
 
 
 def _policy_of_case(work: Work, case: Case) -> QueuePolicy:

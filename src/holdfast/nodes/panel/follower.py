@@ -39,7 +39,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
-from holdfast.review.desk import MAX_PAGE, CaseView, Opening
+from holdfast.review.desk import MAX_PAGE, CaseView, Opening, TakenIn
 from holdfast.review.events import SYSTEM
 
 _LOG = logging.getLogger("holdfast.panel.follower")
@@ -55,6 +55,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Pauses while the gateway is silent."""
 MOST_POLLS_S = 50
 """Bundles fetched in a second only because time went by."""
+TAKEN_AT_ONCE = 16
+"""Bundles taken in by one transaction. Between them whoever waits for the desk gets it."""
 MOST_SEARCHED = 64
 """Rounds whose verdicts are read after a superseding one."""
 Verdicts: TypeAlias = "Callable[[int], Awaitable[tuple[Candidate, list[FinalityMessage], bytes] | None]]"
@@ -122,6 +124,9 @@ class Follower:
         self._sweep: set[str] | None = None
         """Runs not yet looked at since a superseding verdict; None when there is none."""
         self._sweep_of = self._cursor.superseded
+        self._fetched: list[tuple[str, bytes, asyncio.Future[TakenIn]]] = []
+        """Bundles that wait for the desk: one transaction takes in what came while another was under way."""
+        self._intake = asyncio.Lock()
         self._wake = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -273,7 +278,7 @@ class Follower:
         outcome = "refused"
         try:
             raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
-            again_s = self._poll_pause() if await self._review.call(self._note, run, raw) else None
+            again_s = self._poll_pause() if await self._take_in(run, raw) else None
             outcome = "taken"
         except UnavailableError as error:
             outcome, again_s = "silent", self._poll_pause()
@@ -296,12 +301,38 @@ class Follower:
         """Seconds until evidence that is still to come is asked for without a reason."""
         return max(self._pending_s, self.waiting / MOST_POLLS_S)
 
-    def _note(self, run: str, raw: bytes) -> list[str]:
-        """On the desk's thread: take a bundle in for every case of its run. Returns the lanes that are pending."""
-        desk, which = self._review.desk, CaseFilter(run=run, limit=MAX_PAGE)
-        for view in desk.cases(SYSTEM, which):
-            desk.note_bundle(SYSTEM, view.row.case, raw)
-        return [lane for view in desk.cases(SYSTEM, which) for lane in _pending(view)]
+    async def _take_in(self, run: str, raw: bytes) -> Sequence[str]:
+        """Put a bundle before the desk, together with whatever else was fetched while the desk was busy. Returns the
+        lanes that are pending; raises what is wrong with it."""
+        taken: asyncio.Future[TakenIn] = asyncio.get_running_loop().create_future()
+        self._fetched.append((run, raw, taken))
+        async with self._intake:
+            while not taken.done():
+                await self._take_in_together()
+        found = await taken
+        if found.trouble is not None:
+            raise found.trouble
+        return found.pending
+
+    async def _take_in_together(self) -> None:
+        """One transaction for all that was fetched, up to a bound."""
+        batch, self._fetched = self._fetched[:TAKEN_AT_ONCE], self._fetched[TAKEN_AT_ONCE:]
+        evidence = [(run, raw) for run, raw, _ in batch]
+        try:
+            done = await self._review.call(self._review.desk.take_in, SYSTEM, evidence)
+        except HoldfastError:  # each by itself, so that none pays for another
+            done = [await self._take_in_alone(run, raw) for run, raw in evidence]
+        for (_, _, future), found in zip(batch, done, strict=True):
+            if not future.done():
+                future.set_result(found)
+        self._review.notify()
+
+    async def _take_in_alone(self, run: str, raw: bytes) -> TakenIn:
+        try:
+            (found,) = await self._review.call(self._review.desk.take_in, SYSTEM, [(run, raw)])
+        except HoldfastError as error:
+            return TakenIn(run, (), error)
+        return found
 
     # The gateway
 
