@@ -12,6 +12,7 @@ Not thread-safe by itself: the panel calls it from one worker thread.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -194,6 +195,7 @@ class SQLCaseStore:
             reading = connection.execution_options(holdfast_reads=True)
             if self._engine.dialect.name == "postgresql":
                 reading = reading.execution_options(isolation_level="REPEATABLE READ")
+            reading.begin()
             yield _Transaction(reading)
             reading.rollback()
 
@@ -201,6 +203,7 @@ class SQLCaseStore:
     def write(self) -> Iterator[_Transaction]:
         """One transaction: committed when the block ends, undone when it raises."""
         with _spoken_for(), self._engine.connect() as connection:
+            connection.begin()
             transaction = _Transaction(connection)
             transaction.lock()
             yield transaction
@@ -215,9 +218,10 @@ def _spoken_for() -> Iterator[None]:
     """A database that is locked, full or gone is a silent world, not a mistake of the caller's."""
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        why = getattr(error, "orig", error)
         raise UnavailableError(
-            "case_store.database", f"the cases' database does not answer: {error.orig}", hint="try again"
+            "case_store.database", f"the cases' database does not answer: {why}", hint="try again"
         ) from error
 
 
@@ -231,14 +235,12 @@ class _Transaction:
         """Wait until no other writer is at work. SQLite's ``BEGIN IMMEDIATE`` has done that already."""
         if self._connection.dialect.name != "sqlite":
             self._connection.execute(sa.select(_HEAD.c.seq).with_for_update())
-        else:
-            self._connection.begin()
 
     # Reading
 
     def head(self) -> Head:
         """Where the journal ends."""
-        row = self._ask("SELECT seq, digest, at FROM case_head").first()
+        row = self._first("SELECT seq, digest, at FROM case_head")
         return Head(*row) if row is not None else _EMPTY
 
     def row(self, case: str) -> CaseRow | None:
@@ -319,25 +321,26 @@ class _Transaction:
 
     def blob(self, case: str, digest: str) -> bytes | None:
         """A bundle or lane vector of a case, by digest."""
-        found = self._ask('SELECT raw FROM case_blobs WHERE "case" = ? AND digest = ?', case, digest).scalar()
-        return _bytes(found)
+        row = self._first('SELECT raw FROM case_blobs WHERE "case" = ? AND digest = ?', case, digest)
+        return _bytes(row[0]) if row is not None else None
 
     def shown(self, cases: Collection[str]) -> dict[str, str]:
         """What is shown of the lanes of these cases (JSON text)."""
         found: dict[str, str] = {}
         for chunk in _chunks(cases):
             text = f'SELECT "case", shown FROM case_shown WHERE "case" IN ({_marks(chunk)})'  # noqa: S608 (marks)
-            found |= {case: shown for case, shown in self._ask(text, *chunk)}  # noqa: C416 (rows are no pairs to mypy)
+            found |= dict(self._ask(text, *chunk))
         return found
 
     def policy(self, digest: str) -> bytes | None:
         """A queue policy's canonical document."""
-        return _bytes(self._ask("SELECT document FROM queue_policies WHERE digest = ?", digest).scalar())
+        row = self._first("SELECT document FROM queue_policies WHERE digest = ?", digest)
+        return _bytes(row[0]) if row is not None else None
 
     def queue(self, name: str) -> str | None:
         """Digest of the policy of a queue that has one."""
-        found: str | None = self._ask("SELECT policy FROM queues WHERE name = ?", name).scalar()
-        return found
+        row = self._first("SELECT policy FROM queues WHERE name = ?", name)
+        return str(row[0]) if row is not None else None
 
     def queues(self) -> dict[str, str]:
         """Every queue that has a policy, and its digest."""
@@ -516,11 +519,21 @@ class _Transaction:
             text = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({_marks(names)}) ON CONFLICT DO NOTHING"  # noqa: S608
             self._many_times(text, [tuple(row.values()) for row in rows])
 
-    def _ask(self, text: str, *values: Any) -> Any:
-        """A question in the words of the driver: what is asked for every piece of evidence is not put together anew
-        each time."""
-        marked = text if self._connection.dialect.name == "sqlite" else text.replace("?", "%s")
-        return self._connection.exec_driver_sql(marked, values)
+    def _ask(self, text: str, *values: Any) -> list[Any]:
+        """A question in the words of the driver, put to SQLite's directly: what is asked for every piece of evidence
+        is not put together anew each time."""
+        if self._connection.dialect.name != "sqlite":
+            found = self._connection.exec_driver_sql(text.replace("?", "%s"), values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+        cursor = self._connection.connection.cursor()
+        try:
+            cursor.execute(text, values)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    def _first(self, text: str, *values: Any) -> Any:
+        return next(iter(self._ask(text, *values)), None)
 
     def _rows(self, which: str, *values: Any) -> list[CaseRow]:
         return [CaseRow(*row) for row in self._ask(f"SELECT {_COLUMNS} FROM cases {which}", *values)]  # noqa: S608
@@ -538,7 +551,8 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _stored(row: Any) -> StoredEvent:
-    return StoredEvent(row.seq, row.digest, row.case, row.kind, row.at, _bytes(row.raw) or b"")
+    seq, digest, case, kind, at, raw = row
+    return StoredEvent(seq, digest, case, kind, at, _bytes(raw) or b"")
 
 
 def _due(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

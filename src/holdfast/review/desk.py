@@ -97,6 +97,8 @@ MAX_LEASE_S = 86_400
 """Longest claim or hand-out, in seconds (``case.md`` §5)."""
 MAX_PAGE = 500
 """Most cases of one page."""
+MOST_FOLDED = 4096
+"""Cases kept in memory between transactions."""
 MAX_LOOKED_AT = 500
 """Most cases that one change of policy looks at beyond those that are let through."""
 
@@ -241,6 +243,8 @@ class Desk:
         self._stood_under: str | None = None
         """Digest of the trust under which nothing rests any more on what was taken back."""
         self._recalled: list[Recalled] = []
+        self._folded: dict[str, Case] = {}
+        """Cases as committed transactions left them: not every look reads a whole journal."""
 
     # --- cases come, and evidence comes ---
 
@@ -594,7 +598,7 @@ class Desk:
 
     def _hand(self, work: Work, actor: Actor, case: str, consumer: str, lease_s: int) -> tuple[Case, bytes] | None:
         """Ask the gate again; hand the case out when it still lets it through."""
-        found = self._settle(work, self._look(work, case, None), "hand-out")
+        found = self._ask_again(work, case, "hand-out")
         key = found.hand_out_key
         if found.state not in LET_THROUGH or key is None:
             return None
@@ -607,7 +611,18 @@ class Desk:
         """Where cases stand at this moment: the gate is asked again, as when a case is handed out. By case."""
         self._permit(actor, "system")
         with self._begin() as work:
-            return {case: self._settle(work, self._look(work, case, None), "hand-out").state for case in cases}
+            return {case: self._ask_again(work, case, "hand-out").state for case in cases}
+
+    def _ask_again(self, work: Work, case: str, cause: str) -> Case:
+        """The case as the gate sees it at this moment. Where nothing that it answers to is another than when it was
+        last asked, and no moment has come at which time alone moves it, its answer is the same: appraisal and gate are
+        pure, and are not made to say it twice (``case.md`` §5(4))."""
+        found, due_at = work.case(case), work.due_at_of(case)
+        trusted = self._believed.digest if self._believed is not None else None
+        same = found.trust == trusted and found.policy == _policy_of_case(work, found).digest
+        if found.lanes is not None and same and (due_at is None or work.at < due_at):
+            return found
+        return self._settle(work, self._look(work, case, None), cause)
 
     def acknowledge(self, actor: Actor, case: str, consumer: str, key: str) -> Case:
         """The consumer has done its work: the case is handed over. Again is harmless. Raises ``case.lease`` when
@@ -892,12 +907,15 @@ class Desk:
         anything is appraised under it (``case.md`` §8(5))."""
         trust = self._believed = self._trust()
         recalled: list[Recalled] = []
-        with begin(self._store, self._clock.now()) as work:
+        with begin(self._store, self._clock.now(), self._folded) as work:
             if trust is not None and trust.digest != self._stood_under:
                 recalled = recall_withdrawn(work, trust)
             yield work
         self._stood_under = trust.digest if trust is not None else self._stood_under
         self._recalled += recalled
+        if len(self._folded) > MOST_FOLDED:
+            self._folded.clear()
+        self._folded |= work.folded()
 
     def _note(self, work: Work, case: str, kind: str, actor: Actor, body: Mapping[str, Any]) -> None:
         """Append what somebody did, on the lanes and policy as they stand."""

@@ -36,8 +36,9 @@ class _Held:
 class Work:
     """One transaction under way. ``at`` never goes back from one event to the next, whatever the clock does."""
 
-    def __init__(self, writer: CaseWriter, now: dt.datetime) -> None:
+    def __init__(self, writer: CaseWriter, now: dt.datetime, folded: Mapping[str, Case] | None = None) -> None:
         head = writer.head()
+        self._folded = folded or {}
         self.writer = writer
         self.at = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if head.at:
@@ -74,6 +75,10 @@ class Work:
         """Digest of a case's newest evidence."""
         return self._hold(case).bundle
 
+    def due_at_of(self, case: str) -> dt.datetime | None:
+        """When time alone can next change what the gate says of a case."""
+        return self._hold(case).due_at
+
     def has(self, case: str) -> bool:
         """Whether the case is in hand already."""
         return case in self._held
@@ -84,13 +89,20 @@ class Work:
             row = self.writer.row(case) if is_case_id(case) else None
             if row is None:
                 raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
-            found = load_case(self.writer, case)
+            found = self._folded.get(case)
+            if found is None or found.last_seq != row.last_seq:
+                found = load_case(self.writer, case)
             for event in self._unfolded.pop(case, []):
                 found = apply_event(found, event)
             self._small.pop(case, None)  # the whole row will be written
             held = _Held(found, row, row.bundle, time_decode(row.due_at) if row.due_at else None)
             self._held[case] = held
         return held
+
+    def folded(self) -> dict[str, Case]:
+        """Every case in hand as this transaction leaves it: what the next one may begin with once this is committed,
+        for as long as the row names the same last event."""
+        return {case: held.case for case, held in self._held.items()}
 
     def opened(self, run: str, queue: str) -> str | None:
         """The case of a run in a queue, if there is one."""
@@ -249,10 +261,11 @@ class Work:
 
 
 @contextlib.contextmanager
-def begin(store: CaseStore, now: dt.datetime) -> Iterator[Work]:
-    """A transaction whose events are written when the block ends, and none of them when it raises."""
+def begin(store: CaseStore, now: dt.datetime, folded: Mapping[str, Case] | None = None) -> Iterator[Work]:
+    """A transaction whose events are written when the block ends, and none of them when it raises. ``folded`` are cases
+    as earlier transactions left them."""
     with store.write() as writer:
-        work = Work(writer, now)
+        work = Work(writer, now, folded)
         yield work
         work.finish()
 
