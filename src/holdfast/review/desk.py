@@ -52,7 +52,7 @@ from holdfast.review.queues import (
 )
 from holdfast.review.reading import Reading, read_at
 from holdfast.review.recall import Recalled, flag_dependants, order_recall, recall_overturned, recall_withdrawn
-from holdfast.review.work import Work, begin, load_case
+from holdfast.review.work import Work, begin, load_case, rows_by_id
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import GateResult, LaneVector, Reason, Release, decide, refuse_release, vector_of
 from holdfast.verifier.lanes import Lane
@@ -99,6 +99,10 @@ MAX_PAGE = 500
 """Most cases of one page."""
 MOST_FOLDED = 4096
 """Cases kept in memory between transactions."""
+MOST_BRIEFS = 65_536
+"""Bundles of which is remembered when they were exported."""
+MOST_PASSES = 3
+"""How often one page of a list is read again because cases on it moved."""
 MAX_LOOKED_AT = 500
 """Most cases that one change of policy looks at beyond those that are let through."""
 
@@ -211,6 +215,7 @@ class _Look:
     policy: QueuePolicy
     vector: LaneVector
     trust: Trust | None
+    bundle: str
     known: int
     relied: tuple[Reliance, ...]
     """What the lanes that the policy asks for rest on in trust."""
@@ -243,6 +248,7 @@ class Desk:
         self._stood_under: str | None = None
         """Digest of the trust under which nothing rests any more on what was taken back."""
         self._recalled: list[Recalled] = []
+        self._briefs: dict[str, tuple[dt.datetime, bool]] = {}
         self._folded: dict[str, Case] = {}
         """Cases as committed transactions left them: not every look reads a whole journal."""
 
@@ -310,9 +316,11 @@ class Desk:
 
     def _note_evidence(self, work: Work, case: str, bundle: Bundle, raw: bytes) -> list[str]:
         """New evidence for one case, unless what is there was exported later. Returns the lanes that are pending."""
-        held, held_raw = self._newest(work, case)
-        if bundle.exported_at >= held.exported_at:
-            look = self._look(work, case, carry_decisions(held_raw, raw) if _decides(held) else raw)
+        exported_at, decides = self._held(work, case)
+        if bundle.exported_at >= exported_at:
+            look = self._look(work, case, carry_decisions(self._newest(work, case)[1], raw) if decides else raw)
+            if look.bundle == bundle.digest:
+                self._briefs[bundle.digest] = bundle.exported_at, _decides(bundle)
             self._settle(work, look, "evidence")
         else:
             look = self._look(work, case, None)
@@ -713,17 +721,46 @@ class Desk:
     # --- reading ---
 
     def cases(self, actor: Actor, which: CaseFilter | None = None) -> list[CaseView]:
-        """One page of cases, without their evidence. ``after`` is the last row's ``opened_seq``."""
+        """One page of cases, without their evidence. ``after`` is the last row's ``opened_seq``.
+
+        Whatever would be shown as let through, and that time or trust may have moved since it was last looked at, is
+        looked at first: no list says CLEAR of what is not (``case.md`` §5(3)). A row that moves out of what was asked
+        for once too often stays on the page, as it stands now.
+        """
         self._permit(actor, "list")
         which = which or CaseFilter()
         if not 1 <= which.limit <= MAX_PAGE:
             raise UsageError("case.limit", f"a page has 1 to {MAX_PAGE} cases", param="limit")
+        rows: list[CaseRow] = []
+        for _ in range(MOST_PASSES):
+            with self._store.read() as reader:
+                rows = reader.rows(which)
+                due = self._due_of(reader, rows)
+                if not due:
+                    return list(_views(reader, rows))
+            self.confirm(SYSTEM, due)
         with self._store.read() as reader:
-            return list(_views(reader, reader.rows(which)))
+            now = rows_by_id(reader, [row.case for row in rows])
+            return list(_views(reader, [now[row.case] for row in rows]))
+
+    def _due_of(self, reader: CaseReader, rows: Iterable[CaseRow]) -> list[str]:
+        """Those that are let through as they were last looked at, and may not be at this moment."""
+        trust, at = self._trust(), time_encode(_moment(reader, self._clock.now()))
+        trusted = trust.digest if trust is not None else None
+        return [
+            row.case
+            for row in rows
+            if row.stands in LET_THROUGH and (row.trust != trusted or (row.due_at is not None and row.due_at <= at))
+        ]
 
     def case(self, actor: Actor, case: str) -> CaseFile:
         """One case with its journal, without its evidence: :meth:`view` opens that. Raises ``case.unknown``."""
         self._permit(actor, "list")
+        with self._store.read() as reader:
+            row = reader.row(case)
+            due = self._due_of(reader, [row] if row is not None else [])
+        if due:
+            self.confirm(SYSTEM, due)
         return self._file(case, None)
 
     def evidence(self, actor: Actor, case: str) -> bytes:
@@ -845,7 +882,17 @@ class Desk:
             kept = bundle.digest
         work.set_latest(case, bundle=kept, due_at=None)
         relied = tuple(item for lane in policy.require for item in appraisal.relied.get(lane, ()))
-        return _Look(work.case(case), policy, vector, trust, appraisal.known, relied, appraisal.overturned, news)
+        return _Look(
+            work.case(case),
+            policy,
+            vector,
+            trust,
+            bundle.digest,
+            appraisal.known,
+            relied,
+            appraisal.overturned,
+            news,
+        )
 
     def _settle(self, work: Work, look: _Look, cause: str) -> Case:
         """Ask the gate, append its word when it is a new one, and what follows from it for others."""
@@ -882,6 +929,17 @@ class Desk:
         due_at = _due_at(look, self._turning_points(look.trust), work.at)
         work.set_latest(case.id, bundle=work.bundle_of(case.id), due_at=due_at)
         return look.case
+
+    def _held(self, work: Work, case: str) -> tuple[dt.datetime, bool]:
+        """When a case's newest evidence was exported, and whether it shows a decision; remembered by its digest."""
+        digest = work.bundle_of(case)
+        brief = self._briefs.get(digest) if digest is not None else None
+        if brief is None:
+            held = self._newest(work, case)[0]
+            brief = self._briefs[held.digest] = held.exported_at, _decides(held)
+            if len(self._briefs) > MOST_BRIEFS:
+                self._briefs.clear()
+        return brief
 
     def _newest(self, work: Work, case: str) -> tuple[Bundle, bytes]:
         """The newest evidence of a case."""

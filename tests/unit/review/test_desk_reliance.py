@@ -12,6 +12,7 @@ from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.rounds import NO_PREVIOUS
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
+from holdfast.ports.case_store import CaseFilter
 from holdfast.review.events import SYSTEM, parse_event
 from tests.helpers.network import FROM, ORIGIN, RUN, UNTIL, Network, _item, at
 from tests.helpers.review import APPROVER, AUDITOR, CONSUMER, REVIEWER, Clinic, policy_text, trust
@@ -178,7 +179,7 @@ def test_a_refused_command_recalls_nothing_and_the_next_one_does(clinic: Clinic)
     clinic.trusted = revoking(2, 3)
     with pytest.raises(HoldfastError):
         clinic.desk.reopen(APPROVER, case, reason="too early")
-    assert clinic.state(case) == "CLEAR"
+    assert orders(clinic) == []
     assert clinic.desk.tick().recalled[0].cases == (case,)
 
 
@@ -228,3 +229,46 @@ def test_the_network_of_these_tests_is_the_one_they_think_it_is() -> None:
     assert [node["key_document"] for node in nodes] == [b64_encode(item.raw) for item in documents]
     assert FROM < at(0) < UNTIL
     assert NETWORK.trust().log(ORIGIN) is not None
+
+
+# --- no list says CLEAR of what is not -------------------------------------------------------------------------------
+
+
+def test_a_list_looks_first_at_what_trust_moved_and_no_turn_was_taken_for(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.trusted = revoking(2, 3)
+    (view,) = clinic.desk.cases(SYSTEM)
+    assert (view.row.case, view.row.stands) == (case, "RECALLED")
+
+
+def test_a_list_looks_first_at_what_ran_out(clinic: Clinic) -> None:
+    clinic.queue("fresh", max_age_s=600)
+    case = clinic.case("fresh", "settled")
+    clinic.pass_time(601)
+    assert clinic.desk.cases(SYSTEM, CaseFilter(stands=("CLEAR",))) == []
+    assert clinic.desk.case(SYSTEM, case).view.row.stands == "HOLD"
+
+
+def test_one_case_is_looked_at_first_too(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.trusted = None
+    assert clinic.desk.case(SYSTEM, case).case.state == "HOLD"
+
+
+def test_where_nothing_can_have_moved_a_list_writes_nothing(clinic: Clinic) -> None:
+    clinic.case(stage="settled")
+    head = clinic.desk.head(SYSTEM)
+    clinic.desk.cases(SYSTEM)
+    clinic.desk.confirm(SYSTEM, [view.row.case for view in clinic.desk.cases(SYSTEM)])
+    assert clinic.desk.head(SYSTEM) == head
+
+
+def test_a_page_whose_rows_move_again_and_again_says_what_they_are_now(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.review.desk.MOST_PASSES", 1)
+    clinic.queue("fresh", max_age_s=600)
+    clinic.case("fresh", "settled")
+    clinic.pass_time(601)
+    (view,) = clinic.desk.cases(SYSTEM, CaseFilter(stands=("CLEAR",)))
+    assert view.row.stands == "HOLD"
