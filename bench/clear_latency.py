@@ -106,7 +106,9 @@ def make_story(per_round: int, count: int) -> Story:
         told = [rounds.VerdictEntry(begin + place, bytes.fromhex(item), "ok") for place, item in enumerate(digests)]
         verdicts = Tree([merkle.leaf_hash(entry.leaf) for entry in told])
         roots = {"root": tree.hash(0, size), "verdict_root": verdicts.hash(0, len(told))}
-        candidate = network.candidate(number=number, size=size, blob_id=hashlib.sha256(b"%d" % number).digest(), **roots)
+        candidate = network.candidate(
+            number=number, size=size, blob_id=hashlib.sha256(b"%d" % number).digest(), **roots
+        )
         messages = [node.finality(network.domain, candidate) for node in network.full_nodes]
         final = _item("finality", 3, round=candidate.to_json(), messages=messages)
         checkpoint = _item("checkpoint", 1, note=_cosigned(network, size, roots["root"]))
@@ -251,7 +253,9 @@ async def panel(folder: Path, port: int, pipe: Connection) -> tuple[list[float],
     store, storage = SQLCaseStore(f"sqlite:///{folder / 'cases.sqlite'}"), FileStorage(folder / "panel")
     review = Review(Desk(store, clock, trust), store, storage, queues, clock, metrics)
     url = f"http://127.0.0.1:{port}"
-    follower = Follower(review, http, url, None, clock, storage, poll_s=0.25, pending_s=2.0, at_once=32, verdicts=nobody)
+    follower = Follower(
+        review, http, url, None, clock, storage, poll_s=0.25, pending_s=2.0, at_once=32, verdicts=nobody
+    )
     hook = parse_hook("default", f"{url}/hook", SECRET, ["CLEAR", "RECALLED"])
     hooks = SQLWebhookStore(f"sqlite:///{folder / 'webhooks.sqlite'}")
     webhooks = Webhooks(review, store, hooks, [hook], http, clock, Limits(), lambda: 0.5)
@@ -295,7 +299,9 @@ def main() -> None:
     p50, p99 = latencies[count // 2], latencies[min(count - 1, count * 99 // 100)]
     print(f"{count} cases at {options.rate}/s, {asked / count:.1f} bundles fetched for each")
     print(f"round final to webhook received, median          {p50:8.2f} s")
-    print(f"the same, 99 of 100                              {p99:8.2f} s   wanted < 1: {'met' if p99 < 1 else 'missed'}")
+    print(
+        f"the same, 99 of 100                              {p99:8.2f} s   wanted < 1: {'met' if p99 < 1 else 'missed'}"
+    )
     print(f"the panel's own work for each case               {worked / count * 1000:8.2f} ms of one core")
 
 

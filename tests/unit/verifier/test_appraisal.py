@@ -280,8 +280,14 @@ def test_settlement_without_trust_is_unknown():
         (only("statement"), "Answered; not in the log yet."),
         (only("statement", "entry"), "logged as entry 3; waiting for a final round that covers execution and route."),
         (only("statement", "inclusion", "checkpoint"), "logged as entry 3; cosigned by 4 full nodes; waiting"),
-        (only("statement", "entry", "candidate"), "In round 1, 0 of 4 full nodes have voted, by the gateway's account; answered and logged as entry 3."),
-        (only("statement", "entry", "candidate", "votes"), "In round 1, 3 of 4 full nodes have voted, by the gateway's account"),
+        (
+            only("statement", "entry", "candidate"),
+            "In round 1, 0 of 4 full nodes have voted, by the gateway's account; answered and logged as entry 3.",
+        ),
+        (
+            only("statement", "entry", "candidate", "votes"),
+            "In round 1, 3 of 4 full nodes have voted, by the gateway's account",
+        ),
     ],
 )
 def test_settlement_says_how_far_it_has_come(journal, words):

@@ -62,7 +62,9 @@ def test_a_settled_run_rests_on_its_log_chain_and_those_who_signed():
     assert kinds["log"] == {"type": RELIANCE_TYPE, "kind": "log", "origin": ORIGIN, "node": NETWORK.log_document.digest}
     assert (kinds["chain"]["chain_id"], kinds["chain"]["contract"]) == (CHAIN_ID, CONTRACT)
     assert kinds["quorum"]["nodes"] == sorted(node.document.digest for node in NETWORK.full_nodes[:3])
-    assert all(item.name == sha256_hex(item.document) for item in relied()["settlement"] if b'"node"' not in item.document)
+    assert all(
+        item.name == sha256_hex(item.document) for item in relied()["settlement"] if b'"node"' not in item.document
+    )
 
 
 def test_a_run_that_waits_for_its_round_rests_on_no_quorum():
