@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -161,6 +162,8 @@ class Gateway:
         self._story = story
         self._rate = rate
         self._began = 0.0
+        self._asked = asyncio.Event()
+        self._all_heard = asyncio.Event()
         self._final_at: dict[int, float] = {}
         self.heard: dict[str, float] = {}
         self.asked = 0
@@ -169,6 +172,7 @@ class Gateway:
         """Runs opened so far, and the newest final round."""
         after = int(request.query["after"])
         self._began = self._began or time.monotonic()
+        self._asked.set()
         opened = min(len(self._story.runs), int((time.monotonic() - self._began) * self._rate))
         end = max(after, min(opened, after + int(request.query["limit"])))
         fixed = {"queue": "default", "requester": None, "outcome": "complete"}
@@ -189,18 +193,19 @@ class Gateway:
         told = json.loads(await request.read())
         if told["state"] == "CLEAR":
             self.heard.setdefault(told["run"], time.monotonic())
+        if len(self.heard) == len(self._story.runs):
+            self._all_heard.set()
         return web.Response(status=204)
 
     async def play(self, count: int) -> list[float]:
         """End each round half a second after its last run was opened; returns seconds by run, sorted."""
-        while not self._began:
-            await asyncio.sleep(0.01)
+        await self._asked.wait()
         for number in range(1, count + 1):
             await asyncio.sleep(max(0.0, self._began + number * ROUND_S + 0.5 - time.monotonic()))
             self._final_at[number] = time.monotonic()
         until = time.monotonic() + 60
-        while len(self.heard) < len(self._story.runs) and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._all_heard.wait(), 60)
         told = self._story.round_of.items()
         return sorted(self.heard.get(run, until) - self._final_at[number] for run, number in told)
 
@@ -265,9 +270,7 @@ async def panel(folder: Path, port: int, pipe: Connection) -> tuple[list[float],
     review.at_end(http.close)
     async with review.running():
         began = time.process_time()
-        while not pipe.poll():
-            await asyncio.sleep(0.1)
-        latencies, asked = pipe.recv()
+        latencies, asked = await asyncio.to_thread(pipe.recv)
         return latencies, asked, time.process_time() - began
 
 

@@ -84,7 +84,9 @@ def test_an_appraisal_is_its_lanes_and_what_they_were_made_from() -> None:
         "run", "lanes", "transcript", "at", "known", "bundle_digest", "policy_name", "policy_digest",
         "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned",
     }  # fmt: skip
-    assert {field.name for field in dataclasses.fields(Lane)} == {"name", "state", "basis", "says", "evidence"}
+    assert {field.name for field in dataclasses.fields(Lane)} == {
+        "name", "state", "basis", "says", "evidence", "deviations",
+    }  # fmt: skip
 
 
 def annotations_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ restart.
 Whatever is shown or handed out as let through is judged at that very moment, without the desk: by appraising the
 evidence that is there and reading the policy's own words.
 
-``HOLDFAST_SCHEDULES`` says how much is tried (default 60: 15 histories of 30 steps).
+``HOLDFAST_SCHEDULES`` says how much is tried (default 60: 12 histories of 30 steps; 1000: 125).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from tests.helpers.review import (
 )
 from tests.helpers.stories import RUNS, evidence_of, network_of
 
-HISTORIES = max(1, int(os.environ.get("HOLDFAST_SCHEDULES", "60")) // 4)
+HISTORIES = max(12, int(os.environ.get("HOLDFAST_SCHEDULES", "60")) // 8)
 QUEUES = [f"queue-{number}" for number in range(4)]
 PEOPLE = [REVIEWER, SECOND, APPROVER]
 POLICIES: list[dict[str, Any]] = [{}, {"max_age_s": 600}, {"reviewers": 1}, {"reviewers": 2, "max_age_s": 7200}]

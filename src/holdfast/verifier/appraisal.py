@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
@@ -17,8 +17,8 @@ from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, vote_addresses
-from holdfast.verifier.judgement import judgement
-from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.judgement import judged_at, judgement
+from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.reliance import Reliance, reliances_of
 from holdfast.verifier.transcript import Check, Transcript
@@ -99,7 +99,7 @@ def appraise(
         trust_digest=trust.digest if trust else None,
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
-        dated=dict.fromkeys(LANES, _dated(evidence)),
+        dated={**dict.fromkeys(LANES, _dated(evidence)), "judgement": judged_at(evidence)},
         relied=reliances_of(evidence, trust),
         overturned=frozenset(evidence.overturned),
     )
@@ -257,6 +257,22 @@ def _payment(evidence: Evidence) -> Lane:
 
 
 def _route(evidence: Evidence) -> Lane:
+    body = evidence.route.statement.body if evidence.route is not None else None
+    return replace(_route_lane(evidence), deviations=_deviations(body) if isinstance(body, Route) else ())
+
+
+def _deviations(body: Route) -> tuple[str, ...]:
+    """What was not done as asked, whoever signed the account: a policy that refuses it refuses the claim too."""
+    found = {"cache": body.cached, "fallback": bool(body.fallback_from), "rewrite": bool(_changed(body))}
+    return tuple(name for name in DEVIATIONS if found[name])
+
+
+def _changed(body: Route) -> list[str]:
+    """Rewrites of what was asked; taking our own field out is none."""
+    return [item for item in body.rewrites if item != "holdfast-removed"]
+
+
+def _route_lane(evidence: Evidence) -> Lane:
     checked = evidence.route
     if checked is None:
         return Lane("route", "pending", None, "No route statement is here yet.")
@@ -275,7 +291,7 @@ def _route(evidence: Evidence) -> Lane:
 
 
 def _describe_route(body: Route) -> str:
-    changed = [item for item in body.rewrites if item != "holdfast-removed"]
+    changed = _changed(body)
     words = [f"By the gateway's own account, upstream {body.upstream} served this turn"]
     words.append(f"after {', '.join(body.fallback_from)} failed" if body.fallback_from else "with no fallback")
     words.append(

@@ -57,10 +57,13 @@ class LaneVector:
     @cached_property
     def document(self) -> bytes:
         """Canonical JSON: states, bases and evidence, no sentences, so that wording changes nothing."""
-        lanes: dict[str, JSON] = {
-            name: {"state": lane.state, "basis": lane.basis, "evidence": [*sorted(set(lane.evidence))]}
-            for name, lane in self.lanes.items()
-        }
+        lanes: dict[str, JSON] = {}
+        for name, lane in self.lanes.items():
+            found: dict[str, JSON] = {"state": lane.state, "basis": lane.basis}
+            found["evidence"] = [*sorted(set(lane.evidence))]
+            if lane.deviations:
+                found["deviations"] = [*lane.deviations]
+            lanes[name] = found
         return canonical.encode_known({"type": LANE_VECTOR_TYPE, "run": self.run, "lanes": lanes})
 
     @cached_property
@@ -326,6 +329,10 @@ def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> It
             wanted = " or ".join(map(in_words, need.bases)) or "no basis"
             found = f"{name} is {in_words(lane.state)} by {in_words(lane.basis or 'nothing')}"
             yield Reason("gate.lane_basis", name, f"{found}, and this queue accepts {wanted}: {lane.says}")
+        refused = [item for item in need.refuse if item in lane.deviations]
+        if refused:
+            found = f"{name} is {in_words(lane.state)}, and this queue refuses a {' and a '.join(refused)}"
+            yield Reason("gate.lane_deviates", name, f"{found}: {lane.says}")
         if need.max_age_s is not None:
             unmet = _unmet_age(lane, need.max_age_s, policy.bounds.max_skew_s, vector.dated.get(name), at)
             if unmet is not None:

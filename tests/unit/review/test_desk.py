@@ -71,15 +71,14 @@ def test_reasons_are_told_in_the_words_of_now_and_the_event_keeps_those_of_then(
         note_until(clinic, case, kind)
         (reason,) = clinic.desk.cases(SYSTEM)[0].reasons
         told.append(reason.says)
+    logged = "answered and logged as entry 3"
+    waits = "waiting for a final round that covers execution and route."
+    round_1 = "settlement is pending: in round 1, {} of 4 full nodes have voted, by the gateway's account; "
     assert told == [
-        "settlement is pending: answered and logged as entry 3; waiting for a final round that covers execution and "
-        "route.",
-        "settlement is pending: answered and logged as entry 3; cosigned by 4 full nodes; waiting for a final round that "
-        "covers execution and route.",
-        "settlement is pending: in round 1, 0 of 4 full nodes have voted, by the gateway's account; answered and logged "
-        "as entry 3; cosigned by 4 full nodes.",
-        "settlement is pending: in round 1, 3 of 4 full nodes have voted, by the gateway's account; answered and logged "
-        "as entry 3; cosigned by 4 full nodes.",
+        f"settlement is pending: {logged}; {waits}",
+        f"settlement is pending: {logged}; cosigned by 4 full nodes; {waits}",
+        round_1.format(0) + f"{logged}; cosigned by 4 full nodes.",
+        round_1.format(3) + f"{logged}; cosigned by 4 full nodes.",
     ]
     assert clinic.desk.case(SYSTEM, case).view.to_json()["reasons"][0]["says"] == told[-1]
     shown = clinic.desk.hand_out(CONSUMER, "default", "shop", include_hold=True).held[0]

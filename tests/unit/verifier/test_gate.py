@@ -425,7 +425,7 @@ def test_the_same_evidence_in_another_order_has_the_same_vector():
     [({}, at(1)), ({"cosigners": 2}, at(0.5)), ({"cosigners": 0}, at(0.5))],
 )
 def test_a_lane_is_dated_by_a_quorum_or_else_by_the_claim(story, dated):
-    assert appraisal(**story).dated == dict.fromkeys(LANES, dated)
+    assert appraisal(**story).dated == {**dict.fromkeys(LANES, dated), "judgement": None}
 
 
 def test_without_trust_a_lane_is_dated_by_the_claim():

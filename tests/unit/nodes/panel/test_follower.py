@@ -282,7 +282,7 @@ def test_where_nobody_has_a_rounds_verdicts_the_runs_themselves_show_it(tmp_path
         await world.settle(2, codes={1: "refuted:statement.signature"})
         for node in world.world.nodes:
             node.silent = trouble == "silent"
-            node.blobs = {name: b"0 " + b"a" * 64 + b" ok\n" for name in node.blobs}
+            node.blobs = dict.fromkeys(node.blobs, b"0 " + b"a" * 64 + b" ok\n")
         await world.pull()
         assert (await world.case(run))["state"] == "CLEAR"
 
