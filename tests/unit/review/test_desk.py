@@ -11,6 +11,7 @@ from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import Execution
+from holdfast.errors import HoldfastError
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
@@ -29,6 +30,7 @@ from tests.helpers.review import (
     policy_text,
     trust,
 )
+from tests.helpers.stories import RUNS, evidence_of
 
 
 @pytest.fixture
@@ -492,6 +494,54 @@ def test_held_cases_beyond_what_one_change_looks_at_follow_in_the_next_turns(
     assert clinic.desk.tick(limit=1).more
     clinic.desk.tick()
     assert {clinic.desk.case(SYSTEM, case).case.policy for case in cases} == {done.digest}
+
+
+# --- evidence of many runs ------------------------------------------------------------------------------------------
+
+
+def test_evidence_of_many_runs_is_taken_in_together_and_a_bad_bundle_stops_no_other(clinic: Clinic) -> None:
+    first, other = RUNS[0], RUNS[1]
+    cases = [clinic.desk.open(SYSTEM, run, "default").id for run in RUNS]
+    clinic.pass_time(10)
+    taken = clinic.desk.take_in(
+        SYSTEM,
+        [
+            (first, evidence_of(first, "settled", 20.0)),
+            (other, b"no bundle"),
+            (other, evidence_of(first, "settled", 20.0)),
+            (RUNS[2], evidence_of(RUNS[2], "logged", 20.0)),
+            ("019b7651-c000-7000-8000-0123456789ff", evidence_of(first, "settled", 20.0)),
+        ],
+    )
+    assert [(item.pending, item.trouble and item.trouble.code) for item in taken] == [
+        ((), None),
+        ((), "json.syntax"),
+        ((), "case.other_run"),
+        (("settlement",), None),
+        ((), "case.other_run"),
+    ]
+    assert [clinic.state(case) for case in cases] == ["CLEAR", "HOLD", "HOLD"]
+    ats = {event.at for event in clinic.store_events()[-3:]}
+    assert len(ats) == 1
+
+
+def test_evidence_that_was_exported_earlier_changes_nothing_however_it_comes(clinic: Clinic) -> None:
+    case = clinic.desk.open(SYSTEM, RUNS[0], "default").id
+    clinic.pass_time(10)
+    clinic.desk.take_in(SYSTEM, [(RUNS[0], evidence_of(RUNS[0], "settled", 20.0))])
+    head = clinic.desk.head(SYSTEM)
+    clinic.desk.take_in(SYSTEM, [(RUNS[0], evidence_of(RUNS[0], "refuted", 19.0))])
+    assert (clinic.state(case), clinic.desk.head(SYSTEM)) == ("CLEAR", head)
+
+
+def test_the_next_transaction_goes_by_the_journal_and_not_by_what_one_that_failed_left(clinic: Clinic) -> None:
+    """Cases are kept folded between transactions; what was never committed is not."""
+    case = clinic.case(stage="settled")
+    with pytest.raises(HoldfastError):
+        clinic.desk.reopen(APPROVER, case, reason="it is not recalled")
+    clinic.desk.comment(REVIEWER, case, "still here")
+    assert clinic.desk.audit(AUDITOR).faults == ()
+    assert clinic.reopen().case(SYSTEM, case).case == clinic.desk.case(SYSTEM, case).case
 
 
 # --- two desks ------------------------------------------------------------------------------------------------------
