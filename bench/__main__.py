@@ -21,6 +21,7 @@ BENCHES = {
     "streams": "streams that keep pace, with marks",
     "queue_page": "pages over many cases, from evidence to hand-over",
     "recall": "a case and everything that relied on it",
+    "clear_latency": "from a final round to the webhook",
     "settlement": "from acknowledged to final, start-up, memory",
 }
 """What there is, in the order in which it runs."""

@@ -133,7 +133,7 @@ def test_a_queue_of_rows(holdfast: Holdfast, panel: PanelDesk) -> None:
         "HOLD         00000000-0000-4000-8000-000000000001\n"
         f"    run {RUN}, opened 2026-01-01T12:00:10.000Z, changed 2026-01-01T12:00:10.000Z\n"
         "    subject: refund 7\\u202e\n"
-        "    gate.lane_state: settlement is pending: Answered; not in the log yet.\n"
+        "    gate.lane_state: settlement is pending: answered; not in the log yet.\n"
         "    ? enclave      unknown          ● bytes        proven           ? artifact     unknown\n"
         "    ? computation  unknown          · inputs       not applicable   · memory       not applicable\n"
         "    ● route        proven           ? privacy      unknown          · payment      not applicable\n"

@@ -257,9 +257,43 @@ def test_evidence_leads_to_the_cases_that_relied_on_it(store: CaseStore) -> None
         writer.index_evidence([(case_id(1), "e" * 64), (case_id(1), "f" * 64)])
         writer.index_evidence([(case_id(3), "f" * 64)], {case_id(3)})
     with store.read() as reader:
-        assert [item.opened_seq for item in reader.relying("d" * 64)] == [1]
-        assert [item.opened_seq for item in reader.relying("f" * 64)] == [1, 3]
-        assert reader.relying("0" * 64) == []
+        first, third = (item.case for item in reader.rows(CaseFilter()) if item.opened_seq in (1, 3))
+        assert reader.relying(["d" * 64]) == [first]
+        assert reader.relying(["f" * 64, "d" * 64]) == [first, third]
+        assert reader.relying(["0" * 64]) == reader.relying([]) == []
+
+
+def test_recalled_cases_come_last_where_trust_is_another(store: CaseStore) -> None:
+    fill(store, row(1, "RECALLED", trust="c" * 64), row(2, trust="c" * 64))
+    with store.read() as reader:
+        assert [item.opened_seq for item in reader.due("2025", "b" * 64, 10)] == [2, 1]
+
+
+def test_a_case_that_somebody_claimed_is_not_the_next_one_while_that_lasts(store: CaseStore) -> None:
+    fill(store, row(1, "CLEAR", claimed_by="rita", claimed_until="2026-01-01T00:00:09.000Z"))
+    with store.read() as reader:
+        found = [reader.next_of("default", f"2026-01-01T00:00:0{second}.000Z") for second in (8, 9)]
+    assert [item is not None for item in found] == [False, True]
+
+
+def test_what_a_case_rests_on_leads_to_it_until_the_moment_it_had_to_be_good(store: CaseStore) -> None:
+    fill(store, row(1, "CLEAR"), row(2, "CLEAR"), row(3, "HOLD"), row(4, "RECALLED", relied=1))
+    early, late, end = "2026-01-01T00:00:01.000Z", "2026-01-01T00:00:02.000Z", "9999-12-31T23:59:59.999Z"
+    with store.write() as writer:
+        until = {1: early, 2: end, 3: end, 4: end}
+        writer.rest({"a" * 64: b"a", "b" * 64: b"b"}, {case_id(place): {"a" * 64: end} for place in until})
+        writer.rest({"a" * 64: b"a"}, {case_id(place): {"a" * 64: moment} for place, moment in until.items()})
+        writer.rest({}, {case_id(2): {"a" * 64: end}})
+    with store.read() as reader:
+        assert reader.reliances() == {"a" * 64: b"a", "b" * 64: b"b"}
+        assert reader.resting("a" * 64, early) == [case_id(1), case_id(2)]
+        assert reader.resting("a" * 64, late) == [case_id(2)]
+        assert reader.resting("a" * 64, "", end) == [case_id(1)]
+        assert reader.resting("b" * 64, "") == []
+    with store.write() as writer:
+        writer.rest({}, {case_id(1): {}})
+    with store.read() as reader:
+        assert reader.resting("a" * 64, "") == [case_id(2)]
 
 
 def test_what_relied_on_a_case_is_found_at_any_remove_and_circles_end(store: CaseStore) -> None:

@@ -17,6 +17,7 @@ from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli.development import DEFAULT_QUEUE_POLICY
+from holdfast.client.settled import SettledEntries
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.panel.app import create_app
@@ -29,12 +30,14 @@ from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.http import Answer
 from holdfast.ports.settings import Secret
 from holdfast.review.desk import Desk
+from holdfast.review.events import Actor
 from holdfast.review.people import People, PeopleConfig, form_token
 from holdfast.review.roles import OPERATOR
 from holdfast.review.sign_in import SignIn
 from tests.helpers import asgi
 from tests.helpers.decisions import RECIPIENT, trust_with_panel
 from tests.helpers.gateway_world import KEY, World
+from tests.helpers.network import ORIGIN
 from tests.helpers.people import CHEAP, PASSWORD, Counted
 
 HOST = ("host", "localhost")
@@ -125,11 +128,16 @@ class CaseWorld:
             poll_s=0.25,
             pending_s=2.0,
             at_once=4,
+            verdicts=self.settled().verdicts,
         )
         self.review.find_run, self.review.fetch_run = self.follower.find_run, self.follower.ask
         self.service = PanelService(PanelConfig(gateway=URL), self.world.clock, self.metrics, self.review, self.house)
         self.app = create_app(self.service)
         await self.review.call(self.review._read_policies, True)
+
+    def settled(self) -> SettledEntries:
+        """The rounds as the panel reads them from the full nodes."""
+        return SettledEntries(self.world.tree, self.world.nodes, ORIGIN, lambda: self.trust)
 
     async def stop_panel(self) -> None:
         await self.review.call(self.review.store.close)
@@ -175,6 +183,11 @@ class CaseWorld:
         """Turns of the desk until nothing is due."""
         while (await self.review.call(self.desk.tick)).more:
             pass
+
+    async def orders(self) -> list[dict[str, Any]]:
+        """Bodies of the recalls that were ordered."""
+        events = await self.review.call(self.desk.journal, Actor("system", "panel"), 0, 10_000)
+        return [dict(event.body) for event in events if event.kind == "recall_ordered"]
 
     async def get(self, path: str, *headers: tuple[str, str]) -> asgi.Reply:
         """A program's GET."""

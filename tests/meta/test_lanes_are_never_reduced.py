@@ -54,7 +54,7 @@ RELATIVE_TO_A_REQUIREMENT = {
 """The exit code is an answer to what was required, and to nothing else (``lanes.md`` §5). The other holds exported
 events against their order, and reads no lane."""
 FACTS_BESIDE_LANES = {
-    "claimed_until", "development", "flags", "known", "place", "position", "released_early", "retold",
+    "claimed_until", "development", "flags", "known", "news", "place", "position", "released_early", "retold",
     "trust_development",
 }  # fmt: skip
 """Booleans and numbers that stand beside lanes and say something else: looked at by a person, here."""
@@ -131,9 +131,11 @@ def test_an_appraisal_is_its_lanes_and_what_they_were_made_from() -> None:
     """A new field is looked at by a person, here."""
     assert {field.name for field in dataclasses.fields(Appraisal)} == {
         "run", "lanes", "transcript", "at", "known", "bundle_digest", "policy_name", "policy_digest",
-        "trust_digest", "trust_pin", "trust_development", "dated",
+        "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned",
     }  # fmt: skip
-    assert {field.name for field in dataclasses.fields(Lane)} == {"name", "state", "basis", "says", "evidence"}
+    assert {field.name for field in dataclasses.fields(Lane)} == {
+        "name", "state", "basis", "says", "evidence", "deviations",
+    }  # fmt: skip
 
 
 def annotations_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ LANES = [
 ]
 STATES = ["proven", "refuted", "pending", "unknown", "expired", "not_applicable"]
 BASES = ["hardware", "proof", "signature", "observed", "development", "provider_claim", "operator_claim", "human"]
+DEVIATIONS = ["cache", "fallback", "rewrite"]
 ROLES = ["admin", "approver", "policy_owner", "reviewer"]
 DECADE = 315576000
 REQUIRED: Any = object()
@@ -48,6 +49,9 @@ def vector(run: str, lanes: dict[str, Any]) -> bytes:
         name: {"state": lane["state"], "basis": lane["basis"], "evidence": sorted(set(lane["evidence"]))}
         for name, lane in lanes.items()
     }
+    for name, lane in lanes.items():
+        if lane.get("deviations"):
+            shown[name]["deviations"] = lane["deviations"]
     return jcs({"type": "urn:holdfast:lane-vector:v1", "run": run, "lanes": shown})
 
 
@@ -117,7 +121,8 @@ def policy(value: dict[str, Any], *, written: bool) -> bytes:
     require = {}
     table(top["require"], dict.fromkeys(LANES))
     for lane, given in top["require"].items():
-        need = table(given, {"states": REQUIRED, "bases": maybe([]), "max_age_s": maybe(None)})
+        members = {"states": REQUIRED, "bases": maybe([]), "max_age_s": maybe(None)}
+        need = table(given, {**members, "refuse": None} if lane == "route" else members)
         states, bases = names(need["states"], STATES, written=written), names(need["bases"], BASES, written=written)
         if not states or "refuted" in states or "pending" in states:
             raise SpecError("queue_policy.states")
@@ -125,6 +130,10 @@ def policy(value: dict[str, Any], *, written: bool) -> bytes:
             raise SpecError("queue_policy.bases")
         age = None if need["max_age_s"] is None else whole(need["max_age_s"], 1)
         require[lane] = {"states": states, "bases": bases, "max_age_s": age}
+        if "refuse" in given:
+            require[lane]["refuse"] = names(given["refuse"], DEVIATIONS, written=written)
+            if not require[lane]["refuse"]:
+                raise SpecError("queue_policy.names")
     top["require"] = require
     if top["judgement"] is not None:
         texts = {"rule": maybe(None), "threshold": maybe(None), "framing": maybe(None)}
@@ -223,6 +232,8 @@ def decide(rules: dict[str, Any], digest: str, case: dict[str, Any], at: str) ->
                 unmet.append(["gate.lane_basis", name])
         elif lane["basis"] not in need["bases"]:
             unmet.append(["gate.lane_basis", name])
+        if set(need.get("refuse", [])) & set(lane.get("deviations", [])):
+            unmet.append(["gate.lane_deviates", name])
         if need["max_age_s"] is None:
             continue
         if lane["dated"] is None:

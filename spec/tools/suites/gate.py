@@ -170,6 +170,36 @@ def written(out: Writer) -> None:
     case("four-eyes", "Two reviewers, who follow a rule that is written down.", FOUR_EYES)
     case("all-lanes", "Every lane is asked for something.", ALL_LANES)
     case("empty", "A policy that asks for nothing is well formed. Nothing is ever clear under it.", EMPTY)
+    refusing = changed(
+        USUAL, "require.route", {"states": ["proven"], "bases": ["signature"], "refuse": ["rewrite", "fallback"]}
+    )
+    case(
+        "refusing", "A route that went otherwise than it was asked for is not let go, in either of two ways.", refusing
+    )
+    case(
+        "refuse-of-another-lane",
+        "Only a route can go otherwise than it was asked for.",
+        changed(USUAL, "require.bytes.refuse", ["fallback"]),
+        "queue_policy.fields",
+    )
+    case(
+        "refuse-unknown",
+        "Nothing is ever called a detour, so this would refuse nothing.",
+        changed(refusing, "require.route.refuse", ["detour"]),
+        "queue_policy.names",
+    )
+    case(
+        "refuse-nothing",
+        "To refuse nothing is to leave it out: one policy has one spelling.",
+        changed(refusing, "require.route.refuse", []),
+        "queue_policy.names",
+    )
+    case(
+        "refuse-twice",
+        "The same name twice is one name.",
+        changed(refusing, "require.route.refuse", ["cache", "cache"]),
+        "queue_policy.names",
+    )
     case(
         "bases-left-out",
         "What does not apply rests on nothing, so no basis has to be named for it.",
@@ -374,6 +404,22 @@ def canonical(out: Writer) -> None:
         _policy(out, f"canonical-{name}", why, content, "canonical", None, code)
 
     case("form", "Everything stands there, nulls included.", whole)
+    route = {"states": ["proven"], "bases": ["signature"], "max_age_s": None, "refuse": ["cache", "fallback"]}
+    case(
+        "form-that-refuses", "What is refused stands beside what is asked for.", changed(whole, "require.route", route)
+    )
+    case(
+        "refuse-unsorted",
+        "One set of names has one order.",
+        changed(whole, "require.route", {**route, "refuse": ["fallback", "cache"]}),
+        "queue_policy.order",
+    )
+    case(
+        "refuse-empty",
+        "To refuse nothing is to leave it out.",
+        changed(whole, "require.route", {**route, "refuse": []}),
+        "queue_policy.names",
+    )
     case(
         "form-of-an-empty-policy",
         "What was left out stands there too.",
@@ -459,6 +505,12 @@ def vectors(out: Writer) -> None:
     case("in-other-words-same-digest", "A better sentence is no other finding.", lanes(**words), like=plain)
     later = {name: {"dated": "2026-01-02T00:00:00.000Z"} for name in gates.LANES}
     case("dated-otherwise-same-digest", "Dates stand beside the vector.", lanes(**later), like=plain)
+    case(
+        "with-a-fallback",
+        "A turn that went otherwise than it was asked for is another finding, whatever states it leads to.",
+        lanes(route={"deviations": ["fallback"]}),
+        like=plain,
+    )
     shuffled = {
         name: {"evidence": [*reversed(lane["evidence"]), lane["evidence"][0]]} for name, lane in lanes().items()
     }
@@ -550,6 +602,36 @@ def requirements(out: Writer) -> None:
     def case(name: str, why: str, state: str, *reasons: Any, section: str = "§4(3)", **more: Any) -> None:
         _decide(out, name, why, state, *reasons, section=section, **more)
 
+    strict = changed(
+        USUAL,
+        "require.route",
+        {"states": ["proven"], "bases": ["signature"], "refuse": ["cache", "fallback", "rewrite"]},
+    )
+    for deviation in gates.DEVIATIONS:
+        case(
+            f"route-with-a-{deviation}",
+            f"The route is proven, by the account of the gateway, and has a {deviation} that this queue refuses.",
+            "HOLD",
+            ["gate.lane_deviates", "route"],
+            policy=strict,
+            given=lanes(route={"deviations": [deviation]}),
+        )
+    case("route-as-asked", "It went as it was asked for.", "CLEAR", policy=strict)
+    case(
+        "route-with-what-is-not-refused",
+        "It was rewritten, and this queue refuses a fallback alone.",
+        "CLEAR",
+        policy=changed(strict, "require.route.refuse", ["fallback"]),
+        given=lanes(route={"deviations": ["rewrite"]}),
+    )
+    case(
+        "route-not-proven-and-refused",
+        "A state that is not accepted says enough.",
+        "HOLD",
+        ["gate.lane_state", "route"],
+        policy=strict,
+        given=lanes(route={"state": "unknown", "basis": None, "deviations": ["fallback"]}),
+    )
     case("clear", "Both lanes are what the policy asks for: clear until the older one is a day old.", "CLEAR")
     case(
         "clear-for-ever",
@@ -1126,6 +1208,22 @@ def histories(out: Writer) -> None:
         at="2026-01-02T00:00:05.000Z",
     )
     case(
+        "recalled-because-trust-took-a-key-back",
+        "A required lane is no longer proven because somebody revoked a key: whoever keeps the case says so, and it is recalled.",
+        "RECALLED",
+        "gate.recalled",
+        given=lanes(settlement="pending"),
+        history={"relied": True, "recalled": ["the keys of full-1 were revoked: stolen"]},
+    )
+    case(
+        "relied-on-and-run-out",
+        "The same lane is no longer proven because a key ran out. Nobody took anything back: it is held.",
+        "HOLD",
+        ["gate.lane_state", "settlement"],
+        given=lanes(settlement=["expired", "proof"]),
+        history={"relied": True},
+    )
+    case(
         "reopened-while-refuted",
         "After reopening it is held for what is still refuted.",
         "HOLD",
@@ -1136,8 +1234,6 @@ def histories(out: Writer) -> None:
 
 
 # --- what must not be read into a lane ------------------------------------------------------------------------------
-
-REVIEWED: dict[str, Any] = {**USUAL, "name": "reviewed", "judgement": {"reviewers": 1, "role": "reviewer"}}
 
 
 def asking(lane: str, *bases: str, states: tuple[str, ...] = ("proven",)) -> dict[str, Any]:
@@ -1151,13 +1247,25 @@ def misreadings(out: Writer) -> None:
     def case(name: str, why: str, *reasons: Any, **more: Any) -> None:
         _decide(out, f"misread-{name}", why, "HOLD", *reasons, section=more.pop("section", "§4(3)"), **more)
 
+    def rightly(name: str, why: str, **more: Any) -> None:
+        """The same case with the one lane as it is asked for: that lane alone makes the difference."""
+        _decide(out, f"read-rightly-{name}", why, "CLEAR", section="§4(3)", **more)
+
+    judged = asking("judgement", "human")
+
     case(
         "enclave-proof-as-answer-quality",
-        "The enclave is proven by hardware. That says where the key lives; whether the answer is any good is for the reviewer whom "
-        "this queue asks for.",
-        "gate.reviewers",
-        policy=REVIEWED,
+        "The enclave is proven by hardware. That says where the key lives; whether the answer is any good is a judgement, and nobody "
+        "has made one.",
+        ["gate.lane_state", "judgement"],
+        policy=judged,
         given=lanes(enclave=["proven", "hardware"]),
+    )
+    rightly(
+        "enclave-proof-and-answer-quality",
+        "A person has judged the answer. What the enclave proves beside it changes nothing.",
+        policy=judged,
+        given=lanes(enclave=["proven", "hardware"], judgement=["proven", "human"]),
     )
     case(
         "payment-as-proof",
@@ -1191,26 +1299,49 @@ def misreadings(out: Writer) -> None:
         ["gate.lane_state", "privacy"],
         policy=asking("privacy", "hardware"),
     )
+    strict = changed(asking("route", "signature"), "require.route.refuse", ["fallback"])
+    fallen = {
+        "says": "By the gateway's own account, upstream two served this turn; after one failed.",
+        "deviations": ["fallback"],
+    }
     case(
         "fallback-unseen",
-        "Another provider than the first served the turn. The gateway signed that, so the route is proven, and the lane says who "
-        "failed; whether the other will do is for the reviewer whom this queue asks for.",
-        "gate.reviewers",
-        policy=changed(REVIEWED, "require.route", {"states": ["proven"], "bases": ["signature"]}),
-        given=lanes(route={"says": "By the gateway's own account, upstream two served this turn; after one failed."}),
+        "Another provider than the first served the turn. The gateway signed that, so the route is proven, and this queue lets no "
+        "fallback go.",
+        ["gate.lane_deviates", "route"],
+        policy=strict,
+        given=lanes(route=fallen),
     )
+    rightly(
+        "fallback-seen",
+        "The provider that was asked served the turn.",
+        policy=strict,
+    )
+    sourced = asking("inputs", "human")
     case(
         "attested-fetch-as-true-source",
-        "An enclave fetched the fact and proves from where. Whether the source was right is for the reviewer whom this queue asks for.",
-        "gate.reviewers",
-        policy=REVIEWED,
+        "An enclave fetched the fact and proves from where. Whether the source was right a person would have to say.",
+        ["gate.lane_basis", "inputs"],
+        policy=sourced,
         given=lanes(inputs=["proven", "hardware"]),
+    )
+    rightly(
+        "true-source",
+        "A person stands behind what was admitted.",
+        policy=sourced,
+        given=lanes(inputs=["proven", "human"]),
     )
     case(
         "settled-round-as-correct-decision",
         "The round is final. Full nodes checked signatures and order; nobody has decided anything.",
-        "gate.reviewers",
-        policy=REVIEWED,
+        ["gate.lane_state", "judgement"],
+        policy=judged,
+    )
+    rightly(
+        "settled-round-and-a-decision",
+        "A person has decided. That the round is final says something else.",
+        policy=judged,
+        given=lanes(judgement=["proven", "human"]),
     )
     case(
         "simulated-enclave-as-hardware",

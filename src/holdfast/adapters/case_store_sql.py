@@ -12,12 +12,12 @@ Not thread-safe by itself: the panel calls it from one worker thread.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from holdfast.errors import ConflictError, UnavailableError
@@ -116,6 +116,20 @@ _EVIDENCE = sa.Table(
     sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
     sa.Index("evidence_by_case", "case"),
 )
+_RELIANCES = sa.Table(
+    "reliances",
+    _METADATA,
+    sa.Column("name", _SHA, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+_RESTING = sa.Table(
+    "case_reliances",
+    _METADATA,
+    sa.Column("name", _SHA, sa.ForeignKey("reliances.name"), primary_key=True),
+    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
+    sa.Column("until", _TIME, nullable=False),
+    sa.Index("reliances_by_case", "case"),
+)
 _DEPENDANTS = sa.Table(
     "case_dependants",
     _METADATA,
@@ -130,6 +144,8 @@ _OUTBOX = sa.Table(
     _METADATA,
     sa.Column("seq", sa.BigInteger, sa.ForeignKey("case_events.seq"), primary_key=True, autoincrement=False),
 )
+_COLUMNS = ", ".join(f'"{name}"' for name in _CASES.c.keys())  # noqa: SIM118 (columns)
+"""All of a row, in the order of :class:`CaseRow`."""
 _LET_THROUGH = ("CLEAR", "PROVISIONAL")
 _OPEN = (*_LET_THROUGH, "HOLD")
 _EMPTY = Head(0, "0" * 64, "")
@@ -179,6 +195,7 @@ class SQLCaseStore:
             reading = connection.execution_options(holdfast_reads=True)
             if self._engine.dialect.name == "postgresql":
                 reading = reading.execution_options(isolation_level="REPEATABLE READ")
+            reading.begin()
             yield _Transaction(reading)
             reading.rollback()
 
@@ -186,6 +203,7 @@ class SQLCaseStore:
     def write(self) -> Iterator[_Transaction]:
         """One transaction: committed when the block ends, undone when it raises."""
         with _spoken_for(), self._engine.connect() as connection:
+            connection.begin()
             transaction = _Transaction(connection)
             transaction.lock()
             yield transaction
@@ -200,9 +218,10 @@ def _spoken_for() -> Iterator[None]:
     """A database that is locked, full or gone is a silent world, not a mistake of the caller's."""
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        why = getattr(error, "orig", error)
         raise UnavailableError(
-            "case_store.database", f"the cases' database does not answer: {error.orig}", hint="try again"
+            "case_store.database", f"the cases' database does not answer: {why}", hint="try again"
         ) from error
 
 
@@ -214,25 +233,28 @@ class _Transaction:
 
     def lock(self) -> None:
         """Wait until no other writer is at work. SQLite's ``BEGIN IMMEDIATE`` has done that already."""
-        self._connection.execute(sa.select(_HEAD.c.seq).with_for_update())
+        if self._connection.dialect.name != "sqlite":
+            self._connection.execute(sa.select(_HEAD.c.seq).with_for_update())
 
     # Reading
 
     def head(self) -> Head:
         """Where the journal ends."""
-        row = self._connection.execute(sa.select(_HEAD.c.seq, _HEAD.c.digest, _HEAD.c.at)).first()
+        row = self._first("SELECT seq, digest, at FROM case_head")
         return Head(*row) if row is not None else _EMPTY
 
     def row(self, case: str) -> CaseRow | None:
         """One case by its id."""
-        return self._one(sa.select(_CASES).where(_CASES.c.case == case))
+        return self._one_row('WHERE "case" = ?', case)
 
     def row_of_run(self, run: str, queue: str) -> CaseRow | None:
         """The case of a run in a queue."""
-        return self._one(sa.select(_CASES).where(_CASES.c.run == run, _CASES.c.queue == queue))
+        return self._one_row("WHERE run = ? AND queue = ?", run, queue)
 
     def rows(self, which: CaseFilter) -> list[CaseRow]:
         """One page."""
+        if which == CaseFilter(run=which.run, limit=which.limit) and which.run is not None:
+            return self._rows("WHERE run = ? ORDER BY opened_seq LIMIT ?", which.run, which.limit)
         query, order = sa.select(_CASES), _CASES.c.opened_seq
         if which.run is not None:
             query = query.where(_CASES.c.run == which.run)
@@ -251,15 +273,14 @@ class _Transaction:
 
     def rows_of(self, cases: Collection[str]) -> list[CaseRow]:
         """Many cases by their ids."""
-        return [
-            row for chunk in _chunks(cases) for row in self._many(sa.select(_CASES).where(_CASES.c.case.in_(chunk)))
-        ]
+        return [row for chunk in _chunks(cases) for row in self._rows(f'WHERE "case" IN ({_marks(chunk)})', *chunk)]
 
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
-        """Cases that time or another trust may move: those that are let through before those that are held."""
+        """Cases that time or another trust may move: those that are let through before those that are held, and what
+        was recalled at the end."""
         found = {row.case: row for row in self._many(_due(_CASES.c.due_at <= at).limit(limit))}
         other = _CASES.c.trust.is_distinct_from(trust)
-        for stands in (_LET_THROUGH, ("HOLD",)):
+        for stands in (_LET_THROUGH, ("HOLD",), ("RECALLED",)):
             if len(found) < limit:
                 query = sa.select(_CASES).where(_CASES.c.stands.in_(stands), other).order_by(_CASES.c.opened_seq)
                 found |= {row.case: row for row in self._many(query.limit(limit - len(found)))}
@@ -267,11 +288,12 @@ class _Transaction:
 
     def next_of(self, queue: str, at: str) -> CaseRow | None:
         """The oldest case of a queue that can be handed out."""
-        free = sa.or_(_CASES.c.handed_until.is_(None), _CASES.c.handed_until <= at)
-        query = sa.select(_CASES).where(
-            _CASES.c.queue == queue, _CASES.c.stands.in_(_LET_THROUGH), _CASES.c.handed_at.is_(None), free
+        which = (
+            "WHERE queue = ? AND stands = ? AND handed_at IS NULL AND (handed_until IS NULL OR handed_until <= ?) "
+            "AND (claimed_until IS NULL OR claimed_until <= ?) ORDER BY opened_seq LIMIT 1"
         )
-        return self._one(query.order_by(_CASES.c.opened_seq).limit(1))
+        found = [row for stands in _LET_THROUGH for row in self._rows(which, queue, stands, at, at)]
+        return min(found, key=lambda row: row.opened_seq, default=None)
 
     def open_of_queue(self, queue: str, stands: Collection[str], limit: int, other_than: str | None) -> list[CaseRow]:
         """Cases of a queue that are not handed over, oldest first."""
@@ -289,8 +311,8 @@ class _Transaction:
 
     def events_of(self, case: str) -> list[StoredEvent]:
         """The journal of one case, in order."""
-        query = sa.select(_JOURNAL).where(_JOURNAL.c.case == case).order_by(_JOURNAL.c.seq)
-        return [_stored(row) for row in self._connection.execute(query)]
+        text = 'SELECT seq, digest, "case", kind, at, raw FROM case_events WHERE "case" = ? ORDER BY seq'
+        return [_stored(row) for row in self._ask(text, case)]
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         """The whole journal, in order, beyond a number."""
@@ -299,37 +321,53 @@ class _Transaction:
 
     def blob(self, case: str, digest: str) -> bytes | None:
         """A bundle or lane vector of a case, by digest."""
-        query = sa.select(_BLOBS.c.raw).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest)
-        return _bytes(self._connection.execute(query).scalar())
+        row = self._first('SELECT raw FROM case_blobs WHERE "case" = ? AND digest = ?', case, digest)
+        return _bytes(row[0]) if row is not None else None
 
     def shown(self, cases: Collection[str]) -> dict[str, str]:
         """What is shown of the lanes of these cases (JSON text)."""
         found: dict[str, str] = {}
         for chunk in _chunks(cases):
-            for row in self._connection.execute(sa.select(_SHOWN).where(_SHOWN.c.case.in_(chunk))):
-                found[row.case] = row.shown
+            text = f'SELECT "case", shown FROM case_shown WHERE "case" IN ({_marks(chunk)})'  # noqa: S608 (marks)
+            found |= dict(self._ask(text, *chunk))
         return found
 
     def policy(self, digest: str) -> bytes | None:
         """A queue policy's canonical document."""
-        query = sa.select(_POLICIES.c.document).where(_POLICIES.c.digest == digest)
-        return _bytes(self._connection.execute(query).scalar())
+        row = self._first("SELECT document FROM queue_policies WHERE digest = ?", digest)
+        return _bytes(row[0]) if row is not None else None
 
     def queue(self, name: str) -> str | None:
         """Digest of the policy of a queue that has one."""
-        found: str | None = self._connection.execute(sa.select(_QUEUES.c.policy).where(_QUEUES.c.name == name)).scalar()
-        return found
+        row = self._first("SELECT policy FROM queues WHERE name = ?", name)
+        return str(row[0]) if row is not None else None
 
     def queues(self) -> dict[str, str]:
         """Every queue that has a policy, and its digest."""
         return {row.name: row.policy for row in self._connection.execute(sa.select(_QUEUES).order_by(_QUEUES.c.name))}
 
-    def relying(self, evidence: str) -> list[CaseRow]:
-        """Cases that were let through and whose lanes have named this evidence."""
-        joined = sa.select(_CASES).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
-        return self._many(
-            joined.where(_EVIDENCE.c.digest == evidence, _CASES.c.relied == 1).order_by(_CASES.c.opened_seq)
-        )
+    def relying(self, evidence: Collection[str]) -> list[str]:
+        """Cases that were let through, are not recalled, and whose lanes have named any of this evidence."""
+        found: dict[str, int] = {}
+        for chunk in _chunks(evidence):
+            joined = sa.select(_CASES.c.case, _CASES.c.opened_seq).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
+            named = joined.where(_EVIDENCE.c.digest.in_(chunk), _CASES.c.relied == 1, _CASES.c.stands != "RECALLED")
+            found |= {row.case: row.opened_seq for row in self._connection.execute(named)}
+        return sorted(found, key=found.__getitem__)
+
+    def reliances(self) -> dict[str, bytes]:
+        """By name, the document of everything in trust that a case rested on when it was let through."""
+        found = self._connection.execute(sa.select(_RELIANCES).order_by(_RELIANCES.c.name))
+        return {row.name: _bytes(row.document) or b"" for row in found}
+
+    def resting(self, name: str, since: str, before: str | None = None) -> list[str]:
+        """Cases that were let through, are not recalled, and rest on something until then or later."""
+        which = [_RESTING.c.name == name, _RESTING.c.until >= since, _CASES.c.relied == 1]
+        if before is not None:
+            which.append(_RESTING.c.until < before)
+        query = sa.select(_CASES.c.case).join(_RESTING, _RESTING.c.case == _CASES.c.case)
+        query = query.where(*which, _CASES.c.stands != "RECALLED").order_by(_CASES.c.opened_seq)
+        return list(self._connection.execute(query).scalars())
 
     def dependants(self, case: str) -> list[tuple[str, str]]:
         """(``case`` or ``reference``, target) of what relied on a case, in order."""
@@ -378,12 +416,13 @@ class _Transaction:
             raise ConflictError("case_store.head", f"these events do not follow on event {head.seq}")
         rows = [(event.seq, event.digest, event.case, event.kind, event.at, event.raw) for event in events]
         self._many_times('INSERT INTO case_events (seq, digest, "case", kind, at, raw) VALUES (?, ?, ?, ?, ?, ?)', rows)
-        self._connection.execute(sa.update(_HEAD).values(seq=last.seq, digest=last.digest, at=last.at))
+        self._ask("UPDATE case_head SET seq = ?, digest = ?, at = ?", last.seq, last.digest, last.at)
 
     def put_rows(self, rows: Sequence[CaseRow]) -> None:
         """Insert new cases."""
         if rows:
-            self._connection.execute(sa.insert(_CASES), [asdict(row) for row in rows])
+            text = f"INSERT INTO cases ({_COLUMNS}) VALUES ({_marks(_CASES.c.keys())})"  # noqa: S608
+            self._many_times(text, [astuple(row) for row in rows])
 
     def update_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Set members of rows; each names its ``case``, and all name the same members."""
@@ -400,14 +439,13 @@ class _Transaction:
 
     def drop_blob(self, case: str, digest: str) -> None:
         """Let go of evidence that nothing cites."""
-        self._connection.execute(sa.delete(_BLOBS).where(_BLOBS.c.case == case, _BLOBS.c.digest == digest))
+        self._ask('DELETE FROM case_blobs WHERE "case" = ? AND digest = ?', case, digest)
 
     def show(self, shown: Mapping[str, str]) -> None:
         """Replace what is shown of the lanes of these cases (JSON text)."""
         if shown:
-            fresh = self._insert(_SHOWN)
-            replace = fresh.on_conflict_do_update(index_elements=["case"], set_={"shown": fresh.excluded.shown})
-            self._connection.execute(replace, [{"case": case, "shown": text} for case, text in shown.items()])
+            text = 'INSERT INTO case_shown ("case", shown) VALUES (?, ?) ON CONFLICT ("case") DO UPDATE SET '
+            self._many_times(text + "shown = excluded.shown", list(shown.items()))
 
     def put_policy(self, digest: str, document: bytes) -> None:
         """Keep a queue policy for good; again is harmless."""
@@ -436,6 +474,15 @@ class _Transaction:
             self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case.in_(chunk)))
         self._insert_unknown(_EVIDENCE, [{"digest": digest, "case": case} for case, digest in named])
 
+    def rest(self, reliances: Mapping[str, bytes], cases: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace what these cases rest on in trust."""
+        known = [{"name": name, "document": document} for name, document in sorted(reliances.items())]
+        self._insert_unknown(_RELIANCES, known)
+        for chunk in _chunks(cases):
+            self._ask(f'DELETE FROM case_reliances WHERE "case" IN ({_marks(chunk)})', *chunk)  # noqa: S608
+        named = [(name, case, until) for case, names in cases.items() for name, until in names.items()]
+        self._insert_unknown(_RESTING, [{"name": name, "case": case, "until": until} for name, case, until in named])
+
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""
         table = _DEPENDANTS.c
@@ -460,23 +507,39 @@ class _Transaction:
 
     # Helpers
 
-    def _insert(self, table: sa.Table) -> Any:
-        """An insert that knows what to do about rows that are there."""
-        dialect: Any = sqlite if self._connection.dialect.name == "sqlite" else postgresql
-        return dialect.insert(table)
-
     def _many_times(self, text: str, rows: list[tuple[Any, ...]]) -> None:
         """One statement for many rows, handed to the driver as it is: a recall writes ten thousand of them."""
         marked = text if self._connection.dialect.name == "sqlite" else text.replace("?", "%s")
         self._connection.exec_driver_sql(marked, rows)
 
     def _insert_unknown(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows that are there already stay as they are."""
         if rows:
-            self._connection.execute(self._insert(table).on_conflict_do_nothing(), list(rows))
+            names = [f'"{name}"' for name in rows[0]]
+            text = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({_marks(names)}) ON CONFLICT DO NOTHING"  # noqa: S608
+            self._many_times(text, [tuple(row.values()) for row in rows])
 
-    def _one(self, query: sa.Select[Any]) -> CaseRow | None:
-        row = self._connection.execute(query).first()
-        return CaseRow(*row) if row is not None else None
+    def _ask(self, text: str, *values: Any) -> list[Any]:
+        """A question in the words of the driver, put to SQLite's directly: what is asked for every piece of evidence
+        is not put together anew each time."""
+        if self._connection.dialect.name != "sqlite":
+            found = self._connection.exec_driver_sql(text.replace("?", "%s"), values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+        cursor = self._connection.connection.cursor()
+        try:
+            cursor.execute(text, values)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    def _first(self, text: str, *values: Any) -> Any:
+        return next(iter(self._ask(text, *values)), None)
+
+    def _rows(self, which: str, *values: Any) -> list[CaseRow]:
+        return [CaseRow(*row) for row in self._ask(f"SELECT {_COLUMNS} FROM cases {which}", *values)]  # noqa: S608
+
+    def _one_row(self, which: str, *values: Any) -> CaseRow | None:
+        return next(iter(self._rows(which, *values)), None)
 
     def _many(self, query: sa.Select[Any]) -> list[CaseRow]:
         return [CaseRow(*row) for row in self._connection.execute(query)]
@@ -488,11 +551,16 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _stored(row: Any) -> StoredEvent:
-    return StoredEvent(row.seq, row.digest, row.case, row.kind, row.at, _bytes(row.raw) or b"")
+    seq, digest, case, kind, at, raw = row
+    return StoredEvent(seq, digest, case, kind, at, _bytes(raw) or b"")
 
 
 def _due(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(_CASES).where(condition).order_by(_CASES.c.due_at, _CASES.c.opened_seq)
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _chunks(values: Collection[str]) -> Iterator[list[str]]:

@@ -447,9 +447,12 @@ def _check_queue_policy(arguments: Arguments) -> Answer:
 
 
 def _vector(value: dict[str, Any]) -> LaneVector:
-    """Lanes as a case writes them: each with exactly ``state``, ``basis``, ``says``, ``evidence`` and ``dated``."""
+    """Lanes as a case writes them: each with ``state``, ``basis``, ``says``, ``evidence`` and ``dated``, and with
+    ``deviations`` where there are any."""
     lanes = {
-        name: Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
+        name: Lane(
+            name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]), tuple(lane.get("deviations", ()))
+        )
         for name, lane in value["lanes"].items()
     }
     return LaneVector(value["run"], lanes, {name: _maybe_time(lane["dated"]) for name, lane in value["lanes"].items()})

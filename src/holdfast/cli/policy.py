@@ -146,6 +146,7 @@ def policy_lines(found: QueuePolicy) -> Iterator[str]:
     for lane, need in found.require.items():
         says = f"{_either(need.states)}{' by ' + _either(need.bases) if need.bases else ''}"
         age = f", younger than {span_in_words(need.max_age_s)}" if need.max_age_s is not None else ""
+        age += f", without a {' or a '.join(need.refuse)}" if need.refuse else ""
         yield f"{lane:<12} {says}{age}"
     if not found.require:
         yield "Asks nothing of any lane: nothing is ever clear under this policy."

@@ -78,6 +78,19 @@ class SettledEntries:
             items.append(await self._path(digest, index, candidate.size))
         return [*items, {"kind": "verdict", "number": candidate.number, "digest": digest, **verdict}]
 
+    async def verdicts(self, number: int) -> tuple[Candidate, list[FinalityMessage], bytes] | None:
+        """A round with the messages that call it final and all its verdicts (``round.md`` §5), as whoever answers has
+        them; None while nobody does. Whether they hold is for ``verifier.overturned``."""
+        final = await self._finality(number)
+        if final is None:
+            return None
+        for node in self._full_nodes:
+            with contextlib.suppress(HoldfastError):
+                blob = await node.verdicts(final[0].blob_id)
+                if blob is not None:
+                    return *final, blob
+        return None
+
     async def _path(self, digest: str, index: int, size: int) -> dict[str, Any]:
         hashes = await self._log.hashes(merkle.inclusion_ranges(index, size), size)
         proof = [item.hex() for item in hashes]

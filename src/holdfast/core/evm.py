@@ -97,6 +97,7 @@ def check_signature_form(signature: bytes) -> None:
         raise MalformedError("evm.signature", "r or s is out of range, or s is in the upper half")
 
 
+@lru_cache(maxsize=4096)
 def recover(digest: bytes, signature: bytes) -> str:
     """The address whose key signed this 32-byte digest. Raises ``evm.signature``, malformed or refused.
 

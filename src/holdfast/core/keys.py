@@ -150,10 +150,23 @@ def _p256(public: bytes) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
 
 
+MOST_REMEMBERED = 4096
+"""Good signatures that are remembered, and the longest message (bytes) of one: what a round or a checkpoint signs
+comes again in the evidence of every run it covers."""
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _good_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raises for a bad one, and nothing is remembered of it."""
+    _ed25519(public).verify(signature, message)
+
+
 def verify_signature(key: PublicKey, message: bytes, signature: bytes) -> None:
     """Check one Ed25519 (RFC 8032) or P-256 (SHA-256, ``r ‖ s``, 64 bytes) signature; raises ``signature.invalid``."""
     try:
-        if key.algorithm == "ed25519":
+        if key.algorithm == "ed25519" and len(message) <= MOST_REMEMBERED:
+            _good_ed25519(key.public, message, signature)
+        elif key.algorithm == "ed25519":
             _ed25519(key.public).verify(signature, message)
         elif key.algorithm == "p256" and len(signature) == 64:
             point = _p256(key.public)

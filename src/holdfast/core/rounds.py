@@ -121,6 +121,7 @@ def vote_digest(domain: ChainDomain, origin: str, epoch: int, number: int, attem
     return evm.typed_data_digest(domain.separator(), evm.keccak256(_VOTE_TYPE_HASH + origin_id(origin) + words))
 
 
+@lru_cache(maxsize=1024)
 def finality_digest(domain: ChainDomain, origin: str, epoch: int, number: int, content: bytes) -> bytes:
     """The 32 bytes a finality message signs (``spec/round.md`` §4.2)."""
     words = evm.word(epoch) + evm.word(number) + content

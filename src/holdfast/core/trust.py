@@ -165,11 +165,16 @@ class Trust:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_nodes", {item.key_document.digest: item for item in self.current.nodes})
+        object.__setattr__(self, "_digest", self.current.digest)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the last version's payload, hex; every result names it."""
-        return self.current.digest
+        digest: str = self._digest  # type: ignore[attr-defined]
+        return digest
 
     @property
     def version(self) -> int:

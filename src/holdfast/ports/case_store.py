@@ -114,11 +114,12 @@ class CaseReader(Protocol):
 
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
         """Cases whose ``due_at`` has come, and cases that are let through and were appraised under another trust; then
-        held ones of another trust."""
+        held ones of another trust, then recalled ones."""
         ...
 
     def next_of(self, queue: str, at: str) -> CaseRow | None:
-        """The oldest case of a queue that is CLEAR or PROVISIONAL, not handed over and not under a lease at ``at``."""
+        """The oldest case of a queue that is CLEAR or PROVISIONAL, not handed over, and neither under a lease nor
+        claimed at ``at``."""
         ...
 
     def open_of_queue(self, queue: str, stands: Collection[str], limit: int, other_than: str | None) -> list[CaseRow]:
@@ -158,8 +159,18 @@ class CaseReader(Protocol):
         """Every queue that has a policy, and its digest."""
         ...
 
-    def relying(self, evidence: str) -> list[CaseRow]:
-        """Cases that were let through since their last reopening and whose lanes have named this evidence since."""
+    def relying(self, evidence: Collection[str]) -> list[str]:
+        """Cases that were let through since their last reopening, are not RECALLED, and whose lanes have named any of
+        this evidence since, in the order in which they were opened."""
+        ...
+
+    def reliances(self) -> dict[str, bytes]:
+        """By name, the document of everything in trust that a case rested on when it was let through."""
+        ...
+
+    def resting(self, name: str, since: str, before: str | None = None) -> list[str]:
+        """Cases that were let through since their last reopening, are not RECALLED, and rest on ``name`` until
+        ``since`` or later, and earlier than ``before`` where that is given."""
         ...
 
     def dependants(self, case: str) -> list[tuple[str, str]]:
@@ -225,6 +236,11 @@ class CaseWriter(CaseReader, Protocol):
     def index_evidence(self, named: Sequence[tuple[str, str]], afresh: Collection[str] = ()) -> None:
         """Add evidence that lanes name: (case, digest). What the lanes of the cases ``afresh`` named before is
         forgotten first."""
+        ...
+
+    def rest(self, reliances: Mapping[str, bytes], cases: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace what these cases rest on in trust: by case, the names and until when; and keep the documents behind
+        the names."""
         ...
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:

@@ -88,6 +88,11 @@ class Case:
         """Who has claimed it, while the claim lasts."""
         return self.claimed_by if self.claimed_until is not None and at < self.claimed_until else None
 
+    def taker(self, at: dt.datetime) -> Lease | None:
+        """The hand-out that is under way, while it lasts."""
+        lease = self.lease
+        return lease if lease is not None and self.handed_over_at is None and at < lease.until else None
+
     def acted(self, person: str, policy: str | None) -> bool:
         """Whether a person has approved or rejected under a policy since the last reopening."""
         for decision in reversed(self.decisions):

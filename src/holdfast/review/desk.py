@@ -15,21 +15,22 @@ does), and what a consumer did with a case it was handed. Blocking, and not thre
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.bundles import Bundle, build_bundle, parse_bundle
+from holdfast.core.bundles import Bundle, StatementItem, build_bundle, parse_bundle
 from holdfast.core.decisions import DecisionDocument
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
+from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
-from holdfast.errors import ConflictError, RefusedError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore, Head
 from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
@@ -51,13 +52,23 @@ from holdfast.review.queues import (
     policy_of_queue,
 )
 from holdfast.review.reading import Reading, read_at
-from holdfast.review.recall import Recalled, RecallPlan, flag_dependants, order_recall, plan_recall
-from holdfast.review.work import Work, begin, load_case
+from holdfast.review.recall import (
+    Recalled,
+    RecallPlan,
+    flag_dependants,
+    order_recall,
+    plan_recall,
+    recall_overturned,
+    recall_withdrawn,
+)
+from holdfast.review.work import Work, begin, load_case, rows_by_id
 from holdfast.verifier.appraisal import appraise
-from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
+from holdfast.verifier.gate import GateResult, LaneVector, Reason, Release, decide, refuse_release, vector_of
 from holdfast.verifier.judgement import rule_in_request
 from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.overturned import refuted_statements
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
+from holdfast.verifier.reliance import Reliance
 
 MAY: Mapping[str, frozenset[str]] = {
     "open": frozenset({"system", "person:reviewer", "person:approver", "key:case:open"}),
@@ -98,6 +109,12 @@ MAX_LEASE_S = 86_400
 """Longest claim or hand-out, in seconds (``case.md`` §5)."""
 MAX_PAGE = 500
 """Most cases of one page."""
+MOST_FOLDED = 4096
+"""Cases kept in memory between transactions."""
+MOST_BRIEFS = 65_536
+"""Bundles of which is remembered when they were exported."""
+MOST_PASSES = 3
+"""How often one page of a list is read again because cases on it moved."""
 MAX_LOOKED_AT = 500
 """Most cases that one change of policy looks at beyond those that are let through."""
 
@@ -188,6 +205,18 @@ class Tick:
     moved: tuple[tuple[str, str, str], ...]
     """(case, state before, state after)."""
     more: bool
+    recalled: tuple[Recalled, ...] = ()
+    """What was recalled since the last turn because trust no longer stands behind what it rested on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What became of one run's evidence: the lanes that are still pending in one of its cases, or why it was not taken
+    in."""
+
+    run: str
+    pending: tuple[str, ...]
+    trouble: HoldfastError | None = None
 
 
 @dataclass(slots=True)
@@ -198,6 +227,13 @@ class _Look:
     policy: QueuePolicy
     vector: LaneVector
     trust: Trust | None
+    bundle: str
+    known: int
+    relied: tuple[Reliance, ...]
+    """What the lanes that the policy asks for rest on in trust."""
+    overturned: frozenset[str]
+    news: bool
+    """Whether the vector or the trust is another than before."""
 
 
 class Desk:
@@ -219,6 +255,14 @@ class Desk:
         self._roles = roles
         self._new_id = new_id
         self._turning: tuple[str, tuple[dt.datetime, ...]] = ("", ())
+        self._believed: Trust | None = None
+        """The trust of the transaction under way: one for all of it."""
+        self._stood_under: str | None = None
+        """Digest of the trust under which nothing rests any more on what was taken back."""
+        self._recalled: list[Recalled] = []
+        self._briefs: dict[str, tuple[dt.datetime, bool]] = {}
+        self._folded: dict[str, Case] = {}
+        """Cases as committed transactions left them: not every look reads a whole journal."""
 
     # --- cases come, and evidence comes ---
 
@@ -281,17 +325,45 @@ class Desk:
             found = work.case(case)
             if bundle.run != found.run:
                 raise RefusedError("case.other_run", f"this is evidence of run {bundle.run}, not of {found.run}")
-            held, held_raw = self._newest(work, case)
-            if bundle.exported_at < held.exported_at:
-                return found
-            return self._settle(work, self._look(work, case, carry_decisions(held_raw, raw)), "evidence")
+            self._note_evidence(work, case, bundle, raw)
+            return work.case(case)
+
+    def take_in(self, actor: Actor, evidence: Sequence[tuple[str, bytes]]) -> list[TakenIn]:
+        """Take in evidence of many runs, (run, bundle) each, for every case of each run: in one transaction, so that
+        what one round moves is on disk together. A bundle that is none is told beside its run and stops no other."""
+        self._permit(actor, "note")
+        read = [(run, raw, _read_evidence(run, raw)) for run, raw in evidence]
+        taken: list[TakenIn] = []
+        with self._begin() as work:
+            for run, raw, bundle in read:
+                if isinstance(bundle, HoldfastError):
+                    taken.append(TakenIn(run, (), bundle))
+                    continue
+                pending: dict[str, None] = {}
+                for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE)):
+                    pending |= dict.fromkeys(self._note_evidence(work, row.case, bundle, raw))
+                taken.append(TakenIn(run, tuple(pending)))
+        return taken
+
+    def _note_evidence(self, work: Work, case: str, bundle: Bundle, raw: bytes) -> list[str]:
+        """New evidence for one case, unless what is there was exported later. Returns the lanes that are pending."""
+        exported_at, decides = self._held(work, case)
+        if bundle.exported_at >= exported_at:
+            look = self._look(work, case, carry_decisions(self._newest(work, case)[1], raw) if decides else raw)
+            if look.bundle == bundle.digest:
+                self._briefs[bundle.digest] = bundle.exported_at, _decides(bundle)
+            self._settle(work, look, "evidence")
+        else:
+            look = self._look(work, case, None)
+            self._settle(work, look, "time")
+        return [lane.name for lane in look.vector.lanes.values() if lane.state == "pending"]
 
     def tick(self, actor: Actor = SYSTEM, *, limit: int = 100) -> Tick:
         """Look again at cases that time, another trust or another policy may have moved. Call it again at once while
         ``more`` is set: what is let through comes first."""
         self._permit(actor, "system")
-        trust = self._trust()
         with self._begin() as work:
+            trust = self._believed
             due = work.writer.due(time_encode(work.at), trust.digest if trust else None, limit)
             shifts = []
             for row in due:
@@ -299,7 +371,8 @@ class Desk:
                 after = self._settle(work, self._look(work, row.case, None), "time").state
                 if after != before:
                     shifts.append((row.case, before, after))
-        return Tick(len(due), tuple(shifts), len(due) == limit)
+        recalled, self._recalled = tuple(self._recalled), []
+        return Tick(len(due), tuple(shifts), len(due) == limit, recalled)
 
     # --- people look and say ---
 
@@ -307,18 +380,19 @@ class Desk:
         """Open a case: its file with the evidence, and a ``viewed`` event that says who had which lanes before them."""
         self._permit(actor, "view")
         with self._begin() as work:
-            look = self._look(work, case, None)
+            look = self._look(work, case, None, cite=True)
             found = self._settle(work, look, "viewed")
             raw = self._newest(work, case)[1]
             work.emit("viewed", actor, case=case, body={}, lanes=found.lanes, policy=found.policy)
         return self._file(case, raw)
 
     def claim(self, actor: Actor, case: str, *, lease_s: int = CLAIM_S) -> Case:
-        """Take a case on, so that no second desk works on it; again renews. Raises ``case.claimed``."""
+        """Take a case on, so that no second desk works on it; again renews. Raises ``case.claimed`` or
+        ``case.handed_out``."""
         self._permit(actor, "claim")
         _check_lease(lease_s)
         with self._begin() as work:
-            _refuse_claimed(work.case(case), actor, work.at)
+            _refuse_held(work.case(case), actor, work.at)
             until = work.at + dt.timedelta(seconds=lease_s)
             self._note(work, case, "claimed", actor, {"until": time_encode(until)})
             return work.case(case)
@@ -347,8 +421,9 @@ class Desk:
         """Approve or reject, having seen the lanes as they are now.
 
         ``lanes`` is the digest of the vector that the person decides on; without it, the one they last opened the case
-        with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.decided_already``, ``case.not_viewed``,
-        ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does, when all else is met.
+        with. Raises ``case.role``, ``case.own_run``, ``case.claimed``, ``case.handed_out``, ``case.decided_already``,
+        ``case.not_viewed``, ``case.lanes_moved`` or ``case.state``. An approval alone clears nothing: the gate does,
+        when all else is met.
         """
         held = self._permit(actor, "decide")
         if act not in ("approve", "reject"):
@@ -359,7 +434,7 @@ class Desk:
             found, policy = self._settle(work, look, "decision"), look.policy
             acting = _role(actor, held, deciding_roles(policy), role, f"decide in the queue {found.queue}")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, act, ("HOLD", "PROVISIONAL") if act == "approve" else ("HOLD", *LET_THROUGH))
             if found.handed_over_at is not None and found.state in LET_THROUGH:
                 raise ConflictError("case.handed_over", "the case was handed over", hint="a recall takes it back")
@@ -395,7 +470,7 @@ class Desk:
                 raise RefusedError("case.release", f"the queue {found.queue} releases nothing early")
             acting = _role(actor, held, set(allowed.roles), role, f"release early in the queue {found.queue}")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, "release", ("HOLD",))
             if found.release is not None and found.release.policy_digest == policy.digest:
                 raise ConflictError("case.released_already", "a case is released early once", hint="wait for its proof")
@@ -422,7 +497,7 @@ class Desk:
             found = self._settle(work, look, "reopen")
             acting = _role(actor, held, {"approver"}, None, "reopen a case")
             _refuse_own(found, actor)
-            _refuse_claimed(found, actor, work.at)
+            _refuse_held(found, actor, work.at)
             _refuse_state(found, "reopen", ("REJECTED", "RECALLED"))
             circle = work.writer.reach([case])  # what relied on it in turn cannot have to come first
             bases = [base for base in work.writer.bases(case) if base not in circle]
@@ -436,6 +511,7 @@ class Desk:
             _refuse_unseen(found, actor, lanes)
             self._act(work, look, actor, acting, "reopen", reason, None)
             work.index(case, _evidence(look.vector), afresh=True)
+            work.rest(case, ())
             return self._settle(work, look, "reopen")
 
     def _act(
@@ -494,7 +570,7 @@ class Desk:
         hex_decode(evidence, 32)
         role = _role(actor, held, {"approver"}, None, "recall") if actor.kind == "person" else None
         with self._begin() as work:
-            direct = [row.case for row in work.writer.relying(evidence)]
+            direct = {*work.writer.relying([evidence]), *work.writer.resting(evidence, "")}
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
 
     def plan_recall(self, actor: Actor, evidence: str) -> RecallPlan:
@@ -503,6 +579,22 @@ class Desk:
         hex_decode(evidence, 32)
         with self._store.read() as reader:
             return plan_recall(reader, evidence)
+
+    def take_verdicts(
+        self, actor: Actor, candidate: Candidate, messages: Sequence[FinalityMessage], blob: bytes
+    ) -> Recalled:
+        """Recall every case that was let through on a statement that a final round refuted, in one transaction.
+
+        Nothing is believed but what the trust in force calls final: raises what ``refuted_statements`` raises.
+        """
+        self._permit(actor, "note")
+        with self._begin() as work:
+            if self._believed is None:
+                return Recalled()
+            refuted = refuted_statements(candidate, messages, blob, self._believed)
+            direct = work.writer.relying(refuted)
+            said = f"final round {candidate.number} refuted statements that it stood on"
+            return order_recall(work, SYSTEM, None, direct, said, evidence=candidate.content.hex())
 
     # --- handing out ---
 
@@ -516,7 +608,8 @@ class Desk:
         lease_s: int = HAND_OUT_S,
         hold_limit: int = 20,
     ) -> Next:
-        """The oldest case of a queue that the gate lets through at this moment, under a lease; None when there is none.
+        """The oldest case of a queue that the gate lets through at this moment and that nobody has claimed, under a
+        lease; None when there is none.
 
         Freshness applies again: what ran out since is held again and passed over. With ``include_hold`` the cases that
         are held are shown as well, apart and labelled, without their evidence.
@@ -550,7 +643,7 @@ class Desk:
 
     def _hand(self, work: Work, actor: Actor, case: str, consumer: str, lease_s: int) -> tuple[Case, bytes] | None:
         """Ask the gate again; hand the case out when it still lets it through."""
-        found = self._settle(work, self._look(work, case, None), "hand-out")
+        found = self._ask_again(work, case, "hand-out")
         key = found.hand_out_key
         if found.state not in LET_THROUGH or key is None:
             return None
@@ -563,7 +656,18 @@ class Desk:
         """Where cases stand at this moment: the gate is asked again, as when a case is handed out. By case."""
         self._permit(actor, "system")
         with self._begin() as work:
-            return {case: self._settle(work, self._look(work, case, None), "hand-out").state for case in cases}
+            return {case: self._ask_again(work, case, "hand-out").state for case in cases}
+
+    def _ask_again(self, work: Work, case: str, cause: str) -> Case:
+        """The case as the gate sees it at this moment. Where nothing that it answers to is another than when it was
+        last asked, and no moment has come at which time alone moves it, its answer is the same: appraisal and gate are
+        pure, and are not made to say it twice (``case.md`` §5(4))."""
+        found, due_at = work.case(case), work.due_at_of(case)
+        trusted = self._believed.digest if self._believed is not None else None
+        same = found.trust == trusted and found.policy == _policy_of_case(work, found).digest
+        if found.lanes is not None and same and (due_at is None or work.at < due_at):
+            return found
+        return self._settle(work, self._look(work, case, None), cause)
 
     def acknowledge(self, actor: Actor, case: str, consumer: str, key: str) -> Case:
         """The consumer has done its work: the case is handed over. Again is harmless. Raises ``case.lease`` when
@@ -599,6 +703,8 @@ class Desk:
             lease = found.lease
             if lease is None or lease.key != key or lease.consumer != consumer:
                 raise ConflictError("case.lease", f"{consumer} does not hold this case", hint="ask for the next one")
+            if work.at >= lease.until and found.holder(work.at) is not None:
+                raise ConflictError("case.lease", f"{found.claimed_by} took this case on after the lease was over")
             if found.handed_over_at is None:
                 self._note(work, case, kind, actor, {"consumer": consumer, "key": key})
             return work.case(case)
@@ -669,17 +775,46 @@ class Desk:
     # --- reading ---
 
     def cases(self, actor: Actor, which: CaseFilter | None = None) -> list[CaseView]:
-        """One page of cases, without their evidence. ``after`` is the last row's ``opened_seq``."""
+        """One page of cases, without their evidence. ``after`` is the last row's ``opened_seq``.
+
+        Whatever would be shown as let through, and that time or trust may have moved since it was last looked at, is
+        looked at first: no list says CLEAR of what is not (``case.md`` §5(3)). A row that moves out of what was asked
+        for once too often stays on the page, as it stands now.
+        """
         self._permit(actor, "list")
         which = which or CaseFilter()
         if not 1 <= which.limit <= MAX_PAGE:
             raise UsageError("case.limit", f"a page has 1 to {MAX_PAGE} cases", param="limit")
+        rows: list[CaseRow] = []
+        for _ in range(MOST_PASSES):
+            with self._store.read() as reader:
+                rows = reader.rows(which)
+                due = self._due_of(reader, rows)
+                if not due:
+                    return list(_views(reader, rows))
+            self.confirm(SYSTEM, due)
         with self._store.read() as reader:
-            return list(_views(reader, reader.rows(which)))
+            now = rows_by_id(reader, [row.case for row in rows])
+            return list(_views(reader, [now[row.case] for row in rows]))
+
+    def _due_of(self, reader: CaseReader, rows: Iterable[CaseRow]) -> list[str]:
+        """Those that are let through as they were last looked at, and may not be at this moment."""
+        trust, at = self._trust(), time_encode(_moment(reader, self._clock.now()))
+        trusted = trust.digest if trust is not None else None
+        return [
+            row.case
+            for row in rows
+            if row.stands in LET_THROUGH and (row.trust != trusted or (row.due_at is not None and row.due_at <= at))
+        ]
 
     def case(self, actor: Actor, case: str) -> CaseFile:
         """One case with its journal, without its evidence: :meth:`view` opens that. Raises ``case.unknown``."""
         self._permit(actor, "list")
+        with self._store.read() as reader:
+            row = reader.row(case)
+            due = self._due_of(reader, [row] if row is not None else [])
+        if due:
+            self.confirm(SYSTEM, due)
         return self._file(case, None)
 
     def evidence(self, actor: Actor, case: str) -> bytes:
@@ -779,27 +914,27 @@ class Desk:
 
     # --- the one way into the gate ---
 
-    def _look(self, work: Work, case: str, raw: bytes | None) -> _Look:
+    def _look(self, work: Work, case: str, raw: bytes | None, *, cite: bool = False) -> _Look:
         """Appraise a case's evidence for now, and note it when it says something else than before.
 
-        ``raw`` is new evidence; without it, what is there is appraised again.
+        ``raw`` is new evidence; without it, what is there is appraised again. ``cite`` has an event name the newest
+        evidence even where only the words of a lane are others.
         """
         found = work.case(case)
         kept = work.bundle_of(case)
         bundle, raw = self._newest(work, case) if raw is None else (_parsed(raw), raw)
-        policy, trust = _policy_of_case(work, found), self._trust()
+        policy, trust = _policy_of_case(work, found), self._believed
         appraisal = appraise(bundle, trust, appraisal_policy(policy), work.at)
         vector = vector_of(appraisal)
         trusted = trust.digest if trust else None
         news = vector.digest != found.lanes or trusted != found.trust
-        if news:
+        if news or (cite and bundle.digest != found.bundle):
             body = {"bundle": bundle.digest, "known": appraisal.known, "trust": trusted}
             work.emit("appraised", GATE, case=case, body=body, lanes=vector.digest, policy=policy.digest)
             work.keep(case, vector.digest, vector.document)
             work.index(case, _evidence(vector))
-        shown = _shown(vector, appraisal.known)
-        if news or shown != work.shown(case):
-            work.show(case, shown)
+        shown = work.shown(case)
+        if news or shown is None or not shown.endswith(_seen(vector, appraisal.known)):
             work.keep(case, bundle.digest, raw)
             found = work.case(case)
             if kept is not None and kept != bundle.digest and kept not in found.cited:
@@ -807,14 +942,28 @@ class Desk:
                 work.later(lambda writer: writer.drop_blob(case, uncited))
             kept = bundle.digest
         work.set_latest(case, bundle=kept, due_at=None)
-        return _Look(work.case(case), policy, vector, trust)
+        relied = tuple(item for lane in policy.require for item in appraisal.relied.get(lane, ()))
+        return _Look(
+            work.case(case),
+            policy,
+            vector,
+            trust,
+            bundle.digest,
+            appraisal.known,
+            relied,
+            appraisal.overturned,
+            news,
+        )
 
     def _settle(self, work: Work, look: _Look, cause: str) -> Case:
         """Ask the gate, append its word when it is a new one, and what follows from it for others."""
+        if look.overturned:
+            recall_overturned(work, look.overturned, look.vector.lanes["settlement"].says)
         case, policy = work.case(look.case.id), look.policy
         result = decide(policy, look.vector, case.decisions, case.release, case.history, work.at)
         stays_recalled = case.state == result.state == "RECALLED"
-        if not stays_recalled and not case.says_the_same(result):
+        says_more = not stays_recalled and not case.says_the_same(result)
+        if says_more:
             before, body = case.state, gate_body(result)
             if result.state == "RECALLED":
                 order_recall(work, GATE, None, [case.id], body["because"], evidence=None, bodies={case.id: body})
@@ -832,10 +981,26 @@ class Desk:
                     flag_dependants(work, case.id, "release-over")
                 if before in LET_THROUGH and result.state == "REJECTED":
                     flag_dependants(work, case.id, "rejected")
+        if result.state in LET_THROUGH and (says_more or look.news):
+            work.rest(case.id, look.relied)
+        shown = _shown(result, look.vector, look.known)
+        if shown != work.shown(case.id):
+            work.show(case.id, shown)
         look.case = work.case(case.id)
         due_at = _due_at(look, self._turning_points(look.trust), work.at)
         work.set_latest(case.id, bundle=work.bundle_of(case.id), due_at=due_at)
         return look.case
+
+    def _held(self, work: Work, case: str) -> tuple[dt.datetime, bool]:
+        """When a case's newest evidence was exported, and whether it shows a decision; remembered by its digest."""
+        digest = work.bundle_of(case)
+        brief = self._briefs.get(digest) if digest is not None else None
+        if brief is None:
+            held = self._newest(work, case)[0]
+            brief = self._briefs[held.digest] = held.exported_at, _decides(held)
+            if len(self._briefs) > MOST_BRIEFS:
+                self._briefs.clear()
+        return brief
 
     def _newest(self, work: Work, case: str) -> tuple[Bundle, bytes]:
         """The newest evidence of a case."""
@@ -855,8 +1020,21 @@ class Desk:
             self._turning = (trust.digest, _turning_points(trust))
         return self._turning[1]
 
-    def _begin(self) -> AbstractContextManager[Work]:
-        return begin(self._store, self._clock.now())
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[Work]:
+        """A transaction under the trust in force. Cases that rest on what that takes back are recalled first, before
+        anything is appraised under it (``case.md`` §8(5))."""
+        trust = self._believed = self._trust()
+        recalled: list[Recalled] = []
+        with begin(self._store, self._clock.now(), self._folded) as work:
+            if trust is not None and trust.digest != self._stood_under:
+                recalled = recall_withdrawn(work, trust)
+            yield work
+        self._stood_under = trust.digest if trust is not None else self._stood_under
+        self._recalled += recalled
+        if len(self._folded) > MOST_FOLDED:
+            self._folded.clear()
+        self._folded |= work.folded()
 
     def _note(self, work: Work, case: str, kind: str, actor: Actor, body: Mapping[str, Any]) -> None:
         """Append what somebody did, on the lanes and policy as they stand."""
@@ -924,10 +1102,17 @@ def _refuse_own(case: Case, actor: Actor) -> None:
         raise RefusedError("case.own_run", "whoever asked for a run does not decide its case", hint="ask a colleague")
 
 
-def _refuse_claimed(case: Case, actor: Actor, at: dt.datetime) -> None:
+def _refuse_held(case: Case, actor: Actor, at: dt.datetime) -> None:
     holder = case.holder(at)
     if holder not in (None, actor.id):
         raise ConflictError("case.claimed", f"{holder} has this case until {time_encode(case.claimed_until or at)}")
+    taker = case.taker(at)
+    if taker is not None:
+        raise ConflictError(
+            "case.handed_out",
+            f"this case is handed out to {taker.consumer} until {time_encode(taker.until)}",
+            hint="act once it came back; an approver can recall it at once",
+        )
 
 
 def _refuse_state(case: Case, act: str, states: Collection[str]) -> None:
@@ -954,9 +1139,26 @@ def _policy_for(queue: str, text: str) -> QueuePolicy:
 # --- what follows from what ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _parsed(raw: bytes) -> Bundle:
     return parse_bundle(raw)
+
+
+def _read_evidence(run: str, raw: bytes) -> Bundle | HoldfastError:
+    """A bundle of a run, or what is wrong with it."""
+    try:
+        bundle = _parsed(raw)
+    except HoldfastError as error:
+        return error
+    if bundle.run != run:
+        return RefusedError("case.other_run", f"this is evidence of run {bundle.run}, not of {run}")
+    return bundle
+
+
+def _decides(bundle: Bundle) -> bool:
+    """Whether a bundle shows a decision."""
+    items = (entry.item for entry in bundle.journal)
+    return any(isinstance(item, StatementItem) and item.statement.kind == "decision" for item in items)
 
 
 def _policy_of_case(work: Work, case: Case) -> QueuePolicy:
@@ -1012,28 +1214,37 @@ def _count_open(reader: CaseReader, queue: str) -> int:
     return sum(counts.get((queue, stands), 0) for stands in ("HOLD", *LET_THROUGH))
 
 
-def _shown(vector: LaneVector, known: int) -> str:
-    """What lists show of the lanes, as text."""
+def _shown(result: GateResult, vector: LaneVector, known: int) -> str:
+    """What lists show of a case, as text: the gate's reasons in the words of now, and the lanes."""
+    reasons: list[canonical.JSON] = [reason.to_json() for reason in result.reasons]
+    said = canonical.encode_known({"state": result.state, "reasons": reasons}).decode()
+    return f'{{"said":{said}{_seen(vector, known)}'
+
+
+def _seen(vector: LaneVector, known: int) -> str:
+    """How that text ends: the lanes. No text in front of it can hold these quotes unescaped."""
     dated = {name: None if moment is None else time_encode(moment) for name, moment in vector.dated.items()}
     lanes = {name: lane.to_json() for name, lane in vector.lanes.items()}
-    return canonical.encode_known({"lanes": lanes, "dated": dated, "known": known}).decode()
+    return f',"seen":{canonical.encode_known({"lanes": lanes, "dated": dated, "known": known}).decode()}}}'
 
 
 def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
     shown = reader.shown([row.case for row in rows])
     for row in rows:
         value = canonical.decode(shown[row.case].encode())
+        seen, said = value["seen"], value["said"]
         lanes = {
             name: Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
-            for name, lane in value["lanes"].items()
+            for name, lane in seen["lanes"].items()
         }
-        reasons = canonical.decode(row.reasons.encode())
+        # A recall reaches cases by their rows alone: then what was said before it is over.
+        reasons = said["reasons"] if said["state"] == row.stands else canonical.decode(row.reasons.encode())
         yield CaseView(
             row,
             tuple(Reason(item["code"], item["lane"], item["says"]) for item in reasons),
             lanes,
-            value["dated"],
-            value["known"],
+            seen["dated"],
+            seen["known"],
         )
 
 

@@ -73,4 +73,4 @@ def _lane(name: str, value: Mapping[str, Any]) -> Lane:
     state, basis, evidence = value["state"], value["basis"], value["evidence"]
     if state not in STATES or (basis is not None and basis not in BASES) or not isinstance(evidence, list):
         raise TypeError
-    return Lane(name, state, basis, "", tuple(evidence))
+    return Lane(name, state, basis, "", tuple(evidence), tuple(value.get("deviations", ())))

@@ -4,7 +4,8 @@ The first reading is the lane vector that the journal names, whatever has come s
 the same evidence, and only where that leads to the very same vector under the trust in force; a vector itself holds
 none. The second appraises the newest evidence, under the trust in force, for the time of the event.
 
-Both are lanes. Nothing here asks the gate again: what it said then stands in the journal.
+Both are lanes. What the gate said then stands in the journal; its reasons are told in the words that the lanes had at
+the event, where those can be told again (``case.md`` §3(5)).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from holdfast.review.cases import fold
 from holdfast.review.events import Event, parse_event
 from holdfast.review.queues import appraisal_policy, policy_by_digest
 from holdfast.verifier.appraisal import appraise
-from holdfast.verifier.gate import Reason, vector_of
+from holdfast.verifier.gate import LaneVector, Reason, decide, vector_of
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
 
@@ -36,6 +37,7 @@ class Reading:
     state: str
     """The gate's last word by then."""
     reasons: tuple[Reason, ...]
+    """Why, in the words of then."""
     policy: str | None
     then: Mapping[str, Lane] | None
     """As shown then; None before anything was appraised."""
@@ -65,28 +67,33 @@ def read_at(reader: CaseReader, case: str, seq: int, trust: Trust | None) -> Rea
     found, event = fold(before), before[-1]
     if found is None:
         raise UsageError("case.unknown", "no case has such an event", param="seq", status=404)
-    bounds = appraisal_policy(policy_by_digest(reader, row.queue, found.policy or row.policy))
+    policy = policy_by_digest(reader, row.queue, found.policy or row.policy)
+    bounds = appraisal_policy(policy)
     then, retold = _then(reader, before, bounds, trust)
     newest = reader.blob(case, row.bundle) if row.bundle is not None else None
     if newest is None:
         raise UsageError("case.no_evidence", "the evidence of this case is not kept any more", status=410)
     now = appraise(parse_bundle(newest), trust, bounds, event.at).lanes
-    return Reading(event, events, found.state, found.reasons, found.policy, then, retold, now)
+    reasons = found.reasons
+    if retold is not None:
+        reasons = decide(policy, retold, found.decisions, found.release, found.history, event.at).reword(reasons)
+    return Reading(event, events, found.state, reasons, found.policy, then, retold is not None, now)
 
 
 def _then(
     reader: CaseReader, before: Sequence[Event], bounds: Policy, trust: Trust | None
-) -> tuple[Mapping[str, Lane] | None, bool]:
-    """The lanes of the vector last appraised, with sentences where the evidence still leads to it."""
+) -> tuple[Mapping[str, Lane] | None, LaneVector | None]:
+    """The lanes of the vector last appraised, and that vector with its sentences where the evidence still leads to
+    it."""
     seen = next((event for event in reversed(before) if event.kind == "appraised"), None)
     if seen is None or seen.case is None or seen.lanes is None:
-        return None, False
+        return None, None
     trusted = trust.digest if trust else None
     raw = reader.blob(seen.case, seen.body["bundle"])
     if raw is not None and seen.body["trust"] == trusted:
         again = appraise(parse_bundle(raw), trust, bounds, seen.at, seen.body["known"])
         if vector_of(again).digest == seen.lanes:
-            return again.lanes, True
+            return again.lanes, vector_of(again)
     document = reader.blob(seen.case, seen.lanes)
     if document is None:
         raise UsageError("case.no_evidence", "the lane vector of that event is not kept", status=410)
@@ -94,4 +101,4 @@ def _then(
     return {
         name: Lane(name, lanes[name]["state"], lanes[name]["basis"], "", tuple(lanes[name]["evidence"]))
         for name in LANES
-    }, False
+    }, None

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.decisions import DecisionDocument, batch_of
+from holdfast.core.encoding import time_encode
+from holdfast.core.trust import Trust
 from holdfast.ports.case_store import CaseReader, CaseRow
-from holdfast.review.events import Actor
+from holdfast.review.events import GATE, SYSTEM, Actor
 from holdfast.review.work import Work, rows_by_id
+from holdfast.verifier.reliance import OPEN, withdrawn
 
 MOST_SAID = 500
 """Characters of a cause that each recalled case repeats; the order holds all of it."""
@@ -61,7 +64,7 @@ class RecallPlan:
 
 def plan_recall(reader: CaseReader, evidence: str) -> RecallPlan:
     """What :func:`order_recall` would reach for this evidence (digest, hex), in the order in which it would."""
-    direct = {row.case for row in reader.relying(evidence)}
+    direct = {*reader.relying([evidence]), *reader.resting(evidence, "")}
     rows = sorted(rows_by_id(reader, {*direct, *reader.reach(direct)}).values(), key=lambda row: row.opened_seq)
     standing = [row for row in rows if row.stands != "RECALLED"]
     return RecallPlan(
@@ -132,6 +135,32 @@ def order_recall(
     ]
     work.emit_alike("recalled", standing, written, "recall")
     return Recalled(tuple(cases), tuple(work.writer.references(cases)), ordered.seq)
+
+
+def recall_withdrawn(work: Work, trust: Trust) -> list[Recalled]:
+    """Recall every case that was let through on something that trust no longer stands behind (``case.md`` §8(5)): one
+    order for each cause. What merely ran out is left to the gate."""
+    causes: dict[tuple[str, str], set[str]] = {}
+    for name, document in work.writer.reliances().items():
+        lost = withdrawn(document, trust)
+        if lost is None:
+            continue
+        before = time_encode(OPEN) if lost.dated_only else None
+        resting = work.writer.resting(name, time_encode(lost.since), before)
+        causes.setdefault((lost.evidence, lost.says), set()).update(resting)
+    found: list[Recalled] = []
+    done: set[str] = set()
+    for (evidence, says), cases in causes.items():
+        recalled = order_recall(work, SYSTEM, None, cases - done, says, evidence=evidence)
+        if recalled.cases:
+            found.append(recalled)
+            done.update(recalled.cases)
+    return found
+
+
+def recall_overturned(work: Work, contents: Collection[str], says: str) -> None:
+    """Recall every case whose lanes named one of two contents of a round that were both called final."""
+    order_recall(work, GATE, None, work.writer.relying(contents), says.rstrip("."), evidence=min(contents))
 
 
 def flag_dependants(work: Work, base: str, cause: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from holdfast.core import canonical
@@ -20,6 +20,7 @@ from holdfast.review.cases import Case, apply_event, fold, row_of
 from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event, time_text
 from holdfast.review.queues import policy_of_queue
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.verifier.reliance import Reliance
 
 
 @dataclass(slots=True)
@@ -35,8 +36,9 @@ class _Held:
 class Work:
     """One transaction under way. ``at`` never goes back from one event to the next, whatever the clock does."""
 
-    def __init__(self, writer: CaseWriter, now: dt.datetime) -> None:
+    def __init__(self, writer: CaseWriter, now: dt.datetime, folded: Mapping[str, Case] | None = None) -> None:
         head = writer.head()
+        self._folded = folded or {}
         self.writer = writer
         self.at = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if head.at:
@@ -51,6 +53,8 @@ class Work:
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._named: list[tuple[str, str]] = []
         self._afresh: set[str] = set()
+        self._resting: dict[str, Mapping[str, str]] = {}
+        self._reliances: dict[str, bytes] = {}
         self._policies: dict[str, QueuePolicy] = {}
         self._opened: dict[tuple[str, str], str] = {}
         self._waiting: list[int] = []
@@ -71,6 +75,10 @@ class Work:
         """Digest of a case's newest evidence."""
         return self._hold(case).bundle
 
+    def due_at_of(self, case: str) -> dt.datetime | None:
+        """When time alone can next change what the gate says of a case."""
+        return self._hold(case).due_at
+
     def has(self, case: str) -> bool:
         """Whether the case is in hand already."""
         return case in self._held
@@ -81,13 +89,20 @@ class Work:
             row = self.writer.row(case) if is_case_id(case) else None
             if row is None:
                 raise UsageError("case.unknown", f"there is no case {case[:64]}", param="case", status=404)
-            found = load_case(self.writer, case)
+            found = self._folded.get(case)
+            if found is None or found.last_seq != row.last_seq:
+                found = load_case(self.writer, case)
             for event in self._unfolded.pop(case, []):
                 found = apply_event(found, event)
             self._small.pop(case, None)  # the whole row will be written
             held = _Held(found, row, row.bundle, time_decode(row.due_at) if row.due_at else None)
             self._held[case] = held
         return held
+
+    def folded(self) -> dict[str, Case]:
+        """Every case in hand as this transaction leaves it: what the next one may begin with once this is committed,
+        for as long as the row names the same last event."""
+        return {case: held.case for case, held in self._held.items()}
 
     def opened(self, run: str, queue: str) -> str | None:
         """The case of a run in a queue, if there is one."""
@@ -99,8 +114,8 @@ class Work:
 
     def current(self, row: CaseRow) -> CaseRow:
         """A row as this transaction will leave it."""
-        if row.case in self._unfolded:
-            self._hold(row.case)
+        if row.case in self._small:
+            return replace(row, **self._small[row.case])
         held = self._held.get(row.case)
         return row if held is None else row_of(held.case, bundle=held.bundle, due_at=held.due_at)
 
@@ -130,6 +145,14 @@ class Work:
             self._named = [item for item in self._named if item[0] != case]
             self._afresh.add(case)
         self._named += [(case, digest) for digest in digests]
+
+    def rest(self, case: str, relied: Iterable[Reliance]) -> None:
+        """Note what a case rests on in trust, instead of what it rested on before (``case.md`` §8(5))."""
+        found: dict[str, str] = {}
+        for item in relied:
+            self._reliances[item.name] = item.document
+            found[item.name] = max(found.get(item.name, ""), time_text(item.until))
+        self._resting[case] = found
 
     def policy(self, queue: str) -> QueuePolicy:
         """The policy that a queue has now; read once."""
@@ -231,16 +254,18 @@ class Work:
         writer.put_blobs([(case, digest, raw) for (case, digest), raw in self._blobs.items()])
         writer.show(self._new_shown)
         writer.index_evidence(self._named, self._afresh)
+        writer.rest(self._reliances, self._resting)
         writer.wait(self._waiting)
         for act in self._later:
             act(writer)
 
 
 @contextlib.contextmanager
-def begin(store: CaseStore, now: dt.datetime) -> Iterator[Work]:
-    """A transaction whose events are written when the block ends, and none of them when it raises."""
+def begin(store: CaseStore, now: dt.datetime, folded: Mapping[str, Case] | None = None) -> Iterator[Work]:
+    """A transaction whose events are written when the block ends, and none of them when it raises. ``folded`` are cases
+    as earlier transactions left them."""
     with store.write() as writer:
-        work = Work(writer, now)
+        work = Work(writer, now, folded)
         yield work
         work.finish()
 

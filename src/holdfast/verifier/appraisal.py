@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
@@ -19,9 +19,10 @@ from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
-from holdfast.verifier.judgement import judgement
-from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.judgement import judged_at, judgement
+from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
 from holdfast.verifier.policy import Policy
+from holdfast.verifier.reliance import Reliance, reliances_of
 from holdfast.verifier.transcript import Check, Transcript
 
 _MOST_NAMED = 8
@@ -46,6 +47,10 @@ class Appraisal:
     trust_development: bool | None
     dated: Mapping[str, dt.datetime | None]
     """By lane: since when what it rests on is dated (``gate.md`` §1). Ages are counted from it; no part of the JSON."""
+    relied: Mapping[str, tuple[Reliance, ...]]
+    """By lane: what its state rests on in trust (``lanes.md`` §6). No part of the JSON."""
+    overturned: frozenset[str]
+    """Contents (hex) of rounds that are final against each other by this evidence. No part of the JSON."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -101,7 +106,9 @@ def appraise(
         trust_digest=trust.digest if trust else None,
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
-        dated=dict.fromkeys(LANES, _dated(evidence)),
+        dated={**dict.fromkeys(LANES, _dated(evidence)), "judgement": judged_at(evidence)},
+        relied=reliances_of(evidence, trust),
+        overturned=frozenset(evidence.overturned),
     )
 
 
@@ -300,6 +307,22 @@ def _payment(evidence: Evidence) -> Lane:
 
 
 def _route(evidence: Evidence) -> Lane:
+    body = evidence.route.statement.body if evidence.route is not None else None
+    return replace(_route_lane(evidence), deviations=_deviations(body) if isinstance(body, Route) else ())
+
+
+def _deviations(body: Route) -> tuple[str, ...]:
+    """What was not done as asked, whoever signed the account: a policy that refuses it refuses the claim too."""
+    found = {"cache": body.cached, "fallback": bool(body.fallback_from), "rewrite": bool(_changed(body))}
+    return tuple(name for name in DEVIATIONS if found[name])
+
+
+def _changed(body: Route) -> list[str]:
+    """Rewrites of what was asked; taking our own field out is none."""
+    return [item for item in body.rewrites if item != "holdfast-removed"]
+
+
+def _route_lane(evidence: Evidence) -> Lane:
     checked = evidence.route
     if checked is None:
         return Lane("route", "pending", None, "No route statement is here yet.")
@@ -318,7 +341,7 @@ def _route(evidence: Evidence) -> Lane:
 
 
 def _describe_route(body: Route) -> str:
-    changed = [item for item in body.rewrites if item != "holdfast-removed"]
+    changed = _changed(body)
     words = [f"By the gateway's own account, upstream {body.upstream} served this turn"]
     words.append(f"after {', '.join(body.fallback_from)} failed" if body.fallback_from else "with no fallback")
     words.append(
@@ -415,13 +438,12 @@ def _progress(evidence: Evidence, closure: list[CheckedStatement], trust: Trust)
     for candidate in sorted(open_rounds, key=lambda item: item.number)[:1]:
         epoch = trust.epoch(candidate.origin, candidate.number)
         members = voters_of(trust, epoch) if epoch else {}
-        voted = evidence.votes.get((candidate.number, candidate.attempt), set())
-        missing = sorted(name for address, name in members.items() if address not in voted)
-        return (
-            f"{words}; in round {candidate.number}, attempt {candidate.attempt}, "
-            f"{len(members) - len(missing)} of {len(members)} full nodes are said to have voted"
-            f"{f', not yet {_listed(missing)}' if missing else ''}."
-        )
+        votes = evidence.votes.get((candidate.number, candidate.attempt), set())
+        missing = sorted(name for address, name in members.items() if address not in votes)
+        voted = f"In round {candidate.number}, {len(members) - len(missing)} of {len(members)} full nodes have voted"
+        again = f" (attempt {candidate.attempt})" if candidate.attempt else ""
+        not_yet = f", not yet {_listed(missing)}" if missing else ""
+        return f"{voted}{again}{not_yet}, by the gateway's account; {words[0].lower()}{words[1:]}."
     waiting = [item for item in evidence.final_rounds.values() if not item.final and item.candidate.size > index]
     if waiting:
         item = waiting[0]

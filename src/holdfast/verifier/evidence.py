@@ -7,8 +7,9 @@ the lanes from it and looks at no bytes itself. Each check is made once, here, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from holdfast.core import merkle, rounds
 from holdfast.core.bundles import (
@@ -70,7 +71,7 @@ _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CheckedCheckpoint:
     """A checkpoint with a good log signature, and when a quorum had cosigned it (None while it has not)."""
 
@@ -155,6 +156,8 @@ class Evidence:
     commitments: dict[str, str] = field(default_factory=dict)
     """Statement digest to the digest of the commitment entry that stands for it."""
     entries: dict[str, int] = field(default_factory=dict)
+    overturned: set[str] = field(default_factory=set)
+    """Contents (hex) of rounds that a quorum called final against each other: neither stands for anything now."""
 
     def decisions(self) -> list[CheckedStatement]:
         """The decision statements, in order of the times they claim."""
@@ -422,10 +425,15 @@ def _mark_fits(mark: Mark, named: MarkReference | None) -> bool:
     return mark.seq < named.seq or mark.parts == named.parts
 
 
-def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey]:
+def full_node_keys(trust: Trust, epoch: Epoch, use: str) -> Mapping[str, PublicKey]:
     """Keys of one use by node digest, for the members of an epoch."""
+    return _full_node_keys(trust, tuple(epoch.stakes), use)
+
+
+@lru_cache(maxsize=64)
+def _full_node_keys(trust: Trust, nodes: tuple[str, ...], use: str) -> Mapping[str, PublicKey]:
     keys = {}
-    for node in epoch.stakes:
+    for node in nodes:
         admission = trust.admission(node)
         key = admission.key_document.key_for(use) if admission and "full" in admission.key_document.roles else None
         if key is not None:
@@ -436,7 +444,7 @@ def _full_node_keys(trust: Trust, epoch: Epoch, use: str) -> dict[str, PublicKey
 def voters_of(trust: Trust, epoch: Epoch) -> dict[str, str]:
     """Who may vote in an epoch: the name in its key document, by vote address."""
     names = {}
-    for node, key in _full_node_keys(trust, epoch, "vote").items():
+    for node, key in full_node_keys(trust, epoch, "vote").items():
         admission = trust.admission(node)
         names[address_of(key.public)] = admission.key_document.name if admission else node
     return names
@@ -447,20 +455,16 @@ def _check_checkpoints(
 ) -> None:
     seen: dict[tuple[str, int], bytes] = {}
     for item in dict.fromkeys(items):
-        raw = item.note.encode("utf-8", "surrogatepass")
         try:
-            origin = parse_checkpoint_text(parse_note(raw).text).origin
-            trusted = trust.log(origin)
-            admission = trust.admission(trusted.node) if trusted else None
-            key = admission.key_document.key_for("log") if admission else None
-            if trusted is None or admission is None or key is None:
-                record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
-                continue
-            verified = verify_checkpoint(raw, origin, [VerifierKey(origin, ED25519, key.public)])
+            origin, read = _read_checkpoint(item.note, trust)
         except HoldfastError as error:
             evidence.settlement_refusals.append((error.code, "A checkpoint is not signed by its log."))
             record.error("checkpoint.md", error)
             continue
+        if read is None:
+            record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
+            continue
+        trusted, admission, verified = read
         checkpoint = verified.checkpoint
         try:
             checked = _cosigned(verified, trust)
@@ -486,11 +490,26 @@ def _check_checkpoints(
         )
 
 
+@lru_cache(maxsize=256)
+def _read_checkpoint(note: str, trust: Trust) -> tuple[str, tuple[TrustedLog, Admission, VerifiedCheckpoint] | None]:
+    """A checkpoint's origin, and, where trust names its log, the checkpoint with a good log signature. Kept, because
+    every run that a checkpoint covers brings it."""
+    raw = note.encode("utf-8", "surrogatepass")
+    origin = parse_checkpoint_text(parse_note(raw).text).origin
+    trusted = trust.log(origin)
+    admission = trust.admission(trusted.node) if trusted else None
+    key = admission.key_document.key_for("log") if admission else None
+    if trusted is None or admission is None or key is None:
+        return origin, None
+    return origin, (trusted, admission, verify_checkpoint(raw, origin, [VerifierKey(origin, ED25519, key.public)]))
+
+
 def _speaks_at(log: TrustedLog, admission: Admission, moment: dt.datetime) -> bool:
     """Whether the log's key counts at the moment when a quorum cosigned, or else at the one asked about."""
     return log.valid_from <= moment < log.valid_until and admission.refusal(moment, moment) is None
 
 
+@lru_cache(maxsize=256)
 def _cosigned(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
     """When cosignatures by members of the epoch reached a quorum (``statement.md`` §8)."""
     witnesses: dict[VerifierKey, Admission] = {}
@@ -526,10 +545,11 @@ def _check_rounds(items: Iterable[object], evidence: Evidence, trust: Trust, rec
             evidence.silence = item  # not proof either: the exporter's word
         elif isinstance(item, FinalityItem) and item not in seen:
             seen.add(item)
-            _check_finality(item, evidence, trust, record)
+            check_finality(item, evidence, trust, record)
 
 
-def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record: Transcript) -> None:
+def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    """Whether a quorum called a round final (``round.md`` §4.3); what follows is in ``evidence``."""
     candidate = item.candidate
     chain, epoch = trust.chain(candidate.origin), trust.epoch(candidate.origin, candidate.number)
     if chain is None or epoch is None:
@@ -540,7 +560,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     if epoch.number != candidate.epoch:
         _refuse_settlement(evidence, record, "trust.epoch", f"Round {candidate.number} names epoch {candidate.epoch}.")
         return
-    keys = _full_node_keys(trust, epoch, "vote")
+    keys = full_node_keys(trust, epoch, "vote")
     stakes = {address_of(key.public): epoch.stakes[node] for node, key in keys.items()}
     silent = epoch.total - sum(stakes.values())
     if silent:
@@ -577,6 +597,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     same_round = before is not None and before.final and before.candidate.origin == candidate.origin
     if before is not None and same_round and before.candidate.content != candidate.content:
         says = f"A quorum called two contents of round {candidate.number} final."
+        evidence.overturned |= {before.candidate.content.hex(), candidate.content.hex()}
         _refuse_settlement(evidence, record, "round.equivocation", says)
         return
     evidence.final_rounds[candidate.number] = CheckedRound(

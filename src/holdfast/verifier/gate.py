@@ -57,10 +57,13 @@ class LaneVector:
     @cached_property
     def document(self) -> bytes:
         """Canonical JSON: states, bases and evidence, no sentences, so that wording changes nothing."""
-        lanes: dict[str, JSON] = {
-            name: {"state": lane.state, "basis": lane.basis, "evidence": [*sorted(set(lane.evidence))]}
-            for name, lane in self.lanes.items()
-        }
+        lanes: dict[str, JSON] = {}
+        for name, lane in self.lanes.items():
+            found: dict[str, JSON] = {"state": lane.state, "basis": lane.basis}
+            found["evidence"] = [*sorted(set(lane.evidence))]
+            if lane.deviations:
+                found["deviations"] = [*lane.deviations]
+            lanes[name] = found
         return canonical.encode_known({"type": LANE_VECTOR_TYPE, "run": self.run, "lanes": lanes})
 
     @cached_property
@@ -139,6 +142,14 @@ class GateResult:
     released_early: bool
     policy_digest: str
     lanes_digest: str
+
+    def reword(self, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        """Reasons in the words of this answer, where it gives the same ones: what lanes say changes more often than
+        what is unmet."""
+        same = [(reason.code, reason.lane) for reason in reasons] == [
+            (reason.code, reason.lane) for reason in self.reasons
+        ]
+        return self.reasons if same else reasons
 
     def to_json(self) -> dict[str, JSON]:
         return {
@@ -294,6 +305,11 @@ def _refuted(lane: Lane) -> Reason:
     return Reason("gate.refuted", lane.name, f"{lane.name} is refuted: {lane.says}")
 
 
+def _continued(says: str) -> str:
+    """A lane's sentence after its state: it begins small, unless its first word is a name in capitals."""
+    return says[:1].lower() + says[1:] if says[1:2] == " " or says[1:2].islower() else says
+
+
 def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> Iterator[Reason]:
     """One reason for each requirement of a lane that does not hold; refuted lanes have theirs already."""
     if not policy.require:
@@ -307,12 +323,16 @@ def _unmet_lanes(policy: QueuePolicy, vector: LaneVector, at: dt.datetime) -> It
         if lane.state == "refuted":
             continue
         if lane.state not in need.states:
-            yield Reason("gate.lane_state", name, f"{name} is {in_words(lane.state)}: {lane.says}")
+            yield Reason("gate.lane_state", name, f"{name} is {in_words(lane.state)}: {_continued(lane.says)}")
             continue
         if lane.basis not in need.bases and (lane.basis is not None or lane.state != "not_applicable"):
             wanted = " or ".join(map(in_words, need.bases)) or "no basis"
             found = f"{name} is {in_words(lane.state)} by {in_words(lane.basis or 'nothing')}"
             yield Reason("gate.lane_basis", name, f"{found}, and this queue accepts {wanted}: {lane.says}")
+        refused = [item for item in need.refuse if item in lane.deviations]
+        if refused:
+            found = f"{name} is {in_words(lane.state)}, and this queue refuses a {' and a '.join(refused)}"
+            yield Reason("gate.lane_deviates", name, f"{found}: {lane.says}")
         if need.max_age_s is not None:
             unmet = _unmet_age(lane, need.max_age_s, policy.bounds.max_skew_s, vector.dated.get(name), at)
             if unmet is not None:

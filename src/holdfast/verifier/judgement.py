@@ -76,6 +76,19 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     return Lane("judgement", "proven", "human", told, digests)
 
 
+def judged_at(evidence: Evidence) -> dt.datetime | None:
+    """What the lane is dated by (``gate.md`` §1): the newest decision of a person that is shown and not refused; None
+    while there is none."""
+    moments = [
+        item.trusted_time or item.statement.claimed_at
+        for item in evidence.decisions()
+        if item.refusal is None
+        and (document := evidence.opened.get(item.statement.digest)) is not None
+        and document.person is not None
+    ]
+    return max(moments, default=None)
+
+
 def rule_in_request(evidence: Evidence) -> Mapping[str, str]:
     """What the run's own request records of how to decide (any of ``rule``, ``threshold``, ``framing``), where it is
     disclosed, whole or in these parts (``statement.md`` §4.3(5)).

@@ -33,6 +33,8 @@ BASES = (
     "human",
 )
 """What a state can rest on (``lanes.md`` §1)."""
+DEVIATIONS = ("cache", "fallback", "rewrite")
+"""How a turn can have gone otherwise than it was asked for, which a policy can refuse (``lanes.md`` §1, §3(2))."""
 DOES_NOT_SAY = {
     "enclave": "That the answer is any good.",
     "bytes": "That what was asked or answered is true.",
@@ -59,6 +61,8 @@ class Lane:
     says: str
     evidence: tuple[str, ...] = ()
     """Digests (hex) of what the state rests on."""
+    deviations: tuple[str, ...] = ()
+    """Of ``route``: how the turn went otherwise than it was asked for, as far as its account says; sorted."""
 
     @property
     def does_not_say(self) -> str:

@@ -21,7 +21,7 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import is_code
 from holdfast.errors import MalformedError
 from holdfast.verifier.checks import CheckPolicy
-from holdfast.verifier.lanes import BASES, LANES, STATES
+from holdfast.verifier.lanes import BASES, DEVIATIONS, LANES, STATES
 from holdfast.verifier.policy import Policy, build_policy, parse_policy
 
 QUEUE_POLICY_TYPE = "urn:holdfast:queue-policy:v1"
@@ -61,6 +61,8 @@ class LaneNeed:
     states: tuple[str, ...]
     bases: tuple[str, ...]
     max_age_s: int | None = None
+    refuse: tuple[str, ...] = ()
+    """Of ``route``: deviations that the queue does not let go; sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class QueuePolicy:
 def parse_queue_policy(text: str) -> QueuePolicy:
     """TOML, as people write it, to a :class:`QueuePolicy`; raises ``queue_policy.*``.
 
-    What may be left out: ``max_span_s``, ``max_skew_s``, ``require``, ``bases`` and ``max_age_s`` of a lane,
-    ``judgement`` and its three texts, ``early_release``.
+    What may be left out: ``max_span_s``, ``max_skew_s``, ``require``, ``bases`` and ``max_age_s`` of a lane, ``refuse``
+    of ``route``, ``judgement`` and its three texts, ``early_release``.
     """
     try:
         if len(text.encode("utf-8")) > MAX_POLICY_BYTES:
@@ -123,7 +125,7 @@ def parse_queue_policy(text: str) -> QueuePolicy:
         raise MalformedError("queue_policy.toml", f"this is not TOML: {error}") from error
     whole = _LEFT_OUT | _known(value, _FIELDS, "the policy")
     whole["require"] = {
-        lane: {"bases": [], "max_age_s": None} | _known(need, _LANE_FIELDS, f"require.{lane}")
+        lane: {"bases": [], "max_age_s": None} | _known(need, _fields_of(lane), f"require.{lane}")
         for lane, need in _known(whole["require"], LANES, "require").items()
     }
     if whole["judgement"] is not None:
@@ -139,6 +141,11 @@ def parse_queue_policy_document(raw: bytes) -> QueuePolicy:
     if len(raw) > MAX_POLICY_BYTES:
         raise MalformedError("queue_policy.size", f"a policy has at most {MAX_POLICY_BYTES} bytes")
     return _build(canonical.decode_signed(raw), ordered=True)
+
+
+def _fields_of(lane: str) -> tuple[str, ...]:
+    """What can be asked of a lane: of ``route`` also that nothing went otherwise than asked."""
+    return (*_LANE_FIELDS, "refuse") if lane == "route" else _LANE_FIELDS
 
 
 def _known(value: object, fields: tuple[str, ...], where: str) -> dict[str, object]:
@@ -184,6 +191,7 @@ def _build(given: object, *, ordered: bool) -> QueuePolicy:
 
 
 def _lane_need(given: object, where: str, ordered: bool) -> LaneNeed:
+    refuse, given = _refusals(given, where, ordered)
     value = _exactly(given, _LANE_FIELDS, where)
     states = _names(value["states"], STATES, f"{where}.states", ordered)
     bases = _names(value["bases"], BASES, f"{where}.bases", ordered)
@@ -196,7 +204,19 @@ def _lane_need(given: object, where: str, ordered: bool) -> LaneNeed:
     if not bases and states != ("not_applicable",):
         raise MalformedError("queue_policy.bases", f"{where} accepts no basis", param=f"{where}.bases")
     age = value["max_age_s"]
-    return LaneNeed(states, bases, None if age is None else _whole(age, f"{where}.max_age_s", 1, MAX_SECONDS))
+    age = None if age is None else _whole(age, f"{where}.max_age_s", 1, MAX_SECONDS)
+    return LaneNeed(states, bases, age, refuse)
+
+
+def _refusals(given: object, where: str, ordered: bool) -> tuple[tuple[str, ...], object]:
+    """The deviations that ``route`` may be refused for, and the table without them. Refusing none has one spelling: the
+    member is left out."""
+    if where != "require.route" or not isinstance(given, dict) or "refuse" not in given:
+        return (), given
+    names = _names(given["refuse"], DEVIATIONS, f"{where}.refuse", ordered)
+    if not names:
+        raise MalformedError("queue_policy.names", f"{where}.refuse names nothing: leave it out", param="refuse")
+    return names, {name: value for name, value in given.items() if name != "refuse"}
 
 
 def _judgement_need(given: object) -> JudgementNeed:
@@ -251,10 +271,7 @@ def _document(
     judgement: JudgementNeed | None,
     early: EarlyRelease | None,
 ) -> bytes:
-    needs: dict[str, JSON] = {
-        lane: {"states": list(need.states), "bases": list(need.bases), "max_age_s": need.max_age_s}
-        for lane, need in require.items()
-    }
+    needs: dict[str, JSON] = {lane: _need_json(need) for lane, need in require.items()}
     return canonical.encode(
         {
             "type": QUEUE_POLICY_TYPE,
@@ -274,6 +291,13 @@ def _document(
             "early_release": None if early is None else {"roles": list(early.roles), "max_s": early.max_s},
         }
     )
+
+
+def _need_json(need: LaneNeed) -> dict[str, JSON]:
+    found: dict[str, JSON] = {"states": list(need.states), "bases": list(need.bases), "max_age_s": need.max_age_s}
+    if need.refuse:
+        found["refuse"] = list(need.refuse)
+    return found
 
 
 def in_words(name: str) -> str:

@@ -152,6 +152,8 @@ def _needs(policy: QueuePolicy) -> list[tuple[str, str]]:
             words += " by " + " or ".join(_words(basis) for basis in need.bases)
         if need.max_age_s is not None:
             words += f", no older than {_span(need.max_age_s)}"
+        if need.refuse:
+            words += f", without a {' or a '.join(need.refuse)}"
         needs.append((lane, words))
     return needs
 

@@ -11,6 +11,7 @@ from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import Execution
+from holdfast.errors import HoldfastError
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
@@ -19,6 +20,7 @@ from holdfast.verifier.lanes import LANES
 from tests.helpers.network import RUN, Network, at
 from tests.helpers.review import (
     APPROVER,
+    AUDITOR,
     CONSUMER,
     OWNER,
     REVIEWER,
@@ -29,6 +31,7 @@ from tests.helpers.review import (
     policy_text,
     trust,
 )
+from tests.helpers.stories import RUNS, evidence_of
 
 
 @pytest.fixture
@@ -50,6 +53,74 @@ def test_a_case_is_held_until_the_moment_its_proof_is_whole(clinic: Clinic) -> N
     assert states == ["HOLD", "HOLD", "HOLD", "CLEAR"]
     cleared = clinic.desk.case(SYSTEM, case).events[-1]
     assert (cleared.kind, cleared.actor.kind, cleared.cause) == ("cleared", "gate", "evidence")
+
+
+def journal_until(kind: str) -> list[dict[str, object]]:
+    """What is known of the run until the last item of a kind, that one included."""
+    journal = Network().journal(finality=0)
+    return journal[: max(place for place, item in enumerate(journal) if item["kind"] == kind) + 1]
+
+
+def note_until(clinic: Clinic, case: str, kind: str) -> None:
+    clinic.pass_time(1)
+    clinic.desk.note_bundle(SYSTEM, case, build_bundle(RUN, clinic.now, journal_until(kind)))
+
+
+def test_reasons_are_told_in_the_words_of_now_and_the_event_keeps_those_of_then(clinic: Clinic) -> None:
+    case = clinic.case(stage="answered")
+    held = clinic.desk.case(SYSTEM, case).events[-1]
+    told = []
+    for kind in ("entry", "checkpoint", "candidate", "votes"):
+        note_until(clinic, case, kind)
+        (reason,) = clinic.desk.cases(SYSTEM)[0].reasons
+        told.append(reason.says)
+    logged = "answered and logged as entry 3"
+    waits = "waiting for a final round that covers execution and route."
+    round_1 = "settlement is pending: in round 1, {} of 4 full nodes have voted, not yet {}, by the gateway's account; "
+    assert told == [
+        f"settlement is pending: {logged}; {waits}",
+        f"settlement is pending: {logged}; cosigned by 4 full nodes; {waits}",
+        round_1.format(0, "full-1, full-2, full-3, full-4") + f"{logged}; cosigned by 4 full nodes.",
+        round_1.format(3, "full-4") + f"{logged}; cosigned by 4 full nodes.",
+    ]
+    assert clinic.desk.case(SYSTEM, case).view.to_json()["reasons"][0]["says"] == told[-1]
+    shown = clinic.desk.hand_out(CONSUMER, "default", "shop", include_hold=True).held[0]
+    assert shown.reasons[0].says == told[-1]
+    assert held.body["reasons"][0]["says"] == "settlement is pending: answered; not in the log yet."
+    words = [event for event in clinic.desk.case(SYSTEM, case).events if event.kind == "held"]
+    assert words[-1] == held, "no event for words alone"
+
+
+def test_a_reading_of_the_past_tells_the_words_of_then(clinic: Clinic) -> None:
+    case = clinic.case(stage="answered")
+    note_until(clinic, case, "candidate")
+    clinic.desk.view(REVIEWER, case)
+    seen = clinic.desk.case(SYSTEM, case).events[-1].seq
+    note_until(clinic, case, "votes")
+    reading = clinic.desk.reading(AUDITOR, case, seen)
+    assert reading.retold
+    assert reading.reasons[0].says.startswith("settlement is pending: in round 1, 0 of 4 full nodes have voted")
+    assert clinic.desk.cases(SYSTEM)[0].reasons[0].says.startswith("settlement is pending: in round 1, 3 of 4")
+
+
+def test_whoever_opens_a_case_has_the_evidence_before_them_named_once(clinic: Clinic) -> None:
+    case = clinic.case(stage="logged")
+    note_until(clinic, case, "candidate")
+    before = clinic.kinds(case)
+    clinic.desk.view(REVIEWER, case)
+    clinic.desk.view(REVIEWER, case)
+    assert clinic.kinds(case) == [*before, "appraised", "viewed", "viewed"]
+    file = clinic.desk.case(SYSTEM, case)
+    assert file.case.bundle == file.view.row.bundle
+
+
+def test_what_is_told_of_a_recall_is_the_recall_and_not_what_was_told_before(clinic: Clinic) -> None:
+    case, dependant = clinic.case(stage="settled"), clinic.case("another", "logged")
+    clinic.desk.add_dependant(CONSUMER, case, dependant=dependant)
+    clinic.pass_time(1)
+    clinic.note(case, "refuted")
+    view = next(view for view in clinic.desk.cases(SYSTEM) if view.row.case == dependant)
+    assert [reason.code for reason in view.reasons] == ["gate.recalled"]
 
 
 def test_a_held_case_says_why_in_the_words_of_its_lanes(clinic: Clinic) -> None:
@@ -426,6 +497,90 @@ def test_held_cases_beyond_what_one_change_looks_at_follow_in_the_next_turns(
     assert {clinic.desk.case(SYSTEM, case).case.policy for case in cases} == {done.digest}
 
 
+# --- evidence of many runs ------------------------------------------------------------------------------------------
+
+
+def test_evidence_of_many_runs_is_taken_in_together_and_a_bad_bundle_stops_no_other(clinic: Clinic) -> None:
+    first, other = RUNS[0], RUNS[1]
+    cases = [clinic.desk.open(SYSTEM, run, "default").id for run in RUNS]
+    clinic.pass_time(10)
+    taken = clinic.desk.take_in(
+        SYSTEM,
+        [
+            (first, evidence_of(first, "settled", 20.0)),
+            (other, b"no bundle"),
+            (other, evidence_of(first, "settled", 20.0)),
+            (RUNS[2], evidence_of(RUNS[2], "logged", 20.0)),
+            ("019b7651-c000-7000-8000-0123456789ff", evidence_of(first, "settled", 20.0)),
+        ],
+    )
+    assert [(item.pending, item.trouble and item.trouble.code) for item in taken] == [
+        ((), None),
+        ((), "json.syntax"),
+        ((), "case.other_run"),
+        (("settlement",), None),
+        ((), "case.other_run"),
+    ]
+    assert [clinic.state(case) for case in cases] == ["CLEAR", "HOLD", "HOLD"]
+    ats = {event.at for event in clinic.store_events()[-3:]}
+    assert len(ats) == 1
+
+
+def test_evidence_that_was_exported_earlier_changes_nothing_however_it_comes(clinic: Clinic) -> None:
+    case = clinic.desk.open(SYSTEM, RUNS[0], "default").id
+    clinic.pass_time(10)
+    clinic.desk.take_in(SYSTEM, [(RUNS[0], evidence_of(RUNS[0], "settled", 20.0))])
+    head = clinic.desk.head(SYSTEM)
+    clinic.desk.take_in(SYSTEM, [(RUNS[0], evidence_of(RUNS[0], "refuted", 19.0))])
+    assert (clinic.state(case), clinic.desk.head(SYSTEM)) == ("CLEAR", head)
+
+
+def test_the_next_transaction_goes_by_the_journal_and_not_by_what_one_that_failed_left(clinic: Clinic) -> None:
+    """Cases are kept folded between transactions; what was never committed is not."""
+    case = clinic.case(stage="settled")
+    with pytest.raises(HoldfastError):
+        clinic.desk.reopen(APPROVER, case, reason="it is not recalled")
+    clinic.desk.comment(REVIEWER, case, "still here")
+    assert clinic.desk.audit(AUDITOR).faults == ()
+    assert clinic.reopen().case(SYSTEM, case).case == clinic.desk.case(SYSTEM, case).case
+
+
+# --- two desks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_claimed_case_is_not_handed_out_until_the_claim_ends(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.desk.claim(REVIEWER, case, lease_s=600)
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is None
+    clinic.pass_time(600)
+    handed = clinic.desk.hand_out(CONSUMER, "default", "shop").handed
+    assert handed is not None
+    assert handed.view.row.case == case
+
+
+def test_a_claim_that_is_given_back_lets_the_case_be_handed_out(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.desk.claim(REVIEWER, case)
+    clinic.desk.let_go(REVIEWER, case)
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is not None
+
+
+def test_a_claimed_case_does_not_stand_in_the_way_of_the_next_one(clinic: Clinic) -> None:
+    clinic.desk.claim(REVIEWER, clinic.case(stage="settled"))
+    run = "01900000-0000-7000-8000-000000000001"
+    clinic.desk.open(SYSTEM, run, "default")
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop").handed is None
+
+
+def test_a_handed_out_case_can_be_claimed_and_decided_once_its_lease_is_over(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    assert clinic.desk.hand_out(CONSUMER, "default", "shop", lease_s=60).handed is not None
+    clinic.pass_time(60)
+    assert clinic.desk.claim(SECOND, case).claimed_by == SECOND.id
+    clinic.desk.view(SECOND, case)
+    assert clinic.desk.decide(SECOND, case, "reject", reason="not this one").state == "REJECTED"
+
+
 # --- recalls --------------------------------------------------------------------------------------------------------
 
 
@@ -435,7 +590,8 @@ def test_a_revoked_key_recalls_what_stood_on_it(clinic: Clinic) -> None:
     nodes = canonical.decode(network.trust_version())["nodes"]
     nodes[0]["revoked"] = {"at": moment, "suspect_since": moment, "reason": "stolen"}
     clinic.trusted = network.trust(nodes=nodes)
-    assert clinic.desk.tick().moved == ((case, "CLEAR", "RECALLED"),)
+    (recalled,) = clinic.desk.tick().recalled
+    assert recalled.cases == (case,)
 
 
 def test_a_recall_by_evidence_reaches_those_that_relied_on_it_and_no_other(clinic: Clinic) -> None:

@@ -186,6 +186,37 @@ def test_while_a_colleague_has_a_case_nobody_else_acts_on_it(clinic: Clinic) -> 
     assert clinic.desk.claim(SECOND, case).claimed_by == "sam"
 
 
+def test_while_a_consumer_has_a_case_no_person_acts_on_it(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    clinic.desk.view(SECOND, case)
+    handed = clinic.desk.hand_out(CONSUMER, "default", "shop", lease_s=60).handed
+    assert handed is not None
+    refused(clinic, "case.handed_out", lambda: clinic.desk.claim(SECOND, case))
+    refused(clinic, "case.handed_out", lambda: clinic.desk.decide(SECOND, case, "reject", reason="no"))
+    clinic.desk.give_back(CONSUMER, case, "shop", handed.key)
+    assert clinic.desk.claim(SECOND, case).claimed_by == "sam"
+
+
+def test_what_was_handed_out_and_went_back_to_hold_is_not_released_while_a_consumer_has_it(clinic: Clinic) -> None:
+    clinic.queue("fresh", max_age_s=600)
+    case = clinic.case("fresh", "settled")
+    assert clinic.desk.hand_out(CONSUMER, "fresh", "shop", lease_s=3600).handed is not None
+    clinic.pass_time(601)
+    clinic.desk.view(APPROVER, case)
+    assert clinic.state(case) == "HOLD"
+    until = clinic.now + dt.timedelta(seconds=60)
+    refused(clinic, "case.handed_out", lambda: clinic.desk.release(APPROVER, case, until=until, reason="hurry"))
+
+
+def test_a_consumer_whose_lease_is_over_does_not_finish_what_a_person_took_on(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    handed = clinic.desk.hand_out(CONSUMER, "default", "shop", lease_s=60).handed
+    assert handed is not None
+    clinic.pass_time(60)
+    clinic.desk.claim(SECOND, case)
+    refused(clinic, "case.lease", lambda: clinic.desk.acknowledge(CONSUMER, case, "shop", handed.key))
+
+
 # --- what was seen --------------------------------------------------------------------------------------------------
 
 

@@ -282,11 +282,11 @@ def test_settlement_without_trust_is_unknown():
         (only("statement", "inclusion", "checkpoint"), "logged as entry 3; cosigned by 4 full nodes; waiting"),
         (
             only("statement", "entry", "candidate"),
-            "0 of 4 full nodes are said to have voted, not yet full-1, full-2, full-3, full-4.",
+            "0 of 4 full nodes have voted, not yet full-1, full-2, full-3, full-4, by the gateway's account; answered and",
         ),
         (
             only("statement", "entry", "candidate", "votes"),
-            "in round 1, attempt 0, 3 of 4 full nodes are said to have voted, not yet full-4.",
+            "In round 1, 3 of 4 full nodes have voted, not yet full-4, by the gateway's account",
         ),
     ],
 )

@@ -319,8 +319,19 @@ def test_the_calendar_ends():
 
 def test_a_reason_carries_the_lanes_own_sentence():
     says = gate(vector=WAITING).reasons[0].says
-    assert says == f"settlement is pending: {WAITING.lanes['settlement'].says}"
-    assert "in round 1, attempt 0, 3 of 4 full nodes are said to have voted" in says
+    told = WAITING.lanes["settlement"].says
+    assert says == f"settlement is pending: {told[0].lower()}{told[1:]}"
+    assert says.startswith("settlement is pending: in round 1, 3 of 4 full nodes have voted")
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [("TEE evidence is here.", "TEE evidence is here."), ("A key.", "a key."), ("4 of 4.", "4 of 4."), ("", "")],
+)
+def test_after_its_state_a_lanes_sentence_begins_small_unless_it_begins_with_a_name(says, told):
+    lane = dataclasses.replace(WAITING.lanes["settlement"], says=says)
+    found = gate(vector=dataclasses.replace(WAITING, lanes={**WAITING.lanes, "settlement": lane}))
+    assert found.reasons[0].says == f"settlement is pending: {told}"
 
 
 def test_a_reason_names_the_basis_that_is_there_and_those_that_would_do():
@@ -414,7 +425,7 @@ def test_the_same_evidence_in_another_order_has_the_same_vector():
     [({}, at(1)), ({"cosigners": 2}, at(0.5)), ({"cosigners": 0}, at(0.5))],
 )
 def test_a_lane_is_dated_by_a_quorum_or_else_by_the_claim(story, dated):
-    assert appraisal(**story).dated == dict.fromkeys(LANES, dated)
+    assert appraisal(**story).dated == {**dict.fromkeys(LANES, dated), "judgement": None}
 
 
 def test_without_trust_a_lane_is_dated_by_the_claim():

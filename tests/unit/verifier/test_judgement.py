@@ -393,3 +393,29 @@ def test_what_a_person_typed_cannot_look_like_our_own_words(name):
 def test_a_very_wide_policy_bound_is_no_crash():
     wide = DEFAULT_POLICY.replace(b'"max_skew_s":30', b'"max_skew_s":9007199254740991')
     assert stands(Made(document(at=at(-3600))).items(), policy=wide) == ("proven", "human")
+
+
+# Since when it is dated
+
+
+def dated(items, **options):
+    return judge(items, **options).dated["judgement"]
+
+
+def test_without_a_decision_of_a_person_nothing_dates_the_judgement():
+    assert dated([]) is None
+    assert dated(Made(document(act="recall", person=None, role=None), cases=MANY).items()) is None
+
+
+def test_a_decision_whose_document_is_not_shown_dates_nothing():
+    assert dated([Made().statement_item()]) is None
+
+
+def test_a_refused_decision_dates_nothing():
+    assert dated(Made(attester="00" * 32).items()) is None
+
+
+def test_the_newest_decision_dates_the_judgement_and_no_other_lane():
+    made = [*Made().items(), *BEN.items()]
+    assert dated(made) == max(Made().document.at, BEN.document.at)
+    assert judge(made).dated["bytes"] == judge([]).dated["bytes"] == at(1)

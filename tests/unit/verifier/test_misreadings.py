@@ -56,6 +56,7 @@ bases = ["proof", "development"]
 """
 USUAL = parse_queue_policy(HEAD)
 REVIEWED = parse_queue_policy(HEAD + '[judgement]\nreviewers = 1\nrole = "reviewer"\n')
+ROUTED = HEAD + '[require.route]\nstates = ["proven"]\nbases = ["signature"]\n'
 
 
 def asking(lane, states, bases):
@@ -105,9 +106,11 @@ def approval(policy, vector, now):
 def test_enclave_proof_is_not_read_as_answer_quality():
     vector, now = from_vectors("settled")
     vector = claiming(vector, "enclave", "proven", "hardware", "A genuine, measured, approved enclave held the key.")
-    state, reasons, _ = ask(REVIEWED, vector, now)
-    assert (state, reasons) == ("HOLD", [("gate.reviewers", None)])
+    judged = asking("judgement", ["proven"], ["human"])
+    assert ask(judged, vector, now)[:2] == ("HOLD", [("gate.lane_state", "judgement")])
     assert vector.lanes["judgement"].state == "not_applicable", "no other lane feeds it"
+    said = claiming(vector, "judgement", "proven", "human", "Ada says that the answer is good.")
+    assert ask(judged, said, now)[:2] == ("CLEAR", []), "that lane alone makes the difference"
     computed = asking("computation", ["proven"], ["hardware", "proof", "signature"])
     assert ask(computed, vector, now)[1] == [("gate.lane_state", "computation")]
     assert DOES_NOT_SAY["enclave"] == "That the answer is any good."
@@ -127,7 +130,7 @@ def test_a_fast_answer_is_not_read_as_settled():
     assert vector.lanes["bytes"].state == "proven", "the whole answer is there and bound"
     state, reasons, says = ask(USUAL, vector, now)
     assert (state, reasons) == ("HOLD", [("gate.lane_state", "settlement")])
-    assert says == "settlement is pending: Answered; not in the log yet."
+    assert says == "settlement is pending: answered; not in the log yet."
 
 
 def test_a_label_is_not_read_as_an_artifact():
@@ -186,14 +189,21 @@ def test_a_fallback_does_not_go_unseen():
     assert "after first failed" in fallen.lanes["route"].says
     assert "with no fallback" in plain.lanes["route"].says
     assert fallen.digest != plain.digest, "who decides on the one has not decided on the other"
-    state, reasons, _ = ask(REVIEWED, fallen, now)
-    assert (state, reasons) == ("HOLD", [("gate.reviewers", None)])
+    refusing = parse_queue_policy(ROUTED + 'refuse = ["fallback"]\n')
+    state, reasons, says = ask(refusing, fallen, now)
+    assert (state, reasons) == ("HOLD", [("gate.lane_deviates", "route")])
+    assert "this queue refuses a fallback: By the gateway's own account, upstream stub served this turn" in says
+    assert ask(refusing, plain, now)[:2] == ("CLEAR", []), "that lane alone makes the difference"
+    assert ask(parse_queue_policy(ROUTED), fallen, now)[0] == "CLEAR", "where a queue lets a fallback go, it goes"
 
 
 def test_an_attested_fetch_is_not_read_as_a_true_source():
     vector, now = from_vectors("settled")
     fetched = claiming(vector, "inputs", "proven", "hardware", "1 fact was fetched over TLS inside an enclave.")
-    assert ask(REVIEWED, fetched, now)[:2] == ("HOLD", [("gate.reviewers", None)])
+    sourced = asking("inputs", ["proven"], ["human"])
+    assert ask(sourced, fetched, now)[:2] == ("HOLD", [("gate.lane_basis", "inputs")])
+    vouched = claiming(vector, "inputs", "proven", "human", "Ada has read the source and stands behind it.")
+    assert ask(sourced, vouched, now)[:2] == ("CLEAR", []), "that lane alone makes the difference"
     assert DOES_NOT_SAY["inputs"] == "That a source was right."
 
 
@@ -204,6 +214,10 @@ def test_a_settled_round_is_not_read_as_a_correct_decision():
     state, reasons, says = ask(REVIEWED, vector, now)
     assert (state, reasons) == ("HOLD", [("gate.reviewers", None)])
     assert says == "0 of 1 people acting as reviewer have approved under this policy."
+    judged = asking("judgement", ["proven"], ["human"])
+    assert ask(judged, vector, now)[:2] == ("HOLD", [("gate.lane_state", "judgement")])
+    decided = claiming(vector, "judgement", "proven", "human", "Ada approved.")
+    assert ask(judged, decided, now)[:2] == ("CLEAR", []), "that lane alone makes the difference"
     refused = dataclasses.replace(approval(REVIEWED, vector, now), act="reject")
     assert ask(REVIEWED, vector, now, decisions=[refused])[0] == "REJECTED", "a final round outvotes nobody"
     assert DOES_NOT_SAY["settlement"].startswith("That the answer is right")

@@ -60,7 +60,7 @@ def test_votes_of_strangers_are_not_counted() -> None:
     votes["voters"] = votes["voters"][:1] + [f"0x{number:040x}" for number in range(50)]
     lane = judge(network, journal).lanes["settlement"]
     assert lane.state == "pending"
-    assert "1 of 4 full nodes are said to have voted" in lane.says
+    assert "1 of 4 full nodes have voted, not yet full-2, full-3, full-4, by the gateway's account" in lane.says
 
 
 def test_a_message_said_four_times_is_one_node() -> None:

@@ -109,12 +109,14 @@ def _build_review(
     def entry_log(loop: asyncio.AbstractEventLoop) -> BlockingEntryLog:
         return BlockingEntryLog(writer, entries, loop)
 
+    full_nodes = [HTTPFullNode(http, node.url) for node in config.full_nodes]
+    settled = SettledEntries(entries, full_nodes, config.origin, trust)
     decisions = Decisions(
         review,
         DecisionSigner(signer, document.digest, _load_or_create_salt(storage)),
         document.digest,
         entry_log,
-        SettledEntries(entries, [HTTPFullNode(http, node.url) for node in config.full_nodes], config.origin, trust),
+        settled,
         trust,
         clock,
         storage,
@@ -141,6 +143,7 @@ def _build_review(
         poll_s=config.openings_poll_ms / 1000,
         pending_s=config.pending_poll_ms / 1000,
         at_once=config.bundles_at_once,
+        verdicts=settled.verdicts,
     )
     review.contents = Contents(http, config.gateway, config.workspace_key, _load_opener(config, document), clock)
     review.find_run, review.fetch_run = follower.find_run, follower.ask

@@ -69,7 +69,7 @@ class PanelConfig(PeopleConfig):
     pending_poll_ms: int = setting(
         2_000, "Longest wait before evidence of a case that still waits is fetched again", minimum=100, maximum=600_000
     )
-    bundles_at_once: int = setting(8, "Bundles fetched from the gateway at once", minimum=1, maximum=256)
+    bundles_at_once: int = setting(32, "Bundles fetched from the gateway at once", minimum=1, maximum=256)
     webhooks: tuple[WebhookEndpoint, ...] = setting((), "Who is told by webhook of what the gate lets through")
     webhook_plain_http: bool = setting(False, "Let webhooks go beyond this machine over plain http")
     webhook_timeout_ms: int = setting(

@@ -9,6 +9,8 @@ Rules:
   seconds, for as long as a lane of one of its cases is pending. Where very many wait, that last is less often: what a
   round moves comes first. Not after that: then only trust and time move it, which the desk looks at by itself, or a
   superseding verdict, after which every run is looked at again.
+* The verdicts of the rounds in which an earlier one may have been superseded are read from the full nodes at once: what
+  was let through on a statement that one of them refuted is recalled together, before any of these runs is looked at.
 * Never more than ``at_once`` bundles are fetched at a time. While the gateway is silent there is one attempt at a time,
   less and less often.
 
@@ -20,14 +22,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeAlias
 
 from holdfast.client.errors import parse_error
 from holdfast.client.gateway import QueuedRun, parse_openings
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES
+from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.schedule import Schedule
@@ -36,7 +40,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
-from holdfast.review.desk import MAX_PAGE, CaseView, Opening
+from holdfast.review.desk import MAX_PAGE, CaseView, Opening, TakenIn
 from holdfast.review.events import SYSTEM
 
 _LOG = logging.getLogger("holdfast.panel.follower")
@@ -52,6 +56,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Pauses while the gateway is silent."""
 MOST_POLLS_S = 50
 """Bundles fetched in a second only because time went by."""
+TAKEN_AT_ONCE = 16
+"""Bundles taken in by one transaction. Between them whoever waits for the desk gets it."""
+MOST_SEARCHED = 64
+"""Rounds whose verdicts are read after a superseding one."""
+Verdicts: TypeAlias = "Callable[[int], Awaitable[tuple[Candidate, list[FinalityMessage], bytes] | None]]"
+"""By number of a round: what makes it final, and its verdicts; None while nobody has them."""
 REFUSED_PAUSE_S = 60.0
 """How long a run rests whose bundle the gateway refuses or the desk cannot read."""
 
@@ -64,9 +74,11 @@ class Cursor:
     """Openings before this position are in the journal."""
     superseded: int = 0
     """Every run was looked at again after this superseding verdict."""
+    searched: int = 0
+    """The verdicts of rounds up to here were read, as far as a superseding one was told of."""
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"after": self.after, "superseded": self.superseded}).encode()
+        return json.dumps({"after": self.after, "superseded": self.superseded, "searched": self.searched}).encode()
 
 
 def parse_cursor(raw: bytes | None) -> Cursor:
@@ -74,10 +86,10 @@ def parse_cursor(raw: bytes | None) -> Cursor:
     if raw is None:
         return Cursor()
     value = canonical.decode_object(raw)
-    after, superseded = value.get("after"), value.get("superseded")
-    if not isinstance(after, int) or not isinstance(superseded, int):
+    after, superseded, searched = value.get("after"), value.get("superseded"), value.get("searched", 0)
+    if not isinstance(after, int) or not isinstance(superseded, int) or not isinstance(searched, int):
         raise MalformedError("panel.cursor", f"{CURSOR_FILE} is damaged: it says how far openings were read")
-    return Cursor(after, superseded)
+    return Cursor(after, superseded, searched)
 
 
 class Follower:
@@ -95,6 +107,7 @@ class Follower:
         poll_s: float,
         pending_s: float,
         at_once: int,
+        verdicts: Verdicts,
     ) -> None:
         self._review = review
         self._http = http
@@ -105,12 +118,16 @@ class Follower:
         self._poll_s = poll_s
         self._pending_s = pending_s
         self._at_once = at_once
+        self._verdicts = verdicts
         self._schedule = Schedule()
         self._cursor = parse_cursor(storage.load(CURSOR_FILE))
         self._round: int | None = None
         self._sweep: set[str] | None = None
         """Runs not yet looked at since a superseding verdict; None when there is none."""
         self._sweep_of = self._cursor.superseded
+        self._fetched: list[tuple[str, bytes, asyncio.Future[TakenIn]]] = []
+        """Bundles that wait for the desk: one transaction takes in what came while another was under way."""
+        self._intake = asyncio.Lock()
         self._wake = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -169,6 +186,7 @@ class Follower:
             self._round = page.round
             self._schedule.hurry(self._clock.monotonic())
         if page.superseded > self._sweep_of:
+            await self._read_verdicts(page.round)
             await self._begin_sweep(page.superseded)
         self._wake.set()
         return len(page.openings) == PAGE
@@ -191,6 +209,21 @@ class Follower:
             pending = [view.row.run for view in views if _pending(view)]
             self._schedule.ask(pending, self._clock.monotonic())
             self._wake.set()
+
+    async def _read_verdicts(self, newest: int) -> None:
+        """Recall what rounds since the last search refuted, the newest first. Where nobody has the verdicts of one, the
+        sweep that follows finds what it says, run by run."""
+        for number in range(newest, max(self._cursor.searched, newest - MOST_SEARCHED), -1):
+            try:
+                found = await self._verdicts(number)
+                if found is not None:
+                    recalled = await self._review.call(self._review.desk.take_verdicts, SYSTEM, *found)
+                    if recalled.cases:
+                        _LOG.warning("round %d recalls %d cases", number, len(recalled.cases))
+                        self._review.notify()
+            except HoldfastError as error:
+                _LOG.warning("the verdicts of round %d: %s", number, error, extra={"code": error.code})
+        self._cursor.searched = newest
 
     async def _begin_sweep(self, superseded: int) -> None:
         """Look at every run again: a verdict on some earlier entry was superseded."""
@@ -251,7 +284,7 @@ class Follower:
         outcome = "refused"
         try:
             raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
-            again_s = self._poll_pause() if await self._review.call(self._note, run, raw) else None
+            again_s = self._poll_pause() if await self._take_in(run, raw) else None
             outcome = "taken"
         except UnavailableError as error:
             outcome, again_s = "silent", self._poll_pause()
@@ -274,12 +307,38 @@ class Follower:
         """Seconds until evidence that is still to come is asked for without a reason."""
         return max(self._pending_s, self.waiting / MOST_POLLS_S)
 
-    def _note(self, run: str, raw: bytes) -> list[str]:
-        """On the desk's thread: take a bundle in for every case of its run. Returns the lanes that are pending."""
-        desk, which = self._review.desk, CaseFilter(run=run, limit=MAX_PAGE)
-        for view in desk.cases(SYSTEM, which):
-            desk.note_bundle(SYSTEM, view.row.case, raw)
-        return [lane for view in desk.cases(SYSTEM, which) for lane in _pending(view)]
+    async def _take_in(self, run: str, raw: bytes) -> Sequence[str]:
+        """Put a bundle before the desk, together with whatever else was fetched while the desk was busy. Returns the
+        lanes that are pending; raises what is wrong with it."""
+        taken: asyncio.Future[TakenIn] = asyncio.get_running_loop().create_future()
+        self._fetched.append((run, raw, taken))
+        async with self._intake:
+            while not taken.done():
+                await self._take_in_together()
+        found = await taken
+        if found.trouble is not None:
+            raise found.trouble
+        return found.pending
+
+    async def _take_in_together(self) -> None:
+        """One transaction for all that was fetched, up to a bound."""
+        batch, self._fetched = self._fetched[:TAKEN_AT_ONCE], self._fetched[TAKEN_AT_ONCE:]
+        evidence = [(run, raw) for run, raw, _ in batch]
+        try:
+            done = await self._review.call(self._review.desk.take_in, SYSTEM, evidence)
+        except HoldfastError:  # each by itself, so that none pays for another
+            done = [await self._take_in_alone(run, raw) for run, raw in evidence]
+        for (_, _, future), found in zip(batch, done, strict=True):
+            if not future.done():
+                future.set_result(found)
+        self._review.notify()
+
+    async def _take_in_alone(self, run: str, raw: bytes) -> TakenIn:
+        try:
+            (found,) = await self._review.call(self._review.desk.take_in, SYSTEM, [(run, raw)])
+        except HoldfastError as error:
+            return TakenIn(run, (), error)
+        return found
 
     # The gateway
 

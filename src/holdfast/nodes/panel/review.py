@@ -159,7 +159,9 @@ class Review:
             tick = await self.call(self.desk.tick, SYSTEM, limit=TURN_CASES)
             for case, before, after in tick.moved:
                 _LOG.info("case %s: %s is %s now", case, before, after)
-            if tick.moved:
+            for recalled in tick.recalled:
+                _LOG.warning("%d cases are recalled: see event %s", len(recalled.cases), recalled.seq)
+            if tick.moved or tick.recalled:
                 self.notify()
             await self._clock.sleep(0.0 if tick.more else TURN_S)
 

@@ -242,9 +242,49 @@ def test_a_superseding_verdict_recalls_a_case_that_was_clear(tmp_path: Path) -> 
         await world.look_at_all()
         recalled = await world.case(run)
         assert recalled["state"] == "RECALLED"
-        assert kinds(recalled)[-1] == "recalled"
+        assert kinds(recalled)[-2:] == ["recalled", "appraised"]
         assert (await world.case(other))["state"] == "CLEAR"
         assert json.loads((world.folder / "panel" / "openings.json").read_bytes())["superseded"] > 0
+
+    play_cases(story, tmp_path)
+
+
+def test_the_round_itself_recalls_what_it_refuted_before_any_evidence_is_fetched(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        runs = [await world.ask() for _ in range(3)]
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        assert {(await world.case(run))["state"] for run in runs} == {"CLEAR"}
+        await world.ask()
+        await world.settle(2, codes={1: "refuted:statement.signature", 3: "refuted:statement.signature"})
+        asked = world.http.bundles()
+        await world.pull()
+        assert [(await world.case(run))["state"] for run in runs] == ["RECALLED", "RECALLED", "CLEAR"]
+        assert world.http.bundles() == asked
+        (ordered,) = await world.orders()
+        assert "final round 2 refuted" in ordered["because"]
+        await world.look_at_all()
+        cursor = json.loads((world.folder / "panel" / "openings.json").read_bytes())
+        assert cursor["searched"] == 2
+
+    play_cases(story, tmp_path)
+
+
+@pytest.mark.parametrize("trouble", ["silent", "lying"])
+def test_where_nobody_has_a_rounds_verdicts_the_runs_themselves_show_it(tmp_path: Path, trouble: str) -> None:
+    async def story(world: CaseWorld) -> None:
+        run = await world.ask()
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        await world.ask()
+        await world.settle(2, codes={1: "refuted:statement.signature"})
+        for node in world.world.nodes:
+            node.silent = trouble == "silent"
+            node.blobs = dict.fromkeys(node.blobs, b"0 " + b"a" * 64 + b" ok\n")
+        await world.pull()
+        assert (await world.case(run))["state"] == "CLEAR"
 
     play_cases(story, tmp_path)
 
@@ -285,7 +325,8 @@ def test_a_revoked_key_recalls_what_relied_on_it_without_asking_the_gateway(tmp_
         await world.tick()
         case = await world.case(run)
         assert case["state"] == "RECALLED"
-        assert "key-revoked" in case["reasons"][0]["says"]
+        assert "were revoked: stolen" in case["reasons"][0]["says"]
+        assert "key-revoked" in case["lanes"]["bytes"]["says"]
         assert len(world.http.asked) == asked
         handed = (await world.get("/v1/queues/default/next")).json()
         assert handed["handed"] is None
