@@ -226,10 +226,31 @@ class Cases(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, len(TRUSTS) - 1))
     def trust_changes(self, number: int) -> None:
-        stood = [case for case in self.opened if self.fold(case).state == "CLEAR" and self.proven(case)]
+        whole = TRUSTS[0].digest if TRUSTS[0] is not None else None  # under another one it may rest on less
+        found = [self.fold(case) for case in self.opened]
+        stood = [case.id for case in found if case.state == "CLEAR" and case.trust == whole and self.proven(case.id)]
         self.clinic.trusted, self.fresh = TRUSTS[number], False
         if number in TAKES_BACK and self.attempt(self.clinic.desk.tick) is not None:
             assert {self.fold(case).state for case in stood} <= {"RECALLED"}, "what was taken back was let stand"
+
+    @rule(number=st.integers(0, 11), taken=st.sampled_from(sorted(TAKES_BACK)))
+    def what_a_settled_case_rests_on_is_taken_back(self, number: int, taken: int) -> None:
+        self.trust_changes(0)
+        self.a_run_settles(number)
+        self.trust_changes(taken)
+
+    @rule(number=st.integers(0, 11), person=st.sampled_from(PEOPLE))
+    def somebody_claims_what_a_consumer_wants(self, number: int, person: Actor) -> None:
+        case = self.pick(number)
+        self.a_run_settles(number)
+        self.attempt(lambda: self.clinic.desk.claim(person, case))
+        self.a_consumer_takes_what_is_next(self.fold(case).queue, "shop", hold=False)
+
+    @rule(number=st.integers(0, 11), seconds=st.sampled_from(SECONDS))
+    def a_settled_case_grows_old_on_a_list(self, number: int, seconds: float) -> None:
+        self.a_run_settles(number)
+        self.time_passes(seconds)
+        self.somebody_reads_a_list((), newest_first=False)
 
     def proven(self, case: str) -> bool:
         """Whether its settlement is proven under the trust that was in force."""

@@ -282,7 +282,7 @@ def test_settlement_without_trust_is_unknown():
         (only("statement", "inclusion", "checkpoint"), "logged as entry 3; cosigned by 4 full nodes; waiting"),
         (
             only("statement", "entry", "candidate"),
-            "0 of 4 full nodes have voted, not yet full-1, full-2, full-3, full-4, by the gateway's account; answered and",
+            "In round 1, 0 of 4 full nodes have voted, not yet full-1, full-2, full-3, full-4, by the gateway",
         ),
         (
             only("statement", "entry", "candidate", "votes"),
