@@ -108,7 +108,8 @@ class Ledger:
             header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:
             header["salts"] = [route.salt.hex(), execution.salt.hex()]
-        blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published)
+        entries = [b"" if item.entry == item.envelope else item.entry for item in statements]
+        blobs = (route.envelope, execution.envelope, *entries, sealed, published)
         return await self._write(CLOSE, records.encode(header, blobs))
 
     async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
@@ -177,7 +178,7 @@ def parse_closing(record: StoredRecord) -> Closing:
     route, execution, first, second, sealed, published = record.blobs
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
-    return Closing((route, execution), (first, second), sealed, published, salts, marks)
+    return Closing((route, execution), (first or route, second or execution), sealed, published, salts, marks)
 
 
 def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:

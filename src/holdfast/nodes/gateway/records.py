@@ -12,6 +12,9 @@ CLOSE    run, times, outcome, first and last mark, private salts      two envelo
 FOLLOW   run, at                                                      envelope, entry for the log
 ======== ============================================================ =========================================
 
+An entry that is the same bytes as its envelope, as it is except in mode ``private``, is left empty: it need not be
+written, summed up and read back twice. Records from before that hold it twice, which reads the same.
+
 Texts are sealed with AES-256-GCM under a key of the run secret, which is not stored: reading them needs the
 capability. Header members are ours; a record that does not parse means damage and stops the gateway.
 """
