@@ -5,6 +5,7 @@ Installing is done once, bounded in time, and never counted. ``HOLDFAST_BENCH_PE
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PINS = HERE / "peers.txt"
 _INSTALL_S = 900
+_RUN_S = 180
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[A-Za-z0-9,._-]+\])?==([A-Za-z0-9.+!_-]+)\Z")
 
 
@@ -49,10 +51,25 @@ def python_of(name: str) -> Path:
         [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement],
     ):
         try:
-            code = subprocess.run(command, check=False, timeout=_INSTALL_S).returncode
+            subprocess.run(command, check=True, capture_output=True, timeout=_INSTALL_S)
         except subprocess.TimeoutExpired as error:
             raise MissingError(f"{requirement} was not installed within {_INSTALL_S} s") from error
-        if code != 0:
-            raise MissingError(f"pip could not install {requirement}")
+        except subprocess.CalledProcessError as error:
+            why = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise MissingError(f"pip could not install {requirement}: {' '.join(why)}") from error
     done.touch()
     return python
+
+
+def run(name: str, script: str, *arguments: str) -> dict[str, float]:
+    """Run a script beside this file with a peer's interpreter; the one JSON line that it prints. Raises
+    :class:`MissingError`."""
+    command = [str(python_of(name)), str(HERE / script), *arguments]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, timeout=_RUN_S)
+    except subprocess.TimeoutExpired as error:
+        raise MissingError(f"{script} took longer than {_RUN_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise MissingError(f"{script} failed: {error.stderr.decode(errors='replace')[-300:]}") from error
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -59,7 +60,7 @@ def fill(clinic: Clinic, count: int) -> None:
             for place in range(begin, min(begin + 5000, count)):
                 seq += 1
                 events.append(StoredEvent(seq, sha256_hex(b"%d" % seq), None, "stand-in", row.opened_at, b"{}"))
-                changes = {
+                changes: dict[str, Any] = {
                     "case": str(uuid.UUID(int=place + 2**40, version=4)),
                     "run": str(uuid.UUID(int=place + 2**40, version=4)),
                     "queue": "default" if place % 10 else f"queue-{place % 100}",
@@ -74,7 +75,7 @@ def fill(clinic: Clinic, count: int) -> None:
 
 
 class Site:
-    """The panel's own app with its pages, asked without a socket: what it spends is all that a browser would wait for."""
+    """The panel's own app with its pages, asked without a socket: what it takes is what a browser waits for."""
 
     def __init__(self, clinic: Clinic, folder: Path) -> None:
         metrics = MemoryMetrics()

@@ -1,7 +1,7 @@
 """Recall: one refuted case and everything that relied on it, in one transaction on disk.
 
 Figure wanted: 10,000 dependants recalled in < 1 s. Two shapes: all of them rely on the one case, and a chain in which
-each relies on the one before it. ``python bench/recall.py --cases N``.
+each relies on the one before it. No peer: nothing that pip installs recalls. ``python bench/recall.py --cases N``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from figures import at_most, figure  # beside this file
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.review.desk import Opening
@@ -38,7 +40,7 @@ def measure(shape: str, count: int, folder: Path) -> None:
     began = time.perf_counter()
     first = clinic.case(stage="settled")
     cases = open_cases(clinic, count)
-    print(f"open {count} cases                        {count / (time.perf_counter() - began):8.0f} /s")
+    figure(f"open {count:,} cases", count / (time.perf_counter() - began), "cases/s")
     bases = [first, *cases] if shape == "chain" else [first] * count
     with clinic.store.write() as writer:
         for base, target in zip(bases, cases, strict=False):
@@ -48,13 +50,11 @@ def measure(shape: str, count: int, folder: Path) -> None:
     clinic.note(first, "refuted")
     elapsed, worked = time.perf_counter() - began, time.process_time() - worked
     states = {state: number for (_, state), number in _counts(clinic).items()}
-    print(
-        f"recall it and its dependants ({shape:5})       {elapsed:8.2f} s   wanted < 1   ({worked:.2f} s of one core)"
-    )
+    figure(f"recall it and its dependants ({shape})", elapsed, "s", at_most(1), f"({worked:.2f} s of one core)")
     print(f"    now {states}")
     began = time.perf_counter()
     events = clinic.desk.audit(AUDITOR).events
-    print(f"audit of {events} events                 {events / (time.perf_counter() - began):8.0f} /s")
+    figure(f"audit of {events:,} events", events / (time.perf_counter() - began), "events/s")
     clinic.store.close()
 
 

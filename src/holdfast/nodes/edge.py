@@ -247,8 +247,8 @@ class _BoundedBody:
         return message
 
     async def _receive_in_time(self) -> Message:
-        """One message before the deadline. What ``asyncio.timeout_at`` does, at a third of its cost: every request comes
-        by here, and nearly every body is there already."""
+        """One message before the deadline. What ``asyncio.timeout_at`` does, at a third of its cost: every request
+        comes by here, and nearly every body is there already."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         if self._deadline is None:
             self._deadline = loop.time() + self._limits.body_seconds

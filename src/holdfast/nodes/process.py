@@ -59,8 +59,8 @@ def run_node(
 
 
 def calm_collector() -> None:
-    """Once a node is built: what is there now is there to stay, so the cycle collector need never walk it again (tens of
-    milliseconds in which nothing is answered), and it looks for new cycles less often."""
+    """Once a node is built: what is there now is there to stay, so the cycle collector need never walk it again (tens
+    of milliseconds in which nothing is answered), and it looks for new cycles less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
