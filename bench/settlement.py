@@ -63,10 +63,10 @@ async def at_rate(ask: Caller, per_second: float, seconds: float) -> Row:
         await asyncio.sleep(max(0.0, len(tasks) / per_second - elapsed))
     runs = await asyncio.gather(*tasks)
     answered = len(runs) / (time.monotonic() - began)
-    await ask.settled(runs[-1], PATIENCE_S)
+    patience = 1.0 if await ask.settled(runs[-1], PATIENCE_S) is not None else 0.0
     times = []
     for run in random.Random(1).sample(runs, min(SAMPLE, len(runs))):
-        view = await ask.settled(run, 1.0)
+        view = await ask.settled(run, patience)
         late = view is None or not any(item["code"] == "final" for item in view["chronology"])
         times.append(PATIENCE_S if view is None or late else _seconds(view))
     return Row(per_second, answered, len(runs), tuple(sorted(times)))

@@ -128,8 +128,9 @@ class Indexer:
             end = listed[-1].open_place + 1
         return listed, end
 
-    async def work(self, interval_s: float = 0.5) -> None:
-        """Write what waits, for ever; seldom enough that it does not disturb answers."""
+    async def work(self, interval_s: float = 2.0) -> None:
+        """Write what waits, for ever; seldom enough that it does not disturb answers, and that most runs are written
+        once, when they are closed and logged already. After a crash as much is replayed, and sent to the log again."""
         while True:
             await self._wake.wait()
             # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.

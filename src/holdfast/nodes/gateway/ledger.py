@@ -179,12 +179,3 @@ def parse_closing(record: StoredRecord) -> Closing:
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
     return Closing((route, execution), (first or route, second or execution), sealed, published, salts, marks)
-
-
-def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:
-    """What the log gets of a record, in order."""
-    if item.kind == CLOSE:
-        return parse_closing(item.record).entries
-    if item.kind == FOLLOW:
-        return item.record.blobs[1:]
-    return ()
