@@ -2,8 +2,8 @@
 
 Evidence on means: parts, two signed statements, two durable commits, and delivery to a real log node. Peers: a bare
 pass-through of uvicorn and aiohttp, LiteLLM's proxy, and ourselves with less: without signatures, and with nothing
-bound at all. What counts is requests per second of the server's own CPU ("per core"), since load generator, stub upstream and
-log share the machine; the wall-clock rate stands beside it.
+bound at all. What counts is requests per second of the server's own CPU ("per core"), since load generator, stub
+upstream and log share the machine; the wall-clock rate stands beside it.
 
 Wanted: >= 1,200 req/s per core at 64 connections (aim: 5,000), >= 0.4 of the pass-through, >= 25 times LiteLLM,
 >= 0.6 of our own unsigned throughput; added p50 <= 1 ms and p99 <= 5 ms at one connection; memory (aim: 50 MB idle).

@@ -1,7 +1,8 @@
 """securesystemslib's DSSE envelopes, as in-toto and TUF sign and check them; run with the interpreter that has it.
 
 It signs a payload and checks the envelope's signature, and nothing else: no statement is built or parsed, no key is
-looked up in a trust document. Prints one JSON line: microseconds of CPU to sign and write one, and to read and check one.
+looked up in a trust document. Prints one JSON line: microseconds of CPU to sign and write one, and to read and check
+one.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ def test_a_cosignature_that_comes_at_once_is_not_written_over_the_checkpoint_tha
     other = HonestWitness()
     service = make(other)
     ticks, saved, spans = itertools.count(), list[str](), list[tuple[int, int]]()
-    save = service._storage.save
+    save, is_signed = service._storage.save, asyncio.Event()
 
     def noted(name: str, data: bytes) -> None:
         saved.append(name)
@@ -236,6 +236,8 @@ def test_a_cosignature_that_comes_at_once_is_not_written_over_the_checkpoint_tha
 
     async def slowly(call: Callable[[], None]) -> None:
         began = next(ticks)
+        if service.signed is not None and service.signed.size > 0:
+            is_signed.set()
         for _ in range(3):
             await asyncio.sleep(0)
         saved.clear()
@@ -251,8 +253,8 @@ def test_a_cosignature_that_comes_at_once_is_not_written_over_the_checkpoint_tha
         service._offload = slowly
         await service.append([entry(1)])
         publishing = asyncio.create_task(service.publish())
-        while service.signed is None or service.signed.size == 0:
-            await asyncio.sleep(0)
+        await is_signed.wait()
+        assert service.signed is not None
         line = notes.sign_note(service.signed.note.text, other.key, other.private.sign, 1_767_225_600)
         await service.add_cosignatures(service.signed, [line])
         await publishing
