@@ -98,18 +98,18 @@ class Caller:
             value = await answer.json()
             return str(value["holdfast"]["run"])
 
-    async def view(self, run: str) -> dict[str, Any]:
-        """A run with its lanes and its chronology."""
+    async def view(self, run: str) -> dict[str, Any] | None:
+        """A run with its lanes and its chronology; None while a busy network cannot show it."""
         async with self._session.get(f"{self._url}/v1/runs/{run}") as answer:
             found: dict[str, Any] = await answer.json()
-            return found
+            return found if answer.status == 200 else None
 
     async def settled(self, run: str, seconds: float) -> dict[str, Any] | None:
         """The run once its settlement is not pending; None when that takes longer."""
         deadline = time.monotonic() + seconds
         while True:
             view = await self.view(run)
-            if view["lanes"]["settlement"]["state"] != "pending":
+            if view is not None and view["lanes"]["settlement"]["state"] != "pending":
                 return view
             if time.monotonic() > deadline:
                 return None
