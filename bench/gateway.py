@@ -19,6 +19,7 @@ import datetime as dt
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -215,6 +216,18 @@ def measure(server: Server, body: Path, seconds: float) -> dict[str, float]:
     }
 
 
+def sync_ms(folder: Path) -> float:
+    """Median time to make a kilobyte durable here, written over itself: an answer waits for two of these."""
+    times = []
+    with (folder / "sync").open("wb", buffering=0) as file:
+        for _ in range(60):
+            began = time.perf_counter()
+            os.pwrite(file.fileno(), bytes(1024), 0)
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
 def report(found: dict[str, dict[str, float]], direct: dict[str, Any], missing: dict[str, str]) -> None:
     """A table of everybody, then our figures and ratios with what is wanted of them."""
     print(f"{'':32}{'req/s/core':>11}{'req/s wall':>11}{'CPU ms/req':>11}{'+p50 ms':>9}{'+p99 ms':>9}{'MB':>6}")
@@ -250,6 +263,7 @@ def main() -> None:
         folder = Path(name)
         body = folder / "body.json"
         body.write_text(json.dumps(BODY))
+        figure("this disk makes a kilobyte durable in (an answer waits for two)", sync_ms(folder), "ms")
         direct = load(upstream + "/chat/completions", "none", body, 1, 2.0)
         servers = (
             holdfast(upstream, folder / "signed", port),
