@@ -17,12 +17,13 @@ BENCHES = {
     "full_node": "full nodes checking statements",
     "rounds_gas": "gas and bytes per run on chain",
     "upstream_client": "HTTP clients for upstreams",
-    "gateway": "the gateway against a bare pass-through and LiteLLM",
-    "streams": "streams that keep pace, with marks",
+    "gateway": "the gateway against a bare pass-through, LiteLLM and itself unsigned",
+    "streams": "streams that keep pace, with marks, against the same",
     "queue_page": "pages over many cases, from evidence to hand-over",
     "recall": "a case and everything that relied on it",
     "clear_latency": "from a final round to the webhook",
-    "settlement": "from acknowledged to final, start-up, memory",
+    "settlement": "from acknowledged to final, where it saturates, start-up, memory",
+    "first_answer": "from a clean clone to the first settled and verified answer",
 }
 """What there is, in the order in which it runs."""
 

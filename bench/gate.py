@@ -3,6 +3,7 @@
 Uses a bundle of ``vectors/``, so nothing needs to run. Figures wanted: a decision for a policy over all eleven lanes
 <= 50 us, in the best case (every requirement met) and in the worst (none met, a sentence for each); appraisals of a
 stored bundle >= 300/s. A stored bundle is bytes: parsing it counts. Trust is read once and kept, as a panel keeps it.
+No peer: nothing that pip installs decides so.
 
 ``python bench/gate.py --bundle FILE --trust FILE`` measures a bundle of your own.
 """
@@ -17,6 +18,8 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from figures import at_least, at_most, figure  # beside this file
 
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
@@ -38,13 +41,13 @@ def all_lanes() -> QueuePolicy:
 
 
 def median_us(call: Callable[[], object], seconds: float = 1.0) -> float:
-    """Median time of one call."""
+    """Median processor time of one call: what a neighbour takes from the core is not ours."""
     times = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
-        began = time.perf_counter()
+        began = time.process_time()
         call()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     return statistics.median(times) * 1e6
 
 
@@ -68,11 +71,11 @@ def decisions(found: LaneVector, now: dt.datetime) -> None:
     clear = median_us(lambda: decide(policy, best, approvals, None, history, now))
     hold = median_us(lambda: decide(policy, worst, [], over, history, now))
     fresh = median_us(lambda: decide(policy, dataclasses.replace(best), approvals, None, history, now))
-    print(f"decide over eleven lanes, all of it met           {clear:8.1f} us   wanted <= 50")
-    print(f"the same, none of it met: 13 sentences            {hold:8.1f} us   wanted <= 50")
-    print(f"the same, all met, with the vector's digest       {fresh:8.1f} us   wanted <= 50")
+    figure("decide over eleven lanes, all of it met", clear, "us", at_most(50))
+    figure("the same, none of it met: 13 sentences", hold, "us", at_most(50))
+    figure("the same, all met, with the vector's digest", fresh, "us", at_most(50))
     parse = median_us(lambda: parse_queue_policy_document(policy.document))
-    print(f"parse a policy over all lanes                     {parse:8.1f} us")
+    figure("parse a policy over all lanes", parse, "us")
 
 
 def appraisals(raw: bytes, trust: Trust) -> LaneVector:
@@ -86,8 +89,8 @@ def appraisals(raw: bytes, trust: Trust) -> LaneVector:
 
     parsed = median_us(lambda: appraise(bundle, trust, policy, now))
     stored = median_us(whole, 2.0)
-    print(f"appraise a bundle that is parsed already          {1e6 / parsed:8.0f} /s")
-    print(f"parse, appraise and digest a stored bundle        {1e6 / stored:8.0f} /s   wanted >= 300")
+    figure("appraise a bundle that is parsed already", 1e6 / parsed, "/s")
+    figure("parse, appraise and digest a stored bundle", 1e6 / stored, "/s", at_least(300))
     return vector_of(appraise(bundle, trust, policy, now))
 
 

@@ -1,10 +1,14 @@
-"""The gateway with all evidence on, against a bare pass-through and LiteLLM's proxy, in one run on one machine.
+"""The gateway with all evidence on, beside its peers, in one run on one machine.
 
-Evidence on means: parts, two signed statements, two durable commits, and delivery to a real log node. What counts is
-requests per second of the gateway's own CPU ("per core"), since load generator, stub upstream and log share the
-machine; the wall-clock rate stands beside it. LiteLLM is installed into ``.bench/litellm`` unless ``--no-peers``.
+Evidence on means: parts, two signed statements, two durable commits, and delivery to a real log node. Peers: a bare
+pass-through of uvicorn and aiohttp, LiteLLM's proxy, and ourselves with less: without signatures, and with nothing
+bound at all. What counts is requests per second of the server's own CPU ("per core"), since load generator, stub
+upstream and log share the machine; the wall-clock rate stands beside it.
 
-``python bench/gateway.py [--seconds 5] [--no-peers]``
+Wanted: >= 1,200 req/s per core at 64 connections (aim: 5,000), >= 0.4 of the pass-through, >= 25 times LiteLLM,
+>= 0.6 of our own unsigned throughput; added p50 <= 1 ms and p99 <= 5 ms at one connection; memory (aim: 50 MB idle).
+
+``python bench/gateway.py [--seconds 5]``
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import contextlib
 import datetime as dt
 import json
 import os
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,12 +31,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import peers  # beside this file
+from figures import at_least, at_most, figure, no_peer, ratio
+
 from holdfast.adapters.chain_evm import Deployment
 from holdfast.cli import development
 from holdfast.core.rounds import ChainDomain
 
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
+OURS = "holdfast, evidence on"
+UNSIGNED, BARE = "holdfast, without signatures", "holdfast, nothing bound"
+PASSTHROUGH, LITELLM = "uvicorn + aiohttp pass-through", "LiteLLM proxy"
+_WORKER: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
 BODY = {
     "model": "stub",
     "messages": [
@@ -94,6 +107,16 @@ def wait_http(url: str, seconds: float = 90) -> None:
     raise SystemExit(f"{url} did not answer")
 
 
+def wait_port(port: int, seconds: float = 30) -> None:
+    """Until something listens."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing listens on {port}")
+
+
 @contextlib.contextmanager
 def stub(*options: str) -> Iterator[str]:
     """The stub upstream; gives its base URL."""
@@ -104,8 +127,10 @@ def stub(*options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def holdfast(upstream: str, folder: Path, port: int, extra: str = "") -> Iterator[Server]:
-    """A gateway and a log, each in its own process, with all evidence on."""
+def holdfast(
+    upstream: str, folder: Path, port: int, extra: str = "", *, name: str = OURS, unsigned: bool = False
+) -> Iterator[Server]:
+    """A gateway and a log, each in its own process, with all evidence on; ``unsigned``: with worthless signatures."""
     layout = development.Layout(folder, port)
     keys = development.make_keys(layout)
     nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
@@ -116,10 +141,11 @@ def holdfast(upstream: str, folder: Path, port: int, extra: str = "") -> Iterato
         f'upstreams = [{{code = "stub", base_url = "{upstream}"}}]\n{extra}\n[log]\nwitnesses = []\n'
     )
     settings = str(development.write_settings(layout, development.settings_of(layout, keys), own))
-    command = (sys.executable, "-m", "holdfast.cli.host", settings)
+    host = ("-m", "holdfast.cli.host")
+    ours = (str(HERE / "unsigned_host.py"),) if unsigned else host
     with (
-        process(*command, "log", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as log,
-        process(*command, "gateway", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as gateway,
+        process(sys.executable, *host, settings, "log", **_WORKER) as log,
+        process(sys.executable, *ours, settings, "gateway", **_WORKER) as gateway,
     ):
         for child in (log, gateway):
             assert child.stdin is not None
@@ -128,37 +154,22 @@ def holdfast(upstream: str, folder: Path, port: int, extra: str = "") -> Iterato
         wait_http(layout.url("log") + "/readyz")
         wait_http(layout.url("gateway") + "/readyz")
         key = layout.key("workspace.token").read_text().strip()
-        yield Server("holdfast, evidence on", layout.url("gateway") + "/v1/chat/completions", key, gateway.pid)
+        yield Server(name, layout.url("gateway") + "/v1/chat/completions", key, gateway.pid)
 
 
 @contextlib.contextmanager
-def passthrough(upstream: str, port: int) -> Iterator[Server]:
-    """The bare reference."""
-    command = (sys.executable, str(HERE / "passthrough.py"), "--upstream", upstream, "--port", str(port))
+def simple(name: str, script: str, upstream: str, port: int) -> Iterator[Server]:
+    """A reference beside this file: ``passthrough.py`` or ``bare.py``."""
+    command = (sys.executable, str(HERE / script), "--upstream", upstream, "--port", str(port))
     with process(*command, stdout=subprocess.DEVNULL) as child:
-        wait_http(f"http://127.0.0.1:{port}/")
-        yield Server("uvicorn + aiohttp, nothing on", f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
-
-
-def find_litellm() -> Path | None:
-    """LiteLLM's proxy in a virtual environment of its own; None when it cannot be installed."""
-    given = os.environ.get("HOLDFAST_BENCH_LITELLM")
-    if given:
-        return Path(given)
-    folder = HERE.parent / ".bench" / "litellm"
-    binary = folder / "bin" / "litellm"
-    if not binary.exists():
-        print("installing LiteLLM's proxy into .bench/litellm (once) …", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        done = subprocess.run([str(folder / "bin" / "pip"), "install", "-q", "litellm[proxy]"], check=False)
-        if done.returncode != 0:
-            return None
-    return binary
+        wait_port(port)
+        yield Server(name, f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
 
 
 @contextlib.contextmanager
-def litellm(binary: Path, upstream: str, folder: Path, port: int) -> Iterator[Server]:
-    """LiteLLM's proxy, one worker, in front of the same stub."""
+def litellm(upstream: str, folder: Path, port: int) -> Iterator[Server]:
+    """LiteLLM's proxy, one worker, in front of the same stub; raises :class:`peers.MissingError`."""
+    binary = peers.python_of("litellm").with_name("litellm")
     config = folder / "litellm.yaml"
     config.write_text(
         "model_list:\n  - model_name: stub\n    litellm_params:\n      model: openai/stub\n"
@@ -168,8 +179,11 @@ def litellm(binary: Path, upstream: str, folder: Path, port: int) -> Iterator[Se
     env["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"  # it refuses to start without a key otherwise
     command = (str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1")
     with process(*command, env=env, stdout=subprocess.DEVNULL) as child:
-        wait_http(f"http://127.0.0.1:{port}/health/liveliness", 120)
-        yield Server("LiteLLM proxy", f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
+        try:
+            wait_http(f"http://127.0.0.1:{port}/health/liveliness", 120)
+        except SystemExit as error:
+            raise peers.MissingError("it was installed and did not start within 120 s") from error
+        yield Server(LITELLM, f"http://127.0.0.1:{port}/v1/chat/completions", "none", child.pid)
 
 
 def load(url: str, key: str, body: Path, connections: int, seconds: float) -> dict[str, Any]:
@@ -182,6 +196,7 @@ def load(url: str, key: str, body: Path, connections: int, seconds: float) -> di
 
 def measure(server: Server, body: Path, seconds: float) -> dict[str, float]:
     """Throughput at 64 connections per core of the server's own CPU, and latency at one."""
+    idle = server.memory_mb()
     load(server.url, server.key, body, 16, 1.0)
     before = server.cpu_seconds()
     many = load(server.url, server.key, body, 64, seconds)
@@ -196,12 +211,25 @@ def measure(server: Server, body: Path, seconds: float) -> dict[str, float]:
         "cpu_ms": cpu / many["requests"] * 1000,
         "p50": one["p50_ms"],
         "p99": one["p99_ms"],
+        "idle": idle,
         "memory": server.memory_mb(),
     }
 
 
-def report(found: dict[str, dict[str, float]], direct: dict[str, Any]) -> None:
-    """A table, then ratios."""
+def sync_ms(folder: Path) -> float:
+    """Median time to make a kilobyte durable here, written over itself: an answer waits for two of these."""
+    times = []
+    with (folder / "sync").open("wb", buffering=0) as file:
+        for _ in range(60):
+            began = time.perf_counter()
+            os.pwrite(file.fileno(), bytes(1024), 0)
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def report(found: dict[str, dict[str, float]], direct: dict[str, Any], missing: dict[str, str]) -> None:
+    """A table of everybody, then our figures and ratios with what is wanted of them."""
     print(f"{'':32}{'req/s/core':>11}{'req/s wall':>11}{'CPU ms/req':>11}{'+p50 ms':>9}{'+p99 ms':>9}{'MB':>6}")
     for name, row in found.items():
         added = row["p50"] - direct["p50_ms"], row["p99"] - direct["p99_ms"]
@@ -209,34 +237,48 @@ def report(found: dict[str, dict[str, float]], direct: dict[str, Any]) -> None:
             f"{name:32}{row['per_core']:11.0f}{row['wall']:11.0f}{row['cpu_ms']:11.3f}"
             f"{added[0]:9.2f}{added[1]:9.2f}{row['memory']:6.0f}"
         )
-    ours = found["holdfast, evidence on"]
+    ours = found[OURS]
+    figure("evidence on, 64 connections", ours["per_core"], "req/s/core", at_least(1_200), "(aim: 5,000)")
+    figure("added p50, one connection", ours["p50"] - direct["p50_ms"], "ms", at_most(1))
+    figure("added p99, one connection", ours["p99"] - direct["p99_ms"], "ms", at_most(5))
+    figure("memory of the gateway, idle", ours["idle"], "MB", at_most(50), "(an aim)")
+    bounds = {PASSTHROUGH: 0.4, LITELLM: 25.0, UNSIGNED: 0.6}
     for name, row in found.items():
-        if row is not ours:
-            print(f"holdfast / {name}: {ours['per_core'] / row['per_core']:.2f} (requests per second per core)")
+        if name != OURS:
+            ratio(name, ours["per_core"], row["per_core"], at_least(bounds[name]) if name in bounds else None)
+    for name, why in missing.items():
+        no_peer(name, why)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--no-peers", action="store_true", help="leave LiteLLM out")
     parser.add_argument("--port", type=int, default=19_400)
     options = parser.parse_args()
+    seconds, port = options.seconds, options.port
     found: dict[str, dict[str, float]] = {}
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as name, stub() as upstream:
         folder = Path(name)
         body = folder / "body.json"
         body.write_text(json.dumps(BODY))
+        figure("this disk makes a kilobyte durable in (an answer waits for two)", sync_ms(folder), "ms")
         direct = load(upstream + "/chat/completions", "none", body, 1, 2.0)
-        with holdfast(upstream, folder, options.port) as server:
-            found[server.name] = measure(server, body, options.seconds)
-        with passthrough(upstream, options.port + 20) as server:
-            found[server.name] = measure(server, body, options.seconds)
-        binary = None if options.no_peers else find_litellm()
-        if binary is not None:
-            with litellm(binary, upstream, folder, options.port + 30) as server:
-                found[server.name] = measure(server, body, options.seconds)
-    report(found, direct)
+        servers = (
+            holdfast(upstream, folder / "signed", port),
+            holdfast(upstream, folder / "unsigned", port + 20, name=UNSIGNED, unsigned=True),
+            simple(BARE, "bare.py", upstream, port + 40),
+            simple(PASSTHROUGH, "passthrough.py", upstream, port + 41),
+            litellm(upstream, folder, port + 42),
+        )
+        for starting in servers:
+            try:
+                with starting as server:
+                    found[server.name] = measure(server, body, seconds)
+            except peers.MissingError as error:
+                missing[LITELLM] = str(error)
+    report(found, direct, missing)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ async def run(url: str, body: bytes, key: str, connections: int, seconds: float)
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
         connection = Connection(request, began + seconds, times, done)
-        await loop.create_connection(lambda one=connection: one, parts.hostname, parts.port)  # type: ignore[misc]
+        await loop.create_connection(lambda one=connection: one, parts.hostname or "", parts.port or 80)  # type: ignore[misc]
         made.append((connection, done))
     async with asyncio.timeout(seconds + 30):
         await asyncio.gather(*(done for _, done in made))

@@ -10,6 +10,7 @@ import uvicorn
 
 _session: aiohttp.ClientSession | None = None
 _target = ""
+_EVENTS = [(b"content-type", b"text/event-stream")]
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -32,6 +33,12 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert _session is not None
     headers = {"content-type": "application/json"}
     async with _session.post(_target + "/chat/completions", data=body, headers=headers) as answer:
+        if answer.content_type == "text/event-stream":
+            await send({"type": "http.response.start", "status": answer.status, "headers": _EVENTS})
+            async for piece in answer.content.iter_any():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
         data = await answer.read()
     sent = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": sent})

@@ -9,6 +9,8 @@ again on a fresh machine that holds the same state and nothing warm. Prints, per
 * bytes on chain (raw transactions) and beside it (the verdict blob, which full nodes serve);
 * gas of deploying, of an epoch, of slashing and of the two proofs on chain;
 * rounds a second on the development chain, everything in this process.
+
+No value is wanted of gas, which belongs in front of whoever chooses a chain, and no peer has such rounds.
 """
 
 from __future__ import annotations

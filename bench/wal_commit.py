@@ -1,6 +1,7 @@
 """Group commit: latency alone, throughput together, inline against a writer thread.
 
-Run: ``python bench/wal_commit.py [folder]``. Prints one line a case; the folder should be on the disk that matters.
+Run: ``python bench/wal_commit.py [folder]``. Prints one line a case; the folder should be on the disk that matters. No
+value is wanted and there is no peer: it is here to choose between our own two ways.
 """
 
 from __future__ import annotations

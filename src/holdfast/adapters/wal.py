@@ -435,25 +435,29 @@ class GroupCommit:
 
     async def commit(self, kind: int, payload: bytes) -> int:
         """Append one record; returns its position when it is durable."""
-        return (await self.commit_many(((kind, payload),)))[0]
+        return (await self._enqueue([(kind, payload)]))[0]
 
     async def commit_many(self, records: Iterable[tuple[int, bytes]]) -> list[int]:
         """Append records, contiguous and in order; returns their positions when all are durable."""
+        return await self._enqueue(list(records))
+
+    def _enqueue(self, batch: list[tuple[int, bytes]]) -> asyncio.Future[list[int]]:
+        """Have records written at the end of this turn of the loop; the future is done when they are durable."""
         if self._failure is not None:
             raise _stopped(str(self._failure)) from self._failure
         if self._closed:
             raise UsageError("wal.closed", "the write-ahead log is closed")
-        batch = list(records)
         largest = self._log.max_payload_bytes
-        if any(len(payload) > largest for _, payload in batch):
-            raise UsageError("wal.record_size", f"a record holds at most {largest} bytes")
+        for _, payload in batch:
+            if len(payload) > largest:
+                raise UsageError("wal.record_size", f"a record holds at most {largest} bytes")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[int]] = loop.create_future()
         self._items.append((batch, done))
         if not self._scheduled and not self._busy:
             self._scheduled = True
             loop.call_soon(self._flush, loop)
-        return await done
+        return done
 
     def drop_before(self, position: int) -> None:
         """Allow records up to and including ``position`` to be forgotten; it happens with one of the next commits."""

@@ -25,7 +25,7 @@ from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.edge import App
-from holdfast.nodes.process import run_loop
+from holdfast.nodes.process import calm_collector, run_loop
 from holdfast.nodes.server import make_server, split_listen
 
 MODULES = {
@@ -129,6 +129,7 @@ async def _work(settings: Path, nodes: Sequence[str], environment: Mapping[str, 
     running.add_signal_handler(signal.SIGTERM, stop.set)
     configs = load_configs(settings, nodes, environment)
     servers = {node: make_node_server(node, configs[node]) for node in nodes}
+    calm_collector()
     _say("built")
     await serve(servers, stop)
     watcher.cancel()

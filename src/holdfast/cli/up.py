@@ -33,7 +33,7 @@ from holdfast.cli import development
 from holdfast.cli.development import HOST, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
-from holdfast.nodes.process import run_loop
+from holdfast.nodes.process import calm_collector, run_loop
 
 Result = TypeVar("Result")
 READY_S = 60.0
@@ -336,6 +336,7 @@ class Network:
         for worker in self._workers:
             await worker.go()
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel")})
+        calm_collector()
         await wait_ready(layout, list(SERVICES), self._workers)
         console.step(f"log, gateway, panel and {development.FULL_NODES} full nodes answer")
         network = json.dumps(development.network_json(layout), indent=2) + "\n"

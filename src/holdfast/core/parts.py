@@ -9,7 +9,6 @@ Not covered: who signed the root (``core.statements``) and how streams become do
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +41,10 @@ MAX_CACHED_PATH = 256
 _FEW = 8192
 """So many short labels cannot reach :data:`MAX_LABEL_BYTES`."""
 _SALT_INFO = b"holdfast/salt/v1/"
+_BLOCK_BYTES = 64
+"""Block of SHA-256, to which HMAC pads its key (RFC 2104 §2)."""
+_INNER_PAD, _OUTER_PAD = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+"""The key's bytes combined with ``ipad`` and ``opad`` (RFC 2104 §2), as tables for :meth:`bytes.translate`."""
 _BLOCK_SALTS = 255 * 32 // SALT_BYTES
 """Salts in one HKDF expansion, which gives at most 255 hashes (RFC 5869 §2.3)."""
 
@@ -230,24 +233,43 @@ def map_parts(document: str, value: object) -> list[Part]:
     return found
 
 
+def _mac(key: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA-256 (RFC 2104 §2) under one key of at most 64 bytes.
+
+    ``hmac.digest`` is the same and says it in one line, but has OpenSSL look up and set up the MAC for every message:
+    3.9 us against 1.1 us here, some fifteen times an answer.
+    """
+    block = key.ljust(_BLOCK_BYTES, b"\x00")
+    inner, outer = hashlib.sha256(block.translate(_INNER_PAD)), hashlib.sha256(block.translate(_OUTER_PAD))
+
+    def mac(message: bytes) -> bytes:
+        first, second = inner.copy(), outer.copy()
+        first.update(message)
+        second.update(first.digest())
+        return second.digest()
+
+    return mac
+
+
 def pseudo_random_key(run: str, secret: bytes) -> bytes:
     """HKDF-Extract of the run secret with the run id as salt (RFC 5869 §2.2, ``parts.md`` §4)."""
-    return hmac.digest(bytes.fromhex(run.replace("-", "")), secret, "sha256")
+    return _mac(bytes.fromhex(run.replace("-", "")))(secret)
 
 
 def derive_salt(key: bytes, name: str, size_bytes: int = SALT_BYTES) -> bytes:
     """HKDF-Expand to at most 32 bytes (RFC 5869 §2.3) for ``mark``, ``commitment/…`` and the like."""
-    return hmac.digest(key, _SALT_INFO + name.encode() + b"\x01", "sha256")[:size_bytes]
+    return _mac(key)(_SALT_INFO + name.encode() + b"\x01")[:size_bytes]
 
 
 def derive_salts(key: bytes, document: str, count: int) -> list[bytes]:
     """The salts of a document's first ``count`` parts, 16 bytes each (``parts.md`` §4)."""
     salts: list[bytes] = []
+    mac = _mac(key)
     for block in range(-(-count // _BLOCK_SALTS)):
         info = _SALT_INFO + f"{document}/{block}".encode()
         previous = b""
         for counter in range(1, (min(count - block * _BLOCK_SALTS, _BLOCK_SALTS) + 1) // 2 + 1):
-            previous = hmac.digest(key, previous + info + counter.to_bytes(), "sha256")
+            previous = mac(previous + info + counter.to_bytes())
             salts += (previous[:SALT_BYTES], previous[SALT_BYTES:])
     del salts[count:]
     return salts

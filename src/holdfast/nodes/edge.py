@@ -225,32 +225,48 @@ def _single(error: Exception) -> Exception:
 class _BoundedBody:
     """``receive`` that counts bytes and watches the time until the body is complete."""
 
-    __slots__ = ("_complete", "_deadline", "_limits", "_receive", "_size_bytes")
+    __slots__ = ("_complete", "_deadline", "_late", "_limits", "_receive", "_size_bytes")
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive = receive
         self._limits = limits
         self._size_bytes = 0
         self._complete = False
+        self._late = False
         self._deadline: float | None = None
 
     async def __call__(self) -> Message:
         if self._complete:
             return await self._receive()
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._limits.body_seconds
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError as error:
-            text = f"the request body did not arrive within {self._limits.body_seconds:g} s"
-            raise RefusedError("request.slow", text, status=408) from error
+        message = await self._receive_in_time()
         if message["type"] == "http.request":
             self._size_bytes += len(message.get("body", b""))
             if self._size_bytes > self._limits.body_bytes:
                 raise too_large(self._limits.body_bytes)
             self._complete = not message.get("more_body", False)
         return message
+
+    async def _receive_in_time(self) -> Message:
+        """One message before the deadline. What ``asyncio.timeout_at`` does, at a third of its cost: every request
+        comes by here, and nearly every body is there already."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if self._deadline is None:
+            self._deadline = loop.time() + self._limits.body_seconds
+        timer = loop.call_at(self._deadline, self._expire, task)
+        try:
+            return await self._receive()
+        except asyncio.CancelledError as error:
+            if not self._late or task is None or task.uncancel() > 0:  # somebody else wants the task to end
+                raise
+            text = f"the request body did not arrive within {self._limits.body_seconds:g} s"
+            raise RefusedError("request.slow", text, status=408) from error
+        finally:
+            timer.cancel()
+
+    def _expire(self, task: asyncio.Task[None] | None) -> None:
+        self._late = True
+        if task is not None:
+            task.cancel()
 
 
 def create_app(

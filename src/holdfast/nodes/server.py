@@ -31,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_connections = 4096
     """Connections beyond this are answered 503 and closed; ``make_server`` sets it."""
     _timer: asyncio.TimerHandle | None = None
+    _in_headers = False
     _header_bytes = 0
     _refusal: HoldfastError | None = None
 
@@ -48,10 +49,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Headers that one read leaves unfinished are on the clock; most arrive whole and never meet it."""
+        super().data_received(data)
+        if self._in_headers and self._timer is None:
+            self._start_timer()
+
     def on_message_begin(self) -> None:
-        """A new request: count its header bytes and its time from here."""
+        """A new request: count its header bytes from here."""
+        self._stop_timer()
         self._header_bytes = 0
-        self._start_timer()
+        self._in_headers = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -66,6 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """From here the body limits of the edge hold."""
+        self._in_headers = False
         self._stop_timer()
         super().on_headers_complete()
 

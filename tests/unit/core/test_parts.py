@@ -269,3 +269,10 @@ def test_salts_of_documents_and_marks_differ():
 def test_a_leaf_is_domain_separated_and_has_one_parse():
     expected = hashlib.sha256(b"\x00label\x00" + bytes(16) + b"data").digest()
     assert parts.leaf_hash(Part(b"label", b"data"), bytes(16)) == expected
+
+
+@pytest.mark.parametrize("key", [b"", b"k", bytes(range(32)), b"\xff" * 64])
+@pytest.mark.parametrize("message", [b"", b"m", bytes(200)])
+def test_the_mac_behind_the_salts_is_hmac_sha_256(key, message):
+    mac = parts._mac(key)
+    assert mac(message) == mac(message) == hmac.digest(key, message, "sha256")

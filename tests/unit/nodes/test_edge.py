@@ -17,6 +17,8 @@ from holdfast.errors import ConflictError, RefusedError
 from holdfast.nodes.edge import (
     Edge,
     Limits,
+    Message,
+    _BoundedBody,
     bearer_token,
     create_app,
     json_response,
@@ -214,3 +216,21 @@ def test_an_error_wrapped_by_a_task_group_keeps_its_code() -> None:
 
     reply = call(Edge(app), "GET", "/")
     assert (reply.status, reply.code) == (410, "log.gone")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_task_that_somebody_else_ends_while_its_body_arrives_is_not_called_slow(late: bool) -> None:
+    async def story() -> None:
+        async def nothing_comes() -> Message:
+            return await asyncio.get_running_loop().create_future()
+
+        body = _BoundedBody(nothing_comes, Limits(body_seconds=60))
+        task = asyncio.ensure_future(body())
+        await asyncio.sleep(0)
+        if late:  # at the very moment when the time is over too
+            body._expire(task)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())

@@ -30,16 +30,19 @@ class Changes:
     """Wakes whoever watches runs."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._event: asyncio.Event | None = None
         self.watchers = 0
 
     def notify(self) -> None:
         """Something changed: everybody who waits looks again."""
-        event, self._event = self._event, asyncio.Event()
-        event.set()
+        if self._event is not None:
+            self._event.set()
+            self._event = None
 
     def waiter(self) -> asyncio.Event:
         """Set at the next change after this call."""
+        if self._event is None:
+            self._event = asyncio.Event()
         return self._event
 
 

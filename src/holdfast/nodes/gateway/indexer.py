@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from holdfast.nodes.gateway.ledger import Ledger
@@ -23,7 +23,6 @@ from holdfast.ports.run_index import RunIndex, RunRow
 Result = TypeVar("Result")
 CURSOR = "indexed"
 """Name of the cursor: the write-ahead log up to here is in the index."""
-_FIELDS = {field.name for field in fields(RunRow)}
 
 
 class Indexer:
@@ -36,7 +35,8 @@ class Indexer:
         self._opening: dict[str, int] = {}
         """Runs whose opening is being written: how far the ledger was durable when that began, so at most their place.
         In the order in which they began; the least comes first."""
-        self._waiting: dict[str, RunRow] = {}
+        self._waiting: dict[str, dict[str, Any]] = {}
+        """Members of :class:`RunRow` by run: plain values, for each changes some times before anybody reads it."""
         self._fresh: set[str] = set()
         self._changed: dict[str, dict[str, Any]] = {}
         self._cursors: dict[str, int] = {}
@@ -65,18 +65,21 @@ class Indexer:
         """The opening was refused before anything was written."""
         self._opening.pop(run, None)
 
-    def opened(self, row: RunRow) -> None:
-        """A run began."""
-        self._opening.pop(row.run, None)
-        self._waiting[row.run] = row
-        self._fresh.add(row.run)
+    def opened(self, opening: Opening, place: int) -> None:
+        """A run began; its opening's record begins at ``place``."""
+        self._opening.pop(opening.run, None)
+        self._waiting[opening.run] = _values_of(opening, place)
+        self._fresh.add(opening.run)
         self._wake.set()
 
     def changed(self, run: str, **values: Any) -> None:
         """Members of a run changed."""
         row = self._waiting.get(run)
         if row is not None:
-            self._waiting[run] = _changed(row, values)
+            logged_at = row["logged_at"]
+            row.update(values)
+            if logged_at is not None:
+                row["logged_at"] = logged_at
         self._changed.setdefault(run, {"run": run}).update(values)
         if self._highest is not None:
             self._highest = max(self._highest, values.get("execution_index", -1))
@@ -96,12 +99,11 @@ class Indexer:
 
     async def run(self, run: str) -> RunRow | None:
         """A run by its id, with everything that was said of it so far."""
-        row = self._waiting.get(run)
-        if row is None:
-            row = await self.call(self._index.run, run)
-            if row is not None and run in self._changed:
-                row = _changed(row, self._changed[run])
-        return row
+        waiting = self._waiting.get(run)
+        if waiting is not None:
+            return RunRow(**waiting)
+        row = await self.call(self._index.run, run)
+        return None if row is None else _changed(row, self._changed.get(run, {}))
 
     async def recent(self, workspace: str, limit: int) -> list[RunRow]:
         """A workspace's newest runs."""
@@ -112,7 +114,11 @@ class Indexer:
         """A workspace's runs that name a queue and whose records begin at or behind ``after``, in the order of the
         write-ahead log, and the position to go on from: below it nothing more will appear."""
         end = self.told
-        memory = [row for row in self._waiting.values() if row.workspace == workspace and row.queue is not None]
+        memory = [
+            RunRow(**row)
+            for row in self._waiting.values()
+            if row["workspace"] == workspace and row["queue"] is not None
+        ]
         stored = await self.call(self._index.openings, workspace, after, end, limit)
         found = {row.run: row for row in memory if after <= row.open_place < end}
         for row in stored:
@@ -122,8 +128,9 @@ class Indexer:
             end = listed[-1].open_place + 1
         return listed, end
 
-    async def work(self, interval_s: float = 0.5) -> None:
-        """Write what waits, for ever; seldom enough that it does not disturb answers."""
+    async def work(self, interval_s: float = 2.0) -> None:
+        """Write what waits, for ever; seldom enough that it does not disturb answers, and that most runs are written
+        once, when they are closed and logged already. After a crash as much is replayed, and sent to the log again."""
         while True:
             await self._wake.wait()
             # Sampled before the sleep: by the flush, every coroutine whose record is below it has told us its row.
@@ -139,8 +146,7 @@ class Indexer:
         if not fresh and not changed and not cursors:
             return
         self._fresh, self._changed, self._cursors = set(), {}, {}
-        written = [self._waiting[run] for run in fresh]
-        rows = [{name: getattr(row, name) for name in _FIELDS} for row in written]
+        rows = [dict(self._waiting[run]) for run in fresh]
         try:
             await self.call(self._write, rows, fresh, changed, cursors)
         except BaseException:  # cut off or failed: what was not written waits on, and writing it twice does no harm
@@ -150,10 +156,7 @@ class Indexer:
             self._cursors = {**cursors, **self._cursors}
             self._wake.set()
             raise
-        for row in written:
-            if self._waiting.get(row.run) is row:
-                del self._waiting[row.run]
-        for run in changed:
+        for run in (*fresh, *changed):
             if run not in self._fresh and run not in self._changed:
                 self._waiting.pop(run, None)
 
@@ -175,7 +178,7 @@ class Indexer:
         for item in self._ledger.replay(min(after, self._ledger.end)):
             header = item.record.header
             if item.kind == OPEN:
-                self.opened(row_of(parse_opening(header), item.start))
+                self.opened(parse_opening(header), item.start)
             elif item.kind == CLOSE:
                 self.changed(
                     header["run"], outcome=header["outcome"], closed_at=header["closed_at"], close_place=item.start
@@ -191,18 +194,25 @@ class Indexer:
         self._index.close()
 
 
-def row_of(opening: Opening, place: int) -> RunRow:
-    """What the index keeps of an opening whose record begins at ``place``."""
-    return RunRow(
-        opening.run,
-        opening.workspace,
-        opening.opened_at,
-        opening.endpoint,
-        place,
-        queue=opening.queue,
-        requester=opening.requester,
-        subject=opening.subject,
-    )
+def _values_of(opening: Opening, place: int) -> dict[str, Any]:
+    """Every member of :class:`RunRow`, of a run that just began."""
+    return {
+        "run": opening.run,
+        "workspace": opening.workspace,
+        "opened_at": opening.opened_at,
+        "endpoint": opening.endpoint,
+        "open_place": place,
+        "outcome": None,
+        "closed_at": None,
+        "close_place": None,
+        "follow_place": None,
+        "route_index": None,
+        "execution_index": None,
+        "logged_at": None,
+        "queue": opening.queue,
+        "requester": opening.requester,
+        "subject": opening.subject,
+    }
 
 
 def _changed(row: RunRow, values: Mapping[str, Any]) -> RunRow:

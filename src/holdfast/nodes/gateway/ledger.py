@@ -111,7 +111,8 @@ class Ledger:
             header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:
             header["salts"] = [route.salt.hex(), execution.salt.hex()]
-        blobs = (route.envelope, execution.envelope, route.entry, execution.entry, sealed, published, disclosed)
+        entries = [b"" if item.entry == item.envelope else item.entry for item in statements]
+        blobs = (route.envelope, execution.envelope, *entries, sealed, published, disclosed)
         return await self._write(CLOSE, records.encode(header, blobs))
 
     async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
@@ -182,13 +183,5 @@ def parse_closing(record: StoredRecord) -> Closing:
     route, execution, first, second, sealed, published, disclosed = (*record.blobs, b"")[:7]
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
-    return Closing((route, execution), (first, second), sealed, published, disclosed, salts, marks)
-
-
-def entries_of(item: LedgerRecord) -> tuple[bytes, ...]:
-    """What the log gets of a record, in order."""
-    if item.kind == CLOSE:
-        return parse_closing(item.record).entries
-    if item.kind == FOLLOW:
-        return item.record.blobs[1:]
-    return ()
+    entries = (first or route, second or execution)
+    return Closing((route, execution), entries, sealed, published, disclosed, salts, marks)

@@ -16,7 +16,7 @@ from holdfast.client.log_writer import Accepted, LogWriter
 from holdfast.core.encoding import time_encode
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Ledger, entries_of, parse_closing
+from holdfast.nodes.gateway.ledger import Ledger, parse_closing
 from holdfast.nodes.gateway.records import CLOSE, FOLLOW
 from holdfast.ports.clock import Clock
 
@@ -114,13 +114,13 @@ class Outbox:
         reached = self._sent
         for record in self._ledger.replay(self._sent):
             reached = record.end
-            if record.kind not in (CLOSE, FOLLOW):
-                continue
-            roles = ("route", "execution") if record.kind == CLOSE else ("follow",)
-            for role, entry in zip(roles, entries_of(record), strict=False):
-                items.append(_Item(record.record.header["run"], role, entry))
-            if record.kind == CLOSE and (published := parse_closing(record.record).published):
-                blobs.append(published)
+            if record.kind == CLOSE:
+                closing, run = parse_closing(record.record), record.record.header["run"]
+                items += [_Item(run, "route", closing.entries[0]), _Item(run, "execution", closing.entries[1])]
+                if closing.published:
+                    blobs.append(closing.published)
+            elif record.kind == FOLLOW:
+                items.append(_Item(record.record.header["run"], "follow", record.record.blobs[1]))
             if len(items) >= self._batch:
                 break
         return items, blobs, reached

@@ -14,6 +14,9 @@ CLOSE    run, times, outcome, first and last mark, private salts      two envelo
 FOLLOW   run, at                                                      envelope, entry for the log
 ======== ============================================================ =========================================
 
+An entry that is the same bytes as its envelope, as it is except in mode ``private``, is left empty: it need not be
+written, summed up and read back twice. Records from before that hold it twice, which reads the same.
+
 Texts are sealed under a key of the run secret (``core.sealing``), which is not stored: reading them needs the
 capability. Disclosed parts are JSON (``parts.md`` §8) and there only where a wrap is (``sealed.md`` §3).
 Header members are ours; a record that does not parse means damage and stops the gateway.

@@ -27,7 +27,7 @@ from holdfast.core.sealing import seal_document, sealed_member
 from holdfast.core.statements import Execution
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
-from holdfast.nodes.gateway.indexer import Indexer, row_of
+from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.turn import (
@@ -172,7 +172,7 @@ class Gateway:
             if isinstance(error, UsageError):
                 self._indexer.unopened(run)
             raise
-        self._indexer.opened(row_of(opening, place.start))
+        self._indexer.opened(opening, place.start)
         return Run(ask, bound, opening, secret, offer)
 
     # Whole answers

@@ -148,6 +148,9 @@ class LogService:
         self._published_at = 0.0
         """When the last checkpoint was published, monotonic seconds."""
         self._publishing = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        """Held while the published checkpoint is written: of two writers one would take the other's temporary file,
+        and the log would stop over it."""
         self._work = asyncio.Event()
         """Set while entries wait for a checkpoint."""
         self._enough = asyncio.Event()
@@ -401,7 +404,8 @@ class LogService:
         self._fence.check()
         self._signed = signed
         self._published = signed.note
-        await self._offload(lambda: self._storage.save(PUBLISHED, note))
+        async with self._saving:
+            await self._offload(lambda: self._storage.save(PUBLISHED, note))
 
     def _forget_records(self) -> None:
         """Let go of write-ahead records whose entries are in durable tiles under a signed checkpoint."""
@@ -453,7 +457,8 @@ class LogService:
         if merged != self._published:
             self._published = merged
             self._metrics.level("holdfast_log_cosignatures", len(merged.signatures) - 1)
-            await self._offload(lambda: self._save_published(merged))
+            async with self._saving:
+                await self._offload(lambda: self._save_published(merged))
 
     def _save_published(self, note: Note) -> None:
         """Keep cosignatures over a restart; losing them costs another round of asking, so a failure is only noted."""

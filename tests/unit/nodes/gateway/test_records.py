@@ -38,3 +38,12 @@ def test_a_record_that_is_cut_is_never_a_closing(place: int) -> None:
 def test_a_closing_from_before_parts_were_disclosed_is_read() -> None:
     old = encode({"run": "r"}, [b"route", b"exec", b"r", b"e", b"seal", b"p"])
     assert parse_closing(decode(old)).disclosed == b""
+
+
+def test_an_entry_that_is_its_envelope_is_stored_once_and_read_as_both() -> None:
+    header = {"run": "r", "closed_at": "t", "outcome": "complete"}
+    for blobs in ([b"route", b"exec", b"", b"", b"seal", b""], [b"route", b"exec", b"route", b"exec", b"seal", b""]):
+        closing = parse_closing(decode(encode(header, blobs)))
+        assert closing.entries == closing.envelopes == (b"route", b"exec")
+    private = parse_closing(decode(encode(header, [b"route", b"exec", b"r", b"e", b"", b""])))
+    assert (private.envelopes, private.entries) == ((b"route", b"exec"), (b"r", b"e"))

@@ -1,6 +1,7 @@
 """Cosignatures: what a witness answers wrongly, then what an honest one adds to the checkpoint."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from holdfast.core.encoding import sha256
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.edge import Receive, Scope, Send
 from holdfast.nodes.log.config import WitnessAddress
-from holdfast.nodes.log.service import LogService
+from holdfast.nodes.log.service import PUBLISHED, LogService
 from tests.helpers import log as helper
 from tests.helpers.clock import FakeClock, settle
 from tests.helpers.log import AppHTTP, entry
@@ -221,3 +222,45 @@ def test_cosignatures_for_an_older_checkpoint_are_dropped() -> None:
         assert cosigners(service, honest) == []
 
     asyncio.run(scenario())
+
+
+def test_a_cosignature_that_comes_at_once_is_not_written_over_the_checkpoint_that_is_being_written() -> None:
+    other = HonestWitness()
+    service = make(other)
+    ticks, saved, spans = itertools.count(), list[str](), list[tuple[int, int]]()
+    save, is_signed = service._storage.save, asyncio.Event()
+
+    def noted(name: str, data: bytes) -> None:
+        saved.append(name)
+        save(name, data)
+
+    async def slowly(call: Callable[[], None]) -> None:
+        began = next(ticks)
+        if service.signed is not None and service.signed.size > 0:
+            is_signed.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        saved.clear()
+        call()
+        wrote = PUBLISHED in saved
+        await asyncio.sleep(0)
+        if wrote:
+            spans.append((began, next(ticks)))
+
+    async def story() -> None:
+        await service.open()
+        service._storage.save = noted
+        service._offload = slowly
+        await service.append([entry(1)])
+        publishing = asyncio.create_task(service.publish())
+        await is_signed.wait()
+        assert service.signed is not None
+        line = notes.sign_note(service.signed.note.text, other.key, other.private.sign, 1_767_225_600)
+        await service.add_cosignatures(service.signed, [line])
+        await publishing
+        assert len(notes.parse_note(service._storage.load(PUBLISHED) or b"").signatures) == 2
+        await service.close()
+
+    asyncio.run(story())
+    (_, first_ended), (second_began, _) = sorted(spans)
+    assert first_ended < second_began
