@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
@@ -21,6 +21,9 @@ from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.transcript import Check, Transcript
+
+_UNTRUSTED = ("artifact", "computation", "privacy")
+"""Lanes that do not rest on trust, and so do not run out with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Appraisal:
     trust_development: bool | None
     dated: Mapping[str, dt.datetime | None]
     """By lane: since when what it rests on is dated (``gate.md`` §1). Ages are counted from it; no part of the JSON."""
+    evidence: Evidence = field(repr=False, compare=False)
+    """What the checks found: for whoever needs more than the lanes say. No part of the JSON."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -64,8 +69,9 @@ def appraise(
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
     expired = trust is not None and trust.current.expires_at <= at
     if expired:
+        says = "The trust document has run out at the time asked about."
         record.note(
-            "trust.md §2(6)", "cannot_tell", "The trust document has run out at the time asked about.", "trust.expired"
+            [name for name in LANES if name not in _UNTRUSTED], "trust.md §2(6)", "cannot_tell", says, "trust.expired"
         )
     lanes = {
         "enclave": _enclave(evidence, trust),
@@ -95,6 +101,7 @@ def appraise(
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
         dated=dict.fromkeys(LANES, _dated(evidence)),
+        evidence=evidence,
     )
 
 
@@ -107,7 +114,7 @@ def _dated(evidence: Evidence) -> dt.datetime | None:
 
 def _expire(lane: Lane) -> Lane:
     """A lane that stood on trust which has run out; what is refuted or does not apply stays so."""
-    if lane.state in ("refuted", "not_applicable") or lane.name in ("artifact", "computation", "privacy"):
+    if lane.state in ("refuted", "not_applicable") or lane.name in _UNTRUSTED:
         return lane
     return Lane(lane.name, "expired", lane.basis, f"The trust document has run out. Before: {lane.says}", lane.evidence)
 

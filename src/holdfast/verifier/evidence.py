@@ -44,7 +44,7 @@ from holdfast.core.notes import (
     verify_checkpoint,
     verify_cosignatures,
 )
-from holdfast.core.parts import verify_document, verify_part
+from holdfast.core.parts import Part, verify_document, verify_part
 from holdfast.core.statements import (
     Execution,
     MarkReference,
@@ -63,6 +63,12 @@ INSECURE_ATTESTATION_DOMAIN = b"urn:holdfast:insecure-dev:v1\x00"
 
 _NOBODY = "nobody"
 """Stands in for members whose vote key trust does not give: their stake counts in the total and signs nothing."""
+_SIGNED = ("bytes", "route")
+"""Lanes that rest on the statements of the closure themselves."""
+_TRUSTED = ("enclave", *_SIGNED, "settlement", "judgement")
+"""Lanes that say nothing without trust."""
+_CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory"), "payment": ("payment",)}
+"""Lanes that a statement of a kind is about, where they are others than :data:`_SIGNED`."""
 _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
 
@@ -116,6 +122,16 @@ class CheckedStatement:
         """Whether it is a decision: what is wrong with one speaks against it alone (``trace.md`` §3)."""
         return self.statement.kind == "decision"
 
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that a check of the statement itself is about (``lanes.md`` §2)."""
+        return ("judgement",) if self.decides else _CARRIED.get(self.statement.kind, _SIGNED)
+
+    @property
+    def settles(self) -> str:
+        """The lane that a check of where it stands in the log and its rounds is about."""
+        return "judgement" if self.decides else "settlement"
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -136,6 +152,9 @@ class Evidence:
     """Digests of decision statements whose case was shown to be among those recalled together."""
     disclosed: list[str] = field(default_factory=list)
     documents: dict[str, str] = field(default_factory=dict)
+    """By name: the text of each document that was disclosed whole and is what was signed."""
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """By name of their document: parts that were disclosed one by one and are what was signed."""
     checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
     final_rounds: dict[int, CheckedRound] = field(default_factory=dict)
     proposed: dict[int, rounds.Candidate] = field(default_factory=dict)
@@ -182,9 +201,8 @@ def check_evidence(
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
-        record.note(
-            "trust.md §5", "cannot_tell", "No trust document was given, so no attester can be judged.", "trust.missing"
-        )
+        says = "No trust document was given, so no attester can be judged."
+        record.note(_TRUSTED, "trust.md §5", "cannot_tell", says, "trust.missing")
         return evidence
     _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, at, record)
     _check_rounds(items, evidence, trust, record)
@@ -202,7 +220,9 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
         if statement.run != run:
             refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals
             refusals.append(("trace.run", f"A {statement.kind} statement of another run stands in this trace."))
-            record.note("trace.md §2(1)", "no", f"Statement {statement.digest[:12]} is of another run.", "trace.run")
+            lanes = ("judgement",) if statement.kind == "decision" else _SIGNED
+            says = f"Statement {statement.digest[:12]} is of another run."
+            record.note(lanes, "trace.md §2(1)", "no", says, "trace.run")
             continue
         evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
     for checked in evidence.statements.values():
@@ -228,12 +248,12 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
 
 def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
     evidence.bytes_refusals.append((code, says))
-    record.note(spec, "no", says, code)
+    record.note(_SIGNED if code.startswith("trace.") else ("bytes",), spec, "no", says, code)
 
 
 def _refuse_judgement(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
     evidence.judgement_refusals.append((code, says))
-    record.note(spec, "no", says, code)
+    record.note(("judgement",), spec, "no", says, code)
 
 
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
@@ -249,9 +269,8 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         statement = checked.statement
         parents = [evidence.statements.get(digest) for digest in statement.parents]
         if any(parent is None for parent in parents):
-            record.note(
-                "trace.md §2", "cannot_tell", f"A parent of {statement.digest[:12]} is not here.", "trace.parent"
-            )
+            says = f"A parent of {statement.digest[:12]} is not here."
+            record.note(checked.lanes, "trace.md §2", "cannot_tell", says, "trace.parent")
             continue
         known = [_as_known(parent) for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
@@ -259,9 +278,8 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
             refuse = _refuse_judgement if checked.decides else _refuse_trace
             refuse(evidence, record, "trace.rules", says, "trace.md §2")
         else:
-            record.note(
-                "trace.md §2", "yes", f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
-            )
+            says = f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
+            record.note(checked.lanes, "trace.md §2", "yes", says)
 
 
 def _as_known(checked: CheckedStatement) -> KnownStatement:
@@ -296,7 +314,8 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
             tree = _tree_of(item.document, evidence)
             run = evidence.route or evidence.closing or next(iter(evidence.statements.values()), None)
             if tree is None or run is None:
-                record.note("parts.md §8", "cannot_tell", f"Nothing here binds the {item.document}.", "parts.unbound")
+                says = f"Nothing here binds the {item.document}."
+                record.note(_about(item.document), "parts.md §8", "cannot_tell", says, "parts.unbound")
                 continue
             try:
                 verify_document(item.document, item.text.encode(), run.statement.run, item.secret, tree)
@@ -305,14 +324,14 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
                 continue
             evidence.documents[item.document] = item.text
             evidence.disclosed.append(tree.root.hex())
-            record.note("parts.md §4", "yes", f"The whole {item.document} ({tree.size} parts) is what was signed.")
+            says = f"The whole {item.document} ({tree.size} parts) is what was signed."
+            record.note(_about(item.document), "parts.md §4", "yes", says)
         elif isinstance(item, PartsItem):
             for shown in item.parts:
                 tree = _tree_of(shown.document, evidence)
                 if tree is None:
-                    record.note(
-                        "parts.md §8", "cannot_tell", f"Nothing here binds the {shown.document}.", "parts.unbound"
-                    )
+                    says = f"Nothing here binds the {shown.document}."
+                    record.note(("bytes",), "parts.md §8", "cannot_tell", says, "parts.unbound")
                     continue
                 try:
                     verify_part(shown, tree)
@@ -320,13 +339,23 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
                     _refuse_bytes(evidence, record, error, "A disclosed part is not what was signed.")
                     continue
                 evidence.disclosed.append(tree.root.hex())
-                record.note("parts.md §4", "yes", f"Part {shown.part.label.decode()} is what was signed.")
+                evidence.parts.setdefault(shown.document, []).append(shown.part)
+                # Its path is not named: the member names of a document can be content.
+                kind = shown.part.label.decode().partition("|")[0]
+                says = f"Part {shown.position} of the {shown.document} ({kind}) is what was signed."
+                lanes = _about(shown.document) if kind == "model" else ("bytes",)
+                record.note(lanes, "parts.md §4", "yes", says)
+
+
+def _about(document: str) -> tuple[str, ...]:
+    """The lanes that a disclosed document has a part in: the answer names the model that is claimed."""
+    return ("bytes", "artifact") if document == "response" else ("bytes",)
 
 
 def _refuse_bytes(evidence: Evidence, record: Transcript, error: Exception, says: str) -> None:
     code = error.code if isinstance(error, HoldfastError) else "parts.document"
     evidence.bytes_refusals.append((code, says))
-    record.note("parts.md §4", "no", says, code)
+    record.note(("bytes",), "parts.md §4", "no", says, code)
 
 
 def _check_decisions(
@@ -346,9 +375,8 @@ def _check_decisions(
     for item in dict.fromkeys(items):
         found = evidence.statements.get(item.digest)
         if found is None:
-            record.note(
-                "statement.md §4.3", "cannot_tell", f"Decision {item.digest[:12]} is not here.", "decision.unbound"
-            )
+            says = f"Decision {item.digest[:12]} is not here."
+            record.note(("judgement",), "statement.md §4.3", "cannot_tell", says, "decision.unbound")
             continue
         try:
             document = verify_decision(found.statement, item.raw, item.salt, item.path)
@@ -359,7 +387,8 @@ def _check_decisions(
         evidence.opened[item.digest] = document
         if item.path is not None:
             evidence.in_batch.add(item.digest)
-        record.note("statement.md §4.3", "yes", f"The document of decision {item.digest[:12]} is what was signed.")
+        says = f"The document of decision {item.digest[:12]} is what was signed."
+        record.note(("judgement",), "statement.md §4.3", "yes", says)
 
 
 def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
@@ -367,7 +396,8 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
     for item in items:
         source = evidence.closing or evidence.route
         if source is None:
-            record.note("parts.md §7", "cannot_tell", "There is no statement to compare the mark with.", "mark.unbound")
+            says = "There is no statement to compare the mark with."
+            record.note(("bytes",), "parts.md §7", "cannot_tell", says, "mark.unbound")
             continue
         admission = trust.admission(source.statement.attester) if trust else None
         key = admission.key_document.key_for("statement") if admission else None
@@ -378,11 +408,12 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
                 evidence, record, "mark.chain", "The mark is not the one that was signed last.", "parts.md §7"
             )
         elif key is None:
-            record.note("parts.md §7", "cannot_tell", "The key that signed the mark is not known.", "trust.unknown_key")
+            says = "The key that signed the mark is not known."
+            record.note(("bytes",), "parts.md §7", "cannot_tell", says, "trust.unknown_key")
         else:
             try:
                 verify_signature(key, item.mark.message(source.statement.run), item.signature)
-                record.note("parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
+                record.note(("bytes",), "parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
             except RefusedError:
                 _refuse_trace(evidence, record, "mark.signature", "A mark has a bad signature.", "parts.md §7")
 
@@ -422,12 +453,13 @@ def _check_checkpoints(
             admission = trust.admission(trusted.node) if trusted else None
             key = admission.key_document.key_for("log") if admission else None
             if trusted is None or admission is None or key is None:
-                record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
+                says = f"No log {origin} in trust."
+                record.note(("settlement",), "trust.md §1", "cannot_tell", says, "trust.unknown_log")
                 continue
             verified = verify_checkpoint(raw, origin, [VerifierKey(origin, ED25519, key.public)])
         except HoldfastError as error:
             evidence.settlement_refusals.append((error.code, "A checkpoint is not signed by its log."))
-            record.error("checkpoint.md", error)
+            record.error(("settlement",), "checkpoint.md", error)
             continue
         checkpoint = verified.checkpoint
         try:
@@ -436,17 +468,18 @@ def _check_checkpoints(
             _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
             continue
         if not _speaks_at(trusted, admission, checked.quorum_at or _open_end(admission, at)):
-            record.note(
-                "trust.md §3", "cannot_tell", f"Trust admits no log {origin} at that time.", "trust.unknown_log"
-            )
+            says = f"Trust admits no log {origin} at that time."
+            record.note(("settlement",), "trust.md §3", "cannot_tell", says, "trust.unknown_log")
             continue
         if seen.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root) != checkpoint.root:
             evidence.settlement_refusals.append(
                 ("log.equivocation", f"The log signed two different trees of size {checkpoint.size}.")
             )
-            record.note("checkpoint.md", "no", "Two checkpoints of one size differ: a split view.", "log.equivocation")
+            says = "Two checkpoints of one size differ: a split view."
+            record.note(("settlement",), "checkpoint.md", "no", says, "log.equivocation")
         evidence.checkpoints.append(checked)
         record.note(
+            ("settlement",),
             "checkpoint.md",
             "yes",
             f"Checkpoint of size {checkpoint.size} is signed by {checkpoint.origin} and cosigned by "
@@ -499,9 +532,8 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     candidate = item.candidate
     chain, epoch = trust.chain(candidate.origin), trust.epoch(candidate.origin, candidate.number)
     if chain is None or epoch is None:
-        record.note(
-            "trust.md §1", "cannot_tell", f"Trust knows no chain or epoch for round {candidate.number}.", "trust.epoch"
-        )
+        says = f"Trust knows no chain or epoch for round {candidate.number}."
+        record.note(("settlement",), "trust.md §1", "cannot_tell", says, "trust.epoch")
         return
     if epoch.number != candidate.epoch:
         _refuse_settlement(evidence, record, "trust.epoch", f"Round {candidate.number} names epoch {candidate.epoch}.")
@@ -511,7 +543,8 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
     silent = epoch.total - sum(stakes.values())
     if silent:
         stakes[_NOBODY] = silent
-        record.note("trust.md §4", "cannot_tell", "A member of the epoch has no vote key of its own.", "trust.epoch")
+        says = "A member of the epoch has no vote key of its own."
+        record.note(("settlement",), "trust.md §4", "cannot_tell", says, "trust.epoch")
     revoked = {address_of(key.public) for node, key in keys.items() if _is_revoked(trust, node)}
     try:
         domain = rounds.ChainDomain(chain.chain_id, chain.contract)
@@ -527,7 +560,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
         ]
         final = rounds.verify_finality(domain, counted, stakes)
     except HoldfastError as error:
-        record.error("round.md §4.3", error)
+        record.error(("settlement",), "round.md §4.3", error)
         if isinstance(error, RefusedError):
             evidence.settlement_refusals.append(
                 (error.code, f"The finality of round {candidate.number} does not hold.")
@@ -549,6 +582,7 @@ def _check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record
         candidate, True, final.stake_for, final.stake_total, final.signers
     )
     record.note(
+        ("settlement",),
         "round.md §4.3",
         "yes",
         f"Round {candidate.number} is final: {final.stake_for} of {final.stake_total} units of stake signed it.",
@@ -573,9 +607,10 @@ def _refuse_settlement(
     evidence: Evidence, record: Transcript, code: str, says: str, about: CheckedStatement | None = None
 ) -> None:
     """Refuse the settlement of the run, or, where it is ``about`` a decision, that decision."""
-    refusals = evidence.judgement_refusals if about is not None and about.decides else evidence.settlement_refusals
+    lane = about.settles if about is not None else "settlement"
+    refusals = evidence.judgement_refusals if lane == "judgement" else evidence.settlement_refusals
     refusals.append((code, says))
-    record.note("bundle.md §3", "no", says, code)
+    record.note((lane,), "bundle.md §3", "no", says, code)
 
 
 def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
@@ -607,9 +642,8 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         seen.add(item)
         candidates = leaves.get(item.digest)
         if not candidates or item.size not in roots:
-            record.note(
-                "bundle.md §3", "cannot_tell", f"Nothing to check a path of size {item.size} against.", "log.unanchored"
-            )
+            says = f"Nothing to check a path of size {item.size} against."
+            record.note(("settlement",), "bundle.md §3", "cannot_tell", says, "log.unanchored")
             continue
         fits = next((leaf for leaf in candidates if _leads_to_all(leaf, item, roots[item.size])), None)
         # One payload is one entry: further paths are tried with the copy that fitted, and after a refusal with none.
@@ -619,7 +653,9 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
             says = "An inclusion proof does not lead to its checkpoint."
             _refuse_settlement(evidence, record, "log.inclusion", says, owner)
             continue
-        record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")
+        lane = owner.settles if owner is not None else "settlement"
+        says = f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}."
+        record.note((lane,), "log.md", "yes", says)
         if owner is None:
             continue
         owner.index = item.index
@@ -651,7 +687,8 @@ def _open_commitment(item: CommitmentItem, evidence: Evidence, record: Transcrip
     for digest in evidence.statements:
         if build_commitment(digest, item.salt) == item.entry:
             evidence.commitments[digest] = sha256_hex(item.entry)
-            record.note("statement.md §9", "yes", f"The commitment opens to statement {digest[:12]}.")
+            lane = evidence.statements[digest].settles
+            record.note((lane,), "statement.md §9", "yes", f"The commitment opens to statement {digest[:12]}.")
             return
     _refuse_settlement(evidence, record, "commitment.opening", "A commitment does not open to any statement here.")
 
@@ -681,19 +718,19 @@ def _check_attesters(
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
-            record.note("statement.md §7", "yes", f"The {name} is signed by an admitted node that may make it.")
+            says = f"The {name} is signed by an admitted node that may make it."
+            record.note(checked.lanes, "statement.md §7", "yes", says)
         else:
-            record.note(
-                "statement.md §7", "no", f"The {name} is refused: {checked.refusal}.", f"statement.{checked.refusal}"
-            )
+            says = f"The {name} is refused: {checked.refusal}."
+            record.note(checked.lanes, "statement.md §7", "no", says, f"statement.{checked.refusal}")
         if checked.trusted_time is None:
-            record.note("statement.md §8", "cannot_tell", f"No quorum has dated the {name} yet.", "statement.undated")
+            says = f"No quorum has dated the {name} yet."
+            record.note((checked.settles,), "statement.md §8", "cannot_tell", says, "statement.undated")
             continue
         checked.late = refuse_time(statement, checked.trusted_time, bounds)
         if checked.late is None:
-            record.note(
-                "statement.md §8", "yes", f"The {name} was seen by a quorum within the bound after its claimed time."
-            )
+            says = f"The {name} was seen by a quorum within the bound after its claimed time."
+            record.note((checked.settles,), "statement.md §8", "yes", says)
         else:
             _refuse_settlement(
                 evidence,
@@ -725,7 +762,8 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
     for item in sorted(items, key=lambda item: item.number):
         checked_round = evidence.final_rounds.get(item.number)
         if checked_round is None or not checked_round.final:
-            record.note("round.md §5", "cannot_tell", f"Round {item.number} is not final here.", "round.not_final")
+            says = f"Round {item.number} is not final here."
+            record.note(("settlement",), "round.md §5", "cannot_tell", says, "round.not_final")
             continue
         digest = item.entry.statement_digest.hex()
         owner = evidence.statements.get(owners.get(digest, digest))
@@ -745,6 +783,7 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
         owner.evidence.append(checked_round.candidate.content.hex())
         answer = "yes" if item.entry.code == "ok" else "cannot_tell" if item.entry.code == "cannot_tell" else "no"
         record.note(
+            (owner.settles,),
             "round.md §5",
             answer,  # type: ignore[arg-type]
             f"Final round {item.number} says {item.entry.code} of {owner.statement.kind} {digest[:12]}.",
@@ -768,11 +807,12 @@ def _check_attestations(items: Iterable[AttestationItem], evidence: Evidence, tr
                     continue
         evidence.attestations.setdefault(item.node, []).append((item.format, answer))
         spec = "lanes.md §3(4)"
+        lanes = ("enclave",)
         if answer == "good":
-            record.note(
-                spec, "cannot_tell", "A throw-away development root vouches for the key.", "enclave.development"
-            )
+            says = "A throw-away development root vouches for the key."
+            record.note(lanes, spec, "cannot_tell", says, "enclave.development")
         elif answer == "bad":
-            record.note(spec, "no", "The attestation of the key does not verify.", "enclave.attestation")
+            record.note(lanes, spec, "no", "The attestation of the key does not verify.", "enclave.attestation")
         else:
-            record.note(spec, "cannot_tell", f"This version does not read {item.format} evidence.", "enclave.format")
+            says = f"This version does not read {item.format} evidence."
+            record.note(lanes, spec, "cannot_tell", says, "enclave.format")
