@@ -32,12 +32,16 @@ from holdfast.core.trust import Trust
 from holdfast.errors import ConflictError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore, Head
 from holdfast.ports.clock import Clock
+from holdfast.review.account import Account, account_of
 from holdfast.review.audit import AuditReport, audit_store
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
 from holdfast.review.decisions import carry_decisions
 from holdfast.review.disclosure import closed_bundle
 from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
 from holdfast.review.export import export_case
+from holdfast.review.facts import MAX_NAME
+from holdfast.review.index import note_appraisal
+from holdfast.review.labels import follow_label, report_label
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.queues import (
     Move,
@@ -49,7 +53,7 @@ from holdfast.review.queues import (
     policy_by_digest,
     policy_of_queue,
 )
-from holdfast.review.reading import Reading, read_at
+from holdfast.review.reading import Reading, Stop, read_at, read_known, stop_at
 from holdfast.review.recall import Recalled, flag_dependants, order_recall
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
@@ -70,6 +74,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "add_dependant": frozenset({"system", "person:reviewer", "person:approver", "key:queue:take"}),
     "take": frozenset({"system", "key:queue:take"}),
     "change_policy": frozenset({"system", "person:policy_owner"}),
+    "note_label": frozenset({"system", "person:approver"}),
     "list": frozenset(
         {
             "system",
@@ -415,7 +420,15 @@ class Desk:
             _refuse_unseen(found, actor, lanes)
             self._act(work, look, actor, acting, "reopen", reason, None)
             work.index(case, _evidence(look.vector), afresh=True)
-            return self._settle(work, look, "reopen")
+            self._settle(work, look, "reopen")
+            self._stand_on_label(work, case)
+            return work.case(case)
+
+    def _stand_on_label(self, work: Work, case: str) -> None:
+        """A case that is open again stands on its label again, which may have moved meanwhile."""
+        facts = work.writer.facts([case]).get(case)
+        if facts is not None:
+            follow_label(work, case, facts)
 
     def _act(
         self, work: Work, look: _Look, actor: Actor, role: str, act: str, reason: str, until: dt.datetime | None
@@ -474,6 +487,21 @@ class Desk:
         with self._begin() as work:
             direct = [row.case for row in work.writer.relying(evidence)]
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
+
+    def note_label(self, actor: Actor, label: str, artifact: str) -> tuple[str, ...]:
+        """Somebody who knows says that a label means another artifact (digest, hex) from now on (``case.md`` §8(5)).
+
+        Open cases that stand on what it meant before are marked, and the gate is asked again about those that are let
+        through; returns these. Saying again what is known changes nothing. Raises ``case.label`` and ``encoding.*``.
+        """
+        self._permit(actor, "note_label")
+        if not 0 < len(label) <= MAX_NAME or not label.isprintable():
+            raise UsageError("case.label", f"a label is a name of 1 to {MAX_NAME} characters", param="label")
+        artifact = hex_decode(artifact, 32).hex()
+        with self._begin() as work:
+            moved = report_label(work, actor, label, artifact)
+            self._ask_again(work, moved)
+        return tuple(moved)
 
     # --- handing out ---
 
@@ -666,6 +694,24 @@ class Desk:
         with self._store.read() as reader:
             return read_at(reader, case, seq, self._trust())
 
+    def reading_known(self, actor: Actor, case: str, known: int) -> Reading:
+        """The case when the evidence at a position arrived, in the same readings."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return read_known(reader, case, known, self._trust())
+
+    def stop_at(self, actor: Actor, case: str, moment: dt.datetime) -> Stop:
+        """The last moment of a case that can be asked about and is not later than this."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return stop_at(reader, case, moment)
+
+    def account(self, actor: Actor, case: str) -> Account:
+        """What there is to tell of a case beyond its row and journal (``account``). Raises ``case.unknown``."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return account_of(reader, case, self._trust(), self._clock.now())
+
     def export(self, actor: Actor, case: str) -> dict[str, Any]:
         """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
         ``case.unknown``."""
@@ -744,8 +790,12 @@ class Desk:
             work.emit("appraised", GATE, case=case, body=body, lanes=vector.digest, policy=policy.digest)
             work.keep(case, vector.digest, vector.document)
             work.index(case, _evidence(vector))
+            if trust is not None:
+                work.keep_trust(trust.digest, trust.current.payload)
         shown = _shown(vector, appraisal.known)
+        moved: list[str] = []
         if news or shown != work.shown(case):
+            moved = note_appraisal(work, found, appraisal)
             work.show(case, shown)
             work.keep(case, bundle.digest, raw)
             found = work.case(case)
@@ -754,7 +804,14 @@ class Desk:
                 work.later(lambda writer: writer.drop_blob(case, uncited))
             kept = bundle.digest
         work.set_latest(case, bundle=kept, due_at=None)
+        self._ask_again(work, moved, case)
         return _Look(work.case(case), policy, vector, trust)
+
+    def _ask_again(self, work: Work, cases: Collection[str], but: str | None = None) -> None:
+        """Ask the gate about cases that are let through and whose label has moved."""
+        for case in cases:
+            if case != but:
+                self._settle(work, self._look(work, case, None), "label")
 
     def _settle(self, work: Work, look: _Look, cause: str) -> Case:
         """Ask the gate, append its word when it is a new one, and what follows from it for others."""

@@ -54,6 +54,8 @@ KINDS: Mapping[str, frozenset[str]] = {
     "handed_over": _ANYBODY,
     "dependant_added": _ANYBODY,
     "flagged": _GATE,
+    "label_moved": frozenset({"person", "system", "gate"}),
+    "marked_stale": _GATE,
     "statement_logged": frozenset({"system"}),
 }
 """Every kind, and which actors can cause it (``case.md`` §2(4)). The five words of the gate are the gate's alone."""
@@ -67,7 +69,7 @@ STATE_OF = {
 """Which state an event of the gate puts a case in."""
 KIND_OF = {state: kind for kind, state in STATE_OF.items()}
 """The same, the other way round."""
-_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered"})
+_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered", "label_moved"})
 _MEMBERS = frozenset(
     {"type", "seq", "previous", "at", "case", "kind", "actor", "cause", "lanes", "policy", "body"},
 )
