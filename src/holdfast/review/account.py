@@ -175,14 +175,9 @@ def _alike(reader: CaseReader, row: CaseRow, facts: CaseFacts | None) -> Iterabl
     for kind in ALIKE:
         found: dict[str, CaseRow] = {}
         for value in values.get(kind, ()):
-            # Of a label those with this artifact stand above: enough are read that some of another can be left.
-            limit = 4 * RELATED if kind == "label" else RELATED + 2
-            found |= {other.case: other for other in reader.naming(kind, value, limit) if other.case != row.case}
-        if kind == "label" and facts is not None:
-            theirs = reader.facts(list(found))
-            found = {
-                case: other for case, other in found.items() if theirs[case].artifact not in (facts.artifact, None)
-            }
+            other_than = facts.artifact or "" if facts is not None and kind == "label" else None
+            rows = reader.naming(kind, value, RELATED + 2, other_than)
+            found |= {other.case: other for other in rows if other.case != row.case}
         cases = sorted(found.values(), key=lambda other: -other.opened_seq)
         if cases:
             yield Alike(kind, tuple(cases[:RELATED]), len(cases) > RELATED)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -55,6 +55,7 @@ from holdfast.review.queues import (
 )
 from holdfast.review.reading import Reading, Stop, read_at, read_known, stop_at
 from holdfast.review.recall import Recalled, flag_dependants, order_recall
+from holdfast.review.statistics import Statistics, statistics_of
 from holdfast.review.work import Work, begin, load_case
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import LaneVector, Reason, Release, decide, refuse_release, vector_of
@@ -220,6 +221,9 @@ class Desk:
         self._roles = roles
         self._new_id = new_id
         self._turning: tuple[str, tuple[dt.datetime, ...]] = ("", ())
+        self.on_moved: Callable[[Collection[tuple[str, str]]], None] | None = None
+        """Told of every commit that changed what is shown: (case, queue) of each case, the case empty for a queue's
+        policy. Called on the thread of whoever called the desk."""
 
     # --- cases come, and evidence comes ---
 
@@ -712,6 +716,12 @@ class Desk:
         with self._store.read() as reader:
             return account_of(reader, case, self._trust(), self._clock.now())
 
+    def statistics(self, actor: Actor, queue: str | None = None) -> Statistics:
+        """Counts over all cases, or those of a queue, by label and artifact (``statistics``)."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return statistics_of(reader, queue)
+
     def export(self, actor: Actor, case: str) -> dict[str, Any]:
         """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
         ``case.unknown``."""
@@ -859,8 +869,12 @@ class Desk:
             self._turning = (trust.digest, _turning_points(trust))
         return self._turning[1]
 
-    def _begin(self) -> AbstractContextManager[Work]:
-        return begin(self._store, self._clock.now())
+    @contextmanager
+    def _begin(self) -> Iterator[Work]:
+        with begin(self._store, self._clock.now()) as work:
+            yield work
+        if self.on_moved is not None and work.touched:
+            self.on_moved(work.touched)
 
     def _note(self, work: Work, case: str, kind: str, actor: Actor, body: Mapping[str, Any]) -> None:
         """Append what somebody did, on the lanes and policy as they stand."""

@@ -58,6 +58,9 @@ class Work:
         self._waiting: list[int] = []
         self._later: list[Callable[[CaseWriter], None]] = []
         self._trusts: dict[str, bytes] = {}
+        self.touched: set[tuple[str, str]] = set()
+        """(case, queue) of every case that this transaction changed what is shown of; the case is empty for a policy.
+        Whole once it is finished."""
         self._alike: dict[str, list[str]] = {"recalled": [], "marked_stale": []}
 
     @property
@@ -158,6 +161,7 @@ class Work:
         self.writer.put_policy(policy.digest, policy.document)
         self.writer.set_queue(policy.name, policy.digest)
         self._policies[policy.name] = policy
+        self.touched.add(("", policy.name))
 
     def set_latest(self, case: str, *, bundle: str | None, due_at: dt.datetime | None) -> None:
         """Note what the fold does not say."""
@@ -212,6 +216,7 @@ class Work:
         """
         texts: dict[int, str] = {}  # reasons by body: most cases share one
         for row, body in zip(rows, bodies, strict=True):
+            self.touched.add((row.case, row.queue))
             event = self.emit(
                 kind, GATE, case=row.case, body=body, cause=cause, lanes=row.vector, policy=row.policy or None
             )
@@ -249,6 +254,8 @@ class Work:
                 new.append(row)
             elif row != held.row:
                 changed.append(asdict(row))
+            if row != held.row or row.case in self._new_shown:
+                self.touched.add((row.case, row.queue))
         writer.put_rows(new)
         writer.update_rows(changed)
         for names in dict.fromkeys(tuple(sorted(change)) for change in self._small.values()):

@@ -24,7 +24,9 @@ from holdfast.nodes.panel.people import FRESH, READER, actor_of, person_of, requ
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.desk import CaseFile
+from holdfast.review.events import SYSTEM
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.web.account import shown_account
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
 
@@ -76,8 +78,10 @@ class CaseActPages:
             actor = actor_of(principal)
             file = await self._review.call(desk.view if opened else desk.case, actor, case)
             acts = open_acts(file, actor, self._service.clock.now())
+        account = await self._review.call(desk.account, SYSTEM, case)
         shown = {
             "case": shown_file(file),
+            "account": shown_account(account, file),
             "person": principal,
             "acts": acts,
             "weighty": WEIGHTY,

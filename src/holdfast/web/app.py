@@ -31,6 +31,7 @@ from holdfast.web.cases import CasePages
 from holdfast.web.forms import read_form
 from holdfast.web.people import PeoplePages, SignInPages
 from holdfast.web.render import BLANK_LANES, Pages
+from holdfast.web.statistics import StatisticsPages
 
 TITLES = {
     "panel.run_id": "No such run",
@@ -62,13 +63,21 @@ def create_app(service: PanelService) -> App:
     if service.review is not None:
         acts = CaseActPages(service, service.review, site.page)
         cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
+        figures = StatisticsPages(service.review, site.page)
         routes += [
             Route("/queues", site.only_for("queue:read", cases.queues)),
             Route("/queues.json", site.only_for("queue:read", cases.queues_json)),
             Route("/queues/{queue}.json", site.only_for("queue:read", cases.queue_json)),
             Route("/queues/{queue}.csv", site.only_for("queue:read", files.rows_csv)),
+            Route("/statistics.json", site.only_for("queue:read", figures.statistics_json)),
+            Route("/statistics", site.only_for("queue:read", figures.statistics)),
+            Route("/cases/{case}/at", site.only_for("case:read", files.moment)),
             Route("/cases/{case}/at/{seq}.json", site.only_for("case:read", files.reading_json)),
             Route("/cases/{case}/at/{seq}", site.only_for("case:read", files.reading)),
+            Route("/cases/{case}/known/{known}.json", site.only_for("case:read", files.reading_json)),
+            Route("/cases/{case}/known/{known}", site.only_for("case:read", files.reading)),
+            Route("/cases/{case}/evidence/{digest}.json", site.only_for("case:read", files.evidence_json)),
+            Route("/cases/{case}/evidence/{digest}", site.only_for("case:read", files.evidence)),
             Route("/cases/{case}/report", site.only_for("case:read", files.report)),
             Route("/cases/{case}.json", site.only_for("case:read", cases.case_json)),
         ]
@@ -189,7 +198,7 @@ class Site:
         """An error as a page for people; programs (and the scripts of the pages) get JSON."""
         request, path = Request(scope), scope["path"]
         if (
-            path.endswith((".json", "/bundle"))
+            path.endswith((".json", "/bundle", "/events"))
             or path.startswith(("/static/", PROGRAMS))
             or path in {"/ask", "/events", "/metrics"}
         ):

@@ -42,6 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
+from holdfast.nodes.panel.live import live_routes
 from holdfast.nodes.panel.people import FRESH
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
@@ -351,8 +352,13 @@ def data_routes(service: PanelService) -> list[BaseRoute]:
         Route("/rounds/{number}.json", round_),
         *(session_routes(service.people, service.access) if service.people is not None else ()),
         *(case_routes(service.review, service.people) if service.review is not None else ()),
+        *(live_routes(service, service.review, _live_events) if service.review is not None else ()),
         *webhook_routes(service.webhooks, service.people),
     ]
+
+
+def _live_events(chunks: AsyncIterator[bytes], source: contextlib.AsyncExitStack) -> Response:
+    return Live(chunks, "text/event-stream", source=source)
 
 
 async def _answer(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
