@@ -74,7 +74,7 @@ class CasePages:
             words={word: asked.url(here, state=word) for word in GATE_STATES},
             everything=asked.url(here, state=None),
             chosen=chosen,
-            asked=asked.given,
+            asked=asked.fields,
             narrowed=asked.narrowed,
             lanes=LANES,
             states=STATES,

@@ -40,6 +40,11 @@ class Asked:
         return f"{path}?{urlencode(kept)}" if kept else path
 
     @property
+    def fields(self) -> dict[str, str]:
+        """Every filter as a form shows it; empty where it is not used."""
+        return {name: self.given.get(name, "") for name in _KNOWN}
+
+    @property
     def narrowed(self) -> bool:
         """Whether anything but the state is asked for."""
         return any(name != "state" for name in self.given)
