@@ -13,12 +13,17 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.bundles import build_bundle
-from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.keys import build_key_document
 from holdfast.core.parts import Commitment, disclose
-from holdfast.core.statements import build_payload
-from tests.helpers.network import RUN, SECRET, Network, at
+from holdfast.core.statements import build_envelope, build_payload, pre_authentication_encoding
+from holdfast.core.trust import Trust
+from tests.helpers.network import FROM, RUN, SECRET, UNTIL, Network, at, ed25519_signer
 from tests.helpers.review import STAGES
 
+CARRIER = ed25519_signer("carrier", "statement")
+CARRIER_DOCUMENT = build_key_document("carrier", ["data", "memory"], "test", [CARRIER.key])
+"""A node that admits facts and recalls rows; :func:`wide_trust` admits it."""
 NAMES = (b"model|-|-|s|/model", b"model|-|-|s|/system_fingerprint", b"model|-|-|l|/system_fingerprint")
 """Labels of the parts that name models."""
 
@@ -33,12 +38,10 @@ class Named(Network):
 
     def carried(self) -> list[bytes]:
         """Payloads of the admissions and recalls, each named after what it carries."""
-        given: dict[str, Any] = {"run": RUN, "attester": self.gateway_document.digest, "claimed_at": at(0.1)}
+        given: dict[str, Any] = {"run": RUN, "attester": CARRIER_DOCUMENT.digest, "claimed_at": at(0.1)}
         subjects = [("admission", name) for name in self.sources] + [("recall", name) for name in self.rows]
         return [
-            build_payload(
-                kind, parents=[], subject=(kind, bytes.fromhex(sha256_hex(name.encode()))), body={}, **given
-            )
+            build_payload(kind, parents=[], subject=(kind, bytes.fromhex(sha256_hex(name.encode()))), body={}, **given)
             for kind, name in subjects
         ]
 
@@ -71,6 +74,20 @@ def documents(label: str, served: str, fingerprint: str | None) -> tuple[bytes, 
     return json.dumps(request).encode(), json.dumps(response).encode()
 
 
+def _sealed(payload: bytes) -> bytes:
+    return build_envelope(payload, CARRIER.key.key_id, CARRIER.sign(pre_authentication_encoding(payload)))
+
+
+@functools.cache
+def wide_trust() -> Trust:
+    """The network's trust, which admits the carrier too."""
+    network = Network()
+    nodes = canonical.decode_object(network.trust_version())["nodes"]
+    span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL)}
+    nodes.append({"key_document": b64_encode(CARRIER_DOCUMENT.raw), "revoked": None, **span})
+    return network.trust(nodes=nodes)
+
+
 @functools.cache
 def told(
     label: str = "small-1",
@@ -89,13 +106,11 @@ def told(
     request, response = documents(label, served, fingerprint)
     options = dict(STAGES[stage])
     cut, verdict = options.pop("cut", None), options.pop("verdict", "ok")
-    network = Named(
-        request=request, response=response, verdict=verdict, seconds=seconds, sources=sources, rows=rows
-    )
+    network = Named(request=request, response=response, verdict=verdict, seconds=seconds, sources=sources, rows=rows)
     journal = network.journal(disclosed=False, **options)[:cut]
     last = journal[-1]["at"]
     journal += [
-        {"kind": "statement", "at": last, "envelope": canonical.decode(network.seal(payload))}
+        {"kind": "statement", "at": last, "envelope": canonical.decode(_sealed(payload))}
         for payload in network.carried()
     ]
     if shown and whole:

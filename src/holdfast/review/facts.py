@@ -14,16 +14,12 @@ Not covered: what follows when a label comes to mean another artifact (``review.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.statements import Route
-from holdfast.errors import HoldfastError
 from holdfast.verifier.appraisal import Appraisal
-from holdfast.verifier.evidence import Evidence
 
 ARTIFACT_TYPE = "urn:holdfast:declared-artifact:v1"
 """``type`` of what a declared artifact is the digest of (``case.md`` §6(2))."""
@@ -65,7 +61,7 @@ def facts_of(appraisal: Appraisal) -> Facts:
     """The facts of an appraised bundle."""
     evidence, closing = appraisal.evidence, appraisal.evidence.closing
     named = frozenset((kind, digest) for lane, kind in KINDS.items() for digest in appraisal.lanes[lane].evidence)
-    label = _name(evidence, "request", "model")
+    label = _short(evidence.named("request", "model"))
     if closing is None:
         return Facts(label=label, named=named)
     body = evidence.route.statement.body if evidence.route is not None else None
@@ -73,31 +69,14 @@ def facts_of(appraisal: Appraisal) -> Facts:
         time_encode(closing.statement.claimed_at),
         label,
         body.upstream if isinstance(body, Route) else None,
-        _name(evidence, "response", "model"),
-        _name(evidence, "response", "system_fingerprint"),
+        _short(evidence.named("response", "model")),
+        _short(evidence.named("response", "system_fingerprint")),
         named,
     )
 
 
-def _name(evidence: Evidence, document: str, member: str) -> str | None:
-    """A top-level name of a document, where it was disclosed and is what was signed."""
-    label = f"model|-|-|s|/{member}".encode()
-    for part in evidence.parts.get(document, ()):
-        if part.label == label:
-            return _short(part.data.decode())
-    return _short(_members(evidence.documents.get(document)).get(member))
-
-
-def _members(text: str | None) -> Mapping[str, Any]:
-    try:
-        value = canonical.decode(text.encode()) if text is not None else {}
-    except HoldfastError:  # a number that this reader takes no part of; its parts were checked as they are
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _short(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() else None
+def _short(value: str | None) -> str | None:
+    return value if value is not None and 0 < len(value) <= MAX_NAME and value.isprintable() else None
 
 
 def rounded(span_ms: int) -> int:

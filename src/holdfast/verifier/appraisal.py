@@ -15,7 +15,6 @@ from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
-from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, vote_addresses
 from holdfast.verifier.judgement import judgement
 from holdfast.verifier.lanes import LANES, Lane
@@ -195,7 +194,7 @@ def _unattested(evidence: Evidence) -> str:
 
 
 def _artifact(evidence: Evidence) -> Lane:
-    model = _claimed_model(evidence)
+    model = evidence.named("response", "model")
     if evidence.closing is None:
         return Lane("artifact", "unknown", None, "Nothing has been answered, so no model is claimed.")
     name = f"calls it {model!r}" if model else "has not been disclosed here"
@@ -206,17 +205,6 @@ def _artifact(evidence: Evidence) -> Lane:
         f"Which model bytes ran is only the provider's word: the answer {name}.",
         _digests(evidence)[-1:],
     )
-
-
-def _claimed_model(evidence: Evidence) -> str | None:
-    text = evidence.documents.get("response")
-    if text is None:
-        return None
-    try:
-        value = canonical.decode(text.encode()).get("model")
-    except (HoldfastError, AttributeError):
-        return None
-    return value if isinstance(value, str) else None
 
 
 def _computation(evidence: Evidence) -> Lane:

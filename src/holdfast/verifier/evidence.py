@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from holdfast.core import merkle, rounds
+from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import (
     AttestationItem,
     Bundle,
@@ -164,6 +164,21 @@ class Evidence:
     commitments: dict[str, str] = field(default_factory=dict)
     """Statement digest to the digest of the commitment entry that stands for it."""
     entries: dict[str, int] = field(default_factory=dict)
+
+    def named(self, document: str, member: str) -> str | None:
+        """A top-level member of a document that names a model, where the document or that part of it was disclosed
+        and is what was signed; None where it is not shown, or is no text."""
+        label = f"model|-|-|s|/{member}".encode()
+        for part in self.parts.get(document, ()):
+            if part.label == label:
+                return part.data.decode()
+        text = self.documents.get(document)
+        try:
+            value = canonical.decode(text.encode()) if text is not None else None
+        except HoldfastError:  # a number that this reader takes no part of; its parts were checked as they are
+            return None
+        found = value.get(member) if isinstance(value, dict) else None
+        return found if isinstance(found, str) else None
 
     def decisions(self) -> list[CheckedStatement]:
         """The decision statements, in order of the times they claim."""

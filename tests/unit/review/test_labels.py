@@ -73,7 +73,8 @@ def test_an_artifact_is_a_digest(clinic):
 def test_the_first_of_a_label_and_the_same_again_move_nothing(clinic):
     first, second = case_of(clinic, "one"), case_of(clinic, "two", seconds=0.6)
     assert moves(clinic) == []
-    assert not is_marked(clinic, first) and not is_marked(clinic, second)
+    assert not is_marked(clinic, first)
+    assert not is_marked(clinic, second)
     assert clinic.desk.note_label(SYSTEM, "small-1", OLD) == ()
     assert moves(clinic) == []
 
@@ -109,7 +110,8 @@ def test_a_newer_run_with_another_artifact_moves_the_label_and_marks_what_is_ope
     newer = case_of(clinic, "three", "fp_2", seconds=0.6)
     (move,) = moves(clinic)
     assert (move["label"], move["from"], move["to"], move["case"]) == ("small-1", OLD, NEW, newer)
-    assert is_marked(clinic, held) and is_marked(clinic, clear)
+    assert is_marked(clinic, held)
+    assert is_marked(clinic, clear)
     assert not is_marked(clinic, newer)
     assert (clinic.state(held), clinic.state(clear), clinic.state(newer)) == ("HOLD", "CLEAR", "CLEAR")
 
@@ -118,7 +120,8 @@ def test_a_run_that_is_older_than_the_newest_is_marked_itself(clinic):
     newer = case_of(clinic, "one", "fp_2", seconds=0.6)
     older = case_of(clinic, "two", "fp_1", seconds=0.5)
     assert moves(clinic) == []
-    assert is_marked(clinic, older) and not is_marked(clinic, newer)
+    assert is_marked(clinic, older)
+    assert not is_marked(clinic, newer)
 
 
 def test_a_mark_is_a_fact_of_the_case_that_is_told(clinic):
@@ -184,7 +187,8 @@ def test_what_is_closed_keeps_what_it_was_given_and_has_the_fact(clinic, how):
     assert clinic.state(case) == before
     assert not is_marked(clinic, case)
     account = clinic.desk.account(SYSTEM, case)
-    assert account.moved is not None and account.moved.closed
+    assert account.moved is not None
+    assert account.moved.closed
 
 
 def test_what_is_opened_again_stands_on_its_label_again(clinic):
