@@ -150,7 +150,16 @@ def test_counts_are_kept_apart_by_queue_label_and_artifact(store: CaseStore) -> 
         writer.mark_stale([case_id(3)])
     with store.read() as reader:
         told_ = [
-            (item.queue, item.label, item.artifact, item.cases, item.cleared, item.released_early, item.recalled, item.stale)
+            (
+                item.queue,
+                item.label,
+                item.artifact,
+                item.cases,
+                item.cleared,
+                item.released_early,
+                item.recalled,
+                item.stale,
+            )
             for item in reader.totals(None)
         ]
         assert told_ == [

@@ -45,7 +45,9 @@ def test_the_run_and_the_case_are_told_in_one_order():
     ]
 
 
-@pytest.mark.parametrize("kind", ["viewed", "decided", "released", "provisional", "cleared", "handed_out", "handed_over"])
+@pytest.mark.parametrize(
+    "kind", ["viewed", "decided", "released", "provisional", "cleared", "handed_out", "handed_over"]
+)
 def test_what_moves_before_the_round_is_final_is_ahead_of_its_proof(kind):
     assert told([moment("final", 4)], [event(kind, 3.999)])[0] == (kind, True, False)
     assert told([moment("final", 4)], [event(kind, 4)])[1] == (kind, False, True)
