@@ -75,7 +75,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "add_dependant": frozenset({"system", "person:reviewer", "person:approver", "key:queue:take"}),
     "take": frozenset({"system", "key:queue:take"}),
     "change_policy": frozenset({"system", "person:policy_owner"}),
-    "note_label": frozenset({"system", "person:approver"}),
+    "note_label": frozenset({"system"}),
     "list": frozenset(
         {
             "system",

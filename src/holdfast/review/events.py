@@ -54,7 +54,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "handed_over": _ANYBODY,
     "dependant_added": _ANYBODY,
     "flagged": _GATE,
-    "label_moved": frozenset({"person", "system", "gate"}),
+    "label_moved": frozenset({"system", "gate"}),
     "marked_stale": _GATE,
     "statement_logged": frozenset({"system"}),
 }

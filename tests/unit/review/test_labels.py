@@ -48,11 +48,11 @@ def clinic() -> Clinic:
 # --- who may say so ---------------------------------------------------------------------------------------------------
 
 
-def test_only_the_panel_and_an_approver_say_what_a_label_means(clinic):
-    for actor in (REVIEWER, OWNER, VIEWER, AUDITOR, CONSUMER):
+def test_only_the_panel_itself_is_told_what_a_label_means(clinic):
+    for actor in (REVIEWER, APPROVER, OWNER, VIEWER, AUDITOR, CONSUMER):
         with pytest.raises(RefusedError, match="may not note label"):
             clinic.desk.note_label(actor, "small-1", OTHER)
-    clinic.desk.note_label(APPROVER, "small-1", OTHER)
+    clinic.desk.note_label(SYSTEM, "small-1", OTHER)
     assert [item["to"] for item in moves(clinic)] == [OTHER]
 
 
@@ -226,5 +226,5 @@ def test_there_and_back_again_is_two_moves(clinic):
 def test_the_journal_with_moves_and_marks_is_whole(clinic):
     case_of(clinic, "one", stage="logged")
     case_of(clinic, "two", "fp_2", seconds=0.6)
-    clinic.desk.note_label(APPROVER, "small-1", OTHER)
+    clinic.desk.note_label(SYSTEM, "small-1", OTHER)
     assert clinic.desk.audit(AUDITOR).faults == ()
