@@ -107,7 +107,7 @@ _CASES = sa.Table(
     sa.Index(
         "cases_flagged", "queue", "opened_seq", sqlite_where=sa.text("flags > 0"), postgresql_where=sa.text("flags > 0")
     ),
-    sa.Index("cases_by_opening", "queue", "opened_at"),
+    sa.Index("cases_by_opening", "queue", "opened_at", "opened_seq"),
 )
 _BLOBS = sa.Table(
     "case_blobs",
@@ -337,7 +337,7 @@ class _Transaction:
 
     def rows(self, which: CaseFilter) -> list[CaseRow]:
         """One page."""
-        query, order = sa.select(_CASES), _CASES.c.opened_seq
+        query, order = _in_order(which)
         if which.run is not None:
             query = query.where(_CASES.c.run == which.run)
         if which.queue is not None:
@@ -359,19 +359,22 @@ class _Transaction:
         """What a filter asks beyond whose and where a case is."""
         if which.claimed_at is not None:
             yield _CASES.c.claimed_until > which.claimed_at
-        if which.lane is not None and which.lane_state is not None:
-            found = sa.select(_LANES.c.case).where(_LANES.c.lane == which.lane, _LANES.c.state == which.lane_state)
-            yield _CASES.c.case.in_(_paged(found, _LANES, which))
         if which.released_early:
             yield _CASES.c.released_early == 1
         if which.flagged:
             yield _CASES.c.flags > 0
-        if which.stale:
-            yield _CASES.c.case.in_(_paged(sa.select(_FACTS.c.case).where(_FACTS.c.stale == 1), _FACTS, which))
         if which.subject_prefix is not None:
             yield sa.func.substr(_CASES.c.subject, 1, len(which.subject_prefix)) == which.subject_prefix
         if which.opened_since is not None:
-            yield _CASES.c.opened_at >= which.opened_since
+            yield _CASES.c.opened_seq >= self._opened_since(which.opened_since, which.queue)
+
+    def _opened_since(self, moment: str, queue: str | None) -> int:
+        """The first case opened then or later: cases are opened in the order of their times (``case.md`` §2)."""
+        query = sa.select(_CASES.c.opened_seq).where(_CASES.c.opened_at >= moment)
+        if queue is not None:
+            query = query.where(_CASES.c.queue == queue)
+        found = self._connection.execute(query.order_by(_CASES.c.opened_at, _CASES.c.opened_seq).limit(1)).scalar()
+        return 2**62 if found is None else int(found)
 
     def rows_of(self, cases: Collection[str]) -> list[CaseRow]:
         """Many cases by their ids."""
@@ -730,12 +733,13 @@ class _Transaction:
         self._many_times('UPDATE case_facts SET stale = 1 WHERE "case" = ?', [(case,) for case in cases])
 
     def put_lanes(self, case: str, lanes: Sequence[LaneMark]) -> None:
-        """Replace these lanes of a case whose facts are there."""
+        """Replace these lanes of a case whose facts are there; a span that is there stays."""
         text = (
             'INSERT INTO case_lanes ("case", lane, queue, opened_seq, series, state, span_ms) '
             'SELECT "case", CAST(? AS VARCHAR(16)), queue, opened_seq, series, CAST(? AS VARCHAR(16)), '
             'CAST(? AS BIGINT) FROM case_facts WHERE "case" = ? '
-            'ON CONFLICT ("case", lane) DO UPDATE SET state = excluded.state, span_ms = excluded.span_ms'
+            'ON CONFLICT ("case", lane) DO UPDATE SET state = excluded.state, '
+            "span_ms = COALESCE(case_lanes.span_ms, excluded.span_ms)"
         )
         self._many_times(text, [(item.lane, item.state, item.span_ms, case) for item in lanes])
 
@@ -805,14 +809,23 @@ class _Transaction:
 _MARKS = tuple(_FACTS.c[field.name] for field in fields(CaseMarks))
 
 
-def _paged(query: sa.Select[Any], table: sa.Table, which: CaseFilter) -> sa.Select[Any]:
-    """A question to a table beside the rows, narrowed to the one page of them that is asked for."""
-    order = table.c.opened_seq
-    if which.queue is not None:
-        query = query.where(table.c.queue == which.queue)
-    if which.after is not None:
-        query = query.where(order < which.after if which.newest_first else order > which.after)
-    return query
+def _in_order(which: CaseFilter) -> tuple[sa.Select[Any], sa.Column[Any]]:
+    """Rows, and what they are read in the order of. Where a table beside them finds the few that are asked for, it
+    leads: then a page ends as soon as it is full."""
+    query, order = sa.select(_CASES), _CASES.c.opened_seq
+    if which.stale:
+        query, order = (
+            query.join(_FACTS, _FACTS.c.case == _CASES.c.case).where(_FACTS.c.stale == 1),
+            _FACTS.c.opened_seq,
+        )
+        if which.queue is not None:
+            query = query.where(_FACTS.c.queue == which.queue)
+    if which.lane is not None and which.lane_state is not None:
+        query, order = query.join(_LANES, _LANES.c.case == _CASES.c.case), _LANES.c.opened_seq
+        query = query.where(_LANES.c.lane == which.lane, _LANES.c.state == which.lane_state)
+        if which.queue is not None:
+            query = query.where(_LANES.c.queue == which.queue)
+    return query, order
 
 
 def _bytes(value: Any) -> bytes | None:

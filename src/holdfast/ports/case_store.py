@@ -407,7 +407,7 @@ class CaseWriter(CaseReader, Protocol):
         ...
 
     def put_lanes(self, case: str, lanes: Sequence[LaneMark]) -> None:
-        """Replace these lanes of a case whose facts are there."""
+        """Replace these lanes of a case whose facts are there. A span that is there stays: it is of the first proof."""
         ...
 
     def name(self, case: str, named: Collection[tuple[str, str]]) -> None:

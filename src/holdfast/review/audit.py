@@ -196,7 +196,9 @@ def _check_rows(replay: _Replay, reader: CaseReader) -> None:
                 if told != row:
                     replay.fault("audit.row", "a case is listed as something else than its events say", case=row.case)
                 if reader.marks(row.case) not in (None, case.marks):
-                    replay.fault("audit.marks", "a case is counted as something else than its events say", case=row.case)
+                    replay.fault(
+                        "audit.marks", "a case is counted as something else than its events say", case=row.case
+                    )
                 if sorted(reader.dependants(row.case)) != sorted(case.dependants):
                     replay.fault("audit.dependants", "what relied on a case is not what was said", case=row.case)
     for missing in sorted(replay.cases.keys() - seen):

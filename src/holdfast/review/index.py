@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from holdfast.core import canonical
 from holdfast.core.encoding import time_encode
 from holdfast.ports.case_store import CaseFacts, LaneMark
 from holdfast.review.cases import Case
-from holdfast.review.facts import Facts, facts_of, rounded
+from holdfast.review.facts import KINDS, Facts, facts_of, rounded
 from holdfast.review.labels import follow_label
 from holdfast.review.work import Work
 from holdfast.verifier.appraisal import Appraisal
@@ -22,22 +23,22 @@ from holdfast.verifier.appraisal import Appraisal
 def note_appraisal(work: Work, case: Case, appraisal: Appraisal) -> list[str]:
     """Note what an appraisal of a case's evidence names and says. Returns cases that are let through and have to be
     asked about again, for their label has moved."""
-    facts = facts_of(appraisal)
-    row, before = _row(case, facts), work.writer.facts([case.id]).get(case.id)
+    facts, shown = facts_of(appraisal), work.shown(case.id)
+    row, before = _row(case, facts), None if shown is None else work.writer.facts([case.id]).get(case.id)
     if row != before:
         work.writer.put_facts(row)
-    if before is None or facts.named != work.writer.named(case.id):
+    lanes = canonical.decode(shown.encode())["lanes"] if shown is not None and before is not None else {}
+    if any(set(lanes.get(name, {}).get("evidence", ())) != set(appraisal.lanes[name].evidence) for name in KINDS):
         work.writer.name(case.id, facts.named)
-    lanes = work.writer.lane_marks(case.id) if before is not None else {}
     span_ms = rounded((work.at - case.opened_at) // dt.timedelta(milliseconds=1))
-    changed = []
-    for name, lane in appraisal.lanes.items():
-        known = lanes.get(name)
-        span = known.span_ms if known is not None else None
-        found = LaneMark(name, lane.state, span_ms if span is None and lane.state == "proven" else span)
-        if found != known:
-            changed.append(found)
-    work.writer.put_lanes(case.id, changed)
+    work.writer.put_lanes(
+        case.id,
+        [
+            LaneMark(name, lane.state, span_ms if lane.state == "proven" else None)
+            for name, lane in appraisal.lanes.items()
+            if lanes.get(name, {}).get("state") != lane.state
+        ],
+    )
     return follow_label(work, case.id, row) if row != before else []
 
 
