@@ -521,6 +521,14 @@ class _Transaction:
         row = self._connection.execute(sa.select(*_MARKS).where(_FACTS.c.case == case)).first()
         return CaseMarks(*row) if row is not None else None
 
+    def stale(self, cases: Collection[str]) -> set[str]:
+        """Those of these cases whose label moved while they were open."""
+        found: set[str] = set()
+        for chunk in _chunks(cases):
+            query = sa.select(_FACTS.c.case).where(_FACTS.c.case.in_(chunk), _FACTS.c.stale == 1)
+            found.update(self._connection.execute(query).scalars())
+        return found
+
     def lane_marks(self, case: str) -> dict[str, LaneMark]:
         """The lanes of a case by name."""
         query = sa.select(_LANES.c.lane, _LANES.c.state, _LANES.c.span_ms).where(_LANES.c.case == case)

@@ -304,6 +304,10 @@ class CaseReader(Protocol):
         """What happened to a case."""
         ...
 
+    def stale(self, cases: Collection[str]) -> set[str]:
+        """Those of these cases whose label came to mean another artifact while they were open."""
+        ...
+
     def lane_marks(self, case: str) -> dict[str, LaneMark]:
         """The lanes of a case by name."""
         ...

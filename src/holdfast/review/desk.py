@@ -124,6 +124,8 @@ class CaseView:
     lanes: Mapping[str, Lane]
     dated: Mapping[str, str | None]
     known: int
+    stale: bool = False
+    """Whether its label came to mean another artifact while it was open."""
 
     def to_json(self) -> dict[str, Any]:
         row = self.row
@@ -146,6 +148,7 @@ class CaseView:
             "claimed_until": row.claimed_until,
             "handed_at": row.handed_at,
             "flags": row.flags,
+            "stale": self.stale,
             "position": row.opened_seq,
         }
 
@@ -1032,7 +1035,7 @@ def _shown(vector: LaneVector, known: int) -> str:
 
 
 def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
-    shown = reader.shown([row.case for row in rows])
+    shown, stale = reader.shown([row.case for row in rows]), reader.stale([row.case for row in rows])
     for row in rows:
         value = canonical.decode(shown[row.case].encode())
         lanes = {
@@ -1046,6 +1049,7 @@ def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
             lanes,
             value["dated"],
             value["known"],
+            row.case in stale,
         )
 
 

@@ -17,9 +17,6 @@ from holdfast.review.desk import CaseFile
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES, Lane
 from holdfast.web.axis import axis_of, step_json
 
-ANSWERS = {"yes": "yes", "no": "no", "cannot_tell": "cannot tell"}
-"""The three answers of a check as words (``conventions.md`` §5)."""
-
 
 def lane_view(lane: Lane) -> LaneView:
     """A lane for a template."""

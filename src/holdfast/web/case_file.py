@@ -27,12 +27,14 @@ from holdfast.review.desk import CaseView
 from holdfast.review.events import SYSTEM
 from holdfast.review.reading import Reading, Stop
 from holdfast.verifier.lanes import LANES, Lane
-from holdfast.web.account import lane_view
+from holdfast.web.account import lane_view, shown_account
 from holdfast.web.cases import Page, asked_rows, shown_event, shown_file
 
 EXPORTED = 10_000
 """Most cases of one CSV file; it says so when there are more."""
 _PAGE = 500
+_COLUMNS = ("case", "queue", "run", "subject", "state", "policy", "opened_at", "changed_at")
+_COLUMNS += ("released_early", "flagged", "label_moved", "reasons")
 
 
 class CaseFilePages:
@@ -143,11 +145,20 @@ class CaseFilePages:
     async def report(self, request: Request) -> Response:
         """``GET /cases/{case}/report``: the case on paper."""
         file = await self._review.call(self._review.desk.case, SYSTEM, request.path_params["case"])
+        account = await self._review.call(self._review.desk.account, SYSTEM, file.case.id)
         head = await self._review.call(self._review.desk.head, SYSTEM)
         document = file.policy.document.decode()
         known = file.view.known
         return self._page(
-            request, "report.html", "/queues", case=shown_file(file), known=known, document=document, head=head
+            request,
+            "report.html",
+            "/queues",
+            case=shown_file(file),
+            account=shown_account(account, file),
+            transcript=account.appraisal.transcript,
+            known=known,
+            document=document,
+            head=head,
         )
 
     async def rows_csv(self, request: Request) -> Response:
@@ -223,22 +234,7 @@ def _csv(cases: Sequence[CaseView]) -> str:
     """RFC 4180. Each lane is a column of its own, ``state`` or ``state:basis``."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(
-        [
-            "case",
-            "queue",
-            "run",
-            "subject",
-            "state",
-            "policy",
-            "opened_at",
-            "changed_at",
-            "released_early",
-            "flagged",
-            "reasons",
-        ]
-        + [f"lane {name}" for name in LANES]
-    )
+    writer.writerow([*_COLUMNS, *(f"lane {name}" for name in LANES)])
     for view in cases:
         row = view.row
         reasons = " ".join(reason.says for reason in view.reasons)
@@ -256,6 +252,7 @@ def _csv(cases: Sequence[CaseView]) -> str:
                 row.changed_at,
                 "yes" if row.released_early else "no",
                 "yes" if row.flags else "no",
+                "yes" if view.stale else "no",
                 reasons,
                 *(lane.state + (f":{lane.basis}" if lane.basis else "") for lane in cells),
             )

@@ -169,6 +169,7 @@ def _shown_row(view: CaseView) -> dict[str, Any]:
         "released_early": bool(row.released_early),
         "holder": row.claimed_by,
         "flags": row.flags,
+        "stale": view.stale,
         "opened_at": row.opened_at,
         "policy": row.policy,
         "vector": row.vector,
