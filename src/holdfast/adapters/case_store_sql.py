@@ -43,10 +43,10 @@ _CASE = sa.String(36)
 _METADATA = sa.MetaData()
 
 
-def _partial(name: str, condition: str) -> sa.Index:
-    """The few cases of a queue that something is true of, in their order."""
+def _partial(name: str, condition: str, *columns: str) -> sa.Index:
+    """An index of the few rows that something is true of; without ``columns`` in the order of a queue's lists."""
     only = sa.text(condition)
-    return sa.Index(name, "queue", "opened_seq", sqlite_where=only, postgresql_where=only)
+    return sa.Index(name, *(columns or ("queue", "opened_seq")), sqlite_where=only, postgresql_where=only)
 
 
 _JOURNAL = sa.Table(
@@ -203,7 +203,7 @@ _LANES = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("span_ms", sa.BigInteger),
     sa.Index("lanes_by_state", "queue", "lane", "state", "opened_seq"),
-    sa.Index("lanes_by_span", "queue", "series", "lane", "span_ms"),
+    _partial("lanes_by_span", "span_ms IS NOT NULL", "queue", "series", "lane", "span_ms"),
 )
 _NAMED = sa.Table(
     "case_named",
@@ -613,11 +613,11 @@ class _Transaction:
         query = sa.select(*columns, sa.func.count()).where(_LANES.c.span_ms.is_not(None)).group_by(*columns)
         if queue is not None:
             query = query.where(_LANES.c.queue == queue)
-        series, found = self._all_series(), []
-        for name, number, lane, span_ms, cases in self._connection.execute(query.order_by(*columns)):
-            known = series[number]
-            found.append(LaneSpans(name, known.label or None, known.artifact or None, lane, span_ms, cases))
-        return found
+        names = {number: (row.label or None, row.artifact or None) for number, row in self._all_series().items()}
+        return [
+            LaneSpans(name, *names[number], lane, span_ms, cases)
+            for name, number, lane, span_ms, cases in self._connection.execute(query.order_by(*columns)).all()
+        ]
 
     def _all_series(self) -> dict[int, Any]:
         return {row.series: row for row in self._connection.execute(sa.select(_SERIES))}

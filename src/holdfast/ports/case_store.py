@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +191,9 @@ class SeriesTotal:
     stale: int
 
 
-@dataclass(frozen=True, slots=True)
-class LaneSpans:
-    """How many cases of a queue, label and artifact had a lane first proven after that long, by lane and span."""
+class LaneSpans(NamedTuple):
+    """How many cases of a queue, label and artifact had a lane first proven after that long, by lane and span. There
+    are tens of thousands of them."""
 
     queue: str
     label: str | None

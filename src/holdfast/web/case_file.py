@@ -33,8 +33,11 @@ from holdfast.web.cases import Page, asked_rows, shown_event, shown_file
 EXPORTED = 10_000
 """Most cases of one CSV file; it says so when there are more."""
 _PAGE = 500
-_COLUMNS = ("case", "queue", "run", "subject", "state", "policy", "opened_at", "changed_at")
-_COLUMNS += ("released_early", "flagged", "label_moved", "reasons")
+_COLUMNS = (
+    *("case", "queue", "run", "subject", "state", "policy", "opened_at", "changed_at"),
+    *("released_early", "flagged", "label_moved", "reasons"),
+)
+"""Columns before those of the lanes."""
 
 
 class CaseFilePages:
