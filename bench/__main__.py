@@ -19,6 +19,7 @@ BENCHES = {
     "gateway": "the gateway against a bare pass-through and LiteLLM",
     "streams": "streams that keep pace, with marks",
     "queue_page": "pages over many cases, from evidence to hand-over",
+    "statistics": "counts by label and artifact, pages under filters",
     "recall": "a case and everything that relied on it",
     "settlement": "from acknowledged to final, start-up, memory",
 }
