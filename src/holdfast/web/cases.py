@@ -224,6 +224,8 @@ def _says(kind: str, body: Mapping[str, Any]) -> str:
         return f"{body['act'].capitalize()}, as {body['role']}: {body['reason']}"
     if kind == "released":
         return f"As {body['role']}, until {body['until']}: {body['reason']}"
+    if kind == "label_moved":
+        return f"The label {body['label']} came to mean artifact {body['to'][:12]}…."
     if kind == "marked_stale":
         return (
             f"The label {body['label']} came to mean artifact {body['to'][:12]}…; this case stands on "

@@ -134,10 +134,12 @@ class Review:
 
     def _moved(self, moved: Collection[tuple[str, str]]) -> None:
         """The desk has committed something, on its thread: tell whoever watches, on theirs."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell, moved)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody who watched
+                self._loop.call_soon_threadsafe(self._tell, moved)
 
     def _tell(self, moved: Collection[tuple[str, str]]) -> None:
+        self.notify()
         for what in {name for case, queue in moved for name in (case, f"queue {queue}")} & self._watches.keys():
             for event in self._watches[what]:
                 event.set()
