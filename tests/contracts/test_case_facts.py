@@ -58,7 +58,7 @@ def test_nothing_is_known_of_a_case_that_nobody_looked_at(store: CaseStore) -> N
     fill(store, row(1))
     with store.read() as reader:
         assert reader.facts([case_id(1)]) == {}
-        assert reader.marks(case_id(1)) is None
+        assert reader.marks([case_id(1)]) == {}
         assert reader.lane_marks(case_id(1)) == {}
         assert reader.named(case_id(1)) == set()
         assert (reader.label("small"), reader.label_moves(), reader.totals(None), reader.spans(None)) == (
@@ -76,7 +76,7 @@ def test_facts_are_replaced_and_what_happened_stays(store: CaseStore) -> None:
         writer.put_marks({case_id(1): CaseMarks(cleared=1)})
         writer.put_facts(facts(1))
         assert writer.facts([case_id(1), case_id(2)]) == {case_id(1): facts(1)}
-        assert writer.marks(case_id(1)) == CaseMarks(cleared=1)
+        assert writer.marks([case_id(1)]) == {case_id(1): CaseMarks(cleared=1)}
 
 
 def test_facts_are_undone_with_their_transaction(store: CaseStore) -> None:
@@ -165,7 +165,7 @@ def test_counts_are_kept_apart_by_queue_label_and_artifact(store: CaseStore) -> 
         assert [item.queue for item in reader.totals("other")] == ["other"]
         first = reader.totals("default")[1]
         assert (first.first_at, first.last_at) == ("2026-01-01T12:00:01.000Z", "2026-01-01T12:00:02.000Z")
-        assert reader.marks(case_id(1)) == CaseMarks(1, 1, 1, 1, 3, 1)
+        assert reader.marks([case_id(1)]) == {case_id(1): CaseMarks(1, 1, 1, 1, 3, 1)}
 
 
 def test_spans_follow_their_case_into_another_series(store: CaseStore) -> None:

@@ -516,10 +516,13 @@ class _Transaction:
                 )
         return found
 
-    def marks(self, case: str) -> CaseMarks | None:
-        """What happened to a case."""
-        row = self._connection.execute(sa.select(*_MARKS).where(_FACTS.c.case == case)).first()
-        return CaseMarks(*row) if row is not None else None
+    def marks(self, cases: Collection[str]) -> dict[str, CaseMarks]:
+        """What happened to these cases."""
+        found: dict[str, CaseMarks] = {}
+        for chunk in _chunks(cases):
+            query = sa.select(_FACTS.c.case, *_MARKS).where(_FACTS.c.case.in_(chunk))
+            found |= {case: CaseMarks(*marks) for case, *marks in self._connection.execute(query)}
+        return found
 
     def stale(self, cases: Collection[str]) -> set[str]:
         """Those of these cases whose label moved while they were open."""

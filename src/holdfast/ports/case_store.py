@@ -300,8 +300,8 @@ class CaseReader(Protocol):
         """What the evidence of these cases names; unknown ids are left out."""
         ...
 
-    def marks(self, case: str) -> CaseMarks | None:
-        """What happened to a case."""
+    def marks(self, cases: Collection[str]) -> dict[str, CaseMarks]:
+        """What happened to these cases; those nobody looked at are left out."""
         ...
 
     def stale(self, cases: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ from holdfast.review.statistics import Span, span_of
 from holdfast.web.statistics import WIDTH, span_words
 from tests.helpers.labelled import told
 from tests.helpers.network import RUN, at
-from tests.helpers.review import APPROVER, SECOND, Clinic
+from tests.helpers.review import APPROVER, AUDITOR, SECOND, Clinic
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,13 @@ def test_what_is_not_disclosed_is_a_series_of_its_own():
 def test_a_span_is_told_with_the_two_digits_that_it_has(span_ms, words):
     assert span_words(span_ms) == words
     assert WIDTH > 0
+
+
+def test_an_audit_misses_a_count_that_is_not_what_the_events_say():
+    clinic = Clinic()
+    clinic.queue()
+    clinic.case(stage="settled")
+    assert clinic.desk.audit(AUDITOR).faults == ()
+    with clinic.store._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE case_facts SET recalls = 3")
+    assert [fault.code for fault in clinic.desk.audit(AUDITOR).faults] == ["audit.marks"]
