@@ -50,11 +50,13 @@ REDUCING = re.compile(
 RELATIVE_TO_A_REQUIREMENT = {
     ("cli/verify.py", "exit_of"),
     ("review/export.py", "_check_place"),
+    ("review/reading.py", "place"),
 }
-"""The exit code is an answer to what was required, and to nothing else (``lanes.md`` §5). The other holds exported
-events against their order, and reads no lane."""
+"""The exit code is an answer to what was required, and to nothing else (``lanes.md`` §5). The others hold exported
+events against their order, and count the moments before one: they read no lane."""
 FACTS_BESIDE_LANES = {
-    "claimed_until", "development", "flags", "known", "news", "place", "position", "released_early", "retold",
+    "claimed_until", "development", "flags", "known", "news", "number", "place", "position", "released_early",
+    "retold", "stale",
     "trust_development",
 }  # fmt: skip
 """Booleans and numbers that stand beside lanes and say something else: looked at by a person, here."""
@@ -65,7 +67,7 @@ FOLDING_FILTERS = {
 """What makes one value, or a chosen few, of many."""
 OF_ONE_EVENT = {("deliveries", "state")}
 """A delivery of a webhook tells of one event: the gate's word under the policy that its body names."""
-NAMES_OF_LANES = {("_parts.html", "lanes | join")}
+NAMES_OF_LANES = {(name, "lanes | join") for name in ("_parts.html", "evidence.html", "report.html")}
 """Lists of the names of lanes, which are no fold of their states."""
 MARKS = re.compile("[\u2705\u2713\u2714\u274c\u2717\u2718\U0001f7e2\U0001f534\U0001f6e1\U0001f512]")
 """Ticks, crosses, lamps, shields and padlocks."""
@@ -131,7 +133,7 @@ def test_an_appraisal_is_its_lanes_and_what_they_were_made_from() -> None:
     """A new field is looked at by a person, here."""
     assert {field.name for field in dataclasses.fields(Appraisal)} == {
         "run", "lanes", "transcript", "at", "known", "bundle_digest", "policy_name", "policy_digest",
-        "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned",
+        "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned", "evidence",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(Lane)} == {
         "name", "state", "basis", "says", "evidence", "deviations",
@@ -401,7 +403,9 @@ def tables() -> list[Any]:
 def flattened_columns(table: Any) -> list[str]:
     """Columns that would keep one result for all lanes."""
     named = [column.name for column in table.columns if REDUCING.search(column.name)]
-    named += [column.name for column in table.columns if column.name in {"state", "lanes", "lane"}]
+    # A state is kept for one lane at a time or not at all: then the lane is what its row is found by.
+    by_lane = {"lane", "state"} if "lane" in table.primary_key.columns else set()
+    named += [column.name for column in table.columns if column.name in {"state", "lanes", "lane"} - by_lane]
     return named + [column.name for column in table.columns if str(column.type) in {"BOOLEAN", "FLOAT", "NUMERIC"}]
 
 

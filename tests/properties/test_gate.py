@@ -143,7 +143,12 @@ def cases(draw, kind=None):
         "vector": draw(vectors(policy, near=near)),
         "decisions": draw(decisions(policy, near=near)),
         "release": draw(releases(policy, now, near=near) if released else st.none() | releases(policy, now, near=near)),
-        "history": History(draw(st.booleans()), ("evidence was refuted",) if recalled else (), draw(st.booleans())),
+        "history": History(
+            draw(st.booleans()),
+            ("evidence was refuted",) if recalled else (),
+            draw(st.booleans()),
+            draw(st.sampled_from([None] * 3 + [at(second) for second in range(0, 241, 30)])),
+        ),
         "at": at(now),
     }
 
@@ -177,6 +182,7 @@ def test_the_cases_are_of_every_kind():
 def wanted(case):
     """Whether every requirement holds (§4(3))."""
     policy, vector, now = case["policy"], case["vector"], case["at"]
+    moved_at = case["history"].label_moved_at
 
     def met(name, need):
         lane, dated = vector.lanes[name], vector.dated[name]
@@ -194,6 +200,7 @@ def wanted(case):
         and item.act == "approve"
         and item.role == policy.judgement.role
         and item.policy_digest == policy.digest
+        and not (moved_at is not None and item.at <= moved_at <= now)
     }
     return (
         bool(policy.require)
@@ -226,6 +233,23 @@ def test_a_refuted_lane_never_lets_a_case_go_and_never_makes_it_better(case, nam
     if before.state == "REJECTED":
         assert after.state in {"REJECTED", "RECALLED"}
     assert ("gate.refuted", name) in {(reason.code, reason.lane) for reason in after.reasons}
+
+
+@given(cases(kind="near"), MOMENTS)
+def test_a_label_that_moves_never_makes_a_case_clear_and_takes_only_approvals(case, moved_at):
+    """Whatever the label does, only the count of people changes, and only downwards."""
+    unmoved = dataclasses.replace(case["history"], label_moved_at=None)
+    before = decide(**case | {"history": unmoved})
+    after = decide(**case | {"history": dataclasses.replace(unmoved, label_moved_at=moved_at)})
+    assert (after.state == "CLEAR") <= (before.state == "CLEAR")
+    if case["policy"].judgement is None or moved_at > case["at"]:
+        assert after == before
+    people = {"gate.reviewers", "gate.label_moved"}
+    rest = [[reason for reason in result.reasons if reason.code not in people] for result in (before, after)]
+    if before.state == after.state != "PROVISIONAL":
+        assert rest[0] == rest[1]
+    if any(reason.code == "gate.label_moved" for reason in after.reasons):
+        assert any(item.act == "approve" and item.at <= moved_at for item in standing(case))
 
 
 @given(cases(kind="released"))
@@ -429,6 +453,7 @@ def test_both_readings_of_the_specification_answer_alike(case):
             "relied": history.relied,
             "recalled": list(history.recalled),
             "released_early": history.released_early,
+            "label_moved_at": None if history.label_moved_at is None else time_encode(history.label_moved_at),
         },
     }
     found = decide(**case)

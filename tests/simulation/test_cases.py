@@ -38,6 +38,7 @@ from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import decide, vector_of
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from holdfast.verifier.queue_policy import QueuePolicy
+from tests.helpers.labelled import told
 from tests.helpers.network import Network, at
 from tests.helpers.review import (
     APPROVER,
@@ -188,6 +189,16 @@ class Cases(RuleBasedStateMachine):
     @rule(number=st.integers(0, 11), stage=st.sampled_from([*STAGES, "superseded", "forked"]), late=st.integers(0, 4))
     def evidence_arrives(self, number: int, stage: str, late: int) -> None:
         self.attempt(lambda: self.note(self.pick(number), stage, 5.0 if late == 4 else None))
+
+    @rule(number=st.integers(0, 5), print_=st.sampled_from(["fp_1", "fp_2", None]), tick=st.integers(0, 3))
+    def evidence_names_what_answered(self, number: int, print_: str | None, tick: int) -> None:
+        seconds = (self.journal_time() - at(0)).total_seconds()
+        raw = told(fingerprint=print_, seconds=0.5 + tick / 10, exported=seconds)
+        self.attempt(lambda: self.clinic.desk.note_bundle(SYSTEM, self.pick(number), raw))
+
+    @rule(artifact=st.sampled_from(["a" * 64, "b" * 64]))
+    def somebody_says_what_a_label_means(self, artifact: str) -> None:
+        self.attempt(lambda: self.clinic.desk.note_label(SYSTEM, "small-1", artifact))
 
     @rule(number=st.integers(0, 11))
     def a_run_settles(self, number: int) -> None:
@@ -442,7 +453,10 @@ class Cases(RuleBasedStateMachine):
             if need.max_age_s is not None:
                 assert moment - vector.dated[name] < dt.timedelta(seconds=need.max_age_s)
         if policy.judgement is not None:
-            assert len({item.person for item in case.decisions if item.act == "approve"}) >= policy.judgement.reviewers
+            approved = [item for item in case.decisions if item.act == "approve"]
+            if case.label_moved_at is not None:
+                approved = [item for item in approved if item.at > case.label_moved_at]
+            assert len({item.person for item in approved}) >= policy.judgement.reviewers
 
     @invariant()
     def what_always_holds(self) -> None:

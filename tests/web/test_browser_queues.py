@@ -6,6 +6,7 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
+from holdfast.review.events import SYSTEM, Actor
 from holdfast.web.app import create_app
 from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
 from tests.helpers.case_world import URL, CaseWorld
@@ -108,6 +110,9 @@ def test_a_case_goes_from_hold_to_clear_before_the_eyes_of_whoever_looks(play):
         await settle(world)
         await page.wait(f"{word} === 'CLEAR'")
         await queue.wait("document.querySelector('.case').dataset.stands === 'CLEAR'")
+        asked = [request for request in page.requests if request.endswith(f"/cases/{case}")]
+        assert len(asked) <= 4, "a page that hears of what moves does not keep asking"
+        assert any(request.endswith(f"/cases/{case}/events") for request in page.requests)
         assert await page.run("document.querySelector('details[data-lane=bytes]').open"), "what was open stays open"
         assert await page.run("document.getElementById('announce').textContent") == "The case is CLEAR"
         assert await page.run("document.activeElement.closest('details')?.dataset.lane") == "bytes"
@@ -142,7 +147,7 @@ def test_the_slider_leads_to_what_was_shown_then(play):
         await settle(world)
         page = await browser.page()
         await page.go(f"{url}/cases/{case}")
-        await page.run("[...document.querySelectorAll('.entry[data-kind=held] a')].at(-1).click()")
+        await page.run("[...document.querySelectorAll('.happening[data-event=held] a')].at(-1).click()")
         await page.wait(
             "document.querySelector('#stop') && document.querySelector('.stands').dataset.stands === 'HOLD'"
         )
@@ -159,11 +164,85 @@ def test_the_slider_leads_to_what_was_shown_then(play):
     play(scene)
 
 
+def test_an_early_release_and_its_recall_are_seen_as_they_happen(play):
+    async def scene(world: CaseWorld, url: str, browser: Browser) -> None:
+        case = await held(world)
+        page = await browser.page()
+        await page.go(f"{url}/cases/{case}")
+        word = "document.querySelector('.case-word .stands').dataset.stands"
+        assert await page.run(word) == "HOLD"
+        await world.let_in("ada", "approver")
+        ada = Actor("person", "ada")
+        until = world.world.clock.now() + dt.timedelta(minutes=10)
+
+        def release() -> None:
+            world.desk.view(ada, case)
+            world.desk.release(ada, case, until=until, reason="the customer waits")
+
+        await world.review.call(release)
+        await page.wait(f"{word} === 'PROVISIONAL'")
+        await page.wait("document.querySelector('.happening[data-event=released] .ahead')")
+        assert "ada" in await page.run("document.querySelector('.decided').innerText")
+        lanes = (await world.get(f"/v1/cases/{case}")).json()["lanes"]
+        await world.review.call(world.desk.recall, SYSTEM, lanes["bytes"]["evidence"][0], "the key was stolen")
+        await page.wait(f"{word} === 'RECALLED'")
+        assert await page.run("document.querySelector('.tag-early') !== null"), "the mark stays for good"
+        assert page.complaints == []
+
+    play(scene)
+
+
+def test_the_slider_stops_where_evidence_arrived(play):
+    async def scene(world: CaseWorld, url: str, browser: Browser) -> None:
+        case = await held(world)
+        await settle(world)
+        seq = (await world.get(f"/v1/cases/{case}")).json()["events"][-1]["seq"]
+        page = await browser.page()
+        await page.go(f"{url}/cases/{case}/at/{seq}")
+        arrival = (
+            "[...document.querySelectorAll('#ticks option')].findIndex((o) => o.dataset.path.startsWith('known/'))"
+        )
+        assert await page.run(arrival) >= 0
+        await page.run(
+            f"(() => {{ const s = document.getElementById('stop'); s.value = {arrival}; "
+            "s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()"
+        )
+        await page.wait("location.pathname.includes('/known/')")
+        await page.wait("document.querySelectorAll('.readings thead th').length === 4")
+        assert page.complaints == []
+
+    play(scene)
+
+
+def test_without_a_stream_a_page_still_comes_to_show_what_moved(play):
+    async def scene(world: CaseWorld, url: str, browser: Browser) -> None:
+        case = await held(world)
+        page = await browser.page()
+        await page.call(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source="""
+            window.EventSource = class extends EventTarget {
+                static CLOSED = 2; readyState = 2;
+                constructor() { super(); setTimeout(() => this.dispatchEvent(new Event('error')), 10); }
+                close() {}
+            };
+            const every = setInterval; window.setInterval = (act, ms) => every(act, Math.min(ms, 200));
+        """,
+        )
+        await page.go(f"{url}/cases/{case}")
+        await settle(world)
+        await page.wait("document.querySelector('.case-word .stands').dataset.stands === 'CLEAR'")
+        assert page.complaints == []
+
+    play(scene)
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_pages_can_be_read_and_fit_a_phone(play, dark: bool):
     async def scene(world: CaseWorld, url: str, browser: Browser) -> None:
         case = await held(world)
         seq = (await world.case((await world.get(f"/v1/cases/{case}")).json()["run"]))["events"][-1]["seq"]
+        lanes = (await world.get(f"/v1/cases/{case}")).json()["lanes"]
         page = await browser.page(width=360, dark=dark)
         for path in (
             "/queues",
@@ -171,6 +250,8 @@ def test_pages_can_be_read_and_fit_a_phone(play, dark: bool):
             f"/cases/{case}",
             f"/cases/{case}/at/{seq}",
             f"/cases/{case}/report",
+            f"/cases/{case}/evidence/{lanes['bytes']['evidence'][0]}",
+            "/statistics",
         ):
             await page.go(url + path)
             assert await page.run(CONTRAST) == [], path

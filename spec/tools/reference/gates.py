@@ -248,13 +248,18 @@ def decide(rules: dict[str, Any], digest: str, case: dict[str, Any], at: str) ->
             ends.append(clock(lane["dated"]) + dt.timedelta(seconds=need["max_age_s"]))
     asked = rules["judgement"]
     if asked is not None:
-        people = {
-            item["person"]
+        moved = past["label_moved_at"]
+        if moved is not None and clock(moved) > now:
+            moved = None
+        fitting = [
+            item
             for item in counted
             if item["act"] == "approve" and item["role"] == asked["role"] and item["policy"] == digest
-        }
+        ]
+        before = {item["person"] for item in fitting if moved is not None and clock(item["at"]) <= clock(moved)}
+        people = {item["person"] for item in fitting if moved is None or clock(item["at"]) > clock(moved)}
         if len(people) < asked["reviewers"]:
-            unmet.append(["gate.reviewers", None])
+            unmet.append(["gate.label_moved" if before - people else "gate.reviewers", None])
     if not unmet:
         return answer("CLEAR", [], spelled(min(ends)) if ends else None)
 

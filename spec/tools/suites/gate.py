@@ -83,6 +83,7 @@ def write(out: Writer) -> None:
     vectors(out)
     requirements(out)
     people(out)
+    labels(out)
     releases(out)
     histories(out)
     misreadings(out)
@@ -539,7 +540,7 @@ def vectors(out: Writer) -> None:
 # --- §3 to §5 -------------------------------------------------------------------------------------------------------
 
 TIDY: dict[str, Any] = {"run": RUN, "decisions": [], "release": None}
-NOTHING: dict[str, Any] = {"relied": False, "recalled": [], "released_early": False}
+NOTHING: dict[str, Any] = {"relied": False, "recalled": [], "released_early": False, "label_moved_at": None}
 
 
 def digest_of(policy: dict[str, Any]) -> str:
@@ -957,6 +958,69 @@ def people(out: Writer) -> None:
         "gate.rejected",
         decisions=[no, again, *both, no],
         section="§4(2)",
+    )
+
+
+def labels(out: Writer) -> None:
+    """Labels that came to mean another artifact (§3(4), §4(3))."""
+
+    def case(name: str, why: str, state: str, *reasons: Any, moved: str | None, **more: Any) -> None:
+        _decide(
+            out, f"label-{name}", why, state, *reasons,
+            section="§4(3)", policy=more.pop("policy", FOUR_EYES), history={"label_moved_at": moved}, **more,
+        )  # fmt: skip
+
+    both = [act("approve", "ada"), act("approve", "ben")]
+    later = [act("approve", who, at="2026-01-01T00:07:00.000Z") for who in ("ada", "ben")]
+    moved = "2026-01-01T00:06:00.000Z"
+    case(
+        "moved-after-approval",
+        "Two people agreed to what the label meant then. It means something else now, and nobody has agreed to that.",
+        "HOLD",
+        "gate.label_moved",
+        moved=moved,
+        decisions=both,
+    )
+    case(
+        "moved-at-the-moment-of-approval",
+        "Nothing shows that the second approval came after the move; it does not count.",
+        "HOLD",
+        "gate.label_moved",
+        moved="2026-01-01T00:05:00.000Z",
+        decisions=both,
+    )
+    case(
+        "moved-between-approvals",
+        "One approved before the move and one after it: four eyes have not seen one thing.",
+        "HOLD",
+        "gate.label_moved",
+        moved=moved,
+        decisions=[both[0], later[1]],
+    )
+    case(
+        "moved-and-nobody-approved",
+        "Where nobody had approved, the move took nothing away.",
+        "HOLD",
+        "gate.reviewers",
+        moved=moved,
+    )
+    case("approved-after-the-move", "Both looked again.", "CLEAR", moved=moved, decisions=[*both, *later])
+    case("approved-before-a-later-move", "Asked about a time before the move.", "CLEAR",
+         moved="2026-01-01T00:10:00.001Z", decisions=both)  # fmt: skip
+    case(
+        "moved-where-nobody-is-asked",
+        "This queue asks nobody, so a label that moves takes nothing from it.",
+        "CLEAR",
+        moved=moved,
+        policy=USUAL,
+    )
+    case(
+        "moved-after-rejection",
+        "A rejection stands whatever the label means by now.",
+        "REJECTED",
+        "gate.rejected",
+        moved=moved,
+        decisions=[act("reject", "cay")],
     )
 
 

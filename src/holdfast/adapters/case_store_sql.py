@@ -14,14 +14,27 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple, fields
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from holdfast.errors import ConflictError, UnavailableError
-from holdfast.ports.case_store import CaseFilter, CaseRow, Head, StoredEvent
+from holdfast.ports.case_store import (
+    CaseFacts,
+    CaseFilter,
+    CaseMarks,
+    CaseRow,
+    Head,
+    LabelHead,
+    LabelMove,
+    LaneMark,
+    LaneSpans,
+    SeriesTotal,
+    StoredEvent,
+)
 
 _CHUNK = 500
 """Ids in one question: below every database's limit of parameters."""
@@ -29,6 +42,14 @@ _SHA = sa.String(64)
 _TIME = sa.String(24)
 _CASE = sa.String(36)
 _METADATA = sa.MetaData()
+
+
+def _partial(name: str, condition: str, *columns: str) -> sa.Index:
+    """An index of the few rows that something is true of; without ``columns`` in the order of a queue's lists."""
+    only = sa.text(condition)
+    return sa.Index(name, *(columns or ("queue", "opened_seq")), sqlite_where=only, postgresql_where=only)
+
+
 _JOURNAL = sa.Table(
     "case_events",
     _METADATA,
@@ -83,6 +104,11 @@ _CASES = sa.Table(
     sa.Index("cases_by_claim", "claimed_by", "opened_seq"),
     sa.Index("cases_by_due", "due_at"),
     sa.Index("cases_by_trust", "stands", "trust"),
+    _partial("cases_early", "released_early = 1"),
+    sa.Index(
+        "cases_flagged", "queue", "opened_seq", sqlite_where=sa.text("flags > 0"), postgresql_where=sa.text("flags > 0")
+    ),
+    sa.Index("cases_by_opening", "queue", "opened_at", "opened_seq"),
 )
 _BLOBS = sa.Table(
     "case_blobs",
@@ -146,6 +172,83 @@ _OUTBOX = sa.Table(
 )
 _COLUMNS = ", ".join(f'"{name}"' for name in _CASES.c.keys())  # noqa: SIM118 (columns)
 """All of a row, in the order of :class:`CaseRow`."""
+_TRUSTS = sa.Table(
+    "trust_documents",
+    _METADATA,
+    sa.Column("digest", _SHA, primary_key=True),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+_SERIES = sa.Table(
+    "case_series",
+    _METADATA,
+    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("artifact", _SHA, nullable=False),
+    sa.Column("upstream", sa.Text),
+    sa.Column("served", sa.Text),
+    sa.Column("fingerprint", sa.Text),
+    sa.UniqueConstraint("label", "artifact"),
+    sa.Index("series_by_artifact", "artifact"),
+)
+"""One row for each label with an artifact; "" where one of them was not disclosed."""
+_FACTS = sa.Table(
+    "case_facts",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("queue", sa.String(64), nullable=False),
+    sa.Column("opened_seq", sa.BigInteger, nullable=False),
+    sa.Column("series", sa.Integer, sa.ForeignKey("case_series.series"), nullable=False),
+    sa.Column("opened_at", _TIME, nullable=False),
+    sa.Column("run_at", _TIME),
+    sa.Column("seen_at", _TIME, nullable=False),
+    *(sa.Column(field.name, sa.Integer, nullable=False) for field in fields(CaseMarks)),
+    sa.Index("facts_by_series", "series", "opened_seq"),
+    sa.Index("facts_for_statistics", "queue", "series", "seen_at", *(field.name for field in fields(CaseMarks))),
+    sa.Index(
+        "facts_stale", "queue", "opened_seq", sqlite_where=sa.text("stale = 1"), postgresql_where=sa.text("stale = 1")
+    ),
+)
+"""``seen_at`` is ``run_at``, or else when the case was opened. Facts are written before the row of a new case."""
+_LANES = sa.Table(
+    "case_lanes",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("lane", sa.String(16), primary_key=True),
+    sa.Column("queue", sa.String(64), nullable=False),
+    sa.Column("opened_seq", sa.BigInteger, nullable=False),
+    sa.Column("series", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("span_ms", sa.BigInteger),
+    sa.Index("lanes_by_state", "queue", "lane", "state", "opened_seq"),
+    _partial("lanes_by_span", "span_ms IS NOT NULL", "queue", "series", "lane", "span_ms"),
+)
+_NAMED = sa.Table(
+    "case_named",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("value", _SHA, primary_key=True),
+    sa.Index("named_by_value", "kind", "value"),
+)
+_LABELS = sa.Table(
+    "labels",
+    _METADATA,
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("artifact", _SHA, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("case", _CASE),
+    sa.Column("moved_seq", sa.BigInteger),
+)
+_MOVES = sa.Table(
+    "label_moves",
+    _METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("before", _SHA, nullable=False),
+    sa.Column("after", _SHA, nullable=False),
+    sa.Index("moves_by_label", "label", "seq"),
+)
 _LET_THROUGH = ("CLEAR", "PROVISIONAL")
 _OPEN = (*_LET_THROUGH, "HOLD")
 _EMPTY = Head(0, "0" * 64, "")
@@ -178,6 +281,8 @@ class SQLCaseStore:
             sa.event.listen(self._engine, "connect", _durable_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         _METADATA.create_all(self._engine)
+        for index in _CASES.indexes:  # those that came after the table
+            index.create(self._engine, checkfirst=True)
         with self._engine.begin() as connection:
             for guard in _GUARDS.get(self._engine.dialect.name, ()):
                 connection.exec_driver_sql(guard)
@@ -255,7 +360,7 @@ class _Transaction:
         """One page."""
         if which == CaseFilter(run=which.run, limit=which.limit) and which.run is not None:
             return self._rows("WHERE run = ? ORDER BY opened_seq LIMIT ?", which.run, which.limit)
-        query, order = sa.select(_CASES), _CASES.c.opened_seq
+        query, order = _in_order(which)
         if which.run is not None:
             query = query.where(_CASES.c.run == which.run)
         if which.queue is not None:
@@ -266,10 +371,33 @@ class _Transaction:
             query = query.where(_CASES.c.claimed_by == which.claimed_by)
         if which.requester is not None:
             query = query.where(_CASES.c.requester == which.requester)
+        for condition in self._conditions(which):
+            query = query.where(condition)
         if which.after is not None:
             query = query.where(order < which.after if which.newest_first else order > which.after)
         query = query.order_by(order.desc() if which.newest_first else order).limit(which.limit)
         return self._many(query)
+
+    def _conditions(self, which: CaseFilter) -> Iterator[sa.ColumnElement[bool]]:
+        """What a filter asks beyond whose and where a case is."""
+        if which.claimed_at is not None:
+            yield _CASES.c.claimed_until > which.claimed_at
+        if which.released_early:
+            yield _CASES.c.released_early == 1
+        if which.flagged:
+            yield _CASES.c.flags > 0
+        if which.subject_prefix is not None:
+            yield sa.func.substr(_CASES.c.subject, 1, len(which.subject_prefix)) == which.subject_prefix
+        if which.opened_since is not None:
+            yield _CASES.c.opened_seq >= self._opened_since(which.opened_since, which.queue)
+
+    def _opened_since(self, moment: str, queue: str | None) -> int:
+        """The first case opened then or later: cases are opened in the order of their times (``case.md`` §2)."""
+        query = sa.select(_CASES.c.opened_seq).where(_CASES.c.opened_at >= moment)
+        if queue is not None:
+            query = query.where(_CASES.c.queue == queue)
+        found = self._connection.execute(query.order_by(_CASES.c.opened_at, _CASES.c.opened_seq).limit(1)).scalar()
+        return 2**62 if found is None else int(found)
 
     def rows_of(self, cases: Collection[str]) -> list[CaseRow]:
         """Many cases by their ids."""
@@ -400,6 +528,142 @@ class _Transaction:
             found += [(base, target) for base, target in self._connection.execute(query)]
         return sorted(found)
 
+    def trust(self, digest: str) -> bytes | None:
+        """The payload of a trust document that an appraisal was made under."""
+        query = sa.select(_TRUSTS.c.payload).where(_TRUSTS.c.digest == digest)
+        return _bytes(self._connection.execute(query).scalar())
+
+    # What evidence names, and what happened
+
+    def facts(self, cases: Collection[str]) -> dict[str, CaseFacts]:
+        """What the evidence of these cases names."""
+        joined = sa.select(_FACTS, _SERIES).join(_SERIES, _SERIES.c.series == _FACTS.c.series)
+        found = {}
+        for chunk in _chunks(cases):
+            for row in self._connection.execute(joined.where(_FACTS.c.case.in_(chunk))):
+                found[row.case] = CaseFacts(
+                    row.case,
+                    row.queue,
+                    row.opened_seq,
+                    row.opened_at,
+                    row.run_at,
+                    row.label or None,
+                    row.artifact or None,
+                    row.upstream,
+                    row.served,
+                    row.fingerprint,
+                )
+        return found
+
+    def marks(self, cases: Collection[str]) -> dict[str, CaseMarks]:
+        """What happened to these cases."""
+        found: dict[str, CaseMarks] = {}
+        for chunk in _chunks(cases):
+            query = sa.select(_FACTS.c.case, *_MARKS).where(_FACTS.c.case.in_(chunk))
+            found |= {case: CaseMarks(*marks) for case, *marks in self._connection.execute(query)}
+        return found
+
+    def stale(self, cases: Collection[str]) -> set[str]:
+        """Those of these cases whose label moved while they were open."""
+        found: set[str] = set()
+        for chunk in _chunks(cases):
+            query = sa.select(_FACTS.c.case).where(_FACTS.c.case.in_(chunk), _FACTS.c.stale == 1)
+            found.update(self._connection.execute(query).scalars())
+        return found
+
+    def lane_marks(self, case: str) -> dict[str, LaneMark]:
+        """The lanes of a case by name."""
+        query = sa.select(_LANES.c.lane, _LANES.c.state, _LANES.c.span_ms).where(_LANES.c.case == case)
+        return {row.lane: LaneMark(*row) for row in self._connection.execute(query)}
+
+    def named(self, case: str) -> set[tuple[str, str]]:
+        """(kind, digest) of what two lanes of a case rest on."""
+        query = sa.select(_NAMED.c.kind, _NAMED.c.value).where(_NAMED.c.case == case)
+        return {(kind, value) for kind, value in self._connection.execute(query)}
+
+    def naming(self, kind: str, value: str, limit: int, other_than: str | None = None) -> list[CaseRow]:
+        """Cases that name the same; the newest first."""
+        if kind in ("label", "artifact"):
+            series = sa.select(_SERIES.c.series).where(_SERIES.c[kind] == value)
+            if other_than is not None:
+                series = series.where(_SERIES.c.artifact.not_in([other_than, ""]))
+            named = sa.select(_FACTS.c.case).where(_FACTS.c.series.in_(series))
+            named = named.order_by(_FACTS.c.opened_seq.desc()).limit(limit)
+        else:
+            named = sa.select(_NAMED.c.case).where(_NAMED.c.kind == kind, _NAMED.c.value == value)
+        query = sa.select(_CASES).where(_CASES.c.case.in_(named)).order_by(_CASES.c.opened_seq.desc())
+        return self._many(query.limit(limit))
+
+    def standing_on(self, label: str, artifact: str) -> list[CaseRow]:
+        """Open cases with this label and artifact, oldest first."""
+        series = sa.select(_SERIES.c.series).where(_SERIES.c.label == label, _SERIES.c.artifact == artifact)
+        named = sa.select(_FACTS.c.case).where(_FACTS.c.series.in_(series))
+        query = sa.select(_CASES).where(
+            _CASES.c.case.in_(named), _CASES.c.stands.in_(_OPEN), _CASES.c.handed_at.is_(None)
+        )
+        return self._many(query.order_by(_CASES.c.opened_seq))
+
+    def label(self, label: str) -> LabelHead | None:
+        """What a label means by now."""
+        row = self._connection.execute(sa.select(_LABELS).where(_LABELS.c.label == label)).first()
+        return LabelHead(*row) if row is not None else None
+
+    def label_moves(self, label: str | None = None) -> list[LabelMove]:
+        """Every move of a label, or of all, in order."""
+        query = sa.select(_MOVES).order_by(_MOVES.c.seq)
+        if label is not None:
+            query = query.where(_MOVES.c.label == label)
+        return [LabelMove(*row) for row in self._connection.execute(query)]
+
+    def totals(self, queue: str | None) -> list[SeriesTotal]:
+        """Counts over all cases, or those of a queue."""
+        names = [field.name for field in fields(CaseMarks)]
+        counted = [sa.func.sum(sa.case((_FACTS.c[name] > 0, 1), else_=0)).label(name) for name in names]
+        at = _FACTS.c.seen_at
+        query = sa.select(
+            _FACTS.c.queue,
+            _FACTS.c.series,
+            sa.func.min(at).label("first_at"),
+            sa.func.max(at).label("last_at"),
+            sa.func.count().label("cases"),
+            *counted,
+        ).group_by(_FACTS.c.queue, _FACTS.c.series)
+        if queue is not None:
+            query = query.where(_FACTS.c.queue == queue)
+        series = self._all_series()
+        found = []
+        for row in self._connection.execute(query):
+            known = series[row.series]
+            found.append(
+                SeriesTotal(
+                    row.queue,
+                    known.label or None,
+                    known.artifact or None,
+                    known.upstream,
+                    known.served,
+                    row.first_at,
+                    row.last_at,
+                    row.cases,
+                    *(int(getattr(row, name)) for name in names),
+                )
+            )
+        return sorted(found, key=lambda item: (item.label or "", item.first_at, item.artifact or "", item.queue))
+
+    def spans(self, queue: str | None) -> list[LaneSpans]:
+        """Times to proof over all cases, or those of a queue."""
+        columns = (_LANES.c.queue, _LANES.c.series, _LANES.c.lane, _LANES.c.span_ms)
+        query = sa.select(*columns, sa.func.count()).where(_LANES.c.span_ms.is_not(None)).group_by(*columns)
+        if queue is not None:
+            query = query.where(_LANES.c.queue == queue)
+        names = {number: (row.label or None, row.artifact or None) for number, row in self._all_series().items()}
+        return [
+            LaneSpans(name, *names[number], lane, span_ms, cases)
+            for name, number, lane, span_ms, cases in self._connection.execute(query.order_by(*columns)).all()
+        ]
+
+    def _all_series(self) -> dict[int, Any]:
+        return {row.series: row for row in self._connection.execute(sa.select(_SERIES))}
+
     def waiting(self, limit: int, after: int = 0) -> list[StoredEvent]:
         """Events after a number with a decision document that no statement has been logged for yet, oldest first."""
         query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).where(_JOURNAL.c.seq > after)
@@ -483,6 +747,76 @@ class _Transaction:
         named = [(name, case, until) for case, names in cases.items() for name, until in names.items()]
         self._insert_unknown(_RESTING, [{"name": name, "case": case, "until": until} for name, case, until in named])
 
+    def put_trust(self, digest: str, payload: bytes) -> None:
+        """Keep a trust document for good; again is harmless."""
+        self._insert_unknown(_TRUSTS, [{"digest": digest, "payload": payload}])
+
+    def put_facts(self, facts: CaseFacts) -> None:
+        """Replace what the evidence of a case names."""
+        series = self._series_of(facts)
+        names = {field.name: 0 for field in fields(CaseMarks)}
+        changed = {"series": series, "run_at": facts.run_at, "seen_at": facts.run_at or facts.opened_at}
+        row = {name: getattr(facts, name) for name in ("case", "queue", "opened_seq", "opened_at")}
+        fresh = self._insert(_FACTS).values(names | row | changed)
+        self._connection.execute(fresh.on_conflict_do_update(index_elements=["case"], set_=changed))
+        moved = sa.update(_LANES).where(_LANES.c.case == facts.case, _LANES.c.series != series)
+        self._connection.execute(moved.values(series=series))
+
+    def _series_of(self, facts: CaseFacts) -> int:
+        """The number of a label with an artifact."""
+        label, artifact = facts.label or "", facts.artifact or ""
+        known = sa.select(_SERIES.c.series).where(_SERIES.c.label == label, _SERIES.c.artifact == artifact)
+        found = self._connection.execute(known).scalar()
+        if found is None:
+            found = int(self._connection.execute(sa.select(sa.func.max(_SERIES.c.series))).scalar() or 0) + 1
+            told = {"upstream": facts.upstream, "served": facts.served, "fingerprint": facts.fingerprint}
+            told = told if facts.artifact else dict.fromkeys(told)
+            self._connection.execute(
+                sa.insert(_SERIES), {"series": found, "label": label, "artifact": artifact, **told}
+            )
+        return int(found)
+
+    def put_marks(self, marks: Mapping[str, CaseMarks]) -> None:
+        """Replace what happened to cases whose facts are there."""
+        names = [field.name for field in fields(CaseMarks)]
+        changes = ", ".join(f"{name} = ?" for name in names)
+        rows = [(*(getattr(found, name) for name in names), case) for case, found in marks.items()]
+        self._many_times(f'UPDATE case_facts SET {changes} WHERE "case" = ?', rows)  # noqa: S608 (our own columns)
+
+    def mark_recalled(self, cases: Sequence[str]) -> None:
+        """Count one more recall for each of these cases."""
+        self._many_times('UPDATE case_facts SET recalls = recalls + 1 WHERE "case" = ?', [(case,) for case in cases])
+
+    def mark_stale(self, cases: Sequence[str]) -> None:
+        """The labels of these cases have come to mean another artifact."""
+        self._many_times('UPDATE case_facts SET stale = 1 WHERE "case" = ?', [(case,) for case in cases])
+
+    def put_lanes(self, case: str, lanes: Sequence[LaneMark]) -> None:
+        """Replace these lanes of a case whose facts are there; a span that is there stays."""
+        text = (
+            'INSERT INTO case_lanes ("case", lane, queue, opened_seq, series, state, span_ms) '
+            'SELECT "case", CAST(? AS VARCHAR(16)), queue, opened_seq, series, CAST(? AS VARCHAR(16)), '
+            'CAST(? AS BIGINT) FROM case_facts WHERE "case" = ? '
+            'ON CONFLICT ("case", lane) DO UPDATE SET state = excluded.state, '
+            "span_ms = COALESCE(case_lanes.span_ms, excluded.span_ms)"
+        )
+        self._many_times(text, [(item.lane, item.state, item.span_ms, case) for item in lanes])
+
+    def name(self, case: str, named: Collection[tuple[str, str]]) -> None:
+        """Replace what two lanes of a case rest on: (kind, digest)."""
+        self._connection.execute(sa.delete(_NAMED).where(_NAMED.c.case == case))
+        self._insert_unknown(_NAMED, [{"case": case, "kind": kind, "value": value} for kind, value in sorted(named)])
+
+    def point_label(self, head: LabelHead) -> None:
+        """A label means this by now."""
+        row = asdict(head)
+        fresh = self._insert(_LABELS).values(row)
+        self._connection.execute(fresh.on_conflict_do_update(index_elements=["label"], set_=row))
+
+    def add_move(self, move: LabelMove) -> None:
+        """Keep the move of a label."""
+        self._connection.execute(sa.insert(_MOVES), asdict(move))
+
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""
         table = _DEPENDANTS.c
@@ -509,8 +843,15 @@ class _Transaction:
 
     def _many_times(self, text: str, rows: list[tuple[Any, ...]]) -> None:
         """One statement for many rows, handed to the driver as it is: a recall writes ten thousand of them."""
+        if not rows:
+            return
         marked = text if self._connection.dialect.name == "sqlite" else text.replace("?", "%s")
         self._connection.exec_driver_sql(marked, rows)
+
+    def _insert(self, table: sa.Table) -> Any:
+        """An insert that knows what to do about rows that are there."""
+        dialect: Any = sqlite if self._connection.dialect.name == "sqlite" else postgresql
+        return dialect.insert(table)
 
     def _insert_unknown(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows that are there already stay as they are."""
@@ -543,6 +884,28 @@ class _Transaction:
 
     def _many(self, query: sa.Select[Any]) -> list[CaseRow]:
         return [CaseRow(*row) for row in self._connection.execute(query)]
+
+
+_MARKS = tuple(_FACTS.c[field.name] for field in fields(CaseMarks))
+
+
+def _in_order(which: CaseFilter) -> tuple[sa.Select[Any], sa.Column[Any]]:
+    """Rows, and what they are read in the order of. Where a table beside them finds the few that are asked for, it
+    leads: then a page ends as soon as it is full."""
+    query, order = sa.select(_CASES), _CASES.c.opened_seq
+    if which.stale:
+        query, order = (
+            query.join(_FACTS, _FACTS.c.case == _CASES.c.case).where(_FACTS.c.stale == 1),
+            _FACTS.c.opened_seq,
+        )
+        if which.queue is not None:
+            query = query.where(_FACTS.c.queue == which.queue)
+    if which.lane is not None and which.lane_state is not None:
+        query, order = query.join(_LANES, _LANES.c.case == _CASES.c.case), _LANES.c.opened_seq
+        query = query.where(_LANES.c.lane == which.lane, _LANES.c.state == which.lane_state)
+        if which.queue is not None:
+            query = query.where(_LANES.c.queue == which.queue)
+    return query, order
 
 
 def _bytes(value: Any) -> bytes | None:

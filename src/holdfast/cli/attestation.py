@@ -38,7 +38,7 @@ from holdfast.verifier.attestation.appraise import (
 )
 from holdfast.verifier.attestation.claims import VerifiedAttestation
 from holdfast.verifier.attestation.verify import verify_attestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 KINDS = {
     "nitro": "aws-nitro",
@@ -120,7 +120,7 @@ def verify(
         found: AppraisedAttestation | None = appraise_attestation(claims, expected, record)
     except HoldfastError as refusal:
         error, found = refusal, None
-        record.error("attestation.md §1", refusal)
+        record.error(ENCLAVE, "attestation.md §1", refusal)
     if as_json:
         emit_json(result_json(kind, at, claims, found, record, error))
     else:

@@ -493,7 +493,13 @@ def _decide(arguments: Arguments) -> Answer:
         given["policy"],
         given["requester"],
     )
-    history = History(past["relied"], tuple(past["recalled"]), past["released_early"])
+    moved_at = past["label_moved_at"]
+    history = History(
+        past["relied"],
+        tuple(past["recalled"]),
+        past["released_early"],
+        None if moved_at is None else time_decode(moved_at),
+    )
     found = decide(policy, _vector(value), decisions, release, history, at)
     answer: Answer = {
         "state": found.state,

@@ -156,12 +156,13 @@ class TrustVersion:
 
 @dataclass(frozen=True)
 class Trust:
-    """A verified trust root: what :func:`verify_trust` returns, and nothing else makes."""
+    """A verified trust root: what :func:`verify_trust` and, for one that was, :func:`restore_trust` return."""
 
     current: TrustVersion
     first_digest: str
     pin: str
-    """``digest`` when version 1 was pinned, ``first-use`` when it was taken as it came."""
+    """``digest`` when version 1 was pinned, ``first-use`` when it was taken as it came, ``journal`` when it is
+    a kept one that a journal names (:func:`restore_trust`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_nodes", {item.key_document.digest: item for item in self.current.nodes})
@@ -456,6 +457,18 @@ def verify_trust(
                 hint="this is another network's trust, or one of the two is forged: compare digests over another way",
             )
     return Trust(versions[-1], first.digest, "digest" if pin is not None else "first-use")
+
+
+def restore_trust(payload: bytes, digest: str) -> Trust:
+    """A trust that was verified while it was in force, from the payload that was kept under its digest (hex).
+
+    For reading again what was appraised under it (``case.md`` §6(1)): whoever names the digest vouches for it, as a
+    panel's journal does. Checks no signature. Raises ``trust.kept`` for another payload, or ``trust.*``.
+    """
+    if sha256_hex(payload) != digest:
+        raise RefusedError("trust.kept", f"what is kept as trust {digest[:12]} is another document")
+    envelope = {"payload": b64_encode(payload), "payloadType": TRUST_PAYLOAD_TYPE, "signatures": []}
+    return Trust(parse_trust_version(envelope), digest, "journal")
 
 
 def build_trust_chain(versions: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]) -> bytes:

@@ -2,7 +2,8 @@
 
 Every change happens inside :meth:`CaseStore.write`: one transaction, one writer at a time, all of it or nothing. What
 has been committed survives a crash of the process and of the machine. Rows, the evidence index and the outbox can be
-derived from the journal again (``spec/case.md`` §6); the journal and the blobs can not.
+derived from the journal again (``spec/case.md`` §6), and so can facts, from the evidence that it cites; the journal,
+the blobs, the policies and the trust documents can not.
 
 Methods block; a panel calls them from one worker thread.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,129 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """Which rows, in which order. ``after`` is the ``opened_seq`` of the last row of the page before."""
+    """Which rows, in which order. ``after`` is the ``opened_seq`` of the last row of the page before. What is left out
+    asks for nothing; everything that is given has to hold."""
 
     run: str | None = None
     queue: str | None = None
     stands: tuple[str, ...] = ()
     claimed_by: str | None = None
+    claimed_at: str | None = None
+    """Only claims that last beyond this time."""
     requester: str | None = None
+    lane: str | None = None
+    """With ``lane_state``: cases one lane of which was last appraised as that."""
+    lane_state: str | None = None
+    released_early: bool = False
+    flagged: bool = False
+    stale: bool = False
+    """Only cases whose label came to mean another artifact while they were open."""
+    subject_prefix: str | None = None
+    """Only subjects that begin with exactly these characters."""
+    opened_since: str | None = None
     after: int | None = None
     limit: int = 50
     newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """What the evidence of a case names (``case.md`` §6), as far as it is disclosed there; derived like rows."""
+
+    case: str
+    queue: str
+    opened_seq: int
+    opened_at: str
+    run_at: str | None = None
+    """When the closing statement claims to be made."""
+    label: str | None = None
+    """The model name that was asked for."""
+    artifact: str | None = None
+    """Digest (hex) of what answered, as it was declared (``case.md`` §6(2))."""
+    upstream: str | None = None
+    served: str | None = None
+    """The model name that the answer carries."""
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMarks:
+    """What happened to a case, as far as statistics ask. Each is 0 or 1 but ``recalls``, which counts."""
+
+    cleared: int = 0
+    """Whether it ever reached CLEAR."""
+    released_early: int = 0
+    rejected: int = 0
+    rejected_late: int = 0
+    """Whether it was rejected after it had been let through."""
+    recalls: int = 0
+    stale: int = 0
+    """Whether its label came to mean another artifact while it was open."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneMark:
+    """One lane of a case as last appraised. ``span_ms``: from the opening to the first appraisal that had it proven,
+    to two significant digits; None before."""
+
+    lane: str
+    state: str
+    span_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelHead:
+    """What a label newly means: the artifact of its newest run, when that was, which case showed it (None when it was
+    reported), and the number of the event by which it came to mean that (None for its first)."""
+
+    label: str
+    artifact: str
+    at: str
+    case: str | None
+    moved_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMove:
+    """A label that came to mean another artifact, by the event ``seq``."""
+
+    seq: int
+    label: str
+    at: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesTotal:
+    """Counts over the cases of one queue, one label and one artifact; both are None where they were not disclosed."""
+
+    queue: str
+    label: str | None
+    artifact: str | None
+    upstream: str | None
+    served: str | None
+    first_at: str
+    last_at: str
+    cases: int
+    cleared: int
+    released_early: int
+    rejected: int
+    rejected_late: int
+    recalled: int
+    stale: int
+
+
+class LaneSpans(NamedTuple):
+    """How many cases of a queue, label and artifact had a lane first proven after that long, by lane and span. There
+    are tens of thousands of them."""
+
+    queue: str
+    label: str | None
+    artifact: str | None
+    lane: str
+    span_ms: int
+    cases: int
 
 
 class CaseReader(Protocol):
@@ -189,6 +303,55 @@ class CaseReader(Protocol):
         """(case, outside reference) of what relied on these from outside."""
         ...
 
+    def trust(self, digest: str) -> bytes | None:
+        """The payload of a trust document that an appraisal was made under."""
+        ...
+
+    def facts(self, cases: Collection[str]) -> dict[str, CaseFacts]:
+        """What the evidence of these cases names; unknown ids are left out."""
+        ...
+
+    def marks(self, cases: Collection[str]) -> dict[str, CaseMarks]:
+        """What happened to these cases; those nobody looked at are left out."""
+        ...
+
+    def stale(self, cases: Collection[str]) -> set[str]:
+        """Those of these cases whose label came to mean another artifact while they were open."""
+        ...
+
+    def lane_marks(self, case: str) -> dict[str, LaneMark]:
+        """The lanes of a case by name."""
+        ...
+
+    def named(self, case: str) -> set[tuple[str, str]]:
+        """(``source`` or ``row``, digest) of what the lanes ``inputs`` and ``memory`` of a case rest on."""
+        ...
+
+    def naming(self, kind: str, value: str, limit: int, other_than: str | None = None) -> list[CaseRow]:
+        """Cases that name the same: kind ``artifact``, ``label``, ``source`` or ``row``; the newest first. Of a label,
+        ``other_than`` leaves out those with this artifact and those without one."""
+        ...
+
+    def standing_on(self, label: str, artifact: str) -> list[CaseRow]:
+        """Open cases (let through or held, and not handed over) with this label and artifact, oldest first."""
+        ...
+
+    def label(self, label: str) -> LabelHead | None:
+        """What a label means by now."""
+        ...
+
+    def label_moves(self, label: str | None = None) -> list[LabelMove]:
+        """Every move of a label, or of all, in order."""
+        ...
+
+    def totals(self, queue: str | None) -> list[SeriesTotal]:
+        """Counts over all cases, or those of a queue."""
+        ...
+
+    def spans(self, queue: str | None) -> list[LaneSpans]:
+        """Times to proof over all cases, or those of a queue, ascending within their lane."""
+        ...
+
     def waiting(self, limit: int, after: int = 0) -> list[StoredEvent]:
         """Events after a number with a decision document that no statement has been logged for yet, oldest first."""
         ...
@@ -241,6 +404,42 @@ class CaseWriter(CaseReader, Protocol):
     def rest(self, reliances: Mapping[str, bytes], cases: Mapping[str, Mapping[str, str]]) -> None:
         """Replace what these cases rest on in trust: by case, the names and until when; and keep the documents behind
         the names."""
+        ...
+
+    def put_trust(self, digest: str, payload: bytes) -> None:
+        """Keep a trust document for good; again is harmless."""
+        ...
+
+    def put_facts(self, facts: CaseFacts) -> None:
+        """Replace what the evidence of a case names."""
+        ...
+
+    def put_marks(self, marks: Mapping[str, CaseMarks]) -> None:
+        """Replace what happened to cases whose facts are there."""
+        ...
+
+    def mark_recalled(self, cases: Sequence[str]) -> None:
+        """Count one more recall for each of these cases."""
+        ...
+
+    def mark_stale(self, cases: Sequence[str]) -> None:
+        """The labels of these cases have come to mean another artifact."""
+        ...
+
+    def put_lanes(self, case: str, lanes: Sequence[LaneMark]) -> None:
+        """Replace these lanes of a case whose facts are there. A span that is there stays: it is of the first proof."""
+        ...
+
+    def name(self, case: str, named: Collection[tuple[str, str]]) -> None:
+        """Replace what the lanes ``inputs`` and ``memory`` of a case rest on: (kind, digest)."""
+        ...
+
+    def point_label(self, head: LabelHead) -> None:
+        """A label means this by now."""
+        ...
+
+    def add_move(self, move: LabelMove) -> None:
+        """Keep the move of a label."""
         ...
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:

@@ -54,6 +54,8 @@ class _Replay:
     queues: dict[str, str] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     cited: dict[str, set[str]] = field(default_factory=dict)
+    trusts: set[str] = field(default_factory=set)
+    """Trust documents that appraisals were made under."""
     broken: set[str] = field(default_factory=set)
     """Cases that an unreadable event may belong to, or whose events do not fit: said once."""
     faults: list[Fault] = field(default_factory=list)
@@ -162,6 +164,8 @@ def _replay(replay: _Replay, event: Event) -> None:
         cited.add(event.lanes)
     if event.kind == "appraised":
         cited.add(str(event.body["bundle"]))
+        if event.body["trust"] is not None:
+            replay.trusts.add(str(event.body["trust"]))
 
 
 def _check_word(replay: _Replay, event: Event, case: str) -> None:
@@ -182,6 +186,7 @@ def _check_rows(replay: _Replay, reader: CaseReader) -> None:
     after = -(2**62)
     while rows := reader.rows(CaseFilter(after=after, limit=_BATCH)):
         after = rows[-1].opened_seq
+        marks = reader.marks([row.case for row in rows])
         for row in rows:
             seen.add(row.case)
             case = replay.cases.get(row.case)
@@ -191,6 +196,10 @@ def _check_rows(replay: _Replay, reader: CaseReader) -> None:
                 told = replace(row_of(case, bundle=row.bundle, due_at=None), due_at=row.due_at)
                 if told != row:
                     replay.fault("audit.row", "a case is listed as something else than its events say", case=row.case)
+                if marks.get(row.case, case.marks) != case.marks:
+                    replay.fault(
+                        "audit.marks", "a case is counted as something else than its events say", case=row.case
+                    )
                 if sorted(reader.dependants(row.case)) != sorted(case.dependants):
                     replay.fault("audit.dependants", "what relied on a case is not what was said", case=row.case)
     for missing in sorted(replay.cases.keys() - seen):
@@ -205,6 +214,10 @@ def _check_rest(replay: _Replay, reader: CaseReader) -> None:
         document = reader.policy(digest)
         if document is None or sha256_hex(document) != digest:
             replay.fault("audit.policy", f"the policy {digest[:12]} is not kept as it was")
+    for digest in sorted(replay.trusts):
+        payload = reader.trust(digest)
+        if payload is None or sha256_hex(payload) != digest:
+            replay.fault("audit.trust", f"the trust document {digest[:12]} is not kept as it was")
     waiting = {stored.seq for stored in reader.waiting(2**31 - 1)}
     if waiting != replay.waiting:
         replay.fault("audit.waiting", "what waits to be logged is not what the journal says")

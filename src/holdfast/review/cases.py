@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_decode, time_encode
 from holdfast.errors import RefusedError
-from holdfast.ports.case_store import CaseRow
+from holdfast.ports.case_store import CaseMarks, CaseRow
 from holdfast.review.events import MAX_TEXT, STATE_OF, Event
 from holdfast.verifier.gate import Decision, GateResult, History, Reason, Release
 
@@ -78,11 +78,15 @@ class Case:
     dependants: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     """Cases it relied on that ran out of their early release, or were rejected after they had been let through."""
+    label_moved_at: dt.datetime | None = None
+    """When its label last came to mean another artifact while it was open."""
+    marks: CaseMarks = field(default_factory=CaseMarks)
+    """What statistics ask of it."""
 
     @property
     def history(self) -> History:
         """What the gate has to know of the past."""
-        return History(self.relied, self.recalled, self.released_early)
+        return History(self.relied, self.recalled, self.released_early, self.label_moved_at)
 
     def holder(self, at: dt.datetime) -> str | None:
         """Who has claimed it, while the claim lasts."""
@@ -94,9 +98,10 @@ class Case:
         return lease if lease is not None and self.handed_over_at is None and at < lease.until else None
 
     def acted(self, person: str, policy: str | None) -> bool:
-        """Whether a person has approved or rejected under a policy since the last reopening."""
+        """Whether a person has approved or rejected under a policy since the last reopening, and since the label last
+        moved."""
         for decision in reversed(self.decisions):
-            if decision.act == "reopen":
+            if decision.act == "reopen" or (self.label_moved_at is not None and decision.at <= self.label_moved_at):
                 return False
             if decision.person == person and decision.policy_digest == policy:
                 return True
@@ -245,7 +250,21 @@ def _gate(case: Case, event: Event) -> dict[str, Any]:
             changed["let_through_seq"] = event.seq
     if state == "RECALLED":
         changed["recalled"] = (*case.recalled, body["because"])
+    changed["marks"] = _marked(case, state, early=changed["released_early"])
     return changed
+
+
+def _marked(case: Case, state: str, *, early: bool) -> CaseMarks:
+    """What a word of the gate adds to what statistics ask."""
+    marks, late = case.marks, state == "REJECTED" and case.state in LET_THROUGH
+    return replace(
+        marks,
+        cleared=int(marks.cleared or state == "CLEAR"),
+        released_early=int(early),
+        rejected=int(marks.rejected or state == "REJECTED"),
+        rejected_late=int(marks.rejected_late or late),
+        recalls=marks.recalls + (state == "RECALLED"),
+    )
 
 
 def _handed_out(_: Case, event: Event) -> dict[str, Any]:
@@ -270,6 +289,12 @@ def _flagged(case: Case, event: Event) -> dict[str, Any]:
     return {"flags": case.flags if base in case.flags else (*case.flags, base)}
 
 
+def _marked_stale(case: Case, event: Event) -> dict[str, Any]:
+    if not {"label", "from", "to", "moved"} <= event.body.keys():
+        raise KeyError
+    return {"label_moved_at": event.at, "marks": replace(case.marks, stale=1)}
+
+
 _STEPS: Mapping[str, _Step] = {
     "appraised": _appraised,
     "claimed": _claimed,
@@ -289,6 +314,7 @@ _STEPS: Mapping[str, _Step] = {
     "unsealed": _nothing,
     "dependant_added": _dependant_added,
     "flagged": _flagged,
+    "marked_stale": _marked_stale,
     "statement_logged": _nothing,
 }
 """What each kind of event changes (``case.md`` §3)."""

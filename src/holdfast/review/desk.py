@@ -34,12 +34,16 @@ from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageErr
 from holdfast.ports.case_store import CaseFilter, CaseReader, CaseRow, CaseStore, Head
 from holdfast.ports.clock import Clock
 from holdfast.review.audit import AuditReport, audit_store
+from holdfast.review.background import Background, background_of
 from holdfast.review.cases import LET_THROUGH, Case, gate_body
 from holdfast.review.contents import evidence_of
 from holdfast.review.decisions import carry_decisions
 from holdfast.review.disclosure import closed_bundle
 from holdfast.review.events import GATE, KIND_OF, SYSTEM, Actor, Event, parse_event, parse_text
 from holdfast.review.export import export_case
+from holdfast.review.facts import MAX_NAME
+from holdfast.review.index import note_appraisal
+from holdfast.review.labels import follow_label, report_label
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.queues import (
     Move,
@@ -51,7 +55,7 @@ from holdfast.review.queues import (
     policy_by_digest,
     policy_of_queue,
 )
-from holdfast.review.reading import Reading, read_at
+from holdfast.review.reading import Reading, Stop, read_at, read_known, stop_at
 from holdfast.review.recall import (
     Recalled,
     RecallPlan,
@@ -61,6 +65,7 @@ from holdfast.review.recall import (
     recall_overturned,
     recall_withdrawn,
 )
+from holdfast.review.statistics import Statistics, statistics_of
 from holdfast.review.work import Work, begin, load_case, rows_by_id
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import GateResult, LaneVector, Reason, Release, decide, refuse_release, vector_of
@@ -84,6 +89,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "take": frozenset({"system", "key:queue:take"}),
     "unseal": frozenset({"system", "key:queue:take"}),
     "change_policy": frozenset({"system", "person:policy_owner"}),
+    "note_label": frozenset({"system"}),
     "list": frozenset(
         {
             "system",
@@ -139,6 +145,8 @@ class CaseView:
     lanes: Mapping[str, Lane]
     dated: Mapping[str, str | None]
     known: int
+    stale: bool = False
+    """Whether its label came to mean another artifact while it was open."""
 
     def to_json(self) -> dict[str, Any]:
         row = self.row
@@ -161,6 +169,7 @@ class CaseView:
             "claimed_until": row.claimed_until,
             "handed_at": row.handed_at,
             "flags": row.flags,
+            "stale": self.stale,
             "position": row.opened_seq,
         }
 
@@ -263,6 +272,9 @@ class Desk:
         self._briefs: dict[str, tuple[dt.datetime, bool]] = {}
         self._folded: dict[str, Case] = {}
         """Cases as committed transactions left them: not every look reads a whole journal."""
+        self.on_moved: Callable[[Collection[tuple[str, str]]], None] | None = None
+        """Told of every commit that changed what is shown: (case, queue) of each case, the case empty for a queue's
+        policy. Called on the thread of whoever called the desk."""
 
     # --- cases come, and evidence comes ---
 
@@ -512,7 +524,15 @@ class Desk:
             self._act(work, look, actor, acting, "reopen", reason, None)
             work.index(case, _evidence(look.vector), afresh=True)
             work.rest(case, ())
-            return self._settle(work, look, "reopen")
+            self._settle(work, look, "reopen")
+            self._stand_on_label(work, case)
+            return work.case(case)
+
+    def _stand_on_label(self, work: Work, case: str) -> None:
+        """A case that is open again stands on its label again, which may have moved meanwhile."""
+        facts = work.writer.facts([case]).get(case)
+        if facts is not None:
+            follow_label(work, case, facts)
 
     def _act(
         self, work: Work, look: _Look, actor: Actor, role: str, act: str, reason: str, until: dt.datetime | None
@@ -595,6 +615,21 @@ class Desk:
             direct = work.writer.relying(refuted)
             said = f"final round {candidate.number} refuted statements that it stood on"
             return order_recall(work, SYSTEM, None, direct, said, evidence=candidate.content.hex())
+
+    def note_label(self, actor: Actor, label: str, artifact: str) -> tuple[str, ...]:
+        """Somebody who knows says that a label means another artifact (digest, hex) from now on (``case.md`` §8(8)).
+
+        Open cases that stand on what it meant before are marked, and the gate is asked again about those that are let
+        through; returns these. Saying again what is known changes nothing. Raises ``case.label`` and ``encoding.*``.
+        """
+        self._permit(actor, "note_label")
+        if not 0 < len(label) <= MAX_NAME or not label.isprintable():
+            raise UsageError("case.label", f"a label is a name of 1 to {MAX_NAME} characters", param="label")
+        artifact = hex_decode(artifact, 32).hex()
+        with self._begin() as work:
+            moved = report_label(work, actor, label, artifact)
+            self._ask_about(work, moved)
+        return tuple(moved)
 
     # --- handing out ---
 
@@ -847,6 +882,30 @@ class Desk:
         with self._store.read() as reader:
             return read_at(reader, case, seq, self._trust())
 
+    def reading_known(self, actor: Actor, case: str, known: int) -> Reading:
+        """The case when the evidence at a position arrived, in the same readings."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return read_known(reader, case, known, self._trust())
+
+    def stop_at(self, actor: Actor, case: str, moment: dt.datetime) -> Stop:
+        """The last moment of a case that can be asked about and is not later than this."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return stop_at(reader, case, moment)
+
+    def background(self, actor: Actor, case: str) -> Background:
+        """What there is to tell of a case beyond its row and journal (``background``). Raises ``case.unknown``."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return background_of(reader, case, self._trust(), self._clock.now())
+
+    def statistics(self, actor: Actor, queue: str | None = None) -> Statistics:
+        """Counts over all cases, or those of a queue, by label and artifact (``statistics``)."""
+        self._permit(actor, "list")
+        with self._store.read() as reader:
+            return statistics_of(reader, queue)
+
     def export(self, actor: Actor, case: str) -> dict[str, Any]:
         """One case as a document that can be judged without the panel (``case.md`` §11), without its evidence. Raises
         ``case.unknown``."""
@@ -933,8 +992,12 @@ class Desk:
             work.emit("appraised", GATE, case=case, body=body, lanes=vector.digest, policy=policy.digest)
             work.keep(case, vector.digest, vector.document)
             work.index(case, _evidence(vector))
+            if trust is not None:
+                work.keep_trust(trust.digest, trust.current.payload)
         shown = work.shown(case)
+        moved: list[str] = []
         if news or shown is None or not shown.endswith(_seen(vector, appraisal.known)):
+            moved = note_appraisal(work, found, appraisal)
             work.keep(case, bundle.digest, raw)
             found = work.case(case)
             if kept is not None and kept != bundle.digest and kept not in found.cited:
@@ -942,6 +1005,7 @@ class Desk:
                 work.later(lambda writer: writer.drop_blob(case, uncited))
             kept = bundle.digest
         work.set_latest(case, bundle=kept, due_at=None)
+        self._ask_about(work, moved, case)
         relied = tuple(item for lane in policy.require for item in appraisal.relied.get(lane, ()))
         return _Look(
             work.case(case),
@@ -954,6 +1018,12 @@ class Desk:
             appraisal.overturned,
             news,
         )
+
+    def _ask_about(self, work: Work, cases: Collection[str], but: str | None = None) -> None:
+        """Ask the gate about cases that are let through and whose label has moved."""
+        for case in cases:
+            if case != but:
+                self._settle(work, self._look(work, case, None), "label")
 
     def _settle(self, work: Work, look: _Look, cause: str) -> Case:
         """Ask the gate, append its word when it is a new one, and what follows from it for others."""
@@ -1035,6 +1105,8 @@ class Desk:
         if len(self._folded) > MOST_FOLDED:
             self._folded.clear()
         self._folded |= work.folded()
+        if self.on_moved is not None and work.touched:
+            self.on_moved(work.touched)
 
     def _note(self, work: Work, case: str, kind: str, actor: Actor, body: Mapping[str, Any]) -> None:
         """Append what somebody did, on the lanes and policy as they stand."""
@@ -1229,7 +1301,7 @@ def _seen(vector: LaneVector, known: int) -> str:
 
 
 def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
-    shown = reader.shown([row.case for row in rows])
+    shown, stale = reader.shown([row.case for row in rows]), reader.stale([row.case for row in rows])
     for row in rows:
         value = canonical.decode(shown[row.case].encode())
         seen, said = value["seen"], value["said"]
@@ -1245,6 +1317,7 @@ def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
             lanes,
             seen["dated"],
             seen["known"],
+            row.case in stale,
         )
 
 

@@ -55,6 +55,8 @@ KINDS: Mapping[str, frozenset[str]] = {
     "unsealed": _ANYBODY,
     "dependant_added": _ANYBODY,
     "flagged": _GATE,
+    "label_moved": frozenset({"system", "gate"}),
+    "marked_stale": _GATE,
     "statement_logged": frozenset({"system"}),
     "anchored": frozenset({"system"}),
 }
@@ -69,7 +71,7 @@ STATE_OF = {
 """Which state an event of the gate puts a case in."""
 KIND_OF = {state: kind for kind, state in STATE_OF.items()}
 """The same, the other way round."""
-_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered", "anchored"})
+_WITHOUT_CASE = frozenset({"policy_changed", "recall_ordered", "label_moved", "anchored"})
 _MEMBERS = frozenset(
     {"type", "seq", "previous", "at", "case", "kind", "actor", "cause", "lanes", "policy", "body"},
 )

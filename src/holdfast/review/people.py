@@ -624,6 +624,12 @@ class People:
             self.require(tables, by, "audit:read")
             return [(stored.seq, sha256_hex(stored.document)) for stored in _all_events(tables)]
 
+    def names(self, by: Principal) -> dict[str, str]:
+        """Names of everybody by the id of their account: those that the chain is told with."""
+        with self._store.reading() as tables:
+            self.require(tables, by, "audit:read")
+            return {account.id: account.name for account in tables.accounts()}
+
     def audit(self, by: Principal, known_heads: Iterable[Head] = ()) -> tuple[Head, tuple[Finding, ...]]:
         """Check the whole chain and every row against it (:func:`people_audit.check_people`)."""
         with self._store.reading() as tables:

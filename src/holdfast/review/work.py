@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.encoding import time_decode
 from holdfast.errors import UsageError
-from holdfast.ports.case_store import CaseReader, CaseRow, CaseStore, CaseWriter
+from holdfast.ports.case_store import CaseMarks, CaseReader, CaseRow, CaseStore, CaseWriter
 from holdfast.review.cases import Case, apply_event, fold, row_of
 from holdfast.review.events import GATE, Actor, Event, build_event, is_case_id, parse_event, time_text
 from holdfast.review.queues import policy_of_queue
@@ -31,6 +31,8 @@ class _Held:
     row: CaseRow | None
     bundle: str | None
     due_at: dt.datetime | None
+    marks: CaseMarks = field(default_factory=CaseMarks)
+    """As they lie in the store."""
 
 
 class Work:
@@ -59,6 +61,11 @@ class Work:
         self._opened: dict[tuple[str, str], str] = {}
         self._waiting: list[int] = []
         self._later: list[Callable[[CaseWriter], None]] = []
+        self._trusts: dict[str, bytes] = {}
+        self.touched: set[tuple[str, str]] = set()
+        """(case, queue) of every case that this transaction changed what is shown of; the case is empty for a policy.
+        Whole once it is finished."""
+        self._alike: dict[str, list[str]] = {"recalled": [], "marked_stale": []}
 
     @property
     def next_seq(self) -> int:
@@ -79,6 +86,11 @@ class Work:
         """When time alone can next change what the gate says of a case."""
         return self._hold(case).due_at
 
+    def current_row(self, case: str) -> CaseRow:
+        """The row of a case as this transaction will leave it."""
+        held = self._hold(case)
+        return row_of(held.case, bundle=held.bundle, due_at=held.due_at)
+
     def has(self, case: str) -> bool:
         """Whether the case is in hand already."""
         return case in self._held
@@ -92,10 +104,13 @@ class Work:
             found = self._folded.get(case)
             if found is None or found.last_seq != row.last_seq:
                 found = load_case(self.writer, case)
+            marks = found.marks
             for event in self._unfolded.pop(case, []):
                 found = apply_event(found, event)
             self._small.pop(case, None)  # the whole row will be written
-            held = _Held(found, row, row.bundle, time_decode(row.due_at) if row.due_at else None)
+            for cases in self._alike.values():
+                cases[:] = [other for other in cases if other != case]  # and so will its marks
+            held = _Held(found, row, row.bundle, time_decode(row.due_at) if row.due_at else None, marks)
             self._held[case] = held
         return held
 
@@ -134,6 +149,10 @@ class Work:
         """Keep a bundle or lane vector that an event names, or that is the newest."""
         self._blobs[case, digest] = raw
 
+    def keep_trust(self, digest: str, payload: bytes) -> None:
+        """Keep the trust document that an appraisal was made under, for good."""
+        self._trusts[digest] = payload
+
     def blob(self, case: str, digest: str) -> bytes | None:
         """A bundle or lane vector of a case."""
         found = self._blobs.get((case, digest))
@@ -165,6 +184,7 @@ class Work:
         self.writer.put_policy(policy.digest, policy.document)
         self.writer.set_queue(policy.name, policy.digest)
         self._policies[policy.name] = policy
+        self.touched.add(("", policy.name))
 
     def set_latest(self, case: str, *, bundle: str | None, due_at: dt.datetime | None) -> None:
         """Note what the fold does not say."""
@@ -212,25 +232,33 @@ class Work:
         return event
 
     def emit_alike(self, kind: str, rows: Sequence[CaseRow], bodies: Sequence[Mapping[str, Any]], cause: str) -> None:
-        """Add an event of the gate to many cases that are only known by their rows: ``recalled`` or ``flagged``.
+        """Add an event of the gate to many cases that are only known by their rows: ``recalled``, ``flagged`` or
+        ``marked_stale``.
 
         What it changes of a row is written as such, without reading the journal of each case.
         """
         texts: dict[int, str] = {}  # reasons by body: most cases share one
         for row, body in zip(rows, bodies, strict=True):
+            self.touched.add((row.case, row.queue))
             event = self.emit(
                 kind, GATE, case=row.case, body=body, cause=cause, lanes=row.vector, policy=row.policy or None
             )
             if self.has(row.case):
+                held = self._held[row.case]
+                held.due_at = self.at if kind == "marked_stale" else held.due_at
                 continue
             change: dict[str, Any] = {"case": row.case, "last_seq": event.seq, "changed_at": time_text(self.at)}
             if kind == "recalled":
                 if id(body) not in texts:
                     texts[id(body)] = canonical.encode_known(body["reasons"]).decode()
                 change |= {"stands": "RECALLED", "reasons": texts[id(body)], "clear_until": None, "due_at": None}
-            else:
+            elif kind == "flagged":
                 change |= {"flags": row.flags + 1}
-            self._small[row.case] = change
+            else:  # what the gate says of its people may be another thing now: the next turn asks
+                change |= {"due_at": time_text(self.at)}
+            if kind in self._alike:
+                self._alike[kind].append(row.case)
+            self._small[row.case] = self._small.get(row.case, {}) | change
 
     def later(self, act: Callable[[CaseWriter], None]) -> None:
         """Do this once rows and events are written."""
@@ -240,17 +268,26 @@ class Work:
         """Write everything. The caller's transaction commits it."""
         writer = self.writer
         writer.append([event.stored for event in self._events])
-        new, changed = [], []
+        new, changed, marks = [], [], {}
         for held in self._held.values():
+            if held.case.marks != held.marks:
+                marks[held.case.id] = held.case.marks
             row = row_of(held.case, bundle=held.bundle, due_at=held.due_at)
             if held.row is None:
                 new.append(row)
             elif row != held.row:
                 changed.append(asdict(row))
+            if row != held.row or row.case in self._new_shown:
+                self.touched.add((row.case, row.queue))
         writer.put_rows(new)
         writer.update_rows(changed)
-        for kind in ("stands", "flags"):
-            writer.update_rows([change for change in self._small.values() if kind in change])
+        for names in dict.fromkeys(tuple(sorted(change)) for change in self._small.values()):
+            writer.update_rows([change for change in self._small.values() if tuple(sorted(change)) == names])
+        writer.put_marks(marks)
+        writer.mark_recalled(self._alike["recalled"])
+        writer.mark_stale(self._alike["marked_stale"])
+        for digest, payload in self._trusts.items():
+            writer.put_trust(digest, payload)
         writer.put_blobs([(case, digest, raw) for (case, digest), raw in self._blobs.items()])
         writer.show(self._new_shown)
         writer.index_evidence(self._named, self._afresh)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
 from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
-from holdfast.errors import HoldfastError
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judged_at, judgement
@@ -27,6 +26,8 @@ from holdfast.verifier.transcript import Check, Transcript
 
 _MOST_NAMED = 8
 """Full nodes that a sentence names one by one."""
+_UNTRUSTED = ("artifact", "computation", "privacy")
+"""Lanes that do not rest on trust, and so do not run out with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Appraisal:
     """By lane: what its state rests on in trust (``lanes.md`` §6). No part of the JSON."""
     overturned: frozenset[str]
     """Contents (hex) of rounds that are final against each other by this evidence. No part of the JSON."""
+    evidence: Evidence = field(repr=False, compare=False)
+    """What the checks found: for whoever needs more than the lanes say. No part of the JSON."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -74,8 +77,9 @@ def appraise(
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
     expired = trust is not None and trust.current.expires_at <= at
     if expired:
+        says = "The trust document has run out at the time asked about."
         record.note(
-            "trust.md §2(6)", "cannot_tell", "The trust document has run out at the time asked about.", "trust.expired"
+            [name for name in LANES if name not in _UNTRUSTED], "trust.md §2(6)", "cannot_tell", says, "trust.expired"
         )
     lanes = {
         "enclave": _enclave(evidence, trust),
@@ -109,6 +113,7 @@ def appraise(
         dated={**dict.fromkeys(LANES, _dated(evidence)), "judgement": judged_at(evidence)},
         relied=reliances_of(evidence, trust),
         overturned=frozenset(evidence.overturned),
+        evidence=evidence,
     )
 
 
@@ -141,7 +146,7 @@ def _dated(evidence: Evidence) -> dt.datetime | None:
 
 def _expire(lane: Lane) -> Lane:
     """A lane that stood on trust which has run out; what is refuted or does not apply stays so."""
-    if lane.state in ("refuted", "not_applicable") or lane.name in ("artifact", "computation", "privacy"):
+    if lane.state in ("refuted", "not_applicable") or lane.name in _UNTRUSTED:
         return lane
     return Lane(lane.name, "expired", lane.basis, f"The trust document has run out. Before: {lane.says}", lane.evidence)
 
@@ -244,7 +249,7 @@ def _unattested(evidence: Evidence) -> str:
 
 
 def _artifact(evidence: Evidence) -> Lane:
-    model = _claimed_model(evidence)
+    model = evidence.named("response", "model")
     if evidence.closing is None:
         return Lane("artifact", "unknown", None, "Nothing has been answered, so no model is claimed.")
     name = f"calls it {model!r}" if model else "has not been disclosed here"
@@ -255,18 +260,6 @@ def _artifact(evidence: Evidence) -> Lane:
         f"Which model bytes ran is only the provider's word: the answer {name}.",
         _digests(evidence)[-1:],
     )
-
-
-def _claimed_model(evidence: Evidence) -> str | None:
-    text = evidence.documents.get("response")
-    if text is None:
-        named = (part for part in evidence.parts.get("response", ()) if part.label == b"model|-|-|s|/model")
-        return next((part.data.decode() for part in named), None)
-    try:
-        value = canonical.decode(text.encode()).get("model")
-    except (HoldfastError, AttributeError):
-        return None
-    return value if isinstance(value, str) else None
 
 
 def _computation(evidence: Evidence) -> Lane:

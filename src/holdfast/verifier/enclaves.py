@@ -27,7 +27,7 @@ from holdfast.verifier.attestation.appraise import Expected, appraise_attestatio
 from holdfast.verifier.attestation.claims import VerifiedAttestation
 from holdfast.verifier.attestation.insecure import verify_insecure
 from holdfast.verifier.attestation.verify import verify_attestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 EnclaveAnswer: TypeAlias = Literal["hardware", "development", "bad", "expired", "undated", "unread"]
 """What an attestation comes to; see the module's first lines."""
@@ -68,15 +68,15 @@ def check_attestation(
         answer, says = _software(item, trust)
     elif item.format not in FORMATS:
         answer, says = "unread", f"This version does not read {item.format} evidence."
-        record.note(_SPEC, "cannot_tell", says, "enclave.format")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.format")
         return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
     else:
         answer, says = _hardware(item, moment, trust, record)
         return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
     if answer == "development":
-        record.note(_SPEC, "cannot_tell", says, "enclave.development")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
     else:
-        record.note(_SPEC, "no", says, "enclave.attestation")
+        record.note(ENCLAVE, _SPEC, "no", says, "enclave.attestation")
     return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
 
 
@@ -100,7 +100,7 @@ def _hardware(
     elif admission is None or moment is None:
         missing = f"{item.format} evidence was presented for a node that signed nothing here or is not admitted."
     if missing or admission is None or moment is None:
-        record.note(_SPEC, "cannot_tell", missing, "enclave.not_judged")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", missing, "enclave.not_judged")
         return "unread", missing
     expected = Expected(
         start=moment.start,
@@ -116,12 +116,12 @@ def _hardware(
         claims = verify_attestation(item.format, file, roots, moment.start, record)
         appraise_attestation(claims, expected, record)
     except UndecidedError as error:
-        record.error(_SPEC, error)
+        record.error(ENCLAVE, _SPEC, error)
         return "unread", f"{item.format} evidence was presented, and cannot be decided: {error.message}."
     except HoldfastError as error:
         if isinstance(error, RefusedError) and error.code in _TIMES:
             return _at_another_time(item.format, error, record)
-        record.error(_SPEC, error)
+        record.error(ENCLAVE, _SPEC, error)
         return "bad", f"{item.format} evidence does not hold: {error.message}."
     return _conclude(claims, moment, trust, record)
 
@@ -132,7 +132,7 @@ def _beside(
     """GPU evidence stands beside an enclave's: it binds no key (``attestation.md`` §9.3)."""
     claims = verify_attestation("nvidia", file, roots, moment.start, record)
     for says in claims.unchecked:
-        record.note("attestation.md §9", "cannot_tell", says, "attestation.offline")
+        record.note(ENCLAVE, "attestation.md §9", "cannot_tell", says, "attestation.offline")
     return "unread", "The signature and chain of a GPU's report hold. It binds no key, so it says nothing of this one."
 
 
@@ -140,10 +140,10 @@ def _at_another_time(form: str, error: HoldfastError, record: Transcript) -> tup
     """The evidence is genuine and speaks of another time than that of the statements."""
     if error.code == "attestation.expired":
         says = f"{form} evidence had run out before the statements were made: {error.message}."
-        record.note(_SPEC, "cannot_tell", says, "enclave.expired")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.expired")
         return "expired", says
     says = f"{form} evidence is younger than the statements: {error.message}."
-    record.note(_SPEC, "cannot_tell", says, "enclave.not_yet")
+    record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.not_yet")
     return "unread", says
 
 
@@ -153,27 +153,27 @@ def _conclude(
     """What a good attestation comes to, once the times of the statements and the kind of root are looked at."""
     if moment.doubt is not None:
         says = f"The attestation holds, and does not help: {moment.doubt}"
-        record.note(_SPEC, "cannot_tell", says, "enclave.doubt")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.doubt")
         return "unread", says
     if moment.end > claims.valid_until:
         says = "The attestation ran out before a quorum had dated the statements."
-        record.note(_SPEC, "cannot_tell", says, "enclave.expired")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.expired")
         return "expired", says
     if moment.late:
         says = (
             "The attestation holds for the time that the statements claim, which no quorum has dated within the bound."
         )
-        record.note(_SPEC, "cannot_tell", says, "enclave.undated")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.undated")
         return "undated", says
     stand_in = any(root.development for root in trust.current.enclave_roots if root.certificate == claims.root)
     if stand_in or trust.development or claims.debug is not False:
         why = "in debug mode" if claims.debug is not False else "simulated, under a development root or trust"
         says = f"The signing key was held by a {claims.tee} enclave that is {why}: not by a real one."
-        record.note(_SPEC, "cannot_tell", says, "enclave.development")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
         return "development", says
     says = (
         f"The signing key was held by a {claims.tee} enclave with admitted measurements when the statements were made; "
         f"the chain ends at {claims.root_name}."
     )
-    record.note(_SPEC, "yes", says)
+    record.note(ENCLAVE, _SPEC, "yes", says)
     return "hardware", says

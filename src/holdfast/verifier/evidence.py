@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from holdfast.core import merkle, rounds
+from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import (
     AttestationItem,
     Bundle,
@@ -67,6 +67,12 @@ INSECURE_ATTESTATION_DOMAIN = insecure.INSECURE_ATTESTATION_DOMAIN
 
 _NOBODY = "nobody"
 """Stands in for members whose vote key trust does not give: their stake counts in the total and signs nothing."""
+_SIGNED = ("bytes", "route")
+"""Lanes that rest on the statements of the closure themselves."""
+_TRUSTED = ("enclave", *_SIGNED, "settlement", "judgement")
+"""Lanes that say nothing without trust."""
+_CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory"), "payment": ("payment",)}
+"""Lanes that a statement of a kind is about, where they are others than :data:`_SIGNED`."""
 _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
 
@@ -122,6 +128,16 @@ class CheckedStatement:
         """Whether it is a decision: what is wrong with one speaks against it alone (``trace.md`` §3)."""
         return self.statement.kind == "decision"
 
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that a check of the statement itself is about (``lanes.md`` §2)."""
+        return ("judgement",) if self.decides else _CARRIED.get(self.statement.kind, _SIGNED)
+
+    @property
+    def settles(self) -> str:
+        """The lane that a check of where it stands in the log and its rounds is about."""
+        return "judgement" if self.decides else "settlement"
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -142,9 +158,9 @@ class Evidence:
     """Digests of decision statements whose case was shown to be among those recalled together."""
     disclosed: list[str] = field(default_factory=list)
     documents: dict[str, str] = field(default_factory=dict)
-    """Texts of documents that were disclosed whole and are what was signed."""
+    """By name: the text of each document that was disclosed whole and is what was signed."""
     parts: dict[str, list[Part]] = field(default_factory=dict)
-    """By document: single parts that were disclosed and are what was signed."""
+    """By name of their document: parts that were disclosed one by one and are what was signed."""
     checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
     final_rounds: dict[int, CheckedRound] = field(default_factory=dict)
     proposed: dict[int, rounds.Candidate] = field(default_factory=dict)
@@ -158,6 +174,21 @@ class Evidence:
     entries: dict[str, int] = field(default_factory=dict)
     overturned: set[str] = field(default_factory=set)
     """Contents (hex) of rounds that a quorum called final against each other: neither stands for anything now."""
+
+    def named(self, document: str, member: str) -> str | None:
+        """A top-level member of a document that names a model, where the document or that part of it was disclosed
+        and is what was signed; None where it is not shown, or is no text."""
+        label = f"model|-|-|s|/{member}".encode()
+        for part in self.parts.get(document, ()):
+            if part.label == label:
+                return part.data.decode()
+        text = self.documents.get(document)
+        try:
+            value = canonical.decode(text.encode()) if text is not None else None
+        except HoldfastError:  # a number that this reader takes no part of; its parts were checked as they are
+            return None
+        found = value.get(member) if isinstance(value, dict) else None
+        return found if isinstance(found, str) else None
 
     def decisions(self) -> list[CheckedStatement]:
         """The decision statements, in order of the times they claim."""
@@ -196,9 +227,8 @@ def check_evidence(
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
-        record.note(
-            "trust.md §5", "cannot_tell", "No trust document was given, so no attester can be judged.", "trust.missing"
-        )
+        says = "No trust document was given, so no attester can be judged."
+        record.note(_TRUSTED, "trust.md §5", "cannot_tell", says, "trust.missing")
         return evidence
     _check_checkpoints([item for item in items if isinstance(item, CheckpointItem)], evidence, trust, at, record)
     _check_rounds(items, evidence, trust, record)
@@ -216,12 +246,14 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
         statement = item.statement
         if statement.kind == "journal":
             says = f"Statement {statement.digest[:12]} tells of a panel's journal and of no run."
-            record.note("statement.md §4.4", "cannot_tell", says, "trace.journal")
+            record.note(("bytes", "route"), "statement.md §4.4", "cannot_tell", says, "trace.journal")
             continue
         if statement.run != run:
             refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals
             refusals.append(("trace.run", f"A {statement.kind} statement of another run stands in this trace."))
-            record.note("trace.md §2(1)", "no", f"Statement {statement.digest[:12]} is of another run.", "trace.run")
+            lanes = ("judgement",) if statement.kind == "decision" else _SIGNED
+            says = f"Statement {statement.digest[:12]} is of another run."
+            record.note(lanes, "trace.md §2(1)", "no", says, "trace.run")
             continue
         evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
     for checked in evidence.statements.values():
@@ -253,17 +285,18 @@ def _check_made(evidence: Evidence, bounds: CheckPolicy, at: dt.datetime, record
         checked.not_yet = early_us > bounds.max_skew_s * 1_000_000
         if checked.not_yet:
             says = f"The {statement.kind} statement {statement.digest[:12]} claims a time after the one asked about."
-            record.note("lanes.md §2.1", "cannot_tell", says, "statement.not_yet")
+            lanes = {*checked.lanes, checked.settles}
+            record.note(lanes, "lanes.md §2.1", "cannot_tell", says, "statement.not_yet")
 
 
 def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
     evidence.bytes_refusals.append((code, says))
-    record.note(spec, "no", says, code)
+    record.note(_SIGNED if code.startswith("trace.") else ("bytes",), spec, "no", says, code)
 
 
 def _refuse_judgement(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
     evidence.judgement_refusals.append((code, says))
-    record.note(spec, "no", says, code)
+    record.note(("judgement",), spec, "no", says, code)
 
 
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
@@ -279,9 +312,8 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         statement = checked.statement
         parents = [evidence.statements.get(digest) for digest in statement.parents]
         if any(parent is None for parent in parents):
-            record.note(
-                "trace.md §2", "cannot_tell", f"A parent of {statement.digest[:12]} is not here.", "trace.parent"
-            )
+            says = f"A parent of {statement.digest[:12]} is not here."
+            record.note(checked.lanes, "trace.md §2", "cannot_tell", says, "trace.parent")
             continue
         known = [_as_known(parent) for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
@@ -289,9 +321,8 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
             refuse = _refuse_judgement if checked.decides else _refuse_trace
             refuse(evidence, record, "trace.rules", says, "trace.md §2")
         else:
-            record.note(
-                "trace.md §2", "yes", f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
-            )
+            says = f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
+            record.note(checked.lanes, "trace.md §2", "yes", says)
 
 
 def _as_known(checked: CheckedStatement) -> KnownStatement:
@@ -326,7 +357,8 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
             tree = _tree_of(item.document, evidence)
             run = evidence.route or evidence.closing or next(iter(evidence.statements.values()), None)
             if tree is None or run is None:
-                record.note("parts.md §8", "cannot_tell", f"Nothing here binds the {item.document}.", "parts.unbound")
+                says = f"Nothing here binds the {item.document}."
+                record.note(_about(item.document), "parts.md §8", "cannot_tell", says, "parts.unbound")
                 continue
             try:
                 verify_document(item.document, item.text.encode(), run.statement.run, item.secret, tree)
@@ -335,14 +367,14 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
                 continue
             evidence.documents[item.document] = item.text
             evidence.disclosed.append(tree.root.hex())
-            record.note("parts.md §4", "yes", f"The whole {item.document} ({tree.size} parts) is what was signed.")
+            says = f"The whole {item.document} ({tree.size} parts) is what was signed."
+            record.note(_about(item.document), "parts.md §4", "yes", says)
         elif isinstance(item, PartsItem):
             for shown in item.parts:
                 tree = _tree_of(shown.document, evidence)
                 if tree is None:
-                    record.note(
-                        "parts.md §8", "cannot_tell", f"Nothing here binds the {shown.document}.", "parts.unbound"
-                    )
+                    says = f"Nothing here binds the {shown.document}."
+                    record.note(("bytes",), "parts.md §8", "cannot_tell", says, "parts.unbound")
                     continue
                 try:
                     part = verify_part(shown, tree)
@@ -351,13 +383,23 @@ def _check_disclosures(items: Iterable[object], evidence: Evidence, record: Tran
                     continue
                 evidence.parts.setdefault(shown.document, []).append(part)
                 evidence.disclosed.append(tree.root.hex())
-                record.note("parts.md §4", "yes", f"Part {shown.part.label.decode()} is what was signed.")
+                evidence.parts.setdefault(shown.document, []).append(shown.part)
+                # Its path is not named: the member names of a document can be content.
+                kind = shown.part.label.decode().partition("|")[0]
+                says = f"Part {shown.position} of the {shown.document} ({kind}) is what was signed."
+                lanes = _about(shown.document) if kind == "model" else ("bytes",)
+                record.note(lanes, "parts.md §4", "yes", says)
+
+
+def _about(document: str) -> tuple[str, ...]:
+    """The lanes that a disclosed document has a part in: the answer names the model that is claimed."""
+    return ("bytes", "artifact") if document == "response" else ("bytes",)
 
 
 def _refuse_bytes(evidence: Evidence, record: Transcript, error: Exception, says: str) -> None:
     code = error.code if isinstance(error, HoldfastError) else "parts.document"
     evidence.bytes_refusals.append((code, says))
-    record.note("parts.md §4", "no", says, code)
+    record.note(("bytes",), "parts.md §4", "no", says, code)
 
 
 def _check_decisions(
@@ -377,9 +419,8 @@ def _check_decisions(
     for item in dict.fromkeys(items):
         found = evidence.statements.get(item.digest)
         if found is None:
-            record.note(
-                "statement.md §4.3", "cannot_tell", f"Decision {item.digest[:12]} is not here.", "decision.unbound"
-            )
+            says = f"Decision {item.digest[:12]} is not here."
+            record.note(("judgement",), "statement.md §4.3", "cannot_tell", says, "decision.unbound")
             continue
         try:
             document = verify_decision(found.statement, item.raw, item.salt, item.path)
@@ -390,7 +431,8 @@ def _check_decisions(
         evidence.opened[item.digest] = document
         if item.path is not None:
             evidence.in_batch.add(item.digest)
-        record.note("statement.md §4.3", "yes", f"The document of decision {item.digest[:12]} is what was signed.")
+        says = f"The document of decision {item.digest[:12]} is what was signed."
+        record.note(("judgement",), "statement.md §4.3", "yes", says)
 
 
 def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
@@ -398,7 +440,8 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
     for item in items:
         source = evidence.closing or evidence.route
         if source is None:
-            record.note("parts.md §7", "cannot_tell", "There is no statement to compare the mark with.", "mark.unbound")
+            says = "There is no statement to compare the mark with."
+            record.note(("bytes",), "parts.md §7", "cannot_tell", says, "mark.unbound")
             continue
         admission = trust.admission(source.statement.attester) if trust else None
         key = admission.key_document.key_for("statement") if admission else None
@@ -409,11 +452,12 @@ def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | No
                 evidence, record, "mark.chain", "The mark is not the one that was signed last.", "parts.md §7"
             )
         elif key is None:
-            record.note("parts.md §7", "cannot_tell", "The key that signed the mark is not known.", "trust.unknown_key")
+            says = "The key that signed the mark is not known."
+            record.note(("bytes",), "parts.md §7", "cannot_tell", says, "trust.unknown_key")
         else:
             try:
                 verify_signature(key, item.mark.message(source.statement.run), item.signature)
-                record.note("parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
+                record.note(("bytes",), "parts.md §7", "yes", f"Mark {item.mark.seq} is signed by the gateway's key.")
             except RefusedError:
                 _refuse_trace(evidence, record, "mark.signature", "A mark has a bad signature.", "parts.md §7")
 
@@ -459,10 +503,11 @@ def _check_checkpoints(
             origin, read = _read_checkpoint(item.note, trust)
         except HoldfastError as error:
             evidence.settlement_refusals.append((error.code, "A checkpoint is not signed by its log."))
-            record.error("checkpoint.md", error)
+            record.error(("settlement",), "checkpoint.md", error)
             continue
         if read is None:
-            record.note("trust.md §1", "cannot_tell", f"No log {origin} in trust.", "trust.unknown_log")
+            says = f"No log {origin} in trust."
+            record.note(("settlement",), "trust.md §1", "cannot_tell", says, "trust.unknown_log")
             continue
         trusted, admission, verified = read
         checkpoint = verified.checkpoint
@@ -472,17 +517,18 @@ def _check_checkpoints(
             _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
             continue
         if not _speaks_at(trusted, admission, checked.quorum_at or _open_end(admission, at)):
-            record.note(
-                "trust.md §3", "cannot_tell", f"Trust admits no log {origin} at that time.", "trust.unknown_log"
-            )
+            says = f"Trust admits no log {origin} at that time."
+            record.note(("settlement",), "trust.md §3", "cannot_tell", says, "trust.unknown_log")
             continue
         if seen.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root) != checkpoint.root:
             evidence.settlement_refusals.append(
                 ("log.equivocation", f"The log signed two different trees of size {checkpoint.size}.")
             )
-            record.note("checkpoint.md", "no", "Two checkpoints of one size differ: a split view.", "log.equivocation")
+            says = "Two checkpoints of one size differ: a split view."
+            record.note(("settlement",), "checkpoint.md", "no", says, "log.equivocation")
         evidence.checkpoints.append(checked)
         record.note(
+            ("settlement",),
             "checkpoint.md",
             "yes",
             f"Checkpoint of size {checkpoint.size} is signed by {checkpoint.origin} and cosigned by "
@@ -553,9 +599,8 @@ def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record:
     candidate = item.candidate
     chain, epoch = trust.chain(candidate.origin), trust.epoch(candidate.origin, candidate.number)
     if chain is None or epoch is None:
-        record.note(
-            "trust.md §1", "cannot_tell", f"Trust knows no chain or epoch for round {candidate.number}.", "trust.epoch"
-        )
+        says = f"Trust knows no chain or epoch for round {candidate.number}."
+        record.note(("settlement",), "trust.md §1", "cannot_tell", says, "trust.epoch")
         return
     if epoch.number != candidate.epoch:
         _refuse_settlement(evidence, record, "trust.epoch", f"Round {candidate.number} names epoch {candidate.epoch}.")
@@ -565,7 +610,8 @@ def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record:
     silent = epoch.total - sum(stakes.values())
     if silent:
         stakes[_NOBODY] = silent
-        record.note("trust.md §4", "cannot_tell", "A member of the epoch has no vote key of its own.", "trust.epoch")
+        says = "A member of the epoch has no vote key of its own."
+        record.note(("settlement",), "trust.md §4", "cannot_tell", says, "trust.epoch")
     revoked = {address_of(key.public) for node, key in keys.items() if _is_revoked(trust, node)}
     try:
         domain = rounds.ChainDomain(chain.chain_id, chain.contract)
@@ -581,7 +627,7 @@ def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record:
         ]
         final = rounds.verify_finality(domain, counted, stakes)
     except HoldfastError as error:
-        record.error("round.md §4.3", error)
+        record.error(("settlement",), "round.md §4.3", error)
         if isinstance(error, RefusedError):
             evidence.settlement_refusals.append(
                 (error.code, f"The finality of round {candidate.number} does not hold.")
@@ -604,6 +650,7 @@ def check_finality(item: FinalityItem, evidence: Evidence, trust: Trust, record:
         candidate, True, final.stake_for, final.stake_total, final.signers
     )
     record.note(
+        ("settlement",),
         "round.md §4.3",
         "yes",
         f"Round {candidate.number} is final: {final.stake_for} of {final.stake_total} units of stake signed it.",
@@ -628,9 +675,10 @@ def _refuse_settlement(
     evidence: Evidence, record: Transcript, code: str, says: str, about: CheckedStatement | None = None
 ) -> None:
     """Refuse the settlement of the run, or, where it is ``about`` a decision, that decision."""
-    refusals = evidence.judgement_refusals if about is not None and about.decides else evidence.settlement_refusals
+    lane = about.settles if about is not None else "settlement"
+    refusals = evidence.judgement_refusals if lane == "judgement" else evidence.settlement_refusals
     refusals.append((code, says))
-    record.note("bundle.md §3", "no", says, code)
+    record.note((lane,), "bundle.md §3", "no", says, code)
 
 
 def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
@@ -662,9 +710,8 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         seen.add(item)
         candidates = leaves.get(item.digest)
         if not candidates or item.size not in roots:
-            record.note(
-                "bundle.md §3", "cannot_tell", f"Nothing to check a path of size {item.size} against.", "log.unanchored"
-            )
+            says = f"Nothing to check a path of size {item.size} against."
+            record.note(("settlement",), "bundle.md §3", "cannot_tell", says, "log.unanchored")
             continue
         fits = next((leaf for leaf in candidates if _leads_to_all(leaf, item, roots[item.size])), None)
         # One payload is one entry: further paths are tried with the copy that fitted, and after a refusal with none.
@@ -674,7 +721,9 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
             says = "An inclusion proof does not lead to its checkpoint."
             _refuse_settlement(evidence, record, "log.inclusion", says, owner)
             continue
-        record.note("log.md", "yes", f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}.")
+        lane = owner.settles if owner is not None else "settlement"
+        says = f"{item.digest[:12]} is entry {item.index} of the log at size {item.size}."
+        record.note((lane,), "log.md", "yes", says)
         if owner is None:
             continue
         owner.index = item.index
@@ -706,7 +755,8 @@ def _open_commitment(item: CommitmentItem, evidence: Evidence, record: Transcrip
     for digest in evidence.statements:
         if build_commitment(digest, item.salt) == item.entry:
             evidence.commitments[digest] = sha256_hex(item.entry)
-            record.note("statement.md §9", "yes", f"The commitment opens to statement {digest[:12]}.")
+            lane = evidence.statements[digest].settles
+            record.note((lane,), "statement.md §9", "yes", f"The commitment opens to statement {digest[:12]}.")
             return
     _refuse_settlement(evidence, record, "commitment.opening", "A commitment does not open to any statement here.")
 
@@ -736,19 +786,19 @@ def _check_attesters(
         checked.judged = True
         name = f"{statement.kind} statement {statement.digest[:12]}"
         if checked.refusal is None:
-            record.note("statement.md §7", "yes", f"The {name} is signed by an admitted node that may make it.")
+            says = f"The {name} is signed by an admitted node that may make it."
+            record.note(checked.lanes, "statement.md §7", "yes", says)
         else:
-            record.note(
-                "statement.md §7", "no", f"The {name} is refused: {checked.refusal}.", f"statement.{checked.refusal}"
-            )
+            says = f"The {name} is refused: {checked.refusal}."
+            record.note(checked.lanes, "statement.md §7", "no", says, f"statement.{checked.refusal}")
         if checked.trusted_time is None:
-            record.note("statement.md §8", "cannot_tell", f"No quorum has dated the {name} yet.", "statement.undated")
+            says = f"No quorum has dated the {name} yet."
+            record.note((checked.settles,), "statement.md §8", "cannot_tell", says, "statement.undated")
             continue
         checked.late = refuse_time(statement, checked.trusted_time, bounds)
         if checked.late is None:
-            record.note(
-                "statement.md §8", "yes", f"The {name} was seen by a quorum within the bound after its claimed time."
-            )
+            says = f"The {name} was seen by a quorum within the bound after its claimed time."
+            record.note((checked.settles,), "statement.md §8", "yes", says)
         else:
             _refuse_settlement(
                 evidence,
@@ -780,7 +830,8 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
     for item in sorted(items, key=lambda item: item.number):
         checked_round = evidence.final_rounds.get(item.number)
         if checked_round is None or not checked_round.final:
-            record.note("round.md §5", "cannot_tell", f"Round {item.number} is not final here.", "round.not_final")
+            says = f"Round {item.number} is not final here."
+            record.note(("settlement",), "round.md §5", "cannot_tell", says, "round.not_final")
             continue
         digest = item.entry.statement_digest.hex()
         owner = evidence.statements.get(owners.get(digest, digest))
@@ -800,6 +851,7 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
         owner.evidence.append(checked_round.candidate.content.hex())
         answer = "yes" if item.entry.code == "ok" else "cannot_tell" if item.entry.code == "cannot_tell" else "no"
         record.note(
+            (owner.settles,),
             "round.md §5",
             answer,  # type: ignore[arg-type]
             f"Final round {item.number} says {item.entry.code} of {owner.statement.kind} {digest[:12]}.",

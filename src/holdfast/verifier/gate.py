@@ -116,6 +116,9 @@ class History:
     outside and those that :func:`decide` found itself."""
     released_early: bool = False
     """Whether the case was ever PROVISIONAL. Never false again."""
+    label_moved_at: dt.datetime | None = None
+    """When the label that the case stands on last came to mean another artifact; None where it did not. Approvals that
+    were not given after that do not count (``gate.md`` §4(3))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,8 @@ def decide(
         state = "REJECTED"
         reasons = [_rejected(valid.rejected), *refuted]
     else:
-        reasons = [*refuted, *_unmet_lanes(policy, vector, at), *_unmet_judgement(policy, valid.approvals)]
+        moved_at = history.label_moved_at if history.label_moved_at is None or history.label_moved_at <= at else None
+        reasons = [*refuted, *_unmet_lanes(policy, vector, at), *_unmet_judgement(policy, valid.approvals, moved_at)]
         if not reasons:
             state, clear_until = "CLEAR", _clear_until(policy, vector)
         elif release is not None:
@@ -284,18 +288,27 @@ def _released(release: Release) -> Reason:
     )
 
 
-def _unmet_judgement(policy: QueuePolicy, approvals: Sequence[Decision]) -> Iterator[Reason]:
+def _unmet_judgement(
+    policy: QueuePolicy, approvals: Sequence[Decision], moved_at: dt.datetime | None
+) -> Iterator[Reason]:
     need = policy.judgement
     if need is None:
         return
-    people = {item.person for item in approvals if item.role == need.role and item.policy_digest == policy.digest}
+    fitting = [item for item in approvals if item.role == need.role and item.policy_digest == policy.digest]
+    people = {item.person for item in fitting if moved_at is None or item.at > moved_at}
     if len(people) >= need.reviewers:
         return
-    others = {item.person for item in approvals} - people
+    before = {item.person for item in fitting} - people
+    others = {item.person for item in approvals} - people - before
     says = f"{len(people)} of {need.reviewers} people acting as {need.role} have approved under this policy."
+    if before and moved_at is not None:
+        says += (
+            f" {len(before)} approved before the label came to mean another artifact, at {time_encode(moved_at)}, "
+            "which does not count any more."
+        )
     if others:
         says += f" {len(others)} approved in another role or under another version of it, which does not count."
-    yield Reason("gate.reviewers", None, says)
+    yield Reason("gate.label_moved" if before else "gate.reviewers", None, says)
 
 
 # --- what the lanes say ---------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from holdfast.nodes.panel.service import PanelService
 from holdfast.review.contents import asked_of, evidence_of
 from holdfast.review.events import SYSTEM
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.web.background import shown_background
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
 
@@ -83,8 +84,10 @@ class CaseActPages:
         if file.bundle is not None and self._review.contents is not None:
             reading = await self._review.contents.read(file.view.row.run, file.bundle)
         kept = file.bundle if file.bundle is not None else await self._review.call(desk.evidence, SYSTEM, case)
+        background = await self._review.call(desk.background, SYSTEM, case)
         shown = {
             "case": shown_file(file),
+            "background": shown_background(background, file),
             "person": principal,
             "acts": acts,
             "weighty": WEIGHTY,

@@ -37,6 +37,7 @@ from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
 from holdfast.web.recall import RecallPages
 from holdfast.web.render import BLANK_LANES, LEGEND, Pages
+from holdfast.web.statistics import StatisticsPages
 from holdfast.web.webhooks import WebhookPages
 
 TITLES = {
@@ -77,13 +78,21 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
     if service.review is not None:
         acts = CaseActPages(service, service.review, site.page)
         cases, files = CasePages(service.review, site.page), CaseFilePages(service.review, site.page)
+        figures = StatisticsPages(service.review, site.page)
         routes += [
             ActRoute(people, "queue:read", "/queues", cases.queues),
             ActRoute(people, "queue:read", "/queues.json", cases.queues_json),
             ActRoute(people, "queue:read", "/queues/{queue}.json", cases.queue_json),
             ActRoute(people, "queue:read", "/queues/{queue}.csv", files.rows_csv),
+            ActRoute(people, "queue:read", "/statistics.json", figures.statistics_json),
+            ActRoute(people, "queue:read", "/statistics", figures.statistics),
+            ActRoute(people, "case:read", "/cases/{case}/at", files.moment),
             ActRoute(people, "case:read", "/cases/{case}/at/{seq}.json", files.reading_json),
             ActRoute(people, "case:read", "/cases/{case}/at/{seq}", files.reading),
+            ActRoute(people, "case:read", "/cases/{case}/known/{known}.json", files.reading_json),
+            ActRoute(people, "case:read", "/cases/{case}/known/{known}", files.reading),
+            ActRoute(people, "case:read", "/cases/{case}/evidence/{digest}.json", files.evidence_json),
+            ActRoute(people, "case:read", "/cases/{case}/evidence/{digest}", files.evidence),
             ActRoute(people, "case:read", "/cases/{case}/report.json", files.report_json),
             ActRoute(people, "case:read", "/cases/{case}/report", files.report),
             ActRoute(people, "case:read", "/cases/{case}.json", cases.case_json),
@@ -205,7 +214,7 @@ class Site:
         """An error as a page for people; programs (and the scripts of the pages) get JSON."""
         request, path = Request(scope), scope["path"]
         if (
-            path.endswith((".json", "/bundle"))
+            path.endswith((".json", "/bundle", "/events"))
             or path.startswith(("/static/", PROGRAMS))
             or path in {"/ask", "/events", "/metrics"}
         ):

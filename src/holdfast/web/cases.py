@@ -11,23 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.core.encoding import time_encode
-from holdfast.errors import MalformedError, UsageError
+from holdfast.errors import UsageError
 from holdfast.nodes.edge import json_response
+from holdfast.nodes.panel.people import person_of
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import QUESTIONS, LaneView
-from holdfast.ports.case_store import CaseFilter
 from holdfast.review.desk import CaseFile, CaseView
 from holdfast.review.events import SYSTEM, Event
 from holdfast.review.queues import Queue
 from holdfast.verifier.gate import GATE_STATES
-from holdfast.verifier.lanes import LANES
+from holdfast.verifier.lanes import LANES, STATES
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.web.background import background_json
+from holdfast.web.filters import MARKS, Asked, parse_filters
 
 ROWS = 50
 """Cases on one page of a queue."""
@@ -59,72 +60,67 @@ class CasePages:
         return json_response({"queues": [_queue_json(queue) for queue in await self._queues()]})
 
     async def queue(self, request: Request) -> Response:
-        """``GET /queues/{queue}?state=&after=``."""
+        """``GET /queues/{queue}``; ``filters`` says under which."""
         return await self.show_queue(request)
 
     async def show_queue(self, request: Request, status: int = 200, **more_values: Any) -> Response:
         """The page of a queue; ``more_values`` say what became of a form on it."""
-        queue, which = await asked_rows(self._review, request)
-        listed = await self._review.call(self._review.desk.cases, SYSTEM, which)
-        chosen = which.stands[0] if which.stands else ""
-        here, query = f"/queues/{queue.name}", {"state": chosen} if chosen else {}
-        more = f"{here}?{urlencode({**query, 'after': listed[-1].row.opened_seq})}" if len(listed) == ROWS else None
-        first = f"{here}?{urlencode(query)}" if which.after is not None else None
+        queue, asked = await asked_rows(self._review, request)
+        listed = await self._review.call(self._review.desk.cases, SYSTEM, asked.which)
+        chosen = asked.given.get("state", "")
+        here = f"/queues/{queue.name}"
+        more = asked.url(here, after=listed[-1].row.opened_seq) if len(listed) == ROWS else None
         return self._page(
             request,
             "queue.html",
             "/queues",
             status,
             queue=_shown_queue(queue),
-            words=GATE_STATES,
+            words={word: asked.url(here, state=word) for word in GATE_STATES},
+            everything=asked.url(here, state=None),
             chosen=chosen,
+            asked=asked.fields,
+            narrowed=asked.narrowed,
+            lanes=LANES,
+            states=STATES,
+            marks=MARKS,
             listed=[_shown_row(view) for view in listed],
             more=more,
-            first=first,
-            query=f"?{request.url.query}" if request.url.query else "",
+            first=asked.url(here) if asked.which.after is not None else None,
+            csv=asked.url(f"{here}.csv"),
+            twin=asked.url(f"{here}.json", after=asked.which.after),
             **({"typed": None} | more_values),
         )
 
     async def queue_json(self, request: Request) -> Response:
-        """``GET /queues/{queue}.json?state=&after=``."""
-        queue, which = await asked_rows(self._review, request)
-        listed = await self._review.call(self._review.desk.cases, SYSTEM, which)
+        """``GET /queues/{queue}.json``, under the same filters."""
+        queue, asked = await asked_rows(self._review, request)
+        listed = await self._review.call(self._review.desk.cases, SYSTEM, asked.which)
         return json_response({**_queue_json(queue), "cases": [view.to_json() for view in listed]})
-
-    async def case(self, request: Request) -> Response:
-        """``GET /cases/{case}``."""
-        file = await self._file(request)
-        return self._page(request, "case.html", "/queues", case=shown_file(file))
 
     async def case_json(self, request: Request) -> Response:
         """``GET /cases/{case}.json``."""
-        file = await self._file(request)
+        file = await self._review.call(self._review.desk.case, SYSTEM, request.path_params["case"])
+        background = await self._review.call(self._review.desk.background, SYSTEM, file.case.id)
         events = [event.to_json() for event in file.events]
         dependants = [{"kind": kind, "target": target} for kind, target in file.case.dependants]
-        return json_response({**file.view.to_json(), "dependants": dependants, "events": events})
+        whole = {**file.view.to_json(), "dependants": dependants, "events": events}
+        return json_response({**whole, **background_json(background, file)})
 
     async def _queues(self) -> list[Queue]:
         return await self._review.call(self._review.desk.queues, SYSTEM)
 
-    async def _file(self, request: Request) -> CaseFile:
-        return await self._review.call(self._review.desk.case, SYSTEM, request.path_params["case"])
 
-
-async def asked_rows(review: Review, request: Request) -> tuple[Queue, CaseFilter]:
+async def asked_rows(review: Review, request: Request) -> tuple[Queue, Asked]:
     """The queue and the rows that a URL asks for. Raises ``panel.queue`` or ``panel.filter``."""
     name = request.path_params["queue"]
     queues = await review.call(review.desk.queues, SYSTEM)
     found = next((queue for queue in queues if queue.name == name), None)
     if found is None:
         raise UsageError("panel.queue", "there is no such queue", status=404)
-    state, after = request.query_params.get("state"), request.query_params.get("after")
-    if state is not None and state not in GATE_STATES:
-        raise MalformedError("panel.filter", f"state is one of {', '.join(GATE_STATES)}", param="state")
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) <= 18):
-        raise MalformedError("panel.filter", "after is the position of a case", param="after")
-    stands = (state,) if state else ()
-    position = None if after is None else int(after)
-    return found, CaseFilter(queue=name, stands=stands, after=position, limit=ROWS, newest_first=True)
+    person = person_of(request)
+    asked = parse_filters(name, request.query_params, person.name if person else None, review.now(), ROWS)
+    return found, asked
 
 
 # --- what the templates show ------------------------------------------------------------------------------------------
@@ -181,6 +177,7 @@ def _shown_row(view: CaseView) -> dict[str, Any]:
         "released_early": bool(row.released_early),
         "holder": row.claimed_by,
         "flags": row.flags,
+        "stale": view.stale,
         "opened_at": row.opened_at,
         "policy": row.policy,
         "vector": row.vector,
@@ -192,7 +189,9 @@ def _shown_row(view: CaseView) -> dict[str, Any]:
 def shown_file(file: CaseFile) -> dict[str, Any]:
     """A case file for a template."""
     dependants = [{"kind": kind, "target": target} for kind, target in file.case.dependants]
-    return {**_shown_row(file.view), "dependants": dependants, "events": [shown_event(event) for event in file.events]}
+    events = [shown_event(event) for event in file.events]
+    told = {event["seq"]: event for event in events}
+    return {**_shown_row(file.view), "dependants": dependants, "events": events, "told": told}
 
 
 def _lanes(view: CaseView) -> Sequence[LaneView]:
@@ -213,6 +212,7 @@ def shown_event(event: Event) -> dict[str, Any]:
         "says": _says(event.kind, event.body),
         "lanes": event.lanes,
         "policy": event.policy,
+        "cause": event.cause,
         "digest": event.digest,
     }
 
@@ -232,6 +232,13 @@ def _says(kind: str, body: Mapping[str, Any]) -> str:
         return f"{body['act'].capitalize()}, as {body['role']}: {body['reason']}"
     if kind == "released":
         return f"As {body['role']}, until {body['until']}: {body['reason']}"
+    if kind == "label_moved":
+        return f"The label {body['label']} came to mean artifact {body['to'][:12]}…."
+    if kind == "marked_stale":
+        return (
+            f"The label {body['label']} came to mean artifact {body['to'][:12]}…; this case stands on "
+            f"{body['from'][:12]}…. Approvals from before do not count any more."
+        )
     if kind == "dependant_added":
         return f"{body['kind'].capitalize()} {body['target']}."
     if kind == "statement_logged":

@@ -331,7 +331,7 @@ class PeoplePages:
         head = people.head(person)
         events = people.events(person, max(0, head.seq - NEWEST), NEWEST)
         names = {event.body["subject"]: event.body["name"] for event in events if event.kind == "account.added"}
-        names |= {account.id: account.name for account in people.accounts(person)}
+        names |= people.names(person)
         newest = [
             {
                 "seq": event.seq,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ def minutes(span: int) -> str:
     return ""
 
 
+def pretty(value: object) -> str:
+    """JSON to read, a member a line. Only for looking at: digests are over other bytes."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
 def clock(time: str) -> str:
     """An RFC 3339 time as date and minute; scripts turn it into a distance."""
     return f"{time[:10]} {time[11:16]} UTC"
@@ -93,6 +99,7 @@ class Pages:
             typeset=typeset,
             word=WORDS.__getitem__,
             may=may,
+            pretty=pretty,
         )
         self._templates.globals.update(
             static=static, blank=BLANK_LANES, blank_moment=BLANK_MOMENT, legend=LEGEND, trouble=None

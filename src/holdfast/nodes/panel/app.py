@@ -42,6 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
+from holdfast.nodes.panel.live import live_routes
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
 from holdfast.nodes.panel.service import PanelService
@@ -362,8 +363,13 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         Route("/openapi.json", openapi),
         *(session_routes(people, service.access) if people is not None else ()),
         *(case_routes(service.review, people) if service.review is not None else ()),
+        *(live_routes(service, service.review, _live_events) if service.review is not None else ()),
         *webhook_routes(service.webhooks, people),
     ]
+
+
+def _live_events(chunks: AsyncIterator[bytes], source: contextlib.AsyncExitStack) -> Response:
+    return Live(chunks, "text/event-stream", source=source)
 
 
 async def _answer(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -90,11 +91,15 @@ class Review:
         """Why decisions wait for the log, or empty; for the pages."""
         self.changed = asyncio.Event()
         """Set and replaced whenever a case may have moved: see :meth:`notify`."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watches: dict[str, set[asyncio.Event]] = {}
+        desk.on_moved = self._moved
 
     async def call(
         self, function: Callable[Parameters, Result], *arguments: Parameters.args, **named: Parameters.kwargs
     ) -> Result:
         """Run something on the desk's thread."""
+        self._loop = asyncio.get_running_loop()
         return await asyncio.get_running_loop().run_in_executor(self._worker, partial(function, *arguments, **named))
 
     def add_task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -113,10 +118,39 @@ class Review:
         """Policy files that are not in force as they stand, and why."""
         return {item.queue: item.trouble for item in self._files.values() if item.trouble}
 
+    def now(self) -> dt.datetime:
+        """The time of the panel's clock."""
+        return self._clock.now()
+
     def notify(self) -> None:
         """A case may have moved: whoever waits looks again."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+    @contextlib.contextmanager
+    def watching(self, what: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever a case (by its id) moved, or one of a queue (``queue NAME``). Whoever waits
+        clears it."""
+        moved = asyncio.Event()
+        self._watches.setdefault(what, set()).add(moved)
+        try:
+            yield moved
+        finally:
+            self._watches[what].discard(moved)
+            if not self._watches[what]:
+                del self._watches[what]
+
+    def _moved(self, moved: Collection[tuple[str, str]]) -> None:
+        """The desk has committed something, on its thread: tell whoever watches, on theirs."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody who watched
+                self._loop.call_soon_threadsafe(self._tell, moved)
+
+    def _tell(self, moved: Collection[tuple[str, str]]) -> None:
+        self.notify()
+        for what in {name for case, queue in moved for name in (case, f"queue {queue}")} & self._watches.keys():
+            for event in self._watches[what]:
+                event.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

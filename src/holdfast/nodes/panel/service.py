@@ -290,7 +290,7 @@ class PanelService:
         """Server-sent events for several runs on one stream: ``run`` (a view as in ``/runs/ID.json``) whenever one
         changes, ``trouble`` (``{"run","says","over"}``) while the gateway is silent. Never ends by itself."""
         queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=64)
-        with self._count_stream():
+        with self.count_stream():
             tasks = [asyncio.create_task(self._follow(run, queue)) for run in dict.fromkeys(runs)]
             try:
                 yield self._drain(queue)
@@ -453,7 +453,8 @@ class PanelService:
         return kind(code, message, hint=hint, status=shown)
 
     @contextlib.contextmanager
-    def _count_stream(self) -> Iterator[None]:
+    def count_stream(self) -> Iterator[None]:
+        """Count one live stream while it lasts; raises ``panel.streams`` when there are too many."""
         if self.open_streams >= self.config.max_streams:
             raise UnavailableError("panel.streams", "too many live streams are open", hint="close a tab and try again")
         self._set_streams(self.open_streams + 1)
@@ -468,7 +469,7 @@ class PanelService:
 
     @contextlib.asynccontextmanager
     async def _stream_slot(self) -> AsyncIterator[None]:
-        with self._count_stream():
+        with self.count_stream():
             yield
 
 

@@ -188,12 +188,14 @@ class Moment:
         return value
 
 
-def _first_word(code: str) -> str:
+def first_word(code: str) -> str:
+    """What a chronology code is about: ``upstream.timeout`` is about the upstream."""
     return re.split(r"[._-]", code, maxsplit=1)[0]
 
 
-def _kind(code: str) -> str:
-    word = _first_word(code)
+def kind_of(code: str) -> str:
+    """``move``, ``proof`` or ``step``: what a chronology code does on the time axis."""
+    word = first_word(code)
     if word in MOVES:
         return "move"
     return "proof" if word in PROOFS else "step"
@@ -215,12 +217,12 @@ def parse_chronology(value: object) -> tuple[Moment, ...]:
                 _text(fields.get("time", ""), "time"),
             )
         )
-    final_at = next((index for index, row in enumerate(rows) if _first_word(row[2]) == FINAL), len(rows))
+    final_at = next((index for index, row in enumerate(rows) if first_word(row[2]) == FINAL), len(rows))
     moments: list[Moment] = []
     for index, (moment, at, code, says, evidence, time) in enumerate(rows):
         offset = round((moment - rows[0][0]).total_seconds() * 1000)
         before = round((rows[index - 1][0] - rows[0][0]).total_seconds() * 1000) if index else 0
-        kind = _kind(code)
+        kind = kind_of(code)
         moments.append(
             Moment(
                 at,
@@ -235,10 +237,10 @@ def parse_chronology(value: object) -> tuple[Moment, ...]:
                 time=time,
             )
         )
-    return _fold(moments)
+    return fold_moments(moments)
 
 
-def _fold(moments: list[Moment]) -> tuple[Moment, ...]:
+def fold_moments(moments: list[Moment]) -> tuple[Moment, ...]:
     """Put runs of the same code into one line that opens; marks come by the hundred."""
     folded: list[Moment] = []
     start = 0

@@ -17,7 +17,7 @@ from holdfast.core.attestation.reference import ReferenceValue, parse_reference_
 from holdfast.core.encoding import sha256, time_decode
 from holdfast.errors import RefusedError
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 _REPORTS = ("intel-dcap", "amd-sev-snp")
 """Formats whose report holds the digest of a binding record."""
@@ -90,14 +90,14 @@ def appraise_attestation(claims: VerifiedAttestation, expected: Expected, record
     _appraise_debug(claims, reference, expected, record)
     _appraise_tcb(claims, reference, record)
     for says in claims.unchecked:
-        record.note("attestation.md §9", "cannot_tell", says, "attestation.offline")
+        record.note(ENCLAVE, "attestation.md §9", "cannot_tell", says, "attestation.offline")
     return AppraisedAttestation(claims, bound, reference)
 
 
 def _appraise_binding(claims: VerifiedAttestation, key_document: str | None, record: Transcript) -> Bound:
     spec = "attestation.md §5"
     if key_document is None:
-        record.note(spec, "cannot_tell", "No key document was given to compare with.", "attestation.unbound")
+        record.note(ENCLAVE, spec, "cannot_tell", "No key document was given to compare with.", "attestation.unbound")
         return claims.bound
     bound = claims.bound
     if claims.form in _REPORTS and bound.key_document is None and claims.report_data is not None:
@@ -105,18 +105,18 @@ def _appraise_binding(claims: VerifiedAttestation, key_document: str | None, rec
         bound = Bound(key_document) if claims.report_data[:32] == plain else bound
     if bound.key_document != key_document:
         raise RefusedError("attestation.binding", "the attestation binds another key document, or none")
-    record.note(spec, "yes", f"The attestation binds the key document {key_document[:12]}.")
+    record.note(ENCLAVE, spec, "yes", f"The attestation binds the key document {key_document[:12]}.")
     return bound
 
 
 def _appraise_nonce(claims: VerifiedAttestation, nonce: bytes | None, record: Transcript) -> None:
     spec = "attestation.md §5"
     if nonce is None:
-        record.note(spec, "cannot_tell", "No nonce was given to compare with.", "attestation.no_nonce")
+        record.note(ENCLAVE, spec, "cannot_tell", "No nonce was given to compare with.", "attestation.no_nonce")
         return
     if claims.nonce != (sha256(nonce) if claims.nonce_is_digest else nonce):
         raise RefusedError("attestation.nonce", "the attestation answers another nonce, or none")
-    record.note(spec, "yes", "The attestation answers the nonce that was given: it is fresh.")
+    record.note(ENCLAVE, spec, "yes", "The attestation answers the nonce that was given: it is fresh.")
 
 
 def _fits(claims: VerifiedAttestation, reference: Reference) -> bool:
@@ -133,7 +133,9 @@ def _fits(claims: VerifiedAttestation, reference: Reference) -> bool:
 def _appraise_measurements(claims: VerifiedAttestation, expected: Expected, record: Transcript) -> Reference | None:
     spec = "attestation.md §7"
     if expected.references is None:
-        record.note(spec, "cannot_tell", "No reference values were given to compare with.", "attestation.unmeasured")
+        record.note(
+            ENCLAVE, spec, "cannot_tell", "No reference values were given to compare with.", "attestation.unmeasured"
+        )
         return None
     found = [
         reference
@@ -148,7 +150,7 @@ def _appraise_measurements(claims: VerifiedAttestation, expected: Expected, reco
         )
     # Of several that fit, the one that asks least of debug and firmware decides: each of them admits by itself.
     best = max(found, key=lambda item: (claims.tcb_status in item.value.tcb, item.debug))
-    record.note(spec, "yes", f"The measurements are those of a reference value for {best.role}.")
+    record.note(ENCLAVE, spec, "yes", f"The measurements are those of a reference value for {best.role}.")
     return best
 
 
@@ -157,12 +159,14 @@ def _appraise_debug(
 ) -> None:
     spec = "attestation.md §6"
     if claims.debug is None:
-        record.note(spec, "cannot_tell", "The evidence does not say whether it is in debug mode.", "attestation.debug")
+        record.note(
+            ENCLAVE, spec, "cannot_tell", "The evidence does not say whether it is in debug mode.", "attestation.debug"
+        )
     elif not claims.debug:
-        record.note(spec, "yes", "It is not in debug mode.")
+        record.note(ENCLAVE, spec, "yes", "It is not in debug mode.")
     elif expected.allow_debug or (reference is not None and reference.debug):
         says = "It is in debug mode, which was allowed: its host can look inside, and it is no better than development."
-        record.note(spec, "cannot_tell", says, "attestation.debug")
+        record.note(ENCLAVE, spec, "cannot_tell", says, "attestation.debug")
     else:
         raise RefusedError("attestation.debug", "it is in debug mode: its host can look inside")
 
@@ -178,7 +182,7 @@ def _appraise_tcb(claims: VerifiedAttestation, reference: Reference | None, reco
     elif status not in reference.value.tcb:
         raise RefusedError("attestation.tcb", f"the reference value does not admit firmware that is {status}")
     if status == "UpToDate":
-        record.note(spec, "yes", "The platform's firmware is up to date.")
+        record.note(ENCLAVE, spec, "yes", "The platform's firmware is up to date.")
     else:
         more = f" ({', '.join(claims.advisories)})" if claims.advisories else ""
-        record.note(spec, "cannot_tell", f"The platform's firmware is {status}{more}.", "attestation.tcb")
+        record.note(ENCLAVE, spec, "cannot_tell", f"The platform's firmware is {status}{more}.", "attestation.tcb")

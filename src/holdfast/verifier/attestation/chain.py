@@ -33,7 +33,7 @@ from holdfast.core.attestation.certificates import (
 from holdfast.core.attestation.roots import describe_root
 from holdfast.core.encoding import time_encode
 from holdfast.errors import MalformedError, RefusedError, UndecidedError
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 _CURVES: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1()}
 _SIZES = {"p256": 32, "p384": 48}
@@ -168,7 +168,7 @@ def verify_path(
     authorities = verify_authorities(above, roots)
     span = verify_leaf(leaf, authorities)
     says = f"The chain of {len(above) + 1} certificates ends at {describe_root(authorities.root.raw)}."
-    record.note(spec, "yes", says)
+    record.note(ENCLAVE, spec, "yes", says)
     return span, authorities.root
 
 
@@ -176,4 +176,4 @@ def note_time(span: Span, at: dt.datetime, record: Transcript) -> None:
     """Refuse a time outside of the span, or note that it lies within."""
     span.require(at)
     says = f"Everything it rests on is valid from {time_encode(span.start)} to {time_encode(span.end)}."
-    record.note("attestation.md §3.7", "yes", says)
+    record.note(ENCLAVE, "attestation.md §3.7", "yes", says)

@@ -42,7 +42,7 @@ from holdfast.verifier.attestation.chain import (
     verify_raw,
 )
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 _SPEC = "attestation.md §4.3"
 _OUT_OF_DATE = {
@@ -150,26 +150,33 @@ def verify_dcap(
         raise UndecidedError("attestation.roots", "no root is admitted for evidence of this format")
     intel = verify_collateral(collateral, roots)
     record.note(
-        _SPEC, "yes", "Intel signed the TCB levels, the identity of the quoting enclave and the revocation lists."
+        ENCLAVE,
+        _SPEC,
+        "yes",
+        "Intel signed the TCB levels, the identity of the quoting enclave and the revocation lists.",
     )
     platform = _platform(quote.chain, roots)
     record.note(
-        _SPEC, "yes", f"The platform's chain of {len(quote.chain)} certificates ends at {describe_root(platform.root)}."
+        ENCLAVE,
+        _SPEC,
+        "yes",
+        f"The platform's chain of {len(quote.chain)} certificates ends at {describe_root(platform.root)}.",
     )
     if quote.chain[1] != intel.issuer:
         raise RefusedError("attestation.collateral", "the collateral's revocation list is of another authority")
     above = {parse_authority(raw).serial for raw in quote.chain[1:-1]}
     if platform.certificate.serial in intel.revocations.serials or above & intel.revoked_authorities:
         raise RefusedError("attestation.revoked", "the platform's certificate or its authority is revoked")
-    record.note(_SPEC, "yes", "Neither the platform's certificate nor its authority is on a revocation list.")
+    record.note(ENCLAVE, _SPEC, "yes", "Neither the platform's certificate nor its authority is on a revocation list.")
     _verify_signatures(quote, platform.certificate.key.point)
-    record.note(_SPEC, "yes", "The platform signed its quoting enclave, and the quoting enclave the quote.")
+    record.note(ENCLAVE, _SPEC, "yes", "The platform signed its quoting enclave, and the quoting enclave the quote.")
     status, advisories = _judge_tcb(quote, platform.identity, intel)
     note_time(platform.span.within(intel.span.start, intel.span.end), at, record)
     if status == "Revoked":
         raise RefusedError("attestation.tcb", "Intel has revoked this TCB level")
     says = f"Intel says of this platform's firmware: {status}."
     record.note(
+        ENCLAVE,
         _SPEC,
         "yes" if status == "UpToDate" else "cannot_tell",
         says,

@@ -12,7 +12,7 @@ from holdfast.core.encoding import hex_decode
 from holdfast.core.keys import PublicKey, verify_signature
 from holdfast.errors import RefusedError, UndecidedError
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 INSECURE_ATTESTATION_DOMAIN = b"urn:holdfast:insecure-dev:v1\x00"
 """What the throw-away root signs before the 32-byte key document digest (``lanes.md`` §3(4))."""
@@ -35,7 +35,10 @@ def verify_insecure(
         except RefusedError:
             continue
         record.note(
-            "attestation.md §4.5", "yes", "A throw-away development root signed the key document: there is no enclave."
+            ENCLAVE,
+            "attestation.md §4.5",
+            "yes",
+            "A throw-away development root signed the key document: there is no enclave.",
         )
         return VerifiedAttestation(
             form="insecure-dev",

@@ -11,7 +11,7 @@ from holdfast.core.encoding import time_encode
 from holdfast.errors import RefusedError
 from holdfast.verifier.attestation.chain import note_time, verify_path, verify_raw
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 MAX_AHEAD_S = 60
 """A document may be so much younger than the time asked about: clocks differ (``attestation.md`` §3.8)."""
@@ -28,7 +28,7 @@ def verify_nitro(
     if leaf.key.algorithm != "p384":
         raise RefusedError("attestation.leaf", "Nitro documents are signed with P-384")
     verify_raw("p384", leaf.key.point, document.signed, document.signature, "the document")
-    record.note("attestation.md §4.1", "yes", f"The key of {document.module_id} signed the document.")
+    record.note(ENCLAVE, "attestation.md §4.1", "yes", f"The key of {document.module_id} signed the document.")
     made = document.claimed_time
     if not leaf.not_before <= made <= leaf.not_after:
         raise RefusedError("attestation.timestamp", "the document was made when its own certificate was not valid")

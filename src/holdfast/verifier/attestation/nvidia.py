@@ -10,7 +10,7 @@ from holdfast.core.attestation.nvidia import NVIDIAReport
 from holdfast.errors import MalformedError, RefusedError
 from holdfast.verifier.attestation.chain import note_time, verify_path, verify_raw
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 _SPEC = "attestation.md §4.4"
 UNCHECKED = (
@@ -33,7 +33,9 @@ def verify_nvidia(
     if leaf.key.algorithm != "p384":
         raise RefusedError("attestation.leaf", "GPU reports are signed with P-384")
     verify_raw("p384", leaf.key.point, report.signed, report.signature, "the report")
-    record.note(_SPEC, "yes", f"The GPU's key signed request and response, {len(report.measurements)} measurements.")
+    record.note(
+        ENCLAVE, _SPEC, "yes", f"The GPU's key signed request and response, {len(report.measurements)} measurements."
+    )
     note_time(span, at, record)
     versions = {"driver": report.driver_version, "vbios": report.vbios_version}
     return VerifiedAttestation(

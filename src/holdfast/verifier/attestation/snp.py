@@ -10,7 +10,7 @@ from holdfast.core.attestation.snp import SNPReport, parse_vcek, read_tcb
 from holdfast.errors import MalformedError, RefusedError, UndecidedError
 from holdfast.verifier.attestation.chain import note_time, verify_path, verify_raw
 from holdfast.verifier.attestation.claims import VerifiedAttestation
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 _SPEC = "attestation.md §4.2"
 
@@ -35,7 +35,7 @@ def verify_snp(
     if leaf.key.algorithm != "p384":
         raise RefusedError("attestation.leaf", "SEV-SNP reports are signed with P-384")
     verify_raw("p384", leaf.key.point, report.signed, report.signature, "the report")
-    record.note(_SPEC, "yes", "The chip's key signed the report.")
+    record.note(ENCLAVE, _SPEC, "yes", "The chip's key signed the report.")
     if report.signing_key != 0:
         raise UndecidedError("attestation.signing_key", "the report says that it is by a VLEK, which is not decided")
     identity = parse_vcek(leaf)
@@ -44,7 +44,7 @@ def verify_snp(
         raise RefusedError("attestation.tcb", "the chip's key is of another firmware than the report says")
     if not report.masked_chip and report.chip_id[: len(identity.chip_id)] != identity.chip_id:
         raise RefusedError("attestation.chip", "the report is of another chip than its certificate")
-    record.note(_SPEC, "yes", f"Chip and firmware are those of the certificate ({identity.product}).")
+    record.note(ENCLAVE, _SPEC, "yes", f"Chip and firmware are those of the certificate ({identity.product}).")
     note_time(span, at, record)
     return VerifiedAttestation(
         form="amd-sev-snp",

@@ -20,7 +20,7 @@ from holdfast.verifier.attestation.insecure import verify_insecure
 from holdfast.verifier.attestation.nitro import verify_nitro
 from holdfast.verifier.attestation.nvidia import verify_nvidia
 from holdfast.verifier.attestation.snp import verify_snp
-from holdfast.verifier.transcript import Transcript
+from holdfast.verifier.transcript import ENCLAVE, Transcript
 
 
 def verify_attestation(
@@ -74,5 +74,5 @@ def _bound(report_data: bytes, record_bytes: bytes | None, record: Transcript) -
     bound = parse_binding(record_bytes)
     if sha256(record_bytes) != report_data[:32]:
         raise RefusedError("attestation.binding", "the report holds another digest than that of its binding record")
-    record.note("attestation.md §5", "yes", "The report holds the digest of the binding record.")
+    record.note(ENCLAVE, "attestation.md §5", "yes", "The report holds the digest of the binding record.")
     return bound

@@ -1,10 +1,14 @@
-/* A page that stays current: asks for itself again while it is looked at and puts its middle in place of the old one.
-   What is open stays open, what has the focus keeps it. XMLHttpRequest, because it hands over a parsed document; nothing
-   here makes HTML from a string. */
+/* A page that stays current: asks for itself again when it hears that something moved, and puts its middle in place of
+   the old one. What is open stays open, what has the focus keeps it. Where no stream can be had it asks now and then.
+   XMLHttpRequest, because it hands over a parsed document; nothing here makes HTML from a string. */
 
 import { announce, keepTimes } from "./parts.js";
 
 const shown = document.getElementById("fresh");
+const every = Number(shown.dataset.every);
+/* Without a stream: how often to ask, and when to try for one again. */
+const SLOW_MS = 15_000;
+const AGAIN_MS = 5_000;
 
 function fetchDocument(path) {
   return new Promise((resolve, reject) => {
@@ -54,20 +58,73 @@ function place() {
   return named ? `[id="${named.id}"] a` : null;
 }
 
+let wanted = false; // something moved that the page does not show yet
+let asking = false;
+
 async function refresh() {
-  if (document.hidden || place() === null || shown.querySelector("[data-done]") || writing(shown)) return;
+  if (document.hidden || asking || place() === null || shown.querySelector("[data-done]") || writing(shown)) return;
+  asking = true;
+  wanted = false;
   try {
     const newer = (await fetchDocument(location.pathname + location.search)).getElementById("fresh");
     const focus = place();
+    if (focus === null) wanted = true;
     if (!newer || newer.innerHTML === last || focus === null) return;
     last = newer.innerHTML;
     put(newer);
     if (focus) shown.querySelector(focus)?.focus({ preventScroll: true });
   } catch {
-    /* The panel is away; what is on the page stays, and the next time tries again. */
+    wanted = true; // The panel is away; what is on the page stays, and the next time tries again.
+  } finally {
+    asking = false;
   }
 }
 
+function want() {
+  wanted = true;
+  refresh();
+}
+
+/* One stream while the page is looked at. It says that something moved; the page asks for the rest. */
+
+let source = null;
+let slow = 0;
+let timer = 0;
+
+function listen() {
+  if (source || document.hidden) return;
+  clearTimeout(timer);
+  source = new EventSource(shown.dataset.live);
+  source.addEventListener("open", () => {
+    clearInterval(slow);
+    slow = 0;
+    want(); // what moved before the stream was there
+  });
+  source.addEventListener("moved", want);
+  source.addEventListener("over", () => {
+    hush();
+    want();
+    timer = setTimeout(listen, AGAIN_MS); // as whoever looks at it now
+  });
+  source.addEventListener("error", () => {
+    slow ||= setInterval(want, SLOW_MS);
+    if (source?.readyState !== EventSource.CLOSED) return;
+    hush();
+    timer = setTimeout(listen, AGAIN_MS);
+  });
+}
+
+function hush() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+}
+
 last = shown.innerHTML;
-if (Number(shown.dataset.every)) setInterval(refresh, Number(shown.dataset.every));
+if (shown.dataset.live && every) {
+  listen();
+  setInterval(() => wanted && refresh(), every);
+  document.addEventListener("visibilitychange", () => (document.hidden ? hush() : listen()));
+  addEventListener("pagehide", hush);
+} else if (every) setInterval(refresh, every);
 keepTimes();

@@ -1,11 +1,11 @@
-/* The slider over a case's events. Letting go of it opens the event; arrow keys do the same after a moment. */
+/* The slider over a case's moments. Letting go of it opens the moment; arrow keys do the same after a pause. */
 
 import "./parts.js";
 
 const slider = document.getElementById("stop");
 const says = document.getElementById("stop-says");
 const stops = [...document.querySelectorAll("#ticks option")];
-const base = location.pathname.replace(/\d+$/, "");
+const base = location.pathname.replace(/[a-z]+\/\d+$/, "");
 let timer = 0;
 
 slider.disabled = false;
@@ -18,5 +18,5 @@ slider.addEventListener("input", () => {
 
 slider.addEventListener("change", () => {
   clearTimeout(timer);
-  timer = setTimeout(() => location.assign(base + stops[slider.valueAsNumber].dataset.seq), 350);
+  timer = setTimeout(() => location.assign(base + stops[slider.valueAsNumber].dataset.path), 350);
 });

@@ -188,3 +188,38 @@ def test_a_store_is_let_go_of_when_the_panel_cannot_start(tmp_path: Path) -> Non
         await world.world.stop()
 
     asyncio.run(main())
+
+
+def test_whoever_watches_hears_of_every_commit_and_of_no_refusal(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        run = await world.ask()
+        await world.pull()
+        await world.look_at_all()
+        case = (await world.case(run))["id"]
+        with world.review.watching(case) as one, world.review.watching("queue default") as queue:
+            changed = world.review.changed
+            with pytest.raises(HoldfastError):
+                await world.review.call(world.desk.note_bundle, SYSTEM, case, b"{}")
+            await asyncio.sleep(0)
+            assert not any(event.is_set() for event in (one, queue, changed))
+            await world.review.call(world.desk.add_dependant, SYSTEM, case, reference="a note")
+            await asyncio.wait_for(one.wait(), 5)
+            assert queue.is_set()
+            assert changed.is_set()
+            one.clear()
+            await world.review.call(world.desk.head, SYSTEM)  # reading tells nobody anything
+            await asyncio.sleep(0)
+            assert not one.is_set()
+        assert world.review._watches == {}
+
+    play_cases(story, tmp_path)
+
+
+def test_a_policy_is_told_to_its_queue_and_to_no_case_that_it_leaves_alone(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        with world.review.watching("queue default") as one, world.review.watching("queue other") as other:
+            await world.review.call(world.desk.change_policy, SYSTEM, "default", STRICTER)
+            await asyncio.wait_for(one.wait(), 5)
+            assert not other.is_set()
+
+    play_cases(story, tmp_path)

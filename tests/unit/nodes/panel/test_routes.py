@@ -27,6 +27,8 @@ FILLED = {
     "{case}": "00000000-0000-4000-8000-000000000001",
     "{queue}": "default",
     "{seq}": "1",
+    "{known}": "1",
+    "{digest}": "0" * 64,
     "{delivery}": "0" * 64,
     "{webhook}": "0" * 64,
 }
@@ -59,7 +61,9 @@ def asking(world: CaseWorld) -> Iterator[tuple[str, str, str]]:
 
 
 async def send(app: App, method: str, path: str, *headers: tuple[str, str]) -> asgi.Reply:
-    return await asgi.request(app, method, path, b"" if method == "GET" else b"{}", [HOST, *headers])
+    """A stream has no end: whoever asks for one hangs up once it is answered."""
+    stream = path.endswith("/events")
+    return await asgi.request(app, method, path, b"" if method == "GET" else b"{}", [HOST, *headers], disconnect=stream)
 
 
 def test_every_route_asks_for_one_act_or_is_in_a_short_list(tmp_path: Path) -> None:
