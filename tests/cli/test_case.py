@@ -326,7 +326,7 @@ def test_a_key_that_takes_work_says_what_relied_on_it(
 ) -> None:
     panel.house.first(["admin"])
     for scope, code in (("queue:read", 1), ("queue:take", 0)):
-        _, shown = panel.house.people.add_key(OPERATOR, "default", "desk", [scope], days=1)
+        _, shown = panel.house.people.add_key(OPERATOR, "w", "desk", [scope], days=1)
         monkeypatch.setenv("HOLDFAST_PANEL_KEY", shown)
         done = holdfast("case", "relate", case, "--reference", "invoice 2207", *NET)
         assert done.code == code, done.err

@@ -85,7 +85,7 @@ def test_reading_takes_a_key_with_the_scope(
 ) -> None:
     panel.house.first(["admin"])
     for scope, code in (("case:read", 1), ("queue:read", 0)):
-        _, shown = panel.house.people.add_key(OPERATOR, "default", "desk", [scope], days=1)
+        _, shown = panel.house.people.add_key(OPERATOR, "w", "desk", [scope], days=1)
         monkeypatch.setenv("HOLDFAST_PANEL_KEY", shown)
         for words in (("list",), ("show",)):
             assert holdfast("queue", "webhooks", *words, *NET).code == code

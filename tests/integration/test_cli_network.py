@@ -71,8 +71,8 @@ def test_log_and_rounds_are_shown_checked(net: NetworkProcess) -> None:
     log = json.loads(holdfast("log", "show", *state, "--json").stdout)
     assert log["size"] >= 2
     assert len(log["cosignatures"]) >= 3
-    entry = json.loads(holdfast("log", "entry", "1", *state, "--json").stdout)
-    assert entry["type"] == "execution statement"
+    entries = [json.loads(holdfast("log", "entry", str(n), *state, "--json").stdout) for n in range(log["size"])]
+    assert "execution statement" in {entry["type"] for entry in entries}
     assert holdfast("log", "entry", str(10**6), *state).returncode == 1
     rounds = json.loads(holdfast("round", "list", *state, "--json").stdout)
     assert rounds["silent"] == []

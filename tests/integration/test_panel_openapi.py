@@ -52,7 +52,7 @@ CHECKS = (
 )
 OF_OTHERS = re.compile(r"/(?:index|runs|rounds|ask|readyz)")
 """What the panel asks other nodes for. There are none here: it says so with a status that the document names."""
-ENDLESS = {"/events"}
+ENDLESS = {"/events", "/cases/{case}/events", "/queues/{queue}/events"}
 """Streams have no end, so nobody can wait for one; tests of the pages follow it."""
 NOT_TOLD = re.compile(
     r"/(?:sign-|static/|queues/\{queue\}/open|people/|account/|webhooks/[a-z]+$|recall$|cases/\{case\}/)"
@@ -110,8 +110,8 @@ async def _in_use(pages: LivePages) -> LivePanel:
     held = await pages.held()
     sent = dict(await pages.world.let_in("ada", *ROLES))
     del sent["origin"]  # a program says nothing of where it comes from
-    _, key = pages.world.people.add_key(OPERATOR, "default", "desk", ["queue:take"], days=1)
-    lanes = (await pages.world.get(f"/v1/cases/{clear}")).json()["lanes"]
+    _, key = pages.world.people.add_key(OPERATOR, "first", "desk", ["queue:take"], days=1)
+    lanes = (await pages.world.get(f"/v1/cases/{clear}", *pages.world.reader())).json()["lanes"]
     return LivePanel(pages.url, sent, key, clear, held, lanes["settlement"]["evidence"][0])
 
 
@@ -147,20 +147,24 @@ def known_paths(live: LivePanel) -> list[str]:
     """Every GET of the document that needs nothing outside the panel, with what is there filled in."""
     found = []
     for path, operations in document()["paths"].items():
-        if "get" in operations and not re.match(r"/(?:index|runs|rounds|events|readyz|metrics)", path):
+        if "get" in operations and path not in ENDLESS and not re.match(r"/(?:index|runs|rounds|readyz|metrics)", path):
             found.append(path.replace("{case}", live.clear).replace("{queue}", "default"))
     return found
 
 
 def test_what_is_there_is_answered_as_described(live: LivePanel, described: BaseSchema) -> None:
     """Examples made up by a machine find mostly what is not there; these ask for what is."""
-    events = requests.get(f"{live.url}/cases/{live.clear}.json", headers=live.headers, timeout=20).json()["events"]
-    seq = next(event["seq"] for event in events if event["lanes"])
+    file = requests.get(f"{live.url}/cases/{live.clear}.json", headers=live.headers, timeout=20).json()
+    seq = next(event["seq"] for event in file["events"] if event["lanes"])
+    stops = requests.get(f"{live.url}/cases/{live.clear}/at/{seq}.json", headers=live.headers, timeout=20).json()[
+        "stops"
+    ]
+    known = next(path for path in (stop["path"] for stop in stops) if path.startswith("known/")).partition("/")[2]
     asked = 0
     for path in known_paths(live):
         template = path.replace(live.clear, "{case}").replace("/queues/default", "/queues/{queue}")
         query = {"evidence": live.evidence} if "recall" in path else {"consumer": "desk-1"} if "next" in path else {}
-        url = live.url + path.replace("{seq}", str(seq))
+        url = live.url + path.replace("{seq}", str(seq)).replace("{known}", known).replace("{digest}", live.evidence)
         machine = {"authorization": f"Bearer {live.key}"}
         headers = machine if "consumer" in query else live.headers
         answer = requests.get(url, params=query, headers=headers, timeout=20)

@@ -363,6 +363,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
             "{case}": case["id"],
             "{queue}": "default",
             "{seq}": str(case["events"][-1]["seq"]),
+            "{known}": "2",
+            "{digest}": case["lanes"]["settlement"]["evidence"][0],
             "/recall.json": f"/recall.json?evidence={case['lanes']['settlement']['evidence'][0]}",
         }
         headers = [HOST, *await world.let_in("ada", *ROLES_SHOWN)]

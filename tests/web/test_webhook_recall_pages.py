@@ -242,7 +242,7 @@ def test_a_recall_takes_back_what_relied_on_it_and_says_who_outside_has_to_know(
         again = visible(await ada.post("/recall", evidence=await office.evidence(case), cause=CAUSE))
         assert "Nothing was left to recall" in again
         plan = await office.twin(f"/recall.json?evidence={await office.evidence(case)}", ada)
-        assert (plan["direct"], plan["dependants"], plan["recalled_already"]) == ([], [], 2)
+        assert (plan["direct"], plan["dependants"], plan["recalled_already"]) == ([], [], 0)
 
     play(story, tmp_path)
 
@@ -251,8 +251,8 @@ def test_who_may_not_recall_is_not_led_there(tmp_path: Path) -> None:
     async def story(office: Office) -> None:
         case = await office.settled()
         rita = await office.let_in("rita", "reviewer")
-        for visitor in (rita, office.anybody):
-            assert "/recall?" not in await visitor.text(f"/cases/{case}")
+        assert "/recall?" not in await rita.text(f"/cases/{case}")
+        assert (await office.anybody.get(f"/cases/{case}")).status == 303
 
     play(story, tmp_path)
 
@@ -277,7 +277,7 @@ def test_a_case_is_opened_by_hand_by_those_who_may_and_for_a_run_that_is_there(t
         assert '<details class="act by-hand" data-key="n" open>' in gone.body.decode()
         assert "&lt;b&gt;" in gone.body.decode(), "what was typed is still there"
         assert (await rita.post("/queues/nothing/open", **fields)).status == 404
-        assert (await office.world.get(f"/v1/cases?run={run}")).json()["cases"] == []
+        assert (await office.world.get(f"/v1/cases?run={run}", *office.world.reader())).json()["cases"] == []
         done = await rita.post(path, run=run, subject="invoice 2207")
         assert done.status == 303
         case = str(done.header("location")).rpartition("/")[2]
@@ -348,8 +348,8 @@ def test_a_key_with_the_scope_opens_a_case_and_counts_as_who_asked(tmp_path: Pat
     async def story(office: Office) -> None:
         run = await office.world.ask(queue=None)
         await office.world.let_in("ada", "admin")
-        key, shown = office.world.people.add_key(OPERATOR, "default", "intake", ["case:open"], days=1)
-        _, reader = office.world.people.add_key(OPERATOR, "default", "reader", ["case:read"], days=1)
+        key, shown = office.world.people.add_key(OPERATOR, "first", "intake", ["case:open"], days=1)
+        _, reader = office.world.people.add_key(OPERATOR, "first", "reader", ["case:read"], days=1)
         body = f'{{"run":"{run}","queue":"default"}}'.encode()
         refused = await office.world.post("/v1/cases", body, ("authorization", f"Bearer {reader}"))
         assert refused.status == 403

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents"),
     "verify": ("holdfast.cli.verify:verify", "Check a bundle offline and print its eleven lanes"),
     "attestation": ("holdfast.cli.attestation:attestation", "Check offline what an enclave says of its key"),
-    "queue": ("holdfast.cli.queue:queue", "Look into review queues, take the work that their gates let through"),
+    "queue": ("holdfast.cli.queue:queue", "Look into review queues, take work that gates let through"),
     "case": ("holdfast.cli.case:case", "Read and export cases, act on them under your own name"),
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),
     "audit": ("holdfast.cli.audit:audit", "Check a panel's journal without the panel"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from holdfast.nodes.panel.openapi import AFTER, CASE, QUEUE, SEQ, STATE, answer, listed, query, ref
+from holdfast.nodes.panel.openapi import AFTER, CASE, QUEUE, SEQ, STATE, answer, closed, listed, place, query, ref
 from holdfast.nodes.panel.openapi import document as panel_document
+from holdfast.review.background import ALIKE
+from holdfast.verifier.lanes import LANES, STATES
+from holdfast.web.filters import MARKS
 
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
@@ -14,18 +17,39 @@ _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 def twins() -> dict[str, Any]:
     """By path: what each twin says."""
     start = {"type": "integer", "minimum": 0, "maximum": 10**15 - 1}
+    filters = (
+        STATE,
+        query("lane", {"enum": list(LANES)}),
+        query("is", {"enum": list(STATES)}),
+        query("claimed", {"const": "me"}),
+        *(query(name, {"const": "1"}) for name in MARKS),
+        query("subject", {"type": "string", "minLength": 1, "maxLength": 512}),
+        query("since", {"type": "string", "format": "date"}),
+        AFTER,
+    )
+    known = place("known", {"type": "integer", "minimum": 1, "maximum": 10**15})
     found = {
         "/about.json": answer("The words that the pages use", {"type": "object"}),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),
-        "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, STATE, AFTER),
+        "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, *filters),
         "/queues/{queue}.csv": answer(
-            "The same as CSV, a column for each lane", {"type": "string"}, QUEUE, STATE, AFTER, content_type="text/csv"
+            "The same as CSV, a column for each lane", {"type": "string"}, QUEUE, *filters, content_type="text/csv"
         ),
         "/cases/{case}.json": answer("A case file", ref("CasePage"), CASE),
         "/cases/{case}/at/{seq}.json": answer("What was shown at an event", ref("Reading"), CASE, SEQ),
+        "/cases/{case}/known/{known}.json": answer("What was shown when evidence came", ref("Reading"), CASE, known),
+        "/cases/{case}/evidence/{digest}.json": answer(
+            "The items behind a digest", ref("Items"), CASE, place("digest", _DIGEST)
+        ),
         "/cases/{case}/report.json": answer("The evidence report", ref("Report"), CASE),
+        "/statistics.json": answer(
+            "Counts over cases, by label and artifact",
+            {"type": "object", "required": ["queue", "queues", "series", "moves"]},
+            query("queue", {"type": "string", "minLength": 1, "maxLength": 64}),
+        ),
         "/account.json": answer("One's own account", {"type": "object", "required": ["name", "roles", "sessions"]}),
         "/people.json": answer("Accounts and keys", {"type": "object", "required": ["people", "keys"]}),
+        "/people/keys.json": answer("API keys", {"type": "object", "required": ["workspace", "keys"]}),
         "/audit.json": answer("The audit chains", {"type": "object", "required": ["chains"]}),
         "/recall.json": answer("What a recall would reach now", ref("RecallPlan"), query("evidence", _DIGEST)),
         "/webhooks.json": answer(
@@ -42,22 +66,33 @@ def _schemas(known: dict[str, Any]) -> dict[str, Any]:
     file = known["Case"]
     row = {name: schema for name, schema in file["properties"].items() if name != "events"}
     dependants = known["Dependants"]["properties"]["dependants"]
-    page = {**file["properties"], "dependants": dependants}
+    whole = {**file["properties"], "dependants": dependants}
+    page = {**whole, **_background()}
     report = {
-        **page,
+        **whole,
         "policy_document": {"type": "object"},
         "head": {"type": "object", "required": ["seq", "digest"]},
     }
+    text, maybe = {"type": "string"}, {"type": ["string", "null"]}
+    lanes_or_none = {"anyOf": [{"type": "null"}, ref("Lanes")]}
     reading = {
+        "at": row["opened_at"],
+        "code": text,
         "event": ref("Event"),
         "state": row["state"],
-        "policy": {"type": ["string", "null"]},
+        "policy": maybe,
+        "trust": maybe,
+        "known": {"type": ["integer", "null"]},
         "reasons": row["reasons"],
-        "then": {"anyOf": [{"type": "null"}, ref("Lanes")]},
+        "then": lanes_or_none,
+        "arrived": lanes_or_none,
         "now": ref("Lanes"),
-        "differing": listed({"type": "string"}),
+        "differing": listed(text),
+        "stops": listed(closed({"path": text, "code": text, "at": row["opened_at"]})),
     }
-    found = {"CasePage": page, "Report": report, "Reading": reading, "QueueRow": row}
+    item = closed({"position": row["known"], "words": text, "item": {"type": "object"}, "statement": {}})
+    items = {"digest": _DIGEST, "items": listed(item)}
+    found = {"CasePage": page, "Report": report, "Reading": reading, "QueueRow": row, "Items": items}
     shaped = {
         name: {"type": "object", "required": [*members], "properties": members, "additionalProperties": False}
         for name, members in found.items()
@@ -71,6 +106,27 @@ def _schemas(known: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return shaped
+
+
+def _background() -> dict[str, Any]:
+    """What a case file shows beyond the case itself (``background.background_json``)."""
+    moment = {"type": "object", "required": ["at", "event"]}
+    check = {"type": "object", "required": ["number", "spec", "answer", "says", "code", "lanes"]}
+    decided = {"type": "object", "required": ["event", "at", "person", "role", "act", "reason", "lanes_digest"]}
+    moved = {"type": ["object", "null"], "required": ["label", "from", "to", "at", "closed"]}
+    return {
+        "chronology": listed(moment),
+        "transcript": listed(check),
+        "evidence": {"type": "object", "additionalProperties": {"type": "string"}},
+        "decided": listed(decided),
+        "facts": {"type": ["object", "null"], "required": ["run_at", "label", "artifact"]},
+        "label_moved": moved,
+        "alike": {
+            "type": "object",
+            "properties": dict.fromkeys(ALIKE, listed({"type": "string"})),
+            "additionalProperties": False,
+        },
+    }
 
 
 @lru_cache(maxsize=1)

@@ -118,6 +118,12 @@ def _paths() -> Schema:
         "/index.json": {"get": answer("Models on offer and the newest runs", ref("Index"))},
         "/runs/{run}.json": {"get": answer("Lanes and chronology of a run", ref("Run"), RUN)},
         "/runs/{run}/bundle": {"get": answer("Everything an offline verifier needs", {"type": "object"}, RUN)},
+        "/cases/{case}/events": {
+            "get": answer("Tells that a case has moved", _TEXT, CASE, content_type="text/event-stream")
+        },
+        "/queues/{queue}/events": {
+            "get": answer("Tells that a queue has moved", _TEXT, QUEUE, content_type="text/event-stream")
+        },
         "/events": {
             "get": answer(
                 "Runs whenever they change",
@@ -258,6 +264,7 @@ _ROW = {
     "handed_at": _MAYBE_TIME,
     "flags": _COUNT,
     "position": _COUNT,
+    "stale": {"type": "boolean"},
 }
 _FILE = {**_ROW, "events": listed(ref("Event"))}
 _RUN_FACTS = {"run": _UUID, "created": _TEXT, "kind": _TEXT, "outcome": _MAYBE}
@@ -293,7 +300,7 @@ def _schemas() -> Schema:
                 "digest": _DIGEST,
                 "at": _TIME,
                 "kind": _TEXT,
-                "actor": closed({"kind": _TEXT, "id": _TEXT}),
+                "actor": closed({"kind": _TEXT, "id": _TEXT, "key": _TEXT}, "key"),
                 "cause": _MAYBE,
                 "lanes": _MAYBE_DIGEST,
                 "policy": _MAYBE_DIGEST,
