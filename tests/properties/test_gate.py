@@ -169,7 +169,7 @@ def test_the_cases_are_of_every_kind():
     found = set()
 
     @seed(1)
-    @settings(max_examples=150, database=None)
+    @settings(max_examples=600, database=None)
     @given(cases())
     def look(case):
         result = decide(**case)
