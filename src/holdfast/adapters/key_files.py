@@ -1,7 +1,7 @@
 """Private keys in files, of any kind: read with care, and written whole or not at all.
 
-A key is one unencrypted PKCS #8 PEM file with mode 0600. Files that group or others may read are refused, so that a
-careless copy does not go unnoticed.
+A key is one file with mode 0600: unencrypted PKCS #8 PEM, or what its owner makes of it (``signer_secp256k1``). Files
+that group or others may read are refused, so that a careless copy does not go unnoticed.
 
 Not covered: what a key is for (``signer_files``, ``wraps_hpke``), keys in hardware, and encryption at rest.
 """
@@ -21,6 +21,15 @@ from holdfast.errors import UnavailableError, UsageError
 
 def read_private_key(path: Path) -> PrivateKeyTypes:
     """The key in a file. Raises ``signer.file``, ``signer.permissions`` or ``signer.key``."""
+    data = read_secret(path)
+    try:
+        return serialization.load_pem_private_key(data, None)
+    except (ValueError, TypeError) as error:
+        raise UsageError("signer.key", f"{path} is not an unencrypted PKCS #8 key") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """The bytes of a key file. Raises ``signer.file`` or ``signer.permissions``."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -30,18 +39,22 @@ def read_private_key(path: Path) -> PrivateKeyTypes:
     if mode & 0o077:
         message = f"the key {path} is open to others (mode {mode:04o})"
         raise UsageError("signer.permissions", message, hint=f"chmod 600 {path}")
-    try:
-        return serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:
-        raise UsageError("signer.key", f"{path} is not an unencrypted PKCS #8 key") from error
+    return data
 
 
 def create_private_key(path: Path, private: PrivateKeyTypes) -> None:
-    """Write a new key under a temporary name, make it durable, then link it into place if nobody was first. Raises
-    ``signer.file``."""
-    data = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    """Write a new key where there is none (:func:`create_secret`). Raises ``signer.file``."""
+    create_secret(
+        path,
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
     )
+
+
+def create_secret(path: Path, data: bytes) -> None:
+    """Write the bytes of a new key under a temporary name, make them durable, then link them into place if nobody was
+    first. Raises ``signer.file``."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

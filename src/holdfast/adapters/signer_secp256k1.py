@@ -8,17 +8,15 @@ Not covered: Ed25519 and P-256 (``adapters/signer_files.py``), keys in hardware.
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
 from pathlib import Path
 
 from coincurve import PrivateKey
 
+from holdfast.adapters.key_files import create_secret, read_secret
 from holdfast.core import evm
 from holdfast.core.encoding import hex_decode
 from holdfast.core.keys import PublicKey
-from holdfast.errors import MalformedError, UnavailableError, UsageError
+from holdfast.errors import MalformedError, UsageError
 
 ALGORITHM = "secp256k1"
 
@@ -61,15 +59,7 @@ class Secp256k1Signer:
 
 def load_signer(path: Path, use: str = "vote") -> Secp256k1Signer:
     """Load a key. Raises ``signer.file``, ``signer.permissions`` or ``signer.key``."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(256)
-    except OSError as error:
-        raise UnavailableError("signer.file", f"cannot read the key {path}: {error.strerror}") from error
-    if mode & 0o077:
-        message = f"the key {path} is open to others (mode {mode:04o})"
-        raise UsageError("signer.permissions", message, hint=f"chmod 600 {path}")
+    text = read_secret(path)
     try:
         private = hex_decode(text.decode("ascii").strip().removeprefix("0x"), 32)
     except (MalformedError, UnicodeDecodeError) as error:
@@ -80,31 +70,5 @@ def load_signer(path: Path, use: str = "vote") -> Secp256k1Signer:
 def load_or_create_signer(path: Path, use: str = "vote") -> Secp256k1Signer:
     """Load the key, or make one where there is none. Two processes that race for it end up with the same key."""
     if not path.exists():
-        _create(path)
+        create_secret(path, PrivateKey().secret.hex().encode() + b"\n")
     return load_signer(path, use)
-
-
-def _create(path: Path) -> None:
-    """Write a new key under a temporary name, make it durable, then link it into place if nobody was first."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(PrivateKey().secret.hex().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return  # somebody else was first; theirs is the key
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UnavailableError("signer.file", f"cannot write the key {path}: {error.strerror}") from error
