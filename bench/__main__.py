@@ -20,7 +20,7 @@ BENCHES = {
     "gateway": "the gateway against a bare pass-through, LiteLLM and itself unsigned",
     "streams": "streams that keep pace, with marks, against the same",
     "queue_page": "pages over many cases, from evidence to hand-over",
-    "statistics": "counts by label and artifact, pages under filters",
+    "case_statistics": "counts by label and artifact, pages under filters",
     "recall": "a case and everything that relied on it",
     "clear_latency": "from a final round to the webhook",
     "settlement": "from acknowledged to final, where it saturates, start-up, memory",

@@ -1,7 +1,8 @@
 """Statistics and filters: counting by label and artifact, and pages under filters, over many cases on disk.
 
 Figures wanted: counts over 100,000 cases in < 500 ms, those of one queue in < 150 ms; a page under a filter in
-< 150 ms. ``python bench/statistics.py --cases N``. Filling takes minutes: facts are written as the panel writes them.
+< 150 ms. ``python bench/case_statistics.py --cases N``. Filling takes minutes: facts are written as the panel writes
+them.
 """
 
 from __future__ import annotations
