@@ -14,18 +14,18 @@ from holdfast.nodes.panel.views import QUESTIONS, LaneView
 from holdfast.ports.case_store import CaseFacts
 from holdfast.review.background import ALIKE, Background, Decided
 from holdfast.review.desk import CaseFile
-from holdfast.verifier.lanes import DOES_NOT_SAY, LANES, Lane
+from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.axis import axis_of, step_json
 
 
 def lane_view(lane: Lane) -> LaneView:
     """A lane for a template."""
     name = lane.name
-    return LaneView(name, QUESTIONS[name], lane.state, lane.basis, lane.says, DOES_NOT_SAY[name], lane.evidence)
+    return LaneView(name, QUESTIONS[name], lane.state, lane.basis, lane.says, lane.does_not_say, lane.evidence)
 
 
 def shown_background(background: Background, file: CaseFile) -> dict[str, Any]:
-    """An background for a template."""
+    """A background for a template."""
     checks = background.appraisal.transcript
     return {
         "axis": axis_of(background.moments, file.events),
@@ -67,7 +67,7 @@ def _shown_decided(item: Decided, now: Mapping[str, Lane]) -> dict[str, Any]:
 
 
 def background_json(background: Background, file: CaseFile) -> dict[str, Any]:
-    """An background for programs: what the page shows beyond the case itself."""
+    """A background for programs: what the page shows beyond the case itself."""
     return {
         "chronology": [step_json(step) for step in axis_of(background.moments, file.events)],
         "transcript": [check.to_json() for check in background.appraisal.transcript],

@@ -111,8 +111,8 @@ class CaseFilePages:
         """``GET /cases/{case}/evidence/{digest}``: what a digest that a lane names stands for."""
         case, digest = request.path_params["case"], request.path_params["digest"]
         items = await self._items(case, digest)
-        background = await self._review.call(self._review.desk.background, SYSTEM, case)
-        lanes = [name for name, lane in background.appraisal.lanes.items() if digest in lane.evidence]
+        shown = (await self._review.call(self._review.desk.case, SYSTEM, case)).view.lanes
+        lanes = [name for name in LANES if digest in shown[name].evidence]
         return self._page(
             request, "evidence.html", "/queues", case=case, digest=digest, items=items, lanes=lanes,
             title=items[0]["words"], number=_round_of(items),

@@ -20,14 +20,14 @@ from holdfast.errors import UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.people import person_of
 from holdfast.nodes.panel.review import Review
-from holdfast.nodes.panel.views import QUESTIONS, LaneView
+from holdfast.nodes.panel.views import LaneView
 from holdfast.review.desk import CaseFile, CaseView
 from holdfast.review.events import SYSTEM, Event
 from holdfast.review.queues import Queue
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES, STATES
 from holdfast.verifier.queue_policy import QueuePolicy
-from holdfast.web.background import background_json
+from holdfast.web.background import background_json, lane_view
 from holdfast.web.filters import MARKS, Asked, parse_filters
 
 ROWS = 50
@@ -195,11 +195,7 @@ def shown_file(file: CaseFile) -> dict[str, Any]:
 
 
 def _lanes(view: CaseView) -> Sequence[LaneView]:
-    return [
-        LaneView(name, QUESTIONS[name], lane.state, lane.basis, lane.says, lane.does_not_say, lane.evidence)
-        for name in LANES
-        for lane in (view.lanes[name],)
-    ]
+    return [lane_view(view.lanes[name]) for name in LANES]
 
 
 def shown_event(event: Event) -> dict[str, Any]:
