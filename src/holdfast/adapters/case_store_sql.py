@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
+from holdfast.adapters.sqlite import make_durable
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import (
     CaseFacts,
@@ -284,8 +285,7 @@ class SQLCaseStore:
             options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False, "timeout": 30}}
         self._engine = sa.create_engine(url, **options)
         if url.startswith("sqlite"):
-            sa.event.listen(self._engine, "connect", _durable_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
+            make_durable(self._engine)
         _METADATA.create_all(self._engine)
         for index in _CASES.indexes:  # those that came after the table
             index.create(self._engine, checkfirst=True)
@@ -924,22 +924,3 @@ def _chunks(values: Collection[str]) -> Iterator[list[str]]:
     listed = sorted(values)
     for begin in range(0, len(listed), _CHUNK):
         yield listed[begin : begin + _CHUNK]
-
-
-def _durable_sqlite(connection: Any, _record: Any) -> None:
-    """Every commit is on disk; transactions are begun by us, not by the driver. The journal of the file grows to 32 MiB
-    before it is folded in, and as much again is remembered: a round moves thousands of cases at a time."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA wal_autocheckpoint=8192")
-    cursor.execute("PRAGMA cache_size=-65536")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    """A writer takes the lock when it begins, not at its first write: what it read then still holds."""
-    reads = connection.get_execution_options().get("holdfast_reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
