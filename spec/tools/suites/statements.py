@@ -8,7 +8,7 @@ from typing import Any
 
 from reference import world
 from reference.cases import Writer
-from reference.signing import STATEMENT_PAYLOAD, envelope, key_id, pae
+from reference.signing import STATEMENT_PAYLOAD, Ed25519, envelope, key_id, pae
 from reference.text import b64, exact_text, jcs, named, sha, unb64, when
 from reference.world import DATA, GATEWAY, HARDWARE_GATEWAY, START, STRANGER, Statement, Turn, statement
 
@@ -18,6 +18,7 @@ SEEN = when(START, plus_ms=3000)
 def write(out: Writer) -> None:
     """Write the suites."""
     key_documents(out)
+    lineages(out)
     envelopes(out)
     payloads(out)
     attesters(out)
@@ -59,11 +60,33 @@ def key_documents(out: Writer) -> None:
     )
     case("no-roles", "A node without a role may say nothing.", {"roles": []}, "keys.roles")
     case("no-keys", "A node without a key can say nothing.", {"keys": []}, "keys.fields")
+    configuration = b64(bytes([1, 0, 32]) + named("ohttp/x25519", 32) + bytes([0, 8, 0, 1, 0, 1, 0, 1, 0, 3]))
+    case(
+        "whole",
+        "What else is the node's own: a TLS key, an OHTTP key configuration, where it is paid, and whom it replaces.",
+        {
+            "tls": named("tls", 32).hex(),
+            "ohttp": [configuration],
+            "payment": "0x" + named("payment", 20).hex(),
+            "predecessor": GATEWAY.id,
+        },
+    )
     case(
         "unknown-member",
-        "A key document has exactly five members: an address is none of them.",
+        "A key document has five members and may have four: an address is none of them.",
         {"endpoint": "https://gateway.example"},
         "keys.fields",
+    )
+    case("empty-member", "A member that says nothing would be a second spelling.", {"tls": None}, "keys.fields")
+    case("tls-short", "A digest has 32 bytes.", {"tls": "ab" * 31}, "keys.tls")
+    case("predecessor-upper-case", "A digest has one spelling.", {"predecessor": "AB" * 32}, "keys.predecessor")
+    case("payment-checksum", "An address has one spelling.", {"payment": "0x" + "Ab" * 20}, "keys.payment")
+    case("no-configuration", "A node without a configuration leaves the member out.", {"ohttp": []}, "keys.ohttp")
+    case(
+        "configurations-of-one-id",
+        "Two configurations of one id: which key a request was sealed to, nobody could say.",
+        {"ohttp": [configuration, configuration]},
+        "keys.ohttp",
     )
     case("upper-case-name", "Names are lower case.", {"name": "Gateway.example"}, "keys.name")
     case("long-software", "software has at most 128 characters.", {"software": "x" * 129}, "keys.software")
@@ -82,6 +105,142 @@ def key_documents(out: Writer) -> None:
     )
     case("key-with-more", "A key has exactly three members.", {"keys": [{**key, "comment": "mine"}]}, "keys.fields")
     case("too-large", "At most 8,192 bytes are read.", {}, "keys.size", raw=jcs(good) + b" " * 8192)
+
+
+# --- succession -----------------------------------------------------------------------------------------------------
+
+
+ROTATION_PAYLOAD = "application/vnd.holdfast.rotation+json"
+
+
+def lineages(out: Writer) -> None:
+    """One node with other keys (§5.1)."""
+    keys = [Ed25519(f"lineage/{number}") for number in range(3)]
+
+    def document(number: int, predecessor: bytes | None, **change: Any) -> bytes:
+        entry = {"use": "statement", "algorithm": "ed25519", "public": b64(keys[number].public)}
+        base = {
+            "type": "urn:holdfast:key-document:v1",
+            "name": "gateway.example",
+            "roles": ["gateway"],
+            "software": "vectors",
+            "keys": [entry],
+        }
+        more = {} if predecessor is None else {"predecessor": sha(predecessor).hex()}
+        return jcs({**base, **more, **change})
+
+    def rotation(old: bytes, new: bytes, signers: tuple[int, int], seconds: int = 0, **change: Any) -> bytes:
+        payload = jcs(
+            {
+                "type": "urn:holdfast:rotation:v1",
+                "from": sha(old).hex(),
+                "to": sha(new).hex(),
+                "at": when(START, plus_ms=seconds * 1000),
+                "reason": "routine",
+                **change,
+            }
+        )
+        message = pae(ROTATION_PAYLOAD, payload)
+        made = [
+            {"keyid": key_id("ed25519", keys[number].public), "sig": b64(keys[number].sign(message))}
+            for number in signers
+        ]
+        return jcs({"payload": b64(payload), "payloadType": ROTATION_PAYLOAD, "signatures": made})
+
+    first = document(0, None)
+    second = document(1, first)
+    third = document(2, second)
+    step, next_step = rotation(first, second, (0, 1)), rotation(second, third, (1, 2), 60)
+
+    def case(name: str, why: str, documents: list[bytes], rotations: list[bytes], code: str | None = None) -> None:
+        malformed = code in ("rotation.fields", "rotation.size")
+        out.case(
+            f"lineage/{name}",
+            why,
+            spec="statement.md §5.1",
+            run=["verify-lineage", "lineage.json"],
+            expect="accept" if code is None else "malformed" if malformed else "reject",
+            code=code,
+            bug=None if code is None else "STOLEN_IDENTITY",
+            result={"first": sha(first).hex()} if code is None else None,
+            files={
+                "lineage.json": jcs(
+                    {"documents": [b64(item) for item in documents], "rotations": [b64(item) for item in rotations]}
+                )
+            },
+        )
+
+    case("one", "A node that never changed its keys.", [first], [])
+    case("three", "A node that changed its keys twice is still the first.", [first, second, third], [step, next_step])
+    case(
+        "old-key-did-not-sign",
+        "Whoever has only the new key names himself a successor.",
+        [first, second],
+        [rotation(first, second, (1, 1))],
+        "rotation.signature",
+    )
+    case(
+        "new-key-did-not-sign",
+        "A node hands itself over to a key that nobody has shown to hold.",
+        [first, second],
+        [rotation(first, second, (0, 0))],
+        "rotation.signature",
+    )
+    stranger = document(1, None)
+    case(
+        "no-predecessor",
+        "A document that names no predecessor replaces none.",
+        [first, stranger],
+        [rotation(first, stranger, (0, 1))],
+        "rotation.predecessor",
+    )
+    renamed = document(1, first, name="other.example")
+    case(
+        "other-name",
+        "A rotation would carry one node's history over to another name.",
+        [first, renamed],
+        [rotation(first, renamed, (0, 1))],
+        "rotation.identity",
+    )
+    promoted = document(1, first, roles=["full", "gateway"])
+    case(
+        "more-roles",
+        "A gateway makes itself a full node.",
+        [first, promoted],
+        [rotation(first, promoted, (0, 1))],
+        "rotation.identity",
+    )
+    case("missing-step", "Between two documents lies a rotation.", [first, second], [], "rotation.lineage")
+    case(
+        "headless",
+        "A lineage begins with a document that replaces none.",
+        [second, third],
+        [next_step],
+        "rotation.lineage",
+    )
+    case("skipped", "The rotation is between two other documents.", [first, third], [step], "rotation.lineage")
+    case(
+        "back-in-time",
+        "A rotation that claims to be older than the one before it.",
+        [first, second, third],
+        [step, rotation(second, third, (1, 2), -60)],
+        "rotation.lineage",
+    )
+    case(
+        "free-text",
+        "A reason is a code: no place for names.",
+        [first, second],
+        [rotation(first, second, (0, 1), reason="Because I say so")],
+        "rotation.fields",
+    )
+    case(
+        "more-members",
+        "Members that nobody reads would be signed and not understood.",
+        [first, second],
+        [rotation(first, second, (0, 1), more=1)],
+        "rotation.fields",
+    )
+    case("too-large", "At most 4,096 bytes are read.", [first, second], [step + b" " * 4096], "rotation.size")
 
 
 # --- envelope -------------------------------------------------------------------------------------------------------

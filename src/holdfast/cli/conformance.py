@@ -24,6 +24,7 @@ from holdfast.core.evm import address_of
 from holdfast.core.fold import Fold
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.witness import parse_add_checkpoint
 from holdfast.core.wraps import open_wrap
@@ -134,6 +135,13 @@ def _decode(arguments: Arguments) -> Answer:
         raise UsageError("usage.kind", f"unknown kind {kind}")
     decoders[kind](raw)
     return {}
+
+
+def _verify_lineage(arguments: Arguments) -> Answer:
+    value = _fields(arguments.file(), "documents", "rotations")
+    documents = [parse_key_document(b64_decode(item)) for item in value["documents"]]
+    rotations = [parse_rotation(b64_decode(item)) for item in value["rotations"]]
+    return {"first": verify_lineage(documents, rotations)}
 
 
 def _part_list(found: Sequence[parts.Part]) -> list[list[str]]:
@@ -590,6 +598,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "check-queue-policy": _check_queue_policy,
     "lane-vector": _lane_vector,
     "decide": _decide,
+    "verify-lineage": _verify_lineage,
     "open-wrap": _open_wrap,
     "open-sealed": _open_sealed,
     "verify-quote": _verify_quote,

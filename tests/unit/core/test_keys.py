@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.core import canonical
@@ -187,3 +189,90 @@ def test_a_vote_key_signs_no_statement():
 def test_a_signature_of_one_algorithm_is_none_of_the_other(left, right):
     with pytest.raises(RefusedError):
         verify_signature(left.key, b"m", right.sign(b"m"))
+
+
+# What else is the node's own
+
+
+CONFIGURATION = bytes([1, 0, 32]) + bytes(32) + bytes([0, 4, 0, 1, 0, 3])
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def spki(key):
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("name", ["tls", "predecessor"])
+@pytest.mark.parametrize("value", ["", "ab", "AB" * 32, "0x" + "ab" * 31, 1, ["ab" * 32]])
+def test_digests_in_a_key_document_are_sha_256_in_hex(name, value):
+    assert refusal(**{name: value}) == f"keys.{name}"
+
+
+@pytest.mark.parametrize("value", ["0x", "ab" * 20, "0x" + "AB" * 20, "0x" + "ab" * 19, 1, {}])
+def test_a_payment_address_has_one_spelling(value):
+    assert refusal(payment=value) == "keys.payment"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        "",
+        [1],
+        ["=="],
+        [b64_encode(CONFIGURATION[:-1])],
+        [b64_encode(CONFIGURATION + bytes(600))],
+        [b64_encode(CONFIGURATION)] * 2,
+        [b64_encode(bytes([number]) + CONFIGURATION[1:]) for number in range(9)],
+    ],
+)
+def test_key_configurations_are_a_short_list_with_ids_of_their_own(value):
+    assert refusal(ohttp=value) == "keys.ohttp"
+
+
+@pytest.mark.parametrize("name", ["tls", "ohttp", "payment", "predecessor"])
+def test_a_member_that_says_nothing_is_left_out(name):
+    assert refusal(**{name: None}) == "keys.fields"
+
+
+def rsa_entry(public):
+    return {"use": "opengradient", "algorithm": "rsa2048", "public": b64_encode(public)}
+
+
+def test_an_opengradient_key_is_rsa_2048_with_65537_in_der():
+    good = spki(RSA)
+    assert parse_key_document(document(keys=[ED.key.to_json(), rsa_entry(good)])).key_for("opengradient") is not None
+    for place in (0, 10, 32, 33, 289, 293):
+        bent = bytearray(good)
+        bent[place] ^= 0xFF if place != 33 else 0x80
+        assert refusal(keys=[rsa_entry(bytes(bent))]) == "keys.algorithm", place
+    even = bytearray(good)
+    even[-6] &= 0xFE
+    assert refusal(keys=[rsa_entry(bytes(even))]) == "keys.algorithm"
+    assert refusal(keys=[{**rsa_entry(good), "use": "statement"}]) == "keys.algorithm"
+
+
+def test_a_document_says_what_else_is_the_nodes_own():
+    made = build_key_document(
+        "n",
+        ["gateway"],
+        "s",
+        [ED.key],
+        tls="ab" * 32,
+        ohttp=[CONFIGURATION],
+        payment="0x" + "cd" * 20,
+        predecessor="ef" * 32,
+    )
+    assert made == parse_key_document(made.raw)
+    assert (made.tls, made.ohttp, made.payment) == ("ab" * 32, (CONFIGURATION,), "0x" + "cd" * 20)
+    assert made.predecessor == "ef" * 32
+    assert made.ohttp_keys == len(CONFIGURATION).to_bytes(2) + CONFIGURATION
+    assert made.ohttp_digest == hashlib.sha256(made.ohttp_keys).digest()
+
+
+def test_a_document_without_them_reads_as_before():
+    made = build_key_document("n", ["gateway"], "s", [ED.key])
+    assert set(canonical.decode_signed(made.raw)) == {"type", "name", "roles", "software", "keys"}
+    assert (made.tls, made.ohttp, made.payment, made.predecessor) == (None, (), None, None)
+    assert made.ohttp_digest is None
