@@ -18,6 +18,7 @@ from suites import (
     documents,
     enclaves,
     gate,
+    identities,
     journals,
     logs,
     sealed,
@@ -39,6 +40,7 @@ SUITES = (
     enclaves,
     decisions,
     journals,
+    identities,
     gate,
     sealed,
 )

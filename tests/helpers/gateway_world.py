@@ -201,7 +201,7 @@ class World:
             self.desk,
             Workspaces(keys),
             MemoryMetrics(),
-            identity={},
+            identity=dict,
             network=dict,
             default_model=None,
             settlement="batch",

@@ -101,7 +101,15 @@ def envelope(payload: bytes, keys: list[Any], payload_type: str = STATEMENT_PAYL
 class Node:
     """A node: its keys by use, its key document, its identity."""
 
-    def __init__(self, name: str, roles: list[str], uses: list[str], *, p256: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        roles: list[str],
+        uses: list[str],
+        *,
+        p256: bool = False,
+        members: dict[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self.roles = roles
         self.keys: dict[str, Any] = {}
@@ -120,6 +128,7 @@ class Node:
             "keys": [
                 {"use": use, "algorithm": key.algorithm, "public": b64(key.public)} for use, key in self.keys.items()
             ],
+            **(members or {}),
         }
         self.raw = jcs(self.document)
         self.id = sha(self.raw).hex()

@@ -187,7 +187,8 @@ def statement(
     }
     if nonce is not None:
         predicate["nonce"] = nonce
-    names = {"decision": "holdfast-record-v1", "journal": "holdfast-journal-v1"}.get(kind, "holdfast-parts-v1")
+    own = {"decision": "holdfast-record-v1", "journal": "holdfast-journal-v1", "identity": "sha256"}
+    names = own.get(kind, "holdfast-parts-v1")
     value = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": subject[0], "digest": {names: subject[1].hex()}}],

@@ -36,7 +36,9 @@ RECORD_DIGEST_NAME = "holdfast-record-v1"
 """The DigestSet member of a decision: the record that commits to its document (``statement.md`` §2, §4.3)."""
 JOURNAL_DIGEST_NAME = "holdfast-journal-v1"
 """The DigestSet member of a journal's head (``statement.md`` §2, §4.4)."""
-KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact", "journal")
+IDENTITY_DIGEST_NAME = "sha256"
+"""The DigestSet member of an identity: the digest of the node's key document (``statement.md`` §2, §4.5)."""
+KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact", "journal", "identity")
 """The closed list of statement kinds (``statement.md`` §2)."""
 EVENTS = ("generated", "failed", "interrupted", "disconnected")
 """What an execution statement reports (``statement.md`` §4.2)."""
@@ -48,6 +50,10 @@ JOURNALS = ("cases", "people")
 """The journals of a panel whose heads stand in the log (``statement.md`` §4.4)."""
 SETTLEMENTS = ("batch", "individual", "private")
 """Settlement modes (``statement.md`` §4.1)."""
+SUITES = ("aes-128-gcm", "chacha20-poly1305")
+"""Symmetric suites of the private path, by their AEAD (``statement.md`` §4.1)."""
+PROFILES = ("binary-http", "json")
+"""What a sealed request holds: a binary HTTP request, or the JSON body alone (``statement.md`` §4.1)."""
 MAX_ENVELOPE_BYTES = 65_535
 """What a log entry bundle can carry (C2SP tlog-tiles: 16-bit lengths)."""
 
@@ -62,7 +68,10 @@ _ROUTE = frozenset(
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
 _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 _JOURNAL = frozenset({"journal", "seq"})
+_IDENTITY = frozenset({"ohttp", "tls", "predecessor"})
+_PATH = frozenset({"config", "suite", "profile", "relay"})
 _JOURNAL_RUN = b"urn:holdfast:journal-run:v1\x00"
+_IDENTITY_RUN = b"urn:holdfast:identity-run:v1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,21 @@ class MarkReference:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedPath:
+    """How a request came sealed to its gateway: member ``path`` of a route (``statement.md`` §4.1)."""
+
+    config: str
+    """SHA-256 (hex) of the one key configuration that it was sealed to."""
+    suite: str
+    profile: str
+    relay: str | None
+    """Digest (hex) of the key document of the relay that forwarded it, where the gateway knows it."""
+
+    def to_json(self) -> dict[str, canonical.JSON]:
+        return {"config": self.config, "suite": self.suite, "profile": self.profile, "relay": self.relay}
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Predicate of a ``route`` statement (``statement.md`` §4.1)."""
 
@@ -97,6 +121,8 @@ class Route:
     cached: bool
     settlement: str
     streamed: bool
+    path: SealedPath | None = None
+    """None where the caller spoke to the gateway itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +162,18 @@ class JournalHead:
     seq: int
 
 
-Body = Route | Execution | DecisionBody | JournalHead
+@dataclass(frozen=True, slots=True)
+class IdentityBody:
+    """Predicate of an ``identity`` statement (``statement.md`` §4.5): what the node's key document, its subject, says
+    of the keys that it is reached under. Digests in hex, None for what the document does not have."""
+
+    ohttp: str | None
+    """SHA-256 of its OHTTP key configurations as ``application/ohttp-keys``."""
+    tls: str | None
+    predecessor: str | None
+
+
+Body = Route | Execution | DecisionBody | JournalHead | IdentityBody
 """The predicates that this version reads."""
 
 
@@ -257,8 +294,10 @@ def build_payload(
 
 
 def route_body(route: Route) -> dict[str, Any]:
-    """A :class:`Route` as predicate members."""
+    """A :class:`Route` as predicate members. A direct path is not told: the member is absent."""
+    path = {} if route.path is None else {"path": route.path.to_json()}
     return {
+        **path,
         "request": route.request.to_json(),
         "sent": route.sent.to_json(),
         "endpoint": route.endpoint,
@@ -300,10 +339,24 @@ def journal_body(head: JournalHead) -> dict[str, Any]:
     return {"journal": head.journal, "seq": head.seq}
 
 
+def identity_body(identity: IdentityBody) -> dict[str, Any]:
+    """An :class:`IdentityBody` as predicate members."""
+    return {"ohttp": identity.ohttp, "tls": identity.tls, "predecessor": identity.predecessor}
+
+
 def journal_run(attester: str) -> str:
     """The run id under which a panel tells of its journals: made of its own id (hex), so that it is no run's
     (``statement.md`` §4.4)."""
-    raw = bytearray(hashlib.sha256(_JOURNAL_RUN + hex_decode(attester, 32)).digest()[:16])
+    return _own_run(_JOURNAL_RUN, attester)
+
+
+def identity_run(attester: str) -> str:
+    """The run id under which a node tells of itself, made likewise (``statement.md`` §4.5)."""
+    return _own_run(_IDENTITY_RUN, attester)
+
+
+def _own_run(domain: bytes, attester: str) -> str:
+    raw = bytearray(hashlib.sha256(domain + hex_decode(attester, 32)).digest()[:16])
     raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -325,8 +378,12 @@ def parse_statement(envelope: Envelope) -> Statement:
     hex_decode(predicate["attester"], 32)
     body = _body(kind, predicate)
     _check_subject(kind, body, name, root)
-    if isinstance(body, JournalHead):
-        _check_aside(predicate)
+    if isinstance(body, JournalHead | IdentityBody):
+        _check_aside(kind, predicate)
+    if isinstance(body, IdentityBody) and root.hex() != predicate["attester"]:
+        raise MalformedError("statement.subject", "a node tells of no key document but its own")
+    if isinstance(body, Route) and body.path is not None:
+        _check_unlinkable(predicate)
     nonce = predicate.get("nonce")
     if "nonce" in predicate and not is_nonce(nonce):
         raise MalformedError("statement.nonce", "a nonce is 16 to 64 letters, digits, hyphens or underscores")
@@ -358,7 +415,8 @@ def _kind(predicate_type: object) -> str:
 
 
 def _digest_name(kind: str) -> str:
-    return {"decision": RECORD_DIGEST_NAME, "journal": JOURNAL_DIGEST_NAME}.get(kind, DIGEST_NAME)
+    named = {"decision": RECORD_DIGEST_NAME, "journal": JOURNAL_DIGEST_NAME, "identity": IDENTITY_DIGEST_NAME}
+    return named.get(kind, DIGEST_NAME)
 
 
 def _subject(value: object, digest_name: str) -> tuple[str, bytes]:
@@ -404,7 +462,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
 def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
-        if own != _ROUTE:
+        if own - {"path"} != _ROUTE:
             raise MalformedError("statement.predicate", "not the members of a route predicate")
         return _route(predicate)
     if kind == "execution":
@@ -419,6 +477,10 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
         if own != _JOURNAL:
             raise MalformedError("statement.predicate", "not the members of a journal predicate")
         return _journal(predicate)
+    if kind == "identity":
+        if own != _IDENTITY:
+            raise MalformedError("statement.predicate", "not the members of an identity predicate")
+        return _identity(predicate)
     return None
 
 
@@ -443,7 +505,26 @@ def _route(value: dict[str, Any]) -> Route:
         cached=value["cached"],
         settlement=value["settlement"],
         streamed=value["streamed"],
+        path=_path(value["path"]) if "path" in value else None,
     )
+
+
+def _path(value: object) -> SealedPath:
+    if not isinstance(value, dict) or value.keys() != _PATH:
+        raise MalformedError("statement.path", "a path has exactly config, suite, profile and relay")
+    if value["suite"] not in SUITES or value["profile"] not in PROFILES:
+        raise MalformedError("statement.path", f"a suite is {' or '.join(SUITES)}, a profile {' or '.join(PROFILES)}")
+    hex_decode(value["config"], 32)
+    if value["relay"] is not None:
+        hex_decode(value["relay"], 32)
+    return SealedPath(value["config"], value["suite"], value["profile"], value["relay"])
+
+
+def _check_unlinkable(predicate: Mapping[str, Any]) -> None:
+    """What came sealed says no more of when than the minute: its run id is random and its time coarse."""
+    run, claimed_at = predicate["run"], time_decode(predicate["claimed_at"])
+    if run[14] != "4" or claimed_at.second or claimed_at.microsecond:
+        raise MalformedError("statement.path", "on the private path a run id is random and a claimed time is a minute")
 
 
 def _execution(value: dict[str, Any]) -> Execution:
@@ -492,12 +573,20 @@ def _journal(value: dict[str, Any]) -> JournalHead:
     return JournalHead(journal, seq)
 
 
-def _check_aside(predicate: Mapping[str, Any]) -> None:
-    """What is about no run stands in no trace: its run id is the panel's own, and it follows nothing."""
-    if predicate["run"] != journal_run(predicate["attester"]):
-        raise MalformedError("statement.run", "a journal statement stands under the run id of its own panel")
+def _identity(value: dict[str, Any]) -> IdentityBody:
+    for name in sorted(_IDENTITY):
+        if value[name] is not None:
+            hex_decode(value[name], 32)
+    return IdentityBody(value["ohttp"], value["tls"], value["predecessor"])
+
+
+def _check_aside(kind: str, predicate: Mapping[str, Any]) -> None:
+    """What is about no run stands in no trace: its run id is its node's own, and it follows nothing."""
+    own = journal_run if kind == "journal" else identity_run
+    if predicate["run"] != own(predicate["attester"]):
+        raise MalformedError("statement.run", f"a statement of kind {kind} stands under the run id of its own node")
     if predicate["parents"] or not _OPTIONAL.isdisjoint(predicate):
-        raise MalformedError("statement.predicate", "a journal statement has no parents, nonce or parent run")
+        raise MalformedError("statement.predicate", f"a statement of kind {kind} has no parents, nonce or parent run")
 
 
 def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None:
@@ -510,6 +599,8 @@ def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None
         fits = name == "decision" and root == body.record
     elif isinstance(body, JournalHead):
         fits = name == "head"
+    elif isinstance(body, IdentityBody):
+        fits = name == "key_document"
     else:
         fits = True
     if not fits:

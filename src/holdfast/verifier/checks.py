@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.core.encoding import sha256_hex
-from holdfast.core.keys import verify_signature
+from holdfast.core.keys import KeyDocument, verify_signature
 from holdfast.core.statements import (
     DecisionBody,
     Execution,
+    IdentityBody,
     JournalHead,
     Route,
     Statement,
@@ -42,6 +43,7 @@ ROLES_BY_KIND = {
     "decision": {"panel"},
     "artifact": {"hub"},
     "journal": {"panel"},
+    "identity": {"gateway", "inference", "data", "memory"},
 }
 """Who may say what (``statement.md`` §6)."""
 
@@ -137,6 +139,7 @@ def check_entry(
         or refuse_time(statement, seen_at, policy)
         or refuse_parents(statement, index, history)
         or refuse_head(statement, index, history)
+        or refuse_identity(statement, trust)
     )
     if why is not None:
         return EntryCheck(statement.digest, f"refuted:{why}", statement)
@@ -207,6 +210,22 @@ def refuse_head(statement: Statement, index: int, history: History) -> str | Non
         return None
     before = history.head(statement.attester, body.journal, index)
     return None if before is None or body.seq > before else "head-order"
+
+
+def refuse_identity(statement: Statement, trust: Trust) -> str | None:
+    """Step 10: a node says of itself what its key document says, or it would be reached under other keys than those
+    that trust admits. Returns ``identity`` or None."""
+    body = statement.body
+    admission = trust.admission(statement.attester)
+    if not isinstance(body, IdentityBody) or admission is None:
+        return None
+    return None if body == identity_of(admission.key_document) else "identity"
+
+
+def identity_of(document: KeyDocument) -> IdentityBody:
+    """What an ``identity`` statement says of a key document (``statement.md`` §4.5)."""
+    ohttp = document.ohttp_digest
+    return IdentityBody(ohttp.hex() if ohttp is not None else None, document.tls, document.predecessor)
 
 
 def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:

@@ -73,6 +73,11 @@ _TRUSTED = ("enclave", *_SIGNED, "settlement", "judgement")
 """Lanes that say nothing without trust."""
 _CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory"), "payment": ("payment",)}
 """Lanes that a statement of a kind is about, where they are others than :data:`_SIGNED`."""
+_ASIDE = {
+    "journal": ("a panel's journal", "statement.md §4.4", "trace.journal"),
+    "identity": ("a node's keys", "statement.md §4.5", "trace.identity"),
+}
+"""Kinds of statements that are about no run: what they tell of, where that is said, and the code of saying so."""
 _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z: a cosignature's 63-bit time is cut to what a calendar can show."""
 
@@ -244,9 +249,10 @@ def check_evidence(
 def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evidence, record: Transcript) -> None:
     for item in items:
         statement = item.statement
-        if statement.kind == "journal":
-            says = f"Statement {statement.digest[:12]} tells of a panel's journal and of no run."
-            record.note(("bytes", "route"), "statement.md §4.4", "cannot_tell", says, "trace.journal")
+        if statement.kind in _ASIDE:
+            about, spec, code = _ASIDE[statement.kind]
+            says = f"Statement {statement.digest[:12]} tells of {about} and of no run."
+            record.note(("bytes", "route"), spec, "cannot_tell", says, code)
             continue
         if statement.run != run:
             refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals

@@ -35,6 +35,7 @@ from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import Attestation, EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.metrics import METRICS
@@ -108,10 +109,12 @@ def build(config: GatewayConfig) -> App:
         attester=document.digest,
         attestation=attestation,
     )
+    writer = HTTPLogWriter(http, config.log, config.log_token)
+    introduction = Introduction(identity, document, writer, trust, storage, clock)
     outbox = Outbox(
         ledger,
         indexer,
-        HTTPLogWriter(http, config.log, config.log_token),
+        writer,
         clock,
         batch=config.outbox_batch,
         on_logged=lambda _run: changes.notify(),
@@ -136,7 +139,16 @@ def build(config: GatewayConfig) -> App:
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
     )
     background = Background(
-        config, gateway, ledger, indexer, outbox, settlement, lambda: committer.average_us, metrics, clock
+        config,
+        gateway,
+        ledger,
+        indexer,
+        outbox,
+        settlement,
+        lambda: committer.average_us,
+        metrics,
+        clock,
+        beside={"identity": introduction.work},
     )
 
     @contextlib.asynccontextmanager
@@ -151,7 +163,7 @@ def build(config: GatewayConfig) -> App:
         RunDesk(ledger, indexer, evidence, changes, most_watchers=config.watchers),
         Workspaces(config.workspaces),
         metrics,
-        identity=_identity(document, attestation),
+        identity=lambda: _identity(document, attestation, introduction.told),
         network=lambda: _network(config),
         default_model=config.default_model,
         settlement=config.settlement,
@@ -191,9 +203,15 @@ def _load_attestation(path: Path | None) -> Attestation | None:
     return Attestation(kind.strip(), b64_decode(evidence.strip()))
 
 
-def _identity(document: KeyDocument, attestation: Attestation | None) -> Mapping[str, object]:
+def _identity(document: KeyDocument, attestation: Attestation | None, told: Told | None) -> Mapping[str, object]:
+    """Who this gateway is, by what evidence, and where the log says so."""
     shown = {"format": attestation.format, "evidence": b64_encode(attestation.evidence)} if attestation else None
-    return {"node": document.digest, "key_document": b64_encode(document.raw), "attestation": shown}
+    return {
+        "node": document.digest,
+        "key_document": b64_encode(document.raw),
+        "attestation": shown,
+        "statement": told.to_json() if told is not None else None,
+    }
 
 
 def _network(config: GatewayConfig) -> Mapping[str, object]:

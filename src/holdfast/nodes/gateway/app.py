@@ -59,7 +59,7 @@ class GatewayApp:
         workspaces: Workspaces,
         metrics: Metrics,
         *,
-        identity: Mapping[str, Any],
+        identity: Callable[[], Mapping[str, Any]],
         network: Callable[[], Mapping[str, Any]],
         default_model: str | None,
         settlement: str,
@@ -183,7 +183,7 @@ class GatewayApp:
         elif path == "/openapi.json":
             await _json(send, document())
         elif path == "/v1/identity":
-            await _json(send, self._identity)
+            await _json(send, self._identity())
         else:
             await self._read_guarded(path, scope, receive, send)
 

@@ -383,11 +383,12 @@ def _schemas() -> dict[str, Any]:
         },
         "Identity": {
             "type": "object",
-            "required": ["node", "key_document", "attestation"],
+            "required": ["node", "key_document", "attestation", "statement"],
             "properties": {
                 "node": _TEXT,
                 "key_document": _TEXT,
                 "attestation": {"type": ["object", "null"], "required": ["format", "evidence"]},
+                "statement": {"type": ["object", "null"], "required": ["envelope", "index"]},
             },
             "additionalProperties": False,
         },

@@ -25,7 +25,10 @@ _HOUR_S = 3600.0
 
 
 class Background:
-    """The node's tasks. A task that ends with an error stops the node from being ready and is logged."""
+    """The node's tasks. A task that ends with an error stops the node from being ready and is logged.
+
+    ``beside`` names further ones: whatever runs until it is cancelled.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,8 @@ class Background:
         commit_us: Callable[[], float],
         metrics: Metrics,
         clock: Clock,
+        *,
+        beside: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] | None = None,
     ) -> None:
         self._config = config
         self._gateway = gateway
@@ -48,6 +53,7 @@ class Background:
         self._commit_us = commit_us
         self._metrics = metrics
         self._clock = clock
+        self._beside = beside or {}
         self._waiting: dict[str, str] = {"start": "the node is starting"}
 
     def readiness(self) -> Mapping[str, str]:
@@ -66,6 +72,7 @@ class Background:
             self._task("index", self._indexer.work()),
             self._task("retention", self._forget()),
             self._task("levels", self._levels()),
+            *(self._task(name, work()) for name, work in self._beside.items()),
         ]
         del self._waiting["start"]
         try:
