@@ -21,6 +21,7 @@ from suites import (
     identities,
     journals,
     logs,
+    opengradient,
     sealed,
     settled,
     statements,
@@ -43,6 +44,7 @@ SUITES = (
     identities,
     gate,
     sealed,
+    opengradient,
 )
 
 

@@ -128,7 +128,7 @@ def _prime(name: str) -> int:
 
 
 class RSA:
-    """An RSA key of 2048 bits that depends on its name; signs with PSS, SHA-384 and a salt of 48 bytes."""
+    """An RSA key of 2048 bits that depends on its name; signs with PSS and a salt as long as the hash."""
 
     def __init__(self, name: str) -> None:
         p, q = _prime(f"rsa/{name}/p"), _prime(f"rsa/{name}/q")
@@ -140,13 +140,18 @@ class RSA:
         parameters = seq(tlv(0xA0, sha384), tlv(0xA1, mgf), tlv(0xA2, integer(48)))
         self.algorithm = seq(oid("1.2.840.113549.1.1.10"), parameters)
 
-    def sign(self, message: bytes) -> bytes:
+    def sign(self, message: bytes, algorithm: str = "sha384") -> bytes:
         """EMSA-PSS (RFC 8017 §9.1.1) and the private operation."""
-        salt = named(f"salt/{self.name}/{hashlib.sha256(message).hexdigest()}", 48)
-        digest = hashlib.sha384(bytes(8) + hashlib.sha384(message).digest() + salt).digest()
+
+        def hashed(data: bytes) -> bytes:
+            return hashlib.new(algorithm, data).digest()
+
+        length = len(hashed(b""))
+        salt = named(f"salt/{self.name}/{hashlib.sha256(message).hexdigest()}", length)
+        digest = hashed(bytes(8) + hashed(message) + salt)
         size = (self.modulus.bit_length() + 6) // 8
-        block = bytes(size - 48 - 48 - 2) + b"\x01" + salt
-        mask = b"".join(hashlib.sha384(digest + count.to_bytes(4, "big")).digest() for count in range(size // 48 + 1))
+        block = bytes(size - length - length - 2) + b"\x01" + salt
+        mask = b"".join(hashed(digest + count.to_bytes(4, "big")) for count in range(size // length + 1))
         masked = bytearray(left ^ right for left, right in zip(block, mask, strict=False))
         masked[0] &= 0xFF >> (8 * size - (self.modulus.bit_length() - 1))
         encoded = int.from_bytes(bytes(masked) + digest + b"\xbc", "big")

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, merkle, notes, parts, rounds, statements, tiles, trust
+from holdfast.core import canonical, merkle, notes, opengradient, parts, rounds, statements, tiles, trust
 from holdfast.core.attestation.certificates import parse_certificates
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode, time_encode
-from holdfast.core.evm import address_of
+from holdfast.core.evm import address_of, keccak256
 from holdfast.core.fold import Fold
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
@@ -573,6 +573,69 @@ class _Undecided(_Refused):
     """As :class:`_Refused`, when the answer is not there yet."""
 
 
+def _opengradient_endpoint(arguments: Arguments) -> str:
+    if not arguments.rest or arguments.rest[0] not in opengradient.ENDPOINTS:
+        raise UsageError("usage.kind", f"an endpoint is one of {', '.join(opengradient.ENDPOINTS)}")
+    return arguments.rest.pop(0)
+
+
+def _opengradient_request(arguments: Arguments) -> Answer:
+    endpoint = _opengradient_endpoint(arguments)
+    text = opengradient.canonical_request(endpoint, _exact_object(arguments.file()))
+    return {"text": text.decode(), "hash": keccak256(text).hex()}
+
+
+def _opengradient_output(arguments: Arguments) -> Answer:
+    endpoint = _opengradient_endpoint(arguments)
+    text = opengradient.output_text(endpoint, _exact_object(arguments.file()))
+    return {"text": text, "hash": keccak256(text.encode()).hex()}
+
+
+def _opengradient_hash(arguments: Arguments) -> Answer:
+    if not arguments.rest:
+        raise UsageError("usage.kind", "a hash of what?")
+    kind, raw = arguments.rest.pop(0), arguments.file()
+    match kind:
+        case "answer":
+            value = _fields(raw, "request_hash", "output_hash", "timestamp")
+            both = (opengradient.parse_hash(value["request_hash"]), opengradient.parse_hash(value["output_hash"]))
+            digest = opengradient.message_hash(*both, value["timestamp"])
+        case "heartbeat":
+            value = _fields(raw, "tee_id", "timestamp")
+            digest = opengradient.heartbeat_hash(opengradient.parse_hash(value["tee_id"]), value["timestamp"])
+        case "ohttp":
+            value = _fields(raw, "tee_id", "key_id", "kem_id", "kdf_id", "aead_id", "public_key", "key_config")
+            numbers = (value["key_id"], value["kem_id"], value["kdf_id"], value["aead_id"])
+            key, config = hex_decode(value["public_key"]), b64_decode(value["key_config"])
+            digest = opengradient.ohttp_hash(opengradient.parse_hash(value["tee_id"]), *numbers, key, config)
+        case "attestation":
+            value = _fields(raw, "certificate", "key")
+            digest = opengradient.attestation_data(b64_decode(value["certificate"]), b64_decode(value["key"]))
+        case _:
+            raise UsageError("usage.kind", f"nothing is called {kind}")
+    return {"hash": digest.hex()}
+
+
+def _verify_opengradient(arguments: Arguments) -> Answer:
+    key = b64_decode(arguments.read(arguments.one("key")).decode("ascii").strip())
+    request = _exact_object(arguments.read(arguments.one("request")))
+    endpoint = _opengradient_endpoint(arguments)
+    found = opengradient.verify_answer(endpoint, request, _exact_object(arguments.file()), key)
+    return {
+        "tee_id": found.tee_id.hex(),
+        "request_hash": found.request_hash.hex(),
+        "output_hash": found.output_hash.hex(),
+        "timestamp": found.timestamp,
+    }
+
+
+def _exact_object(raw: bytes) -> dict[str, Any]:
+    value = canonical.decode_exact(raw)
+    if not isinstance(value, dict):
+        raise MalformedError("json.object", "expected a JSON object")
+    return value
+
+
 COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "decode": _decode,
     "map-parts": _map_parts,
@@ -602,6 +665,10 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "open-wrap": _open_wrap,
     "open-sealed": _open_sealed,
     "verify-quote": _verify_quote,
+    "opengradient-request": _opengradient_request,
+    "opengradient-output": _opengradient_output,
+    "opengradient-hash": _opengradient_hash,
+    "verify-opengradient": _verify_opengradient,
 }
 """Every command of the protocol."""
 
