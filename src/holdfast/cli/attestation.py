@@ -21,8 +21,8 @@ import click
 
 from holdfast.cli.main import ACCEPT, exit_code
 from holdfast.cli.output import ANSWERS, clean, clean_line, emit, emit_json, hanging, read_file
+from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
-from holdfast.cli.verify import parse_moment
 from holdfast.core.attestation.certificates import build_pem, parse_certificates
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evidence
 from holdfast.core.attestation.roots import vendor_roots

@@ -1,4 +1,4 @@
-"""``holdfast trust``: hand the trust document of a network on, and show what one says."""
+"""``holdfast trust``: hand the trust document of a network on, show what one says, and make the next version."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from holdfast.cli.network import Network, network_options
 from holdfast.cli.output import clean, emit, emit_json, read_file, write_file, written_option
+from holdfast.cli.trust_drafts import adopt, draft, sign
 from holdfast.core.encoding import time_encode
 from holdfast.core.trust import Admission, Trust, parse_trust_chain, verify_trust
 from holdfast.errors import UsageError
@@ -13,7 +14,12 @@ from holdfast.errors import UsageError
 
 @click.group()
 def trust() -> None:
-    """Export and show trust documents: who is believed, for what, and for how long."""
+    """Export and show trust documents, and make their next versions: who is believed, for what, and for how long."""
+
+
+trust.add_command(draft)
+trust.add_command(sign)
+trust.add_command(adopt)
 
 
 @trust.command("export")

@@ -15,7 +15,6 @@ Not covered: what a policy's ``require`` asks (that is the gate's).
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import click
 
 from holdfast.cli.accepted import open_remembered
 from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
+from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
 from holdfast.core.bundles import Bundle, parse_bundle
-from holdfast.core.encoding import hex_decode, time_decode, time_encode
+from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
 from holdfast.errors import MalformedError, UsageError
 from holdfast.verifier.appraisal import Appraisal, appraise
@@ -97,21 +97,6 @@ def _open_trust(name: str | None, pin: str | None, accepted: str | None) -> tupl
 
     found = open_remembered(Path(accepted), walk)
     return found.trust, found.before
-
-
-def parse_moment(text: str) -> dt.datetime:
-    """An RFC 3339 time in any of its spellings, with a zone; raises ``usage.time``."""
-    try:
-        return time_decode(text)
-    except MalformedError:
-        pass
-    try:
-        moment = dt.datetime.fromisoformat(text)
-        if moment.tzinfo is not None and "T" in text.upper():
-            return moment.astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise UsageError("usage.time", f"{text!r} is not an RFC 3339 time", param="at", hint="like 2026-01-01T00:00:00Z")
 
 
 def _check_pin(text: str) -> None:
