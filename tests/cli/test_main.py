@@ -124,7 +124,18 @@ def test_the_list_of_extra_modules_is_that_of_the_package() -> None:
 
 # --- what every command has -----------------------------------------------------------------------------------------
 
-OFFLINE = {"verify", "attestation verify", "trust show", "config show", "node"}
+OFFLINE = {
+    "verify",
+    "attestation verify",
+    "trust show",
+    "trust draft",
+    "trust sign",
+    "trust adopt",
+    "keys show",
+    "keys rotate",
+    "config show",
+    "node",
+}
 """They talk to no network: what they need is a file or a setting."""
 BESIDE_THE_DATABASE = {"people", "api-key", "audit"}
 """Groups that read the panel's own database: they take the state folder or its settings."""

@@ -12,7 +12,7 @@ import click
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.signer_files import load_signer
-from holdfast.cli.output import emit_json, read_file, write_file
+from holdfast.cli.output import emit_json, read_file, write_file, written_option
 from holdfast.cli.times import parse_moment
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode
@@ -29,11 +29,6 @@ from holdfast.core.trust_draft import (
 )
 from holdfast.errors import UsageError
 
-output_option = click.option(
-    "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output."
-)
-"""Every command here makes one file."""
-
 
 @click.command("draft")
 @click.argument("trust_file", metavar="TRUST")
@@ -47,7 +42,8 @@ output_option = click.option(
 @click.option("--measurement", multiple=True, metavar="FILE", help="A reference value to add: one entry as JSON.")
 @click.option("--enclave-root", multiple=True, metavar="KIND=FILE", help="A root that evidence may end at (DER).")
 @click.option("--expires", metavar="TIME", help="When the new version runs out.  [default: as before]")
-@output_option
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@written_option
 def draft(  # one option a change; click hands them over one by one
     trust_file: str,
     admit: tuple[str, ...],
@@ -61,6 +57,7 @@ def draft(  # one option a change; click hands them over one by one
     enclave_root: tuple[str, ...],
     expires: str | None,
     output: str,
+    as_json: bool,
 ) -> None:
     """Write the next version of a trust document, unsigned.
 
@@ -83,16 +80,18 @@ def draft(  # one option a change; click hands them over one by one
         expires_at=expires_at,
     )
     write_file(output, build_draft(last, changes, now))
-    click.echo(
-        f"version {last.version + 1}, unsigned: {last.threshold} of {len(last.root_keys)} root keys sign it", err=True
-    )
+    if as_json:
+        emit_json({"version": last.version + 1, "signatures": 0, "threshold": last.threshold, "written": output})
+        return
+    click.echo(f"version {last.version + 1}, unsigned: {last.threshold} of its root keys have to sign", err=True)
 
 
 @click.command("sign")
 @click.argument("draft_file", metavar="DRAFT")
 @click.option("--key", required=True, metavar="FILE", type=click.Path(path_type=Path), help="A root key (PEM).")
-@output_option
-def sign(draft_file: str, key: Path, output: str) -> None:
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@written_option
+def sign(draft_file: str, key: Path, output: str, as_json: bool) -> None:
     """Add one root key's signature to a draft.
 
     Read the draft first: 'holdfast trust show' prints the file that it came from, and the draft's payload is JSON.
@@ -103,24 +102,26 @@ def sign(draft_file: str, key: Path, output: str) -> None:
         raise UsageError("trust_draft.root", f"{key} is no root key of version {version.version}")
     raw = add_signature(version, signer.key, signer.sign(draft_message(version)))
     write_file(output, raw)
-    click.echo(
-        f"version {version.version}: {len(parse_draft(raw).signatures)} of {version.threshold} signatures", err=True
-    )
+    signed = len(parse_draft(raw).signatures)
+    if as_json:
+        emit_json({"version": version.version, "signatures": signed, "threshold": version.threshold, "written": output})
+        return
+    click.echo(f"version {version.version}: {signed} of {version.threshold} signatures", err=True)
 
 
 @click.command("adopt")
 @click.argument("trust_file", metavar="TRUST")
 @click.argument("draft_file", metavar="DRAFT")
-@click.option("--json", "as_json", is_flag=True, help="Say what was adopted as one JSON document.")
-@output_option
-def adopt(trust_file: str, draft_file: str, as_json: bool, output: str) -> None:
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@written_option
+def adopt(trust_file: str, draft_file: str, output: str, as_json: bool) -> None:
     """Put a signed draft behind the last version of its trust file.
 
     TRUST may be written over: verifiers accept a longer chain, and refuse a shorter one.
     """
     raw, found = adopt_draft(_versions(trust_file), parse_draft(read_file(draft_file)))
     write_file(output, raw)
-    if as_json and output != "-":
+    if as_json:
         emit_json({"trust": {"digest": found.digest, "version": found.version}, "written": output})
         return
     click.echo(f"trust {found.digest}, version {found.version}", err=True)
