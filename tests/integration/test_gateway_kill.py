@@ -182,7 +182,9 @@ def check_log(layout: Layout, key: str, promises: Promises, before: int) -> None
         assert {statement.digest for statement in mine} == known, f"{run} is in the log as something else too"
     routes = Counter(statement.run for statement in found if statement.kind == "route")
     closings = Counter(item.run for item in found if isinstance(item.body, Execution) and item.body.closing)
-    for run in {statement.run for statement in found}:
+    told = [statement.attester for statement in found if statement.kind == "identity"]
+    assert len(told) == len(set(told)) == 1, "the gateway told its key document more than once"
+    for run in {statement.run for statement in found if statement.kind != "identity"}:
         assert (routes[run], closings[run]) == (1, 1), f"{run} has another number of routes or ends in the log"
 
 

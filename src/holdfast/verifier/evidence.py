@@ -506,7 +506,7 @@ def _check_checkpoints(
     seen: dict[tuple[str, int], bytes] = {}
     for item in dict.fromkeys(items):
         try:
-            origin, read = _read_checkpoint(item.note, trust)
+            origin, read = read_checkpoint(item.note, trust)
         except HoldfastError as error:
             evidence.settlement_refusals.append((error.code, "A checkpoint is not signed by its log."))
             record.error(("settlement",), "checkpoint.md", error)
@@ -518,7 +518,7 @@ def _check_checkpoints(
         trusted, admission, verified = read
         checkpoint = verified.checkpoint
         try:
-            checked = _cosigned(verified, trust)
+            checked = cosign_times(verified, trust)
         except RefusedError as error:
             _refuse_settlement(evidence, record, error.code, "A cosignature on a checkpoint does not verify.")
             continue
@@ -543,7 +543,7 @@ def _check_checkpoints(
 
 
 @lru_cache(maxsize=256)
-def _read_checkpoint(note: str, trust: Trust) -> tuple[str, tuple[TrustedLog, Admission, VerifiedCheckpoint] | None]:
+def read_checkpoint(note: str, trust: Trust) -> tuple[str, tuple[TrustedLog, Admission, VerifiedCheckpoint] | None]:
     """A checkpoint's origin, and, where trust names its log, the checkpoint with a good log signature. Kept, because
     every run that a checkpoint covers brings it."""
     raw = note.encode("utf-8", "surrogatepass")
@@ -562,7 +562,7 @@ def _speaks_at(log: TrustedLog, admission: Admission, moment: dt.datetime) -> bo
 
 
 @lru_cache(maxsize=256)
-def _cosigned(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
+def cosign_times(verified: VerifiedCheckpoint, trust: Trust) -> CheckedCheckpoint:
     """When cosignatures by members of the epoch reached a quorum (``statement.md`` §8)."""
     witnesses: dict[VerifierKey, Admission] = {}
     for admission in trust.current.nodes:
