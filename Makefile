@@ -5,7 +5,7 @@ DEV := python3 dev.py
 T ?=
 ARGS ?=
 
-.PHONY: help up holdfast setup fix lint test offline conformance package vectors docs bench check
+.PHONY: help up holdfast setup fix lint test offline conformance opengradient package vectors docs bench check
 help: ## List targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: ## Start Holdfast on this machine
@@ -24,6 +24,8 @@ offline: ## Unit, vector and property tests with the network removed
 	@$(DEV) offline $(ARGS)
 conformance: ## Drive our own command line over the vectors as a stranger would
 	@$(DEV) conformance $(ARGS)
+opengradient: ## Run OpenGradient's own clients, unchanged, against a network of ours
+	@$(DEV) opengradient $(ARGS)
 package: ## Install the base package alone and drive it over the vectors
 	@$(DEV) package
 vectors: ## Make the vectors again; the difference must be empty

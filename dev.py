@@ -543,7 +543,8 @@ def everything() -> int:
     steps.append(("package", package([])))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     say("all tests, with %s" % " ".join("%s=%s" % item for item in wanted.items()))
-    counts, code = counted_pytest("tests", {**wanted, **javascript_client(), **real_anvil()})
+    more = {**wanted, **javascript_client(), **real_anvil(), **opengradient_clients()}
+    counts, code = counted_pytest("tests", more)
     steps.append(("tests", code))
     failed = [name for name, result in steps[:-1] if result != 0]
     if code not in (0, 1):
@@ -661,6 +662,72 @@ def from_npm(folder: str, package: str, inside: str, what: str) -> "Optional[str
     return modules
 
 
+OPENGRADIENT = os.path.join(ROOT, "requirements", "opengradient.txt")
+"""OpenGradient's published packages and everything they need, at exact versions."""
+
+
+def opengradient_clients() -> "Dict[str, str]":
+    """Where the Python with OpenGradient's packages is, as a variable for the tests that run them.
+
+    They get an environment of their own beside ours, for they want a fork of a library that others know by the same
+    name. It is made where a package index can be reached, and again when the versions or the Python change; a
+    half-made one is never used.
+    """
+    if os.environ.get("HOLDFAST_OPENGRADIENT"):
+        return {}
+    what = "the tests of OpenGradient's own clients"
+    folder = os.path.join(VENV, "opengradient")
+    inside = os.path.join(folder, os.path.relpath(python(), VENV))
+    stamp = os.path.join(folder, "complete")
+    with open(OPENGRADIENT, "rb") as file:
+        wanted = hashlib.sha256(file.read() + sys.version.encode() + folder.encode()).hexdigest()
+    with only_one():
+        if not (os.path.exists(inside) and read_stamp(stamp) == wanted):
+            say("installing OpenGradient's packages for %s: about 350 MB, once" % what)
+            reason = make_apart(folder, inside, ["-r", OPENGRADIENT])
+            if reason:
+                say("SKIPPED " + what + ": " + reason)
+                return {}
+            replace(stamp, wanted)
+    return {"HOLDFAST_OPENGRADIENT": inside}
+
+
+def read_stamp(path: str) -> str:
+    """What a stamp says; an empty string where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def make_apart(folder: str, inside: str, requirements: "List[str]") -> str:
+    """A fresh environment that has nothing of ours; why there is none, or an empty string."""
+    started = time.monotonic()
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", folder]) != 0:
+        return "this Python cannot make a virtual environment"
+    command = [inside, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *requirements]
+    try:
+        installed = run_pip(command)
+    except StopError:
+        installed = False
+    if not installed:
+        return explain()
+    say("installed after %.0f s" % (time.monotonic() - started))
+    return ""
+
+
+def opengradient(rest: "List[str]") -> int:
+    """OpenGradient's own packages, unchanged, against a network of ours; where they cannot be had, a failure."""
+    ensure("dev", "node")
+    variables = opengradient_clients()
+    if not variables and not os.environ.get("HOLDFAST_OPENGRADIENT"):
+        return 1
+    return call(
+        "pytest", "-q", os.path.join("tests", "integration", "test_opengradient_clients.py"), *rest, **variables
+    )
+
+
 WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "help": ("List these words", show_words),
     "up": ("Start Holdfast on this machine", up),
@@ -671,6 +738,7 @@ WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "test": ("Run the tests; with CI=true everything, with full counts", test),
     "offline": ("Unit, vector and property tests with the network removed", offline),
     "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
+    "opengradient": ("Run OpenGradient's own clients, unchanged, against a network of ours", opengradient),
     "package": ("Install the base package alone and drive it over the vectors", package),
     "vectors": ("Make the vectors again; the difference must be empty", vectors),
     "docs": ("Refresh generated blocks in the documents", docs),

@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 BENCHES = {
     "verify": "statements, bundles, appraisal",
     "attestation": "evidence of enclaves, against dcap-qvl",
+    "opengradient": "answers as OpenGradient's client checks them, theirs and ours",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",
     "log_append": "the log",

@@ -222,6 +222,7 @@ def test_every_step_of_ci_counts(
     monkeypatch.setattr(dev, "system_packages", lambda: None)
     monkeypatch.setattr(dev, "javascript_client", dict)
     monkeypatch.setattr(dev, "real_anvil", dict)
+    monkeypatch.setattr(dev, "opengradient_clients", dict)
     monkeypatch.setattr(dev, "no_network", lambda: None)
     monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
     monkeypatch.setattr(dev, "lint", lambda _: 1)
@@ -307,6 +308,60 @@ def test_without_npm_nothing_is_fetched_and_each_skip_is_said(
     assert {**dev.javascript_client(), **dev.real_anvil()} == {}
     assert capsys.readouterr().err.count("SKIPPED") == 2
     assert calls == []
+
+
+def apart(dev: ModuleType, monkeypatch: pytest.MonkeyPatch, *, pip: bool = True) -> list[str]:
+    """Replace what makes OpenGradient's environment; returns what was called."""
+    calls: list[str] = []
+
+    def call(command: list[str], **_: object) -> int:
+        calls.append(command[-2])
+        (Path(command[-1]) / "bin").mkdir(parents=True, exist_ok=True)
+        (Path(command[-1]) / "bin" / "python").write_text("")
+        return 0
+
+    def run_pip(command: list[str]) -> bool:
+        calls.append(command[-1].removeprefix(dev.ROOT))
+        Path(dev.LOG).write_text("Temporary failure in name resolution\n")
+        return pip
+
+    Path(dev.VENV).mkdir(exist_ok=True)
+    monkeypatch.setattr(dev.subprocess, "call", call)
+    monkeypatch.setattr(dev, "run_pip", run_pip)
+    monkeypatch.delenv("HOLDFAST_OPENGRADIENT", raising=False)
+    return calls
+
+
+def test_opengradients_packages_get_an_environment_of_their_own_once(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls = apart(dev, monkeypatch)
+    found = {dev.opengradient_clients()["HOLDFAST_OPENGRADIENT"] for _ in range(2)}
+    assert found == {str(Path(dev.VENV, "opengradient", "bin", "python"))}
+    assert calls == ["--clear", "/requirements/opengradient.txt"]
+    newer = tmp_path / "newer.txt"
+    newer.write_text("opengradient==2\n")
+    monkeypatch.setattr(dev, "OPENGRADIENT", str(newer))
+    dev.opengradient_clients()
+    assert calls[2:] == ["--clear", str(newer)]
+    monkeypatch.setenv("HOLDFAST_OPENGRADIENT", "/elsewhere/python")
+    assert dev.opengradient_clients() == {}
+    assert len(calls) == 4
+
+
+def test_opengradients_packages_that_cannot_be_had_are_a_skip_that_is_said(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart(dev, monkeypatch, pip=False)
+    monkeypatch.setattr(dev, "ensure", lambda *_: None)
+    assert dev.opengradient_clients() == {}
+    assert "SKIPPED the tests of OpenGradient's own clients" in capsys.readouterr().err
+    assert dev.main(["opengradient"]) == 1
+    text = capsys.readouterr().err
+    assert "could not be reached" in text
+    monkeypatch.setattr(dev, "run_pip", lambda _: True)
+    monkeypatch.setattr(dev, "call", lambda *_, **more: 0 if "HOLDFAST_OPENGRADIENT" in more else 1)
+    assert dev.main(["opengradient"]) == 0, "a half-made environment is made again"
 
 
 def test_make_lists_the_words_that_dev_knows(dev: ModuleType) -> None:
