@@ -19,6 +19,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+class DevelopmentModeWarning(UserWarning):
+    """No error: something that only stands in for the real thing was started. Tests that mean it expect it."""
+
+
 class HoldfastError(Exception):
     """Base of every deliberate error. ``code`` is stable; the message is for people."""
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.core.attestation import cbor, nsm
 from holdfast.core.attestation.certificates import (
     build_pem,
     parse_certificate,
@@ -20,15 +21,19 @@ from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evid
 from holdfast.core.attestation.nitro import parse_nitro
 from holdfast.core.attestation.nvidia import parse_nvidia
 from holdfast.core.attestation.reference import parse_reference_value
-from holdfast.core.attestation.snp import parse_snp
+from holdfast.core.attestation.snp import parse_certificate_table, parse_snp
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError
 from tests.helpers.attestations import made, shared, vector, verify
+from tests.helpers.enclaves import make_module
+from tests.helpers.tsm import table
 
 GOOD = ["nitro-bound", "snp-bound", "dcap-tdx-bound", "dcap-tdx-version-5", "nvidia-report"]
 COLLATERAL = json.loads(shared("dcap-collateral.json"))
 SEEDS = {
     parse_nitro: [vector("nitro-bound"), vector("nitro-indefinite-payload")],
     parse_snp: [vector("snp-bound")],
+    parse_certificate_table: [table(vcek=b"certificate", ask=b"another")],
+    nsm.parse_request: [nsm.build_request("ExtendPCR", index=16, data=b"data"), nsm.build_request("GetRandom")],
     parse_quote: [vector("dcap-tdx"), vector("dcap-tdx-version-5"), vector("dcap-sgx")],
     parse_nvidia: [vector("nvidia-report")],
     parse_certificate: [*parse_certificates(shared("snp-chain.pem")), parse_quote(vector("dcap-tdx")).chain[0]],
@@ -144,3 +149,43 @@ def test_only_our_own_errors_come_out_of_a_reference_value(form, value):
 @given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4))
 def test_certificates_as_pem_come_back(raw):
     assert parse_pem(build_pem(tuple(raw))) == tuple(raw)
+
+
+@given(st.sampled_from(sorted(nsm.REQUESTS)), st.binary(max_size=600))
+def test_only_our_own_errors_come_out_of_a_modules_answer(name, raw):
+    for answer in (raw, nsm.build_response(name, {"data": raw}), nsm.build_response(name, {"document": raw})):
+        try:
+            nsm.parse_response(answer, name)
+        except HoldfastError:
+            continue
+
+
+MODULE = make_module()
+
+
+@given(data=st.data())
+def test_whatever_a_simulated_module_is_sent_it_answers_as_one(data):
+    """Never an exception: an answer to the request, or an error that a module names."""
+    numbers = st.integers(-1, 300) | st.booleans() | st.none() | st.binary(max_size=4)
+    arguments = st.dictionaries(
+        st.sampled_from(["index", "data", "range", "user_data", "nonce", "public_key", "x"]),
+        numbers | st.binary(max_size=1100) | st.text(max_size=4),
+        max_size=4,
+    )
+    names = st.sampled_from(sorted(nsm.REQUESTS))
+    requests = st.builds(lambda name, members: cbor.encode({name: members}), names, arguments)
+    raw = data.draw(st.one_of(requests, damaged([nsm.build_request("LockPCR", index=20)]), st.binary(max_size=60)))
+    answer = cbor.decode(MODULE.request(raw), booleans=True)
+    if isinstance(answer, dict) and "Error" in answer:
+        assert answer["Error"] in nsm.ERRORS
+    else:
+        assert (answer if isinstance(answer, str) else next(iter(answer))) in nsm.REQUESTS
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=40)
+NESTED = st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=5), PLAIN, max_size=3)
+
+
+@given(PLAIN | st.lists(NESTED, max_size=3) | st.dictionaries(st.text(max_size=5), NESTED, max_size=3))
+def test_cbor_comes_back(value):
+    assert cbor.decode(cbor.encode(value), booleans=True) == value

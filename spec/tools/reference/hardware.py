@@ -212,9 +212,9 @@ TDX_COMPONENTS = [5, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 class Intel:
     """A root, the authority of platforms, a platform, and the key that signs collateral."""
 
-    def __init__(self) -> None:
+    def __init__(self, vendor: str = "intel") -> None:
         names = ("root", "platform authority", "pck", "tcb signing", "attestation")
-        self.keys = {name: EC(f"intel/{name}", 256) for name in names}
+        self.keys = {name: EC(f"{vendor}/{name}", 256) for name in names}
         span = {"start": LONG_AGO, "end": FAR}
         root = ("Intel root", self.keys["root"])
         self.root = certificate("Intel root", self.keys["root"], *root, authority_extensions(1), **span)

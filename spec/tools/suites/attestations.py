@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ from reference.x509 import (
 
 NITRO, OTHER_NITRO = Nitro(), Nitro("other")
 AMD, INTEL, GPU = hardware.SNP(), Intel(), hardware.NVIDIA()
+OTHER_INTEL = Intel("other intel")
 LAB_ROOT = Ed25519("insecure-dev/root")
 RECORD = binding(GATEWAY.id)
 NONCE = named("attestation/nonce", 20)
@@ -1253,6 +1255,21 @@ def _collateral(case: Cases) -> None:
         good,
         "attestation.collateral",
         collateral=INTEL.collateral(change=of_root_alone),
+    )
+    stranger = json.loads(OTHER_INTEL.collateral())
+
+    def of_a_stranger(found: dict[str, str]) -> None:
+        for name in ("tcb_info", "qe_identity"):
+            for part in (name, f"{name}_signature", f"{name}_issuer_chain"):
+                found[part] = stranger[part]
+
+    case(
+        "collateral-of-another-root",
+        "Levels signed under another root than the platform's, which is admitted too.",
+        good,
+        "attestation.collateral",
+        collateral=INTEL.collateral(change=of_a_stranger),
+        roots=(INTEL.root, OTHER_INTEL.root),
     )
     gone = [{"tcb": {"isvsvn": 5}, "tcbDate": "2024-03-13T00:00:00Z", "tcbStatus": "Revoked"}]
     module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from reference import world
 from reference.cases import Writer
-from reference.hardware import FAR, LONG_AGO, binding, report_data
+from reference.hardware import BEGIN, END, FAR, LONG_AGO, Nitro, binding, report_data
 from reference.text import b64, exact_text, named, when
 from reference.world import AT, GATEWAY, START, STRANGER, Story
+from reference.x509 import EC, authority_extensions, certificate
 
 from .attestations import (
     AMD,
@@ -28,12 +30,12 @@ from .attestations import (
 from .bundles import GOOD, REFUTED, Bundles
 
 TRUST = "trust-with-enclaves.json"
-PROVEN = {**GOOD, "enclave": ["proven", "hardware"]}
 NITRO_ROOT = {"kind": "aws-nitro", "certificate": b64(NITRO.root), "development": False}
+AMD_ROOT = {"kind": "amd-sev-snp", "certificate": b64(AMD.root), "development": False}
 ROOTS = [
     NITRO_ROOT,
     {"kind": "intel-dcap", "certificate": b64(INTEL.root), "development": False},
-    {"kind": "amd-sev-snp", "certificate": b64(AMD.root), "development": False},
+    AMD_ROOT,
     {"kind": "nvidia", "certificate": b64(GPU.root), "development": False},
     {"kind": "insecure-dev", "certificate": b64(LAB_ROOT.public), "development": True},
 ]
@@ -70,6 +72,83 @@ def nitro(**change: Any) -> tuple[str, bytes]:
     return "aws-nitro", NITRO.document(**{"user_data": RECORD, **change})
 
 
+CHAIN = pem(*AMD.chain)
+
+
+def snp(
+    record: bytes | None = RECORD,
+    *,
+    named_by: bytes | None = None,
+    leaf: dict[str, Any] | None = None,
+    change: Any = None,
+    flip: int | None = None,
+) -> tuple[str, bytes]:
+    """A SEV-SNP report that binds the gateway, in an evidence file; ``named_by`` is another record beside it."""
+    report = AMD.report(report_data=bytes(64) if record is None else report_data(record), change=change)
+    if flip is not None:
+        report = flipped(report, flip)
+    chain = CHAIN if leaf is None else pem(AMD.leaf_certificate(**leaf), *AMD.chain[1:])
+    return "amd-sev-snp", evidence_file(report, chain, named_by or record)
+
+
+MARK = "INSECURE simulated enclave"
+SIMULATED = Nitro(MARK)
+"""A simulated enclave's chain: as AWS's, with the mark in every name (attestation.md §10.1)."""
+
+
+def simulated(case: Callable[..., None]) -> None:
+    """Trust says in every way that a simulated enclave is real; it stays simulated."""
+    never = {"spec": "attestation.md §10.1"}
+    development: list[Any] = ["unknown", "development"]
+    given = attested(("aws-nitro", SIMULATED.document(user_data=RECORD)))
+
+    def trusted(*roots: bytes, **change: Any) -> dict[str, Any]:
+        found = [{"kind": "aws-nitro", "certificate": b64(root), "development": False} for root in roots]
+        return world.usual_trust(**{"enclave_roots": found, "measurements": ADMITTED, **change})
+
+    case(
+        "simulated",
+        "A simulated enclave whose root trust admits and calls real.",
+        given,
+        development,
+        trust=trusted(SIMULATED.root),
+        **never,
+    )
+    region = SIMULATED.bundle[1:]
+    shorter = attested(("aws-nitro", SIMULATED.document(user_data=RECORD, cabundle=region)))
+    case(
+        "simulated-under-its-region",
+        "One of its own authorities is made the root: every certificate of it carries the mark.",
+        shorter,
+        development,
+        trust=trusted(region[0]),
+        **never,
+    )
+    case(
+        "simulated-undated",
+        "No quorum dated the statements: better evidence is not on its way.",
+        without(attested(("aws-nitro", SIMULATED.document(user_data=RECORD))), "checkpoint", "finality"),
+        [],
+        at="2026-01-01T01:00:00.000Z",
+        trust=trusted(SIMULATED.root),
+        lanes={"enclave": development, "bytes": GOOD["bytes"]},
+        **never,
+    )
+    key, span = EC("snp/simulated"), {"start": LONG_AGO, "end": FAR}
+    root = certificate(MARK, key, MARK, key, authority_extensions(), **span)
+    chain = pem(AMD.leaf, certificate("SEV-Test", AMD.ask, MARK, key, authority_extensions(0), **span), root)
+    report = evidence_file(AMD.report(report_data=report_data(RECORD)), chain, RECORD)
+    snp_root = [{"kind": "amd-sev-snp", "certificate": b64(root), "development": False}]
+    case(
+        "simulated-snp",
+        "The mark counts for every format, also where trust may name roots of its own.",
+        attested(("amd-sev-snp", report)),
+        development,
+        trust=trusted(enclave_roots=snp_root),
+        **never,
+    )
+
+
 def write(out: Writer) -> None:
     """Hardware that counts, and everything that only looks like it."""
     out.shared(TRUST, exact_text(world.usual_trust(enclave_roots=ROOTS, measurements=ADMITTED)) + "\n")
@@ -83,29 +162,41 @@ def write(out: Writer) -> None:
     hardware = ["proven", "hardware"]
     unknown: list[Any] = ["unknown", None]
     development = ["unknown", "development"]
+    never = {"spec": "attestation.md §10.1"}
     case(
-        "nitro",
-        "A Nitro enclave with admitted measurements held the key when the statements were made.",
+        "nitro-of-a-root-of-ones-own",
+        "AWS has one root. A Nitro document that ends at any other is a stand-in, though trust calls the root real.",
         attested(nitro()),
-        hardware,
+        development,
+        **never,
     )
     quote = INTEL.quote(INTEL.td_report(data=report_data(RECORD)))
     tdx = evidence_file(quote, INTEL.collateral())
-    case("tdx", "A TDX quote with its collateral in an evidence file.", attested(("intel-dcap", tdx)), hardware)
-    tls = binding(GATEWAY.id, named("tls", 32))
-    chain = pem(*AMD.chain)
-    snp = evidence_file(AMD.report(report_data=report_data(tls)), chain, tls)
-    case("snp", "A SEV-SNP report with a record that also names a TLS key.", attested(("amd-sev-snp", snp)), hardware)
     case(
-        "nitro-twice",
+        "tdx-of-a-root-of-ones-own",
+        "Intel has one root, too; the quote and its collateral in an evidence file hold otherwise.",
+        attested(("intel-dcap", tdx)),
+        development,
+        **never,
+    )
+    tls = binding(GATEWAY.id, named("tls", 32))
+    case(
+        "snp",
+        "A machine with admitted measurements held the key when the statements were made. Its record also names a TLS key.",
+        attested(snp(tls)),
+        hardware,
+    )
+    run_out = {"end": when(START, plus_ms=-60_000)}
+    case(
+        "snp-twice",
         "An attestation that had run out beside one that had not: nodes attest again.",
-        attested(nitro(certificate=NITRO.leaf_certificate(end=when(START, plus_ms=-60_000))), nitro()),
+        attested(snp(leaf=run_out), snp()),
         hardware,
     )
     case(
-        "nitro-after-years",
+        "snp-after-years",
         "A quorum dated the statements in time: the attestation held then, whenever it is looked at.",
-        attested(nitro()),
+        attested(snp(leaf={"start": BEGIN, "end": END})),
         hardware,
         at="2026-12-31T00:00:00.000Z",
     )
@@ -170,16 +261,15 @@ def write(out: Writer) -> None:
     case(
         "bad-beside-good",
         "One that holds does not heal one that does not.",
-        attested(nitro(), nitro(user_data=None)),
+        attested(snp(), snp(None)),
         REFUTED,
         "attestation.binding",
         **more,
     )
-    other_record = evidence_file(AMD.report(report_data=report_data(RECORD)), chain, tls)
     case(
         "other-record",
         "A binding record whose digest the report does not hold.",
-        attested(("amd-sev-snp", other_record)),
+        attested(snp(named_by=tls)),
         REFUTED,
         "attestation.binding",
         bug="SUBSTITUTION",
@@ -214,57 +304,64 @@ def write(out: Writer) -> None:
         bug="UNMEASURED_ACCEPTED",
     )
 
-    allowed = world.usual_trust(
-        enclave_roots=ROOTS, measurements=[reference("aws-nitro", {"pcr0": "00" * 48}, debug=True)]
-    )
-    zeros = {index: bytes(48) for index in range(3)}
+    value = {"measurement": named("snp/measurement", 48).hex()}
+    allowed = world.usual_trust(enclave_roots=ROOTS, measurements=[reference("amd-sev-snp", value, debug=True)])
+
+    def allow_debug(raw: bytearray) -> None:
+        raw[10] |= 1 << 3
+
     case(
         "debug-admitted",
-        "A debug enclave that trust admits is development: its host can look inside.",
-        attested(nitro(pcrs=zeros)),
+        "A machine in debug mode that trust admits is development: its host can look inside.",
+        attested(snp(change=allow_debug)),
         development,
         trust=allowed,
     )
-    simulated = world.usual_trust(enclave_roots=[{**NITRO_ROOT, "development": True}], measurements=ADMITTED)
+    lab = world.usual_trust(enclave_roots=[{**AMD_ROOT, "development": True}], measurements=ADMITTED)
     case(
-        "simulated",
-        "A simulated enclave under a root that trust calls development.",
-        attested(nitro()),
+        "root-of-development",
+        "Evidence under a root that trust calls development.",
+        attested(snp()),
         development,
-        trust=simulated,
+        trust=lab,
     )
+    simulated(case)
     stand_in = world.usual_trust(enclave_roots=ROOTS, measurements=ADMITTED, development=True)
     case(
         "development-trust",
         "Genuine hardware under a trust document that is a stand-in as a whole.",
-        attested(nitro()),
+        attested(snp()),
         development,
         trust=stand_in,
         lanes={"enclave": development, "bytes": GOOD["bytes"]},
     )
-    lab = ("insecure-dev", LAB_ROOT.sign(b"urn:holdfast:insecure-dev:v1\x00" + bytes.fromhex(GATEWAY.id)))
+    vouched = ("insecure-dev", LAB_ROOT.sign(b"urn:holdfast:insecure-dev:v1\x00" + bytes.fromhex(GATEWAY.id)))
     case(
         "software-beside-hardware",
         "A throw-away root vouches for the same key: it is a software key, whatever else is shown.",
-        attested(nitro(), lab),
+        attested(snp(), vouched),
         development,
     )
 
     case(
-        "nitro-run-out",
+        "run-out",
         "It had run out before the statements were made: true of another time.",
-        attested(nitro(certificate=NITRO.leaf_certificate(end=when(START, plus_ms=-60_000)))),
+        attested(snp(leaf=run_out)),
         ["expired", None],
     )
-    late = NITRO.leaf_certificate(start=when(START, plus_ms=120_000), end=FAR)
-    made = world.posix_ms(when(START, plus_ms=120_000))
     case(
-        "nitro-younger",
-        "Made after the statements: where the key was before, it does not say.",
-        attested(nitro(certificate=late, timestamp=made)),
+        "younger",
+        "Valid from after the statements on: where the key was before, it does not say.",
+        attested(snp(leaf={"start": when(START, plus_ms=120_000), "end": FAR})),
         unknown,
     )
-    undated = without(attested(nitro()), "checkpoint", "finality")
+    case(
+        "nitro-younger",
+        "A document says when it was made, whatever its certificate's span.",
+        attested(nitro(timestamp=world.posix_ms(when(START, plus_ms=120_000)))),
+        unknown,
+    )
+    undated = without(attested(snp(leaf={"start": BEGIN, "end": END})), "checkpoint", "finality")
     settled = {"enclave": ["pending", None], "bytes": GOOD["bytes"]}
     case(
         "undated",
@@ -294,12 +391,12 @@ def write(out: Writer) -> None:
     )
     gpu = evidence_file(GPU.report(nonce=named("nvidia/asked", 32)), pem(*GPU.chain))
     case("gpu-alone", "GPU evidence binds no key: it proves nothing of this one.", attested(("nvidia", gpu)), unknown)
-    case("gpu-beside-nitro", "GPU evidence beside an enclave's.", attested(nitro(), ("nvidia", gpu)), hardware)
+    case("gpu-beside-snp", "GPU evidence beside a machine's.", attested(snp(), ("nvidia", gpu)), hardware)
     broken = evidence_file(flipped(GPU.report(nonce=named("nvidia/asked", 32)), 60), pem(*GPU.chain))
     case(
         "gpu-altered",
         "A GPU report that does not verify is presented: something is wrong.",
-        attested(nitro(), ("nvidia", broken)),
+        attested(snp(), ("nvidia", broken)),
         REFUTED,
         "attestation.signature",
         **more,
@@ -307,14 +404,14 @@ def write(out: Writer) -> None:
     case(
         "no-root-admitted",
         "Trust admits no root of the format: undecided, whatever the evidence brings.",
-        attested(nitro()),
+        attested(snp()),
         unknown,
         trust=True,
     )
     case(
         "of-a-stranger",
         "An attestation of a node that signed nothing here.",
-        attested(nitro(), node=STRANGER.id),
+        attested(snp(), node=STRANGER.id),
         unknown,
     )
     revoked = world.usual_trust(
@@ -328,7 +425,7 @@ def write(out: Writer) -> None:
     case(
         "key-suspect",
         "The key is suspect since before the statements: where it was does not help.",
-        attested(nitro()),
+        attested(snp()),
         unknown,
         "statement.key-revoked",
         trust=revoked,

@@ -251,6 +251,8 @@ def claim_lines(claims: VerifiedAttestation, found: AppraisedAttestation | None)
     if claims.form == "insecure-dev":
         yield "enclave none: development, a software key under a throw-away root"
     else:
+        if claims.development:
+            yield "enclave no vendor's root stands above it: it counts as simulated, whatever is configured"
         words = {True: "on: the host can look inside", False: "off", None: "the evidence does not say"}
         yield f"debug   {words[claims.debug]}"
     if claims.tcb_status is not None:

@@ -3,7 +3,7 @@
 ``spec/lanes.md`` §3(4), ``spec/attestation.md``. Each presented attestation gets one answer:
 
 * ``hardware``: it verifies, binds the node's key document, and the trust document admits its root and measurements;
-* ``development``: the same, but of a software key, a development root, or an enclave in debug mode;
+* ``development``: it verifies, but is of a software key, a simulated enclave, a development root, or debug mode;
 * ``bad``: something is wrong with it;
 * ``expired``: it holds, and had run out by the time of the statements;
 * ``undated``: it holds for what the statements claim, and no quorum has dated them within the bound;
@@ -155,6 +155,17 @@ def _conclude(
         says = f"The attestation holds, and does not help: {moment.doubt}"
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.doubt")
         return "unread", says
+    stand_in = any(root.development for root in trust.current.enclave_roots if root.certificate == claims.root)
+    if claims.development or stand_in or trust.development or claims.debug is not False:
+        if claims.debug is not False:
+            why = "in debug mode"
+        elif claims.development:
+            why = f"simulated: the chain ends at {claims.root_name}, which never counts as hardware"
+        else:
+            why = "simulated, under a development root or trust"
+        says = f"The signing key was held by a {claims.tee} enclave that is {why}: not by a real one."
+        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
+        return "development", says
     if moment.end > claims.valid_until:
         says = "The attestation ran out before a quorum had dated the statements."
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.expired")
@@ -165,12 +176,6 @@ def _conclude(
         )
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.undated")
         return "undated", says
-    stand_in = any(root.development for root in trust.current.enclave_roots if root.certificate == claims.root)
-    if stand_in or trust.development or claims.debug is not False:
-        why = "in debug mode" if claims.debug is not False else "simulated, under a development root or trust"
-        says = f"The signing key was held by a {claims.tee} enclave that is {why}: not by a real one."
-        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
-        return "development", says
     says = (
         f"The signing key was held by a {claims.tee} enclave with admitted measurements when the statements were made; "
         f"the chain ends at {claims.root_name}."

@@ -1,10 +1,10 @@
 """The part of CBOR (RFC 8949) that attestation documents are made of, in one spelling (``spec/attestation.md`` §4.1).
 
 Integers, byte strings, texts, arrays, maps and null. Lengths and integers are minimal, lengths definite, map keys are
-integers or texts and occur once. A map at the top may be of indefinite length where the caller says so: the Nitro
-security module writes its payload that way, inside what is signed.
+integers or texts and occur once. Where the caller says so, a map at the top may be of indefinite length (the Nitro
+security module writes its payload that way, inside what is signed), and booleans are read (it answers with them).
 
-Not covered: tags, floats, booleans, undefined, chunked strings; each is refused.
+Not covered: tags, floats, undefined, chunked strings; each is refused.
 """
 
 from __future__ import annotations
@@ -21,20 +21,43 @@ _LEAST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 _INDEFINITE_MAP = 0xBF
 _BREAK = 0xFF
 _NULL = 0xF6
+_BOOLEANS = {b"\xf4": False, b"\xf5": True}
 
 
-def decode(data: bytes, *, indefinite: bool = False) -> Any:
+def decode(data: bytes, *, indefinite: bool = False, booleans: bool = False) -> Any:
     """One value that fills ``data``: int, bytes, str, list, dict or None. Raises ``cbor.*``.
 
-    ``indefinite`` lets a map at the top be of indefinite length.
+    ``indefinite`` lets a map at the top be of indefinite length; ``booleans`` lets true and false occur.
     """
     if indefinite and data[:1] == bytes([_INDEFINITE_MAP]):
-        value, end = _map(data, 1, None, 1)
+        value, end = _map(data, 1, None, 1, booleans)
     else:
-        value, end = _value(data, 0, 0)
+        value, end = _value(data, 0, 0, booleans)
     if end != len(data):
         raise MalformedError("cbor.trailing", f"{len(data) - end} bytes follow the value")
     return value
+
+
+def encode(value: Any) -> bytes:
+    """One value of int, bool, bytes, str, list, dict or None, in the spelling that :func:`decode` reads.
+
+    Members of a map stand in the order of the mapping.
+    """
+    match value:
+        case None:
+            return bytes([_NULL])
+        case bool():
+            return b"\xf5" if value else b"\xf4"
+        case int():
+            return encode_head(0, value) if value >= 0 else encode_head(1, -1 - value)
+        case bytes():
+            return encode_bytes(value)
+        case str():
+            return encode_text(value)
+        case dict():
+            return encode_head(5, len(value)) + b"".join(encode(item) for pair in value.items() for item in pair)
+        case _:
+            return encode_head(4, len(value)) + b"".join(map(encode, value))
 
 
 def encode_head(major: int, number: int) -> bytes:
@@ -78,11 +101,13 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
     return major, number, end
 
 
-def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _value(data: bytes, at: int, depth: int, booleans: bool) -> tuple[Any, int]:
     if depth > MAX_DEPTH:
         raise MalformedError("cbor.depth", f"nested deeper than {MAX_DEPTH} levels")
     if data[at : at + 1] == bytes([_NULL]):
         return None, at + 1
+    if booleans and data[at : at + 1] in _BOOLEANS:
+        return _BOOLEANS[data[at : at + 1]], at + 1
     major, number, at = _head(data, at)
     match major:
         case 0:
@@ -94,11 +119,11 @@ def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         case 4:
             items = []
             for _ in range(number):
-                item, at = _value(data, at, depth + 1)
+                item, at = _value(data, at, depth + 1, booleans)
                 items.append(item)
             return items, at
         case _:
-            return _map(data, at, number, depth + 1)
+            return _map(data, at, number, depth + 1, booleans)
 
 
 def _string(data: bytes, at: int, size: int, *, text: bool) -> tuple[bytes | str, int]:
@@ -113,16 +138,16 @@ def _string(data: bytes, at: int, size: int, *, text: bool) -> tuple[bytes | str
         raise MalformedError("cbor.utf8", "a text is not UTF-8") from error
 
 
-def _map(data: bytes, at: int, pairs: int | None, depth: int) -> tuple[dict[int | str, Any], int]:
+def _map(data: bytes, at: int, pairs: int | None, depth: int, booleans: bool) -> tuple[dict[int | str, Any], int]:
     """``pairs`` of key and value, or up to the break byte when it is None."""
     found: dict[int | str, Any] = {}
     while pairs is None or len(found) < pairs:
         if pairs is None and data[at : at + 1] == bytes([_BREAK]):
             return found, at + 1
-        key, at = _value(data, at, depth)
-        if not isinstance(key, int | str):
+        key, at = _value(data, at, depth, booleans)
+        if not isinstance(key, int | str) or isinstance(key, bool):
             raise MalformedError("cbor.type", "a map key is an integer or a text")
         if key in found:
             raise MalformedError("cbor.duplicate_key", f"the key {key!r} appears twice in one map")
-        found[key], at = _value(data, at, depth)
+        found[key], at = _value(data, at, depth, booleans)
     return found, at

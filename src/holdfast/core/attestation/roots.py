@@ -3,6 +3,9 @@
 Public constants, compared as whole certificates. A trust document may admit others; what they vouch for then says that
 no vendor of this list stands above it.
 
+What counts as hardware is decided here and not in a trust document: :func:`is_hardware_root` never admits the root of a
+simulated enclave.
+
 Not covered: AMD's roots for Genoa and Turin, to be given where they are needed.
 """
 
@@ -10,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
+from holdfast.core.attestation.certificates import parse_certificate
 from holdfast.core.encoding import b64_decode, sha256_hex
+from holdfast.errors import MalformedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,11 @@ WwA=
 SHA-256 102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48.
 """
 
+INSECURE_ORGANISATION = "INSECURE simulated enclave"
+"""Organisation in every certificate of a simulated enclave (``attestation.md`` §10.1)."""
+_MARK = INSECURE_ORGANISATION.encode()
+_ONE_ROOT = ("aws-nitro", "intel-dcap")
+"""Formats whose vendor has published one root, so that every other is a stand-in."""
 VENDOR_ROOTS = (AWS_NITRO_G1, INTEL_SGX, AMD_MILAN, NVIDIA_DEVICE)
 """What is believed where nobody names roots of his own."""
 _NAMES: Mapping[bytes, str] = {root.certificate: root.name for root in VENDOR_ROOTS}
@@ -131,7 +142,28 @@ def vendor_name(certificate: bytes) -> str | None:
     return _NAMES.get(certificate)
 
 
+@lru_cache(maxsize=256)
+def is_marked_root(certificate: bytes) -> bool:
+    """Whether a certificate says that it is of a simulated enclave (``attestation.md`` §10.1).
+
+    What does not parse is marked, too: it is no vendor's root.
+    """
+    try:
+        return _MARK in parse_certificate(certificate).subject
+    except MalformedError:
+        return True
+
+
+def is_hardware_root(form: str, certificate: bytes) -> bool:
+    """Whether a chain of a format that ends here can be hardware's at all (``attestation.md`` §10.1)."""
+    if form == "insecure-dev" or is_marked_root(certificate):
+        return False
+    return form not in _ONE_ROOT or certificate in vendor_roots(form)
+
+
 def describe_root(certificate: bytes) -> str:
-    """A root in words: the vendor's name, or that it is nobody's we know."""
+    """A root in words: the vendor's name, that it is of a simulated enclave, or that it is nobody's we know."""
     name = vendor_name(certificate)
+    if name is None and is_marked_root(certificate):
+        return f"root {sha256_hex(certificate)[:16]} of a simulated enclave, which anybody can make"
     return name or f"root {sha256_hex(certificate)[:16]}, which is no vendor's that is known here"

@@ -1,7 +1,8 @@
 """AMD SEV-SNP attestation reports (``spec/attestation.md`` §4.2), as AMD's publication 56860 lays them out.
 
 ``parse_snp`` reads the 1,184 bytes; ``parse_vcek`` the extensions in which AMD says of which chip and firmware a
-certificate is. Versions 2 to 5 share the layout of what is read here.
+certificate is; ``parse_certificate_table`` what a host hands its guests beside a report. Versions 2 to 5 of reports
+share the layout of what is read here.
 
 Not covered: signatures and the chain (``verifier.attestation.snp``), reports signed by a VLEK.
 """
@@ -35,6 +36,13 @@ _TCB_IDENTIFIERS = {
 """Extensions of a VCEK with a version each (AMD publication 57230, table 9)."""
 _PRODUCT, _CHIP = "1.3.6.1.4.1.3704.1.2", "1.3.6.1.4.1.3704.1.4"
 _IA5_STRING = 0x16
+VCEK = "63da758d-e664-4564-adc5-f4b93be8accd"
+ASK = "4ab7b379-bbac-4fe4-a02f-05aef327c782"
+ARK = "c0b406a4-a803-4952-9743-3fb6014cd0ae"
+"""Names of certificates in a host's table (AMD publication 56421, §4.1.8.1)."""
+MAX_TABLE_BYTES = 64 * 1024
+"""Larger tables are refused unread."""
+_ENTRY_BYTES = 24
 
 
 def read_tcb(raw: bytes, product: str) -> dict[str, int]:
@@ -138,3 +146,36 @@ def parse_vcek(certificate: Certificate) -> ChipIdentity:
         if identifier in found
     }
     return ChipIdentity(product, found[_CHIP], tcb)
+
+
+def parse_certificate_table(raw: bytes) -> dict[str, bytes]:
+    """A host's certificate table to certificates (DER) by name; an empty table to none. Raises ``snp.table``.
+
+    Entries of 16 bytes of name (in the order in which it is written), offset and length (little-endian) up to one of
+    zeros. Each lies behind the entries and inside of the table, and no name occurs twice.
+    """
+    found: dict[str, bytes] = {}
+    if len(raw) > MAX_TABLE_BYTES:
+        raise MalformedError("snp.table", f"a certificate table has at most {MAX_TABLE_BYTES} bytes")
+    spans: list[tuple[str, int, int]] = []
+    for at in range(0, len(raw), _ENTRY_BYTES):
+        entry = raw[at : at + _ENTRY_BYTES]
+        if len(entry) != _ENTRY_BYTES:
+            break
+        if not any(entry):
+            for name, start, size in spans:
+                if start < at + _ENTRY_BYTES or start + size > len(raw) or size == 0:
+                    raise MalformedError("snp.table", "a certificate lies outside of its table")
+                if name in found:
+                    raise MalformedError("snp.table", f"the certificate {name} occurs twice")
+                found[name] = raw[start : start + size]
+            return found
+        spans.append((_name(entry[:16]), _little(entry[16:20]), _little(entry[20:24])))
+    if raw:
+        raise MalformedError("snp.table", "a certificate table ends with an entry of zeros")
+    return found
+
+
+def _name(raw: bytes) -> str:
+    text = raw.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from holdfast.core.attestation.binding import Bound
-from holdfast.core.attestation.roots import describe_root, vendor_name
+from holdfast.core.attestation.roots import describe_root, is_hardware_root, vendor_name
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import sha256_hex, time_encode
 
@@ -62,6 +62,11 @@ class VerifiedAttestation:
         """Whether the chain ended at a root that a vendor published (``attestation.md`` §10)."""
         return vendor_name(self.root) is not None
 
+    @property
+    def development(self) -> bool:
+        """Whether it is no hardware's word whatever anybody configures (``attestation.md`` §10.1)."""
+        return not is_hardware_root(self.form, self.root)
+
     def to_json(self) -> dict[str, JSON]:
         """The claims as ``holdfast attestation verify --json`` shows them."""
         return {
@@ -70,7 +75,7 @@ class VerifiedAttestation:
             "root": {"sha256": self.root_digest, "name": self.root_name, "vendor": self.is_vendor_root},
             "measurements": {name: value.hex() for name, value in self.measurements.items()},
             "debug": self.debug,
-            "development": self.form == "insecure-dev",
+            "development": self.development,
             "bound": {**self.bound.to_json()},
             "report_data": None if self.report_data is None else self.report_data.hex(),
             "nonce": None if self.nonce is None else self.nonce.hex(),

@@ -61,6 +61,8 @@ class VerifiedCollateral:
     tcb_info: TCBInfo
     identity: Identity
     revocations: Revocations
+    roots: frozenset[bytes]
+    """Where its chains end."""
     issuer: bytes
     """The authority (DER) that issued the platform's certificate and signed its revocation list."""
     revoked_authorities: frozenset[int]
@@ -85,6 +87,7 @@ def verify_collateral(raw: bytes, roots: tuple[bytes, ...]) -> VerifiedCollatera
         _signed_document(found.tcb_chain, roots, found.root_crl, found.tcb_info_signed, found.tcb_info_signature),
         _signed_document(found.identity_chain, roots, found.root_crl, found.identity_signed, found.identity_signature),
     ]
+    ends = frozenset((found.tcb_chain[-1].raw, found.identity_chain[-1].raw, found.pck_crl_chain[-1].raw))
     issuer, root = _list_issuers(found, roots)
     _verify_list(found.root_crl, root)
     _verify_list(found.pck_crl, issuer)
@@ -93,7 +96,8 @@ def verify_collateral(raw: bytes, roots: tuple[bytes, ...]) -> VerifiedCollatera
     span = spans[0]
     for other in spans[1:]:
         span = span.within(other.start, other.end)
-    return VerifiedCollateral(found.tcb_info, found.identity, found.pck_crl, issuer.raw, found.root_crl.serials, span)
+    serials = found.root_crl.serials
+    return VerifiedCollateral(found.tcb_info, found.identity, found.pck_crl, ends, issuer.raw, serials, span)
 
 
 def _signed_document(
@@ -162,6 +166,8 @@ def verify_dcap(
         "yes",
         f"The platform's chain of {len(quote.chain)} certificates ends at {describe_root(platform.root)}.",
     )
+    if intel.roots != {platform.root}:
+        raise RefusedError("attestation.collateral", "the collateral ends at another root than the platform")
     if quote.chain[1] != intel.issuer:
         raise RefusedError("attestation.collateral", "the collateral's revocation list is of another authority")
     above = {parse_authority(raw).serial for raw in quote.chain[1:-1]}
