@@ -4,7 +4,7 @@ The same request, the same answer. Their client, once the answer is open: the re
 the output's hash, the RSA-PSS signature over both and a time. ``core/opengradient.py`` does the same from the raw
 bytes, read strictly. Then our own: a bundle read strictly, two signed statements of an admitted node, their order and
 nonce, every part of the whole request and the whole response cut, salted and compared. Figures wanted: the same checks
-at least as fast as theirs.
+at least as fast as theirs, and requests sealed as fast.
 
 Their script is in a folder of its own: from here it would import this file instead of their package.
 """
@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import peers  # beside this file
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +33,8 @@ from figures import at_least, figure, no_peer, ratio
 from holdfast.client.gateway import BoundTurn, check_turn
 from holdfast.core import canonical
 from holdfast.core.evm import keccak256
+from holdfast.core.hpke import CHACHA20_POLY1305
+from holdfast.core.ohttp import GatewayKey, encapsulate
 from holdfast.core.opengradient import (
     AnswerSignature,
     canonical_request,
@@ -102,18 +108,28 @@ def main() -> None:
     figure("check an answer as OpenGradient's client does, our code", theirs_here, "us")
     ours = median_us(lambda: check_turn(bundle, turn, bound.attester, trust, at(5)))
     figure("check what Holdfast signs: statements, whole request and answer", ours, "us")
-    given = {"request": turn.request.decode(), "answer": answer.decode(), "key": der.hex(), "hpke": "09" + "00" * 31}
+    configuration = GatewayKey(1, os.urandom(32), (CHACHA20_POLY1305,)).configuration
+    seal = median_us(lambda: encapsulate(configuration, CHACHA20_POLY1305, os.urandom(32), turn.request))
+    figure("seal that request to a gateway's key, our code", seal, "us")
+    given = {
+        "request": turn.request.decode(),
+        "answer": answer.decode(),
+        "key": der.hex(),
+        "hpke": configuration.public.hex(),
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "answer.json")
-        path.write_text(json.dumps(given))
+        path.write_text(json.dumps({**given, "hpke": configuration.public.hex()}))
         try:
             found = peers.run("opengradient", "apart/opengradient_checks.py", str(path))
         except peers.MissingError as error:
             no_peer("opengradient", str(error))
             return
     figure("check an answer as OpenGradient's client does, their code", found["verify_us"], "us")
+    figure("seal that request to a gateway's key, their code", found["seal_us"], "us")
     ratio("opengradient: the same checks a second", found["verify_us"], theirs_here, at_least(1))
     ratio("opengradient: answers checked a second", found["verify_us"], ours, note="(ours checks all that was signed)")
+    ratio("opengradient: requests sealed a second", found["seal_us"], seal, at_least(1), "(theirs is pyhpke)")
 
 
 if __name__ == "__main__":
