@@ -51,8 +51,10 @@ def test_json_shows_text_only_under_marks_and_lanes_twice(capsys: pytest.Capture
     codes, _ = converse(JSONView(), "What is a lane?")
     shown = events(capsys.readouterr().out)
     assert codes == [0]
-    assert shown[0]["event"] == "asked"
-    assert shown[0]["admitted"] is True
+    assert [event["event"] for event in shown[:2]] == ["checked", "asked"]
+    assert shown[0]["enclave"] == "development"
+    assert [check["answer"] for check in shown[0]["transcript"]] == ["yes", *["cannot_tell"] * 4]
+    assert shown[1]["admitted"] is True
     assert "".join(event["text"] for event in shown if event["event"] == "text") == TEXT
     assert [event["told_by"] for event in shown if event["event"] == "lanes"] == ["gateway", "gateway", "here"]
     assert all(list(event["lanes"]) == list(LANES) for event in shown if event["event"] == "lanes")
@@ -98,6 +100,9 @@ def test_plain_lines_give_the_answer_whole_then_every_move_then_all_lanes(capsys
     codes, _ = converse(PlainView(), "What is a lane?")
     out = capsys.readouterr().out
     assert codes == [0]
+    assert out.startswith(
+        "checked before asking: gateway: admitted by trust; its attestation is a development stand-in (insecure-dev), "
+    )
     assert out.index(f"run {RUN}") < out.index(TEXT) < out.index("lanes, appraised here")
     for name in LANES:
         assert f"{name} " in out.partition("lanes, appraised here")[2]
@@ -109,6 +114,21 @@ def test_a_refused_gateway_is_an_error_and_no_text(capsys: pytest.CaptureFixture
     assert codes == [1]
     assert TEXT not in out
     assert err.startswith("error: gateway.trust: ")
+    assert all(method == "GET" for method, _, _ in gateway.requests)
+
+
+def test_what_was_checked_is_said_once_and_again_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    converse(PlainView(), "first", "second")
+    assert capsys.readouterr().out.count("checked before asking") == 1
+
+
+def test_without_the_attestation_that_trust_is_for_no_question_leaves(capsys: pytest.CaptureFixture[str]) -> None:
+    codes, gateway = converse(PlainView(), "x", trust=Network(development=False).trust())
+    out, err = capsys.readouterr()
+    assert codes == [1]
+    assert out.strip() == ""
+    assert err.startswith("error: identity.attestation: hardware is required")
+    assert "attested 'development'" in err
     assert all(method == "GET" for method, _, _ in gateway.requests)
 
 

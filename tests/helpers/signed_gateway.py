@@ -58,11 +58,20 @@ class SignedGateway:
         """So many times the bundle lacks the statements."""
         self.status = 200
         self.refusal: dict[str, Any] = {}
+        self.attest: Callable[[bytes | None], dict[str, Any] | None] = self._vouched
+        """The attestation it shows for a nonce, or for None by itself; None where it makes none."""
         self._journal: list[dict[str, Any]] = []
 
-    def client(self, trust: Trust | None = None) -> GatewayClient:
+    def client(self, trust: Trust | None = None, **options: Any) -> GatewayClient:
         """A client that talks to this gateway."""
-        return GatewayClient("http://gateway.test", "hf_key", http=self, events=self, clock=FixedClock(), trust=trust)
+        return GatewayClient(
+            "http://gateway.test", "hf_key", http=self, events=self, clock=FixedClock(), trust=trust, **options
+        )
+
+    def _vouched(self, nonce: bytes | None) -> dict[str, Any] | None:
+        """By the network's throw-away root, whatever anybody asks."""
+        item = self.network.attestation()
+        return None if nonce is not None else {name: item[name] for name in ("format", "evidence")}
 
     def _out(self, name: str, value: Any) -> Any:
         return self.alter[name](value) if name in self.alter else value
@@ -81,11 +90,15 @@ class SignedGateway:
     ) -> Answer:
         path = url.removeprefix("http://gateway.test")
         self.requests.append((method, path, dict(headers or {})))
+        if path.startswith("/v1/attestation?nonce="):
+            made = self.attest(bytes.fromhex(path.partition("=")[2]))
+            return Answer(404, b"{}") if made is None else Answer(200, json.dumps(made).encode())
         if self.status != 200 and path != "/v1/identity":
             return Answer(self.status, json.dumps(self.refusal).encode())
         if path == "/v1/identity":
             document = self.network.gateway_document
-            shown = {"node": document.digest, "key_document": b64_encode(document.raw), "attestation": None}
+            shown: dict[str, Any] = {"node": document.digest, "key_document": b64_encode(document.raw)}
+            shown["attestation"] = self.attest(None)
             return Answer(200, json.dumps(self._out("identity", shown)).encode())
         if path == "/v1/models":
             return Answer(200, b'{"object":"list","data":[{"id":"small-1"}]}')

@@ -55,8 +55,8 @@ RELATIVE_TO_A_REQUIREMENT = {
 """The exit code is an answer to what was required, and to nothing else (``lanes.md`` §5). The others hold exported
 events against their order, and count the moments before one: they read no lane."""
 FACTS_BESIDE_LANES = {
-    "claimed_until", "development", "flags", "known", "news", "number", "place", "position", "released_early",
-    "retold", "stale",
+    "admitted", "claimed_until", "development", "flags", "fresh", "known", "news", "number", "place", "position",
+    "released_early", "retold", "stale",
     "trust_development",
 }  # fmt: skip
 """Booleans and numbers that stand beside lanes and say something else: looked at by a person, here."""

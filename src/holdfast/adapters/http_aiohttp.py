@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 import aiohttp
 
-from holdfast.errors import UnavailableError
+from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.http import Answer
 
 
 class AiohttpHTTP:
-    """Makes its session on first use, in the loop that uses it; :meth:`close` ends it."""
+    """Makes its session on first use, in the loop that uses it; :meth:`close` ends it.
 
-    def __init__(self, max_connections: int = 100) -> None:
+    ``tls`` decides which certificates are good (``adapters.tls_pinning``); None leaves it to the web's authorities.
+    """
+
+    def __init__(self, max_connections: int = 100, *, tls: ssl.SSLContext | None = None) -> None:
         self._max_connections = max_connections
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(limit=self._max_connections)
+            connector = aiohttp.TCPConnector(limit=self._max_connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             )
@@ -52,6 +57,8 @@ class AiohttpHTTP:
                     parts.append(part)
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, b"".join(parts), found)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise RefusedError("http.certificate", f"{method} {url}: {error.certificate_error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             why = "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             raise UnavailableError("http.unreachable", f"{method} {url}: {why}") from error

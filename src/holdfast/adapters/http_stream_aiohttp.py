@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import NoReturn
 
 import aiohttp
 
 from holdfast.adapters._sse import SSEParser
-from holdfast.errors import UnavailableError
+from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.http_stream import EventAnswer
 
 
@@ -55,14 +56,22 @@ class AiohttpEventAnswer:
 
 
 class AiohttpEvents:
-    """Makes its session on first use, in the loop that uses it; :meth:`close` ends it."""
+    """Makes its session on first use, in the loop that uses it; :meth:`close` ends it.
 
-    def __init__(self) -> None:
+    ``tls`` decides which certificates are good (``adapters.tls_pinning``); None leaves it to the web's authorities.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
         return self._session
 
     @contextlib.asynccontextmanager
@@ -84,6 +93,8 @@ class AiohttpEvents:
                 response = await self._open_session().request(
                     method, url, data=body or None, headers=headers, allow_redirects=False, timeout=limits
                 )
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise RefusedError("http.certificate", f"{method} {url}: {error.certificate_error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _unreachable(f"{method} {url}", error)
         try:

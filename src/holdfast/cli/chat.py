@@ -1,6 +1,7 @@
 """``holdfast chat``: a conversation in the terminal, with the eleven lanes of each answer below it, live.
 
-Everything that reaches the screen went through :mod:`holdfast.client.gateway`: text appears once a signed mark covers
+Before the first question leaves, one line says what was checked of the gateway. Everything that reaches the screen went
+through :mod:`holdfast.client.gateway`: text appears once a signed mark covers
 it, and an answer counts as whole once its statements name it. While the run settles the lanes are the gateway's
 account; in the end the bundle is fetched and appraised here, and where that differs, it is said.
 
@@ -21,12 +22,13 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View
-from holdfast.cli.network import Network, network_options
+from holdfast.cli.network import Network, gateway_options
 from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
 from holdfast.cli.trust import open_trust
 from holdfast.client.gateway import BoundTurn, GatewayClient, connect
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
+from holdfast.verifier.identity import Requirements
 from holdfast.verifier.lanes import Lane
 
 HELP = """\
@@ -51,7 +53,7 @@ class Talk:
 
 
 @click.command()
-@network_options
+@gateway_options
 @click.option("--once", metavar="TEXT", help="Ask this and end.")
 @click.option("--model", metavar="NAME", help="Model to ask.  [default: the gateway's first]")
 @click.option(
@@ -90,14 +92,21 @@ def chat(
 
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        client = runner.run(stack.enter_async_context(connect(network.gateway, key, trust=trust)))
+        way = connect(
+            network.gateway,
+            key,
+            trust=trust,
+            requirements=Requirements(network.attested),
+            insecure_plain_http=network.insecure_plain_http,
+        )
+        client = runner.run(stack.enter_async_context(way))
         try:
             talk = Talk(model or runner.run(_first_model(client)), settlement)
             session = _Session(runner, client, talk, view, wait, interactive=live and sys.stdin.isatty())
             if once is not None:
                 return session.turn(once)
             if session.interactive:
-                runner.run(_greet(client, console, talk, trust, network))
+                session.told = runner.run(_greet(client, console, talk, trust))
             return session.converse(console)
         finally:
             runner.run(stack.aclose())
@@ -112,13 +121,14 @@ async def _first_model(client: GatewayClient) -> str:
     return models[0]
 
 
-async def _greet(client: GatewayClient, console: Console, talk: Talk, trust: Trust | None, network: Network) -> None:
-    attester = await client.attester()
-    who = "admitted by trust" if attester.admitted else "taken on its own word: there is no trust document"
-    console.print(Text(clean(f"{network.gateway}: {attester.name}, {who}"), style="dim"))
+async def _greet(client: GatewayClient, console: Console, talk: Talk, trust: Trust | None) -> str:
+    """What was checked, in a line, before anybody types; returns it."""
+    says = (await client.attester()).checked.says
+    console.print(Text(clean(f"{client.url}: {says}"), style="dim"))
     if trust is not None and trust.development:
         console.print(Text("development: keys, nodes and chain are stand-ins on this machine", style="yellow"))
     console.print(Text(clean(f"model {talk.model}; /help lists commands"), style="dim"))
+    return says
 
 
 class _Session:
@@ -140,6 +150,8 @@ class _Session:
         self._view = view
         self._wait_s = wait_s
         self.interactive = interactive
+        self.told = ""
+        """What was last said to have been checked of the gateway."""
 
     def converse(self, console: Console) -> int:
         """Questions line by line until they end; the exit code of the last one that counted."""
@@ -207,6 +219,10 @@ class _Session:
 
     async def _ask(self, question: str, view: View) -> None:
         talk = self._talk
+        checked = (await self._client.attester()).checked
+        if checked.says != self.told:
+            self.told = checked.says
+            view.checked(checked)
         request = {"model": talk.model, "messages": [*talk.messages, {"role": "user", "content": question}]}
         async with self._client.stream(request, settlement=talk.settlement) as answer:
             talk.run, talk.capability, talk.lanes = answer.run, answer.capability, {}

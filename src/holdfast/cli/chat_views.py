@@ -20,6 +20,7 @@ from rich.text import Text
 from holdfast.cli.output import clean, lane_lines, shapes, words
 from holdfast.client.gateway import BoundTurn
 from holdfast.errors import HoldfastError
+from holdfast.verifier.identity import CheckedIdentity
 from holdfast.verifier.lanes import LANES, Lane
 
 STYLES = {
@@ -37,6 +38,10 @@ _GAP = 2
 
 class View(Protocol):
     """One turn's worth of showing."""
+
+    def checked(self, identity: CheckedIdentity) -> None:
+        """What was checked of the gateway before this question left."""
+        ...
 
     def asked(self, run: str, capability: str, *, admitted: bool) -> None:
         """The gateway answers, and said which run this is."""
@@ -72,6 +77,9 @@ class JSONView:
 
     def _say(self, event: str, **members: Any) -> None:
         click.echo(json.dumps({"event": event, **members}, ensure_ascii=False))
+
+    def checked(self, identity: CheckedIdentity) -> None:
+        self._say("checked", **identity.to_json())
 
     def asked(self, run: str, capability: str, *, admitted: bool) -> None:
         self._say("asked", run=run, capability=capability, admitted=admitted)
@@ -109,6 +117,9 @@ class PlainView:
             click.echo()
             self._open_line = False
         click.echo(text)
+
+    def checked(self, identity: CheckedIdentity) -> None:
+        self._line(clean(f"checked before asking: {identity.says}"))
 
     def asked(self, run: str, capability: str, *, admitted: bool) -> None:
         del capability
@@ -181,6 +192,9 @@ class LiveView:
         told = "as the gateway tells it" if self._told_by == "gateway" else "appraised here from the bundle"
         more = "  ·  Enter: ask on" if self._waiting and self._told_by == "gateway" and not self._line else ""
         return Text(clean(f"{settlement.says}\nrun {self._run}, {told}{more}"), style="dim")
+
+    def checked(self, identity: CheckedIdentity) -> None:
+        self._console.print(Text(clean(f"checked before asking: {identity.says}"), style="dim"))
 
     def asked(self, run: str, capability: str, *, admitted: bool) -> None:
         del capability, admitted

@@ -14,7 +14,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,7 @@ from holdfast.core.encoding import b64_decode
 from holdfast.core.trust import MAX_TRUST_BYTES, Trust, parse_trust_chain, verify_trust
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
 from holdfast.ports.settings import Secret
+from holdfast.verifier.identity import ATTESTED, Attested
 
 if TYPE_CHECKING:
     from holdfast.adapters.http_aiohttp import AiohttpHTTP
@@ -62,6 +63,11 @@ class Network:
     trust_path: Path | None = None
     given: dict[str, Any] = field(default_factory=dict)
     """The whole description, as it stands in the file."""
+    relay: str | None = None
+    attested: Attested | None = None
+    """What the gateway's attestation must come to; None: what trust is for (``client.md`` §2)."""
+    insecure_plain_http: bool = False
+    """Whether a gateway elsewhere may be asked without TLS."""
 
     def require_key(self) -> str:
         """The workspace key; raises ``network.key``."""
@@ -127,17 +133,11 @@ class Network:
         if self.log is not None and self.origin is not None and self.full_nodes:
             return self
         told = await self._ask(http)
-        return Network(
-            self.described_by,
-            self.gateway,
-            self.key,
-            self.panel,
-            self.log or _url(told, "log", self.gateway),
-            self.chain,
-            self.origin or _text(told, "origin", self.gateway),
-            self.full_nodes or _full_nodes(told, self.gateway),
-            self.trust_path,
-            self.given,
+        return replace(
+            self,
+            log=self.log or _url(told, "log", self.gateway),
+            origin=self.origin or _text(told, "origin", self.gateway),
+            full_nodes=self.full_nodes or _full_nodes(told, self.gateway),
         )
 
 
@@ -235,6 +235,7 @@ def read_description(state: Path) -> Network:
         full_nodes=_full_nodes(value, str(path)),
         trust_path=None if trust is None else _path_in(state, trust),
         given=value,
+        relay=_url(value, "relay", str(path)),
     )
 
 
@@ -261,18 +262,7 @@ def find_network(state: str | None, gateway: str | None, key: str | None) -> Net
     if gateway is not None:
         return Network(described_by=gateway, gateway=parse_url(gateway, "--gateway"), key=given or fallback)
     found = read_description(Path(state or DEFAULT_STATE))
-    return Network(
-        found.described_by,
-        found.gateway,
-        given or found.key or fallback,
-        found.panel,
-        found.log,
-        found.chain,
-        found.origin,
-        found.full_nodes,
-        found.trust_path,
-        found.given,
-    )
+    return replace(found, key=given or found.key or fallback)
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -284,6 +274,27 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def found(*arguments: Any, state: str | None, gateway: str | None, key: str | None, **options: Any) -> Any:
         return command(*arguments, network=find_network(state, gateway, key), **options)
+
+    return found
+
+
+def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`network_options`, with ``--attested`` and ``--insecure-plain-http``, for commands that send something
+    to the gateway which is nobody else's business."""
+
+    @network_options
+    @click.option(
+        "--attested",
+        type=click.Choice(ATTESTED),
+        help="What the gateway's attestation must come to, before anything is sent.  [default: what trust is for]",
+    )
+    @click.option("--insecure-plain-http", is_flag=True, help="Ask a gateway elsewhere over http:// all the same.")
+    @functools.wraps(command)
+    def found(
+        *arguments: Any, network: Network, attested: Attested | None, insecure_plain_http: bool, **options: Any
+    ) -> Any:
+        asked = replace(network, attested=attested, insecure_plain_http=insecure_plain_http)
+        return command(*arguments, network=asked, **options)
 
     return found
 

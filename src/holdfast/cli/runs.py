@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from holdfast.cli.network import Network, network_options
+from holdfast.cli.network import Network, gateway_options
 from holdfast.cli.output import (
     clean,
     clean_line,
@@ -26,6 +26,7 @@ from holdfast.cli.output import (
 from holdfast.core.bundles import DocumentItem, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.errors import MalformedError, UsageError
+from holdfast.verifier.identity import Requirements
 from holdfast.verifier.lanes import LANES
 
 Result = TypeVar("Result")
@@ -45,7 +46,7 @@ def capability_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @run.command("show")
 @click.argument("run_id", metavar="ID")
-@network_options
+@gateway_options
 @capability_option
 @click.option("--json", "as_json", is_flag=True, help="The gateway's answer as JSON.")
 @click.option("--no-color", is_flag=True, help="No colours.")
@@ -71,7 +72,7 @@ def show(network: Network, run_id: str, capability: str | None, as_json: bool, n
 
 
 @run.command("list")
-@network_options
+@gateway_options
 @click.option("--limit", default=20, type=click.IntRange(1, 200), show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 def list_runs(network: Network, limit: int, as_json: bool) -> None:
@@ -91,7 +92,7 @@ def list_runs(network: Network, limit: int, as_json: bool) -> None:
 
 @run.command("export")
 @click.argument("run_id", metavar="ID")
-@network_options
+@gateway_options
 @capability_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @written_option
@@ -124,7 +125,10 @@ def moments(chronology: Iterable[Any]) -> Iterable[str]:
 def ask_gateway(
     network: Network, capability: str | None, question: Callable[[Any], Coroutine[Any, Any, Result]]
 ) -> Result:
-    """One question to a network's gateway, with the workspace key or a capability; raises ``usage.capability``."""
+    """One question to a network's gateway, with the workspace key or a capability; raises ``usage.capability``.
+
+    Where the description names a trust document, the gateway is held to it before either leaves.
+    """
     from holdfast.client.gateway import connect  # noqa: PLC0415 - the base install has no HTTP client
 
     if capability is not None:
@@ -133,9 +137,14 @@ def ask_gateway(
         except MalformedError as error:
             raise UsageError("usage.capability", "a capability is 64 lower-case hex digits") from error
     key = None if capability is not None else network.require_key()
+    trust = None if network.trust_path is None else network.load_trust()
+    required = Requirements(network.attested)
+    plain = network.insecure_plain_http
 
     async def ask() -> Result:
-        async with connect(network.gateway, key) as client:
+        async with connect(
+            network.gateway, key, trust=trust, requirements=required, insecure_plain_http=plain
+        ) as client:
             return await question(client)
 
     return asyncio.run(ask())

@@ -1,12 +1,15 @@
-"""The client of a gateway: it verifies before it trusts.
+"""The client of a gateway: it verifies before it asks, and before it shows (``spec/client.md``).
 
 What it holds back, and until when:
 
-1. A streamed answer is handed out window by window, each once its mark verifies: the chain is rebuilt here from the
+1. A question leaves once the gateway has shown a key document that trust admits, an attestation of what the caller
+   requires, and a connection that ends at its own key (``verifier.identity``). What was checked is a value with its
+   transcript.
+2. A streamed answer is handed out window by window, each once its mark verifies: the chain is rebuilt here from the
    events that arrived, and the signature is by the gateway's statement key (``parts.md`` §7).
-2. A whole answer is handed out once the run's signed statements are here and name exactly the request that was sent and
-   the response that arrived (``parts.md`` §4, ``statement.md`` §4); the end of a stream is checked the same way. 3.
-   Statements must be by the node that identified itself, answer to the nonce that was sent, and, where there is trust,
+3. A whole answer is handed out once the run's signed statements are here and name exactly the request that was sent and
+   the response that arrived (``parts.md`` §4, ``statement.md`` §4); the end of a stream is checked the same way.
+4. Statements must be by the node that identified itself, answer to the nonce that was sent, and, where there is trust,
    be by a node that it admits. Without trust the gateway's key is taken on first use, and :class:`Attester` says so.
 
 :class:`GatewayClient` is asynchronous, :class:`SyncGatewayClient` the same for programs without an event loop.
@@ -30,12 +33,13 @@ from types import TracebackType
 from typing import Any, Self, TypeGuard, TypeVar
 from urllib.parse import quote
 
+from holdfast.client.channels import open_direct
 from holdfast.client.errors import parse_error
 from holdfast.core import canonical
-from holdfast.core.bundles import MAX_BUNDLE_BYTES, StatementItem, parse_bundle
+from holdfast.core.bundles import MAX_BUNDLE_BYTES, AttestationItem, StatementItem, parse_bundle
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode
 from holdfast.core.fold import Fold
-from holdfast.core.keys import PublicKey, parse_key_document, verify_signature
+from holdfast.core.keys import KeyDocument, PublicKey, parse_key_document, verify_signature
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key, strip_carriers
 from holdfast.core.statements import (
@@ -60,6 +64,7 @@ from holdfast.ports.http import HTTP, Answer
 from holdfast.ports.http_stream import EventAnswer, EventHTTP
 from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.checks import refuse_attester
+from holdfast.verifier.identity import PLAIN, Channel, CheckedIdentity, Requirements, check_identity, refuse_document
 from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, Policy, parse_policy
 
@@ -71,6 +76,10 @@ MAX_ANSWER_BYTES = 64 << 20
 """Largest whole answer that is read."""
 MAX_EVENT_BYTES = 8 << 20
 """Largest event of a stream that is read."""
+IDENTITY_FOR_S = 600.0
+"""After so long the gateway's identity and attestation are checked again before the next question."""
+NONCE_BYTES = 32
+"""Size of the nonce that an attestation is asked to answer."""
 _STATEMENT_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses between looks for a statement that the gateway says is signed."""
 
@@ -84,6 +93,8 @@ class Attester:
     key: PublicKey
     admitted: bool
     """Whether trust admits it; otherwise its key was taken on first use, on the gateway's own word."""
+    checked: CheckedIdentity
+    """What was checked of it before anything was asked, with the transcript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,27 @@ def _delta_text(event: Mapping[str, Any]) -> str:
         piece = delta.get("content") if isinstance(delta, dict) else choice.get("text")
         found += piece if isinstance(piece, str) else ""
     return found
+
+
+def parse_identity(value: object, where: str) -> tuple[KeyDocument, AttestationItem | None]:
+    """The answer of ``GET /v1/identity``: a gateway's key document and its attestation, if it shows one.
+
+    Raises ``gateway.identity`` for a document that is not the node's that is named or not a gateway's, and ``keys.*``.
+    """
+    shown = value if isinstance(value, dict) else {}
+    document = parse_key_document(b64_decode(shown.get("key_document")))
+    if document.digest != shown.get("node") or "gateway" not in document.roles:
+        raise RefusedError("gateway.identity", f"{where} shows a key document that is not a gateway's own")
+    attestation = shown.get("attestation")
+    return document, None if attestation is None else parse_attestation(attestation, document)
+
+
+def parse_attestation(value: object, document: KeyDocument) -> AttestationItem:
+    """``{"format","evidence"}`` as a gateway shows it; raises ``gateway.attestation``."""
+    form = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(form, str) or not is_code(form):
+        raise MalformedError("gateway.attestation", "an attestation has a format and evidence")
+    return AttestationItem(document.digest, form, b64_decode(value.get("evidence")))
 
 
 def parse_run_view(value: object) -> RunView:
@@ -501,18 +533,33 @@ def _turn(
 
 
 class GatewayClient:
-    """One gateway and one workspace key. ``trust`` None: the gateway's key is taken on first use."""
+    """One gateway and one workspace key. ``trust`` None: the gateway's key is taken on first use.
+
+    ``requirements`` are asked of the gateway before anything else is; ``channel`` says where the transport ends.
+    """
 
     def __init__(
-        self, url: str, key: str | None, *, http: HTTP, events: EventHTTP, clock: Clock, trust: Trust | None = None
+        self,
+        url: str,
+        key: str | None,
+        *,
+        http: HTTP,
+        events: EventHTTP,
+        clock: Clock,
+        trust: Trust | None = None,
+        requirements: Requirements | None = None,
+        channel: Channel = PLAIN,
     ) -> None:
         self.url = url.rstrip("/")
         self.trust = trust
+        self.requirements = (requirements or Requirements()).under(trust)
         self._key = key
         self._http = http
         self._events = events
         self._clock = clock
+        self._channel = channel
         self._attester: Attester | None = None
+        self._attested_at = 0.0
 
     def _headers(self, capability: str | None = None) -> dict[str, str]:
         if capability is not None:
@@ -530,28 +577,48 @@ class GatewayClient:
     # Who answers
 
     async def attester(self) -> Attester:
-        """Who answers, checked against trust, asked for once; raises ``gateway.identity``, ``gateway.trust``."""
-        if self._attester is None:
+        """Who answers, checked against trust and requirements; again after :data:`IDENTITY_FOR_S`.
+
+        Raises ``gateway.identity``, ``gateway.trust``, ``identity.*`` or ``attestation.*``. Nothing has been asked
+        then, and no workspace key has left.
+        """
+        now = self._clock.monotonic()
+        if self._attester is None or now - self._attested_at > IDENTITY_FOR_S:
+            self._attester, self._attested_at = None, now
             self._attester = await self._identify()
         return self._attester
 
     async def _identify(self) -> Attester:
-        value = canonical.decode_object((await self._get("/v1/identity")).body)
-        document = parse_key_document(b64_decode(value.get("key_document")))
+        answer = await self._public("/v1/identity")
+        if answer.status != 200:
+            raise parse_error(answer.status, answer.body, self.url)
+        document, attestation = parse_identity(canonical.decode_object(answer.body), self.url)
         key = document.key_for("statement")
-        if document.digest != value.get("node") or key is None or "gateway" not in document.roles:
-            raise RefusedError("gateway.identity", f"{self.url} shows a key document that is not a gateway's own")
-        if self.trust is None:
-            return Attester(document.digest, document.name, key, admitted=False)
-        admission, now = self.trust.admission(document.digest), self._clock.now()
-        why = "unknown-key" if admission is None else admission.refusal(now, now)
-        if self.trust.current.expires_at <= now:
-            why = "the trust document has run out"
-        if why is not None:
-            raise RefusedError(
-                "gateway.trust", f"trust does not admit the gateway at {self.url}: {why}", hint="nothing was asked"
-            )
-        return Attester(document.digest, document.name, key, admitted=True)
+        if key is None:
+            raise RefusedError("gateway.identity", f"{self.url} shows a key document without a statement key")
+        nonce, now = None, self._clock.now()
+        known = self.trust is not None and refuse_document(document, self.trust, now) is None
+        if known and self.requirements.attested != "none":
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            made = await self._public(f"/v1/attestation?nonce={nonce.hex()}")
+            if made.status == 200:
+                attestation = parse_attestation(canonical.decode_object(made.body), document)
+            else:
+                nonce = None  # not offered: what it showed by itself is judged, and counts as not fresh
+        checked = check_identity(
+            document,
+            attestation,
+            trust=self.trust,
+            requirements=self.requirements,
+            channel=self._channel,
+            at=now,
+            nonce=nonce,
+        )
+        return Attester(document.digest, document.name, key, checked.admitted, checked)
+
+    async def _public(self, path: str) -> Answer:
+        """What a gateway shows to everybody: the workspace key stays here until it is known who answers."""
+        return await self._http.request("GET", self.url + path, timeout_s=30.0, max_bytes=4 << 20)
 
     async def models(self) -> tuple[str, ...]:
         """Names of the models on offer; raises ``gateway.models``."""
@@ -748,18 +815,45 @@ def _path(run: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, key: str | None, *, trust: Trust | None = None) -> AsyncGenerator[GatewayClient]:
-    """A client over the network, with connections that close at the end."""
-    from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415 - picked where they are wanted
-    from holdfast.adapters.http_aiohttp import AiohttpHTTP  # noqa: PLC0415
-    from holdfast.adapters.http_stream_aiohttp import AiohttpEvents  # noqa: PLC0415
+async def connect(
+    url: str,
+    key: str | None,
+    *,
+    trust: Trust | None = None,
+    requirements: Requirements | None = None,
+    insecure_plain_http: bool = False,
+) -> AsyncGenerator[GatewayClient]:
+    """A client over the network, with connections that close at the end.
 
-    http, events = AiohttpHTTP(), AiohttpEvents()
-    try:
-        yield GatewayClient(url, key, http=http, events=events, clock=SystemClock(), trust=trust)
-    finally:
-        await http.close()
-        await events.close()
+    There is a client only where the gateway is who it should be: the checks of :meth:`GatewayClient.attester` come
+    first, and what they raise is raised here. An ``https://`` gateway whose TLS key trust knows is held to it
+    (``client.channels``); ``http://`` off this machine is for callers who say so.
+    """
+    from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415 - picked where it is wanted
+
+    async with open_direct(url, trust, insecure_plain_http=insecure_plain_http) as way:
+        client = GatewayClient(
+            url,
+            key,
+            http=way.http,
+            events=way.events,
+            clock=SystemClock(),
+            trust=trust,
+            requirements=requirements,
+            channel=way.channel,
+        )
+        try:
+            await client.attester()
+        except RefusedError as error:
+            if error.code == "http.certificate" and way.channel.kind == "web":
+                raise RefusedError(
+                    "identity.tls",
+                    f"the certificate of {url} is for a key that no admitted key document names, and the web's "
+                    "authorities do not vouch for it either",
+                    hint="nothing was sent; is the trust document the newest, and is this the gateway's own listener?",
+                ) from error
+            raise
+        yield client
 
 
 Result = TypeVar("Result")
@@ -777,15 +871,23 @@ class SyncGatewayClient:
         key: str | None,
         *,
         trust: Trust | None = None,
+        requirements: Requirements | None = None,
+        insecure_plain_http: bool = False,
         make: Callable[[], contextlib.AbstractAsyncContextManager[GatewayClient]] | None = None,
     ) -> None:
-        self._make = make or (lambda: connect(url, key, trust=trust))
+        self._make = make or (
+            lambda: connect(url, key, trust=trust, requirements=requirements, insecure_plain_http=insecure_plain_http)
+        )
         self._runner = asyncio.Runner()
         self._stack = contextlib.AsyncExitStack()
         self._client: GatewayClient | None = None
 
     def __enter__(self) -> Self:
-        self._client = self._runner.run(self._stack.enter_async_context(self._make()))
+        try:
+            self._client = self._runner.run(self._stack.enter_async_context(self._make()))
+        except BaseException:
+            self._runner.close()
+            raise
         return self
 
     def __exit__(

@@ -3,7 +3,8 @@
 Rules: no redirects, no cookies, no environment, no retries; the whole answer is read and bounded; any status is an
 answer. Whoever calls decides what an answer is worth: nothing here is believed.
 
-Errors: ``http.unreachable`` (no whole answer came), ``http.too_large`` (it passed the bound), both unavailable.
+Errors: ``http.unreachable`` (no whole answer came), ``http.too_large`` (it passed the bound), both unavailable;
+``http.certificate`` (the other end's certificate is not one that is good here, and nothing was sent), refused.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Rules: no redirects, no cookies, no environment, no retries; every event is boun
 the headers are known before the first event; an answer that is no event stream can be read whole instead.
 
 Errors: ``http.unreachable`` (no answer, or it broke off), ``http.too_large`` (an event or body passed the bound), both
-unavailable.
+unavailable; ``http.certificate`` (the other end's certificate is not one that is good here, and nothing was sent),
+refused.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+from holdfast.core.attestation.binding import Bound
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evidence
 from holdfast.core.bundles import AttestationItem
 from holdfast.core.encoding import sha256_hex
@@ -27,12 +28,13 @@ from holdfast.verifier.attestation.appraise import Expected, appraise_attestatio
 from holdfast.verifier.attestation.claims import VerifiedAttestation
 from holdfast.verifier.attestation.insecure import verify_insecure
 from holdfast.verifier.attestation.verify import verify_attestation
-from holdfast.verifier.transcript import ENCLAVE, Transcript
+from holdfast.verifier.transcript import ENCLAVE, Answer, Transcript
 
 EnclaveAnswer: TypeAlias = Literal["hardware", "development", "bad", "expired", "undated", "unread"]
 """What an attestation comes to; see the module's first lines."""
 _SPEC = "lanes.md §3(4)"
 _TIMES = ("attestation.expired", "attestation.not_yet_valid")
+_UNBOUND = Bound()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,21 @@ class CheckedAttestation:
     says: str
     digest: str
     """SHA-256 of the evidence, hex."""
+    code: str = ""
+    """Why it is not ``hardware``, as the transcript has it."""
+    bound: Bound = _UNBOUND
+    """What it binds, where it holds."""
+    fresh: bool = False
+    """Whether it holds and answers the nonce that was asked with."""
+
+
+class _Found(NamedTuple):
+    """An answer on its way."""
+
+    answer: EnclaveAnswer
+    says: str
+    code: str = ""
+    bound: Bound = _UNBOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +78,40 @@ class Moment:
 
 
 def check_attestation(
-    item: AttestationItem, moment: Moment | None, trust: Trust, record: Transcript
+    item: AttestationItem, moment: Moment | None, trust: Trust, record: Transcript, nonce: bytes | None = None
 ) -> CheckedAttestation:
-    """Judge one attestation by the trust document; ``moment`` is None when its node signed nothing here."""
+    """Judge one attestation by the trust document; ``moment`` is None when its node signed nothing here.
+
+    With a ``nonce`` it must answer it. A signature of ``insecure-dev`` answers none, and is not asked to.
+    """
     if item.format == "insecure-dev":
-        answer, says = _software(item, trust)
+        found = _software(item, trust)
+        sure: Answer = "cannot_tell" if found.answer == "development" else "no"
+        record.note(ENCLAVE, _SPEC, sure, found.says, found.code)
     elif item.format not in FORMATS:
-        answer, says = "unread", f"This version does not read {item.format} evidence."
-        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.format")
-        return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
+        found = _Found("unread", f"This version does not read {item.format} evidence.", "enclave.format")
+        record.note(ENCLAVE, _SPEC, "cannot_tell", found.says, found.code)
     else:
-        answer, says = _hardware(item, moment, trust, record)
-        return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
-    if answer == "development":
-        record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
-    else:
-        record.note(ENCLAVE, _SPEC, "no", says, "enclave.attestation")
-    return CheckedAttestation(item.format, answer, says, sha256_hex(item.evidence))
+        found = _hardware(item, moment, trust, record, nonce)
+    fresh = nonce is not None and item.format != "insecure-dev" and found.answer in ("hardware", "development")
+    return CheckedAttestation(
+        item.format, found.answer, found.says, sha256_hex(item.evidence), found.code, found.bound, fresh
+    )
 
 
-def _software(item: AttestationItem, trust: Trust) -> tuple[EnclaveAnswer, str]:
+def _software(item: AttestationItem, trust: Trust) -> _Found:
     roots = tuple(root.certificate for root in trust.current.enclave_roots if root.kind == "insecure-dev")
     try:
         verify_insecure(item.evidence, item.node, roots, Transcript())
     except HoldfastError:
-        return "bad", "The attestation of the key does not verify."
-    return "development", "A throw-away development root vouches for the key."
+        return _Found("bad", "The attestation of the key does not verify.", "enclave.attestation")
+    says = "A throw-away development root vouches for the key."
+    return _Found("development", says, "enclave.development", Bound(key_document=item.node))
 
 
 def _hardware(
-    item: AttestationItem, moment: Moment | None, trust: Trust, record: Transcript
-) -> tuple[EnclaveAnswer, str]:
+    item: AttestationItem, moment: Moment | None, trust: Trust, record: Transcript, nonce: bytes | None
+) -> _Found:
     admission = trust.admission(item.node)
     roots = tuple(root.certificate for root in trust.current.enclave_roots if root.kind == item.format)
     missing = ""
@@ -101,11 +121,12 @@ def _hardware(
         missing = f"{item.format} evidence was presented for a node that signed nothing here or is not admitted."
     if missing or admission is None or moment is None:
         record.note(ENCLAVE, _SPEC, "cannot_tell", missing, "enclave.not_judged")
-        return "unread", missing
+        return _Found("unread", missing, "enclave.not_judged")
     expected = Expected(
         start=moment.start,
         end=moment.end,
         key_document=item.node,
+        nonce=nonce,
         references=read_references(trust.current.measurements),
         roles=admission.key_document.roles,
     )
@@ -114,47 +135,45 @@ def _hardware(
         if item.format == "nvidia":
             return _beside(file, roots, moment, record)
         claims = verify_attestation(item.format, file, roots, moment.start, record)
-        appraise_attestation(claims, expected, record)
+        bound = appraise_attestation(claims, expected, record).bound
     except UndecidedError as error:
         record.error(ENCLAVE, _SPEC, error)
-        return "unread", f"{item.format} evidence was presented, and cannot be decided: {error.message}."
+        says = f"{item.format} evidence was presented, and cannot be decided: {error.message}."
+        return _Found("unread", says, error.code)
     except HoldfastError as error:
         if isinstance(error, RefusedError) and error.code in _TIMES:
             return _at_another_time(item.format, error, record)
         record.error(ENCLAVE, _SPEC, error)
-        return "bad", f"{item.format} evidence does not hold: {error.message}."
-    return _conclude(claims, moment, trust, record)
+        return _Found("bad", f"{item.format} evidence does not hold: {error.message}.", error.code)
+    return _conclude(claims, moment, trust, record)._replace(bound=bound)
 
 
-def _beside(
-    file: EvidenceFile, roots: tuple[bytes, ...], moment: Moment, record: Transcript
-) -> tuple[EnclaveAnswer, str]:
+def _beside(file: EvidenceFile, roots: tuple[bytes, ...], moment: Moment, record: Transcript) -> _Found:
     """GPU evidence stands beside an enclave's: it binds no key (``attestation.md`` §9.3)."""
     claims = verify_attestation("nvidia", file, roots, moment.start, record)
     for says in claims.unchecked:
         record.note(ENCLAVE, "attestation.md §9", "cannot_tell", says, "attestation.offline")
-    return "unread", "The signature and chain of a GPU's report hold. It binds no key, so it says nothing of this one."
+    says = "The signature and chain of a GPU's report hold. It binds no key, so it says nothing of this one."
+    return _Found("unread", says, "attestation.offline")
 
 
-def _at_another_time(form: str, error: HoldfastError, record: Transcript) -> tuple[EnclaveAnswer, str]:
+def _at_another_time(form: str, error: HoldfastError, record: Transcript) -> _Found:
     """The evidence is genuine and speaks of another time than that of the statements."""
     if error.code == "attestation.expired":
         says = f"{form} evidence had run out before the statements were made: {error.message}."
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.expired")
-        return "expired", says
+        return _Found("expired", says, "enclave.expired")
     says = f"{form} evidence is younger than the statements: {error.message}."
     record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.not_yet")
-    return "unread", says
+    return _Found("unread", says, "enclave.not_yet")
 
 
-def _conclude(
-    claims: VerifiedAttestation, moment: Moment, trust: Trust, record: Transcript
-) -> tuple[EnclaveAnswer, str]:
+def _conclude(claims: VerifiedAttestation, moment: Moment, trust: Trust, record: Transcript) -> _Found:
     """What a good attestation comes to, once the times of the statements and the kind of root are looked at."""
     if moment.doubt is not None:
         says = f"The attestation holds, and does not help: {moment.doubt}"
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.doubt")
-        return "unread", says
+        return _Found("unread", says, "enclave.doubt")
     stand_in = any(root.development for root in trust.current.enclave_roots if root.certificate == claims.root)
     if claims.development or stand_in or trust.development or claims.debug is not False:
         if claims.debug is not False:
@@ -165,20 +184,20 @@ def _conclude(
             why = "simulated, under a development root or trust"
         says = f"The signing key was held by a {claims.tee} enclave that is {why}: not by a real one."
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.development")
-        return "development", says
+        return _Found("development", says, "enclave.development")
     if moment.end > claims.valid_until:
         says = "The attestation ran out before a quorum had dated the statements."
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.expired")
-        return "expired", says
+        return _Found("expired", says, "enclave.expired")
     if moment.late:
         says = (
             "The attestation holds for the time that the statements claim, which no quorum has dated within the bound."
         )
         record.note(ENCLAVE, _SPEC, "cannot_tell", says, "enclave.undated")
-        return "undated", says
+        return _Found("undated", says, "enclave.undated")
     says = (
         f"The signing key was held by a {claims.tee} enclave with admitted measurements when the statements were made; "
         f"the chain ends at {claims.root_name}."
     )
     record.note(ENCLAVE, _SPEC, "yes", says)
-    return "hardware", says
+    return _Found("hardware", says)

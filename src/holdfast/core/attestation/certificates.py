@@ -167,6 +167,18 @@ def _basic_constraints(raw: bytes | None) -> tuple[bool, int | None]:
     return authority, length
 
 
+def read_spki(raw: bytes) -> bytes:
+    """The SubjectPublicKeyInfo (DER, its exact bytes) of a certificate of any algorithm. Raises ``certificate.*`` or
+    ``der.*``; checks no signature, and nothing else of what the certificate says."""
+    if len(raw) > MAX_CERTIFICATE_BYTES:
+        raise MalformedError("certificate.size", f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes")
+    signed, _, _ = der.sequence(der.single(raw, der.SEQUENCE), 3, 3)
+    fields = der.sequence(signed, 7, 10)
+    if fields[0].tag != der.CONTEXT:
+        raise MalformedError("certificate.version", "certificates are of version 3")
+    return der.expect(fields[6], der.SEQUENCE).raw
+
+
 def parse_certificate(raw: bytes) -> Certificate:
     """DER bytes to a :class:`Certificate` (version 3). Raises ``certificate.*`` or ``der.*``; checks no signature."""
     if len(raw) > MAX_CERTIFICATE_BYTES:

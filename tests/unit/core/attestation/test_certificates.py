@@ -1,6 +1,8 @@
 """Certificates, revocation lists and PEM: what is refused before any signature is looked at."""
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast.core.attestation import certificates as module
 from holdfast.core.attestation.certificates import (
@@ -9,6 +11,7 @@ from holdfast.core.attestation.certificates import (
     parse_certificates,
     parse_pem,
     parse_revocations,
+    read_spki,
 )
 from holdfast.core.attestation.dcap import parse_collateral
 from holdfast.core.attestation.roots import VENDOR_ROOTS, vendor_name, vendor_roots
@@ -243,6 +246,27 @@ def test_pem_and_der_come_to_the_same():
     assert parse_certificates(b"".join(CHAIN)) == CHAIN
     assert code(parse_certificates, b"") == "certificate.count"
     assert code(parse_certificates, b"\x30\x00" * 9) == "certificate.count"
+
+
+# The key alone, for TLS
+
+
+def test_the_key_of_a_certificate_is_read_whatever_signed_it():
+    for raw in (*CHAIN, NITRO_ROOT):
+        read = serialization.load_der_public_key(read_spki(raw))
+        key = parse_certificate(raw).key
+        if isinstance(read, ec.EllipticCurvePublicKey):
+            form = serialization.PublicFormat.UncompressedPoint
+            assert read.public_bytes(serialization.Encoding.X962, form) == key.point
+        else:
+            assert read.public_numbers().n == key.modulus
+
+
+def test_what_is_no_certificate_has_no_key():
+    assert code(read_spki, b"") == "der.truncated"
+    assert code(read_spki, CHAIN[0] + b"\x00") == "der.trailing"
+    assert code(read_spki, bytes(5000)) == "certificate.size"
+    assert code(read_spki, rebuilt(NITRO_ROOT, lambda parts: parts["fields"].pop(0))) == "certificate.version"
 
 
 # Roots
