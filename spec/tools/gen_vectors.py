@@ -22,6 +22,7 @@ from suites import (
     journals,
     logs,
     opengradient,
+    private_path,
     sealed,
     settled,
     statements,
@@ -45,6 +46,7 @@ SUITES = (
     gate,
     sealed,
     opengradient,
+    private_path,
 )
 
 

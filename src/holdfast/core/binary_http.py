@@ -107,6 +107,14 @@ CONTENT_END = b"\x00"
 """Ends the content of a message of indeterminate length; the trailer section may be left out after it."""
 
 
+def pad(message: bytes, bucket_bytes: int) -> bytes:
+    """A whole message with zeros up to the next multiple of ``bucket_bytes`` (RFC 9292 §3.8): whoever sees its size
+    learns the bucket. Costs half a bucket on average (``ohttp.md`` §7)."""
+    if bucket_bytes < 1:
+        raise UsageError("bhttp.bucket", "a bucket has at least one byte")
+    return message + bytes(-len(message) % bucket_bytes)
+
+
 def _response_head(status: int, informational: Sequence[tuple[int, Fields]], *, indeterminate: bool) -> bytes:
     if not 200 <= status <= 599 or any(not 100 <= early <= 199 for early, _ in informational):
         raise _wrong_status()

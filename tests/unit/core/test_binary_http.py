@@ -14,6 +14,7 @@ from holdfast.core.binary_http import (
     build_request,
     build_response,
     build_response_head,
+    pad,
     parse_request,
     parse_response,
 )
@@ -187,6 +188,25 @@ def test_padding_is_zeros(indeterminate):
     for padding in (b"\x01", bytes(50) + b"\x01", b"\xff" + bytes(50)):
         refused("bhttp.padding", parse_request, request + padding)
         refused("bhttp.padding", parse_response, response + padding)
+
+
+@pytest.mark.parametrize("bucket", [0, -1])
+def test_a_bucket_holds_something(bucket):
+    with pytest.raises(UsageError) as caught:
+        pad(b"", bucket)
+    assert caught.value.code == "bhttp.bucket"
+
+
+@pytest.mark.parametrize("content", range(0, 300, 7))
+@pytest.mark.parametrize("indeterminate", [False, True])
+def test_a_padded_message_is_the_same_message_of_another_size(content, indeterminate):
+    request = replace(GET, content=b"x" * content)
+    raw = build_request(request, indeterminate=indeterminate)
+    padded = pad(raw, 64)
+    assert len(padded) % 64 == 0
+    assert 0 <= len(padded) - len(raw) < 64
+    assert parse_request(padded) == request
+    assert pad(padded, 64) == padded
 
 
 MESSAGES = [
