@@ -34,6 +34,7 @@ from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.fold import Fold
+from holdfast.core.hpke import AEAD
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.rotation import parse_rotation, verify_lineage
@@ -188,7 +189,7 @@ def _read_ohttp_keys(arguments: Arguments) -> Answer:
     return {"keys": [[item.key_id, item.public.hex(), [suite.name for suite in item.suites]] for item in found]}
 
 
-def _ohttp_suite(arguments: Arguments) -> ohttp.AEAD:
+def _ohttp_suite(arguments: Arguments) -> AEAD:
     name = arguments.one("suite")
     found = [suite for suite in ohttp.SUITES if suite.name == name]
     if not found:
