@@ -133,7 +133,7 @@ def holdfast(
     """A gateway and a log, each in its own process, with all evidence on; ``unsigned``: with worthless signatures."""
     layout = development.Layout(folder, port)
     keys = development.make_keys(layout)
-    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
+    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), 0)
     development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
     own = folder / "own.toml"
     own.write_text(

@@ -121,7 +121,7 @@ async def one_round(meter: Meter, runs: int, *, relay: bool) -> tuple[list[tuple
 async def once(meter: Meter) -> list[tuple[str, int]]:
     """What happens rarely."""
     world = meter.world
-    rows = [("deploying Rounds and Nodes", sum(b.gas_used for n in (1, 2) if (b := world.chain.block(n))))]
+    rows = [("deploying Rounds", sum(b.gas_used for n in (1,) if (b := world.chain.block(n))))]
     candidate = await propose(world)
     pair = sign_vote(world, 4, candidate), sign_vote(world, 4, candidate, bytes(32))
     await world.client(4).deposit(world.signers[4].address, 5)

@@ -17,7 +17,7 @@ from vyper.compiler import compile_code
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "src" / "holdfast" / "adapters" / "contracts"
-NAMES = ("Rounds", "Nodes")
+NAMES = ("Rounds", "Signatures", "Registry", "Views")
 
 
 def artifact(name: str) -> str:

@@ -156,7 +156,9 @@ def collect(source: Path = SOURCE) -> dict[str, Code]:
                 elif id(node) not in inside:
                     add(f"? ({place}:{node.lineno})", KINDS[kind], place, message)
     for path in sorted(source.parents[1].joinpath("contracts").rglob("*.vy")):
-        for reason in re.findall(r'"((?:round|stake|epoch|nodes)\.[a-z_]+)"', path.read_text("utf-8")):
+        for reason in re.findall(
+            r'"((?:round|stake|epoch|registry|heartbeat|signature)\.[a-z_]+)"', path.read_text("utf-8")
+        ):
             add(reason, "refused", f"contracts/{path.name}", "the contract refused the call")
     return dict(sorted(found.items()))
 

@@ -685,38 +685,6 @@ def test_a_node_sends_on_after_its_calls_were_undone(run: Run) -> None:
     run(scenario)
 
 
-# --- registry ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_registry_entry_names_a_document_and_known_roles(run: Run) -> None:
-    async def scenario(world: ChainWorld) -> None:
-        with refused("nodes.document"):
-            await world.client().register_node(bytes(32), "http://here", ["full"])
-        with refused("nodes.roles"):
-            await world.client().register_node(bytes([1]) * 32, "http://here", [])
-        with refused("nodes.role", UsageError):
-            await world.client().register_node(bytes([1]) * 32, "http://here", ["king"])
-        assert await world.client().node(world.signers[0].address) is None
-
-    run(scenario)
-
-
-def test_a_registry_entry_reads_back_and_can_be_changed(run: Run) -> None:
-    async def scenario(world: ChainWorld) -> None:
-        client, address = world.client(2), world.signers[2].address
-        await client.register_node(bytes([1]) * 32, "http://here", ["log", "full"])
-        await client.register_node(bytes([2]) * 32, "http://there", ["full", "log", "panel"])
-        record = await world.client().node(address)
-        assert record is not None
-        assert (record.document_digest, record.endpoint, record.roles) == (
-            bytes([2]) * 32,
-            "http://there",
-            ("log", "full", "panel"),
-        )
-
-    run(scenario)
-
-
 def test_settings_epoch_and_account_read_back(run: Run) -> None:
     async def scenario(world: ChainWorld) -> None:
         client = world.client(3)

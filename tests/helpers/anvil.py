@@ -16,7 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, SendSettings, deploy
+from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
+from holdfast.adapters.evm_rpc import EvmConnection, SendSettings
 from holdfast.core.rounds import ChainDomain
 from holdfast.ports.chain import Chain, RoundsSettings
 from tests.helpers.chains import FUNDS, SETTINGS, ManualClock, signers
@@ -121,6 +122,7 @@ class AnvilWorld:
             f"--timestamp={int(self.clock.time) - 1}",
             "--gas-limit=60000000",
             "--no-mining",
+            "--hardfork=osaka",  # the first with the P-256 precompile (EIP-7951)
             "--prune-history=256",
             "--accounts=0",
             "--silent",
@@ -152,7 +154,6 @@ class AnvilWorld:
                 self.domain,
                 self.signers[index],
                 finality_depth=depth,
-                nodes=self.deployment.nodes,
                 first_block=self.deployment.block,
                 send=SendSettings(poll_s=0.001, poll_max_s=0.01, receipt_timeout_s=5),
             )

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import pytest
 
 from holdfast.adapters import vm_pyrevm
-from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, SendSettings, deploy
+from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
 from holdfast.adapters.chain_simulated import SimulatedChain
+from holdfast.adapters.evm_rpc import EvmConnection, SendSettings
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
@@ -177,7 +178,6 @@ class EvmWorld:
                 self.domain,
                 self.signers[index],
                 finality_depth=depth,
-                nodes=self.deployment.nodes,
                 first_block=self.deployment.block,
                 send=SendSettings(poll_s=0.001, poll_max_s=0.01, receipt_timeout_s=5),
             )

@@ -165,7 +165,7 @@ def make_state(state: Path) -> Layout:
     keys = development.make_keys(layout)
     if layout.trust.exists():
         return layout
-    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
+    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), 0)
     development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
     return layout
 

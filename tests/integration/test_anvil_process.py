@@ -18,7 +18,8 @@ import pytest
 
 from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.anvil_process import AnvilProcess
-from holdfast.adapters.chain_evm import EvmChain, EvmConnection, deploy
+from holdfast.adapters.chain_evm import EvmChain, deploy
+from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.chain.__main__ import build
 from holdfast.nodes.chain.config import ChainConfig

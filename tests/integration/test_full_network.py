@@ -18,7 +18,8 @@ import pytest
 
 from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.anvil_process import find_anvil
-from holdfast.adapters.chain_evm import EvmChain, EvmConnection
+from holdfast.adapters.chain_evm import EvmChain
+from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_secp256k1 import load_signer as load_account

@@ -58,7 +58,7 @@ def prepare(state: Path, port: int) -> tuple[Layout, str]:
     """Keys, trust and settings of a gateway without a network around it."""
     layout = Layout(state, port)
     keys = development.make_keys(layout)
-    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), "0x" + "22" * 20, 0)
+    nowhere = Deployment(ChainDomain(31337, "0x" + "11" * 20), 0)
     development.make_trust(layout, keys, nowhere, dt.datetime.now(dt.UTC))
     overrides = state / "own.toml"
     overrides.write_text(

@@ -32,13 +32,11 @@ from holdfast.ports.chain import (
     Inclusion,
     Member,
     MemberSlashed,
-    NodeRecord,
     OpenRound,
     RoundFinalised,
     RoundsSettings,
     Stake,
     VoteCounted,
-    ordered_roles,
     refusal,
 )
 from holdfast.ports.clock import Clock
@@ -96,7 +94,6 @@ class _State:
     finals: dict[tuple[str, int], FinalRound] = field(default_factory=dict)
     epochs: list[Epoch] = field(default_factory=list)
     bonds: dict[str, _Bond] = field(default_factory=dict)
-    nodes: dict[str, NodeRecord] = field(default_factory=dict)
     events: list[ChainEvent] = field(default_factory=list)
 
     def snapshot(self) -> _State:
@@ -108,7 +105,6 @@ class _State:
             finals=dict(self.finals),
             epochs=list(self.epochs),
             bonds={address: dataclasses.replace(bond) for address, bond in self.bonds.items()},
-            nodes=dict(self.nodes),
             events=list(self.events),
         )
 
@@ -269,11 +265,6 @@ class _State:
             _require(0 < member.stake <= self._bond(member.address).bonded, "epoch.stake")
         self.epochs.append(Epoch(len(self.epochs) + 1, starts_at, tuple(members)))
         self.events.append(EpochAnnounced(self.block, len(self.epochs), starts_at))
-
-    def register(self, sender: str, document_digest: bytes, endpoint: str, roles: Sequence[str]) -> None:
-        _require(document_digest != bytes(32), "nodes.document")
-        _require(len(roles) > 0, "nodes.roles")
-        self.nodes[sender] = NodeRecord(sender, document_digest, endpoint, tuple(roles))
 
 
 _Transaction = Callable[[_State], None]
@@ -524,13 +515,6 @@ class SimulatedChainClient:
     async def announce_epoch(self, starts_at: int, members: Sequence[Member]) -> Inclusion:
         listed = tuple(members)
         return await self._submit(lambda state: state.announce(self._account, starts_at, listed))
-
-    async def register_node(self, document_digest: bytes, endpoint: str, roles: Sequence[str]) -> Inclusion:
-        listed = ordered_roles(roles)
-        return await self._submit(lambda state: state.register(self._account, document_digest, endpoint, listed))
-
-    async def node(self, address: str) -> NodeRecord | None:
-        return (await self._reach()).nodes.get(address)
 
     async def close(self) -> None:
         """Nothing to let go of."""

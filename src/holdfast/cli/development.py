@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import __version__
-from holdfast.adapters.chain_evm import Deployment, EvmChain, EvmConnection, deploy
+from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
@@ -328,7 +329,7 @@ async def make_contracts(layout: Layout, keys: Keys) -> Deployment:
     try:
         settings = RoundsSettings(ROUND_TIMEOUT_S, UNBONDING_S, 0)
         deployment = await deploy(connection, deployer, settings)
-        chain = EvmChain(connection, deployment.rounds, deployer, finality_depth=0, nodes=deployment.nodes)
+        chain = EvmChain(connection, deployment.rounds, deployer, finality_depth=0)
         await asyncio.gather(*(chain.deposit(address, STAKE) for address in keys.vote_addresses.values()))
         members = [Member(address, STAKE) for address in sorted(keys.vote_addresses.values())]
         await chain.announce_epoch(0, members)

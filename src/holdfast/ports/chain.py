@@ -20,30 +20,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from holdfast.core.keys import ROLES
 from holdfast.core.rounds import Candidate, ChainDomain, FinalityMessage, Vote
-from holdfast.errors import ConflictError, RefusedError, UsageError
+from holdfast.errors import ConflictError, RefusedError
 
-CONFLICT_REASONS = frozenset({"round.number", "round.attempt", "round.candidate", "round.content", "round.epoch"})
-"""Reasons of the contract that mean: the state moved on since you looked."""
+CONFLICT_REASONS = frozenset(
+    {"round.number", "round.attempt", "round.candidate", "round.content", "round.epoch", "registry.decided"}
+)
+"""Reasons of the contracts that mean: the state moved on since you looked."""
+REASONS = ("round.", "stake.", "epoch.", "registry.", "heartbeat.", "signature.")
+"""How every reason of the contracts begins."""
 
 
 def refusal(reason: str) -> RefusedError:
     """The error for a reason the contract gave; an unknown or missing reason becomes ``chain.reverted``."""
     if reason in CONFLICT_REASONS:
-        return ConflictError(reason, "the chain has moved on", hint="read the round again")
-    if reason.startswith(("round.", "stake.", "epoch.", "nodes.")):
+        return ConflictError(reason, "the chain has moved on", hint="read its state again")
+    if reason.startswith(REASONS):
         return RefusedError(reason, "the contract refused the call")
     if reason == "chain.funds":
         return RefusedError(reason, "the account cannot pay for the call", hint="send it coin")
     return RefusedError("chain.reverted", f"the call reverted: {reason or 'no reason given'}")
-
-
-def ordered_roles(roles: Sequence[str]) -> tuple[str, ...]:
-    """Roles in the order of key documents, each once; raises ``nodes.role`` for an unknown one."""
-    if not set(roles) <= set(ROLES):
-        raise UsageError("nodes.role", f"roles are {', '.join(ROLES)}")
-    return tuple(role for role in ROLES if role in roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +144,6 @@ class Stake:
     withdrawable_at: int
     """When ``unbonding`` can be withdrawn, unix seconds; 0 if nothing is unbonding."""
     slashed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """What a node says of itself in the registry. It proposes; trust admits."""
-
-    address: str
-    document_digest: bytes
-    endpoint: str
-    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +326,6 @@ class Chain(Protocol):
 
     async def announce_epoch(self, starts_at: int, members: Sequence[Member]) -> Inclusion:
         """Announce the next epoch (the contract's governor only). ``starts_at`` 0 means as soon as notice allows."""
-        ...
-
-    async def register_node(self, document_digest: bytes, endpoint: str, roles: Sequence[str]) -> Inclusion:
-        """Say which key document, endpoint and roles this account stands for. Proposes; admits nothing."""
-        ...
-
-    async def node(self, address: str) -> NodeRecord | None:
-        """What an address says of itself."""
         ...
 
     async def close(self) -> None:

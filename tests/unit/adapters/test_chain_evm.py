@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.adapters import chain_evm
-from holdfast.adapters.chain_evm import EvmAccount, EvmChain, SendSettings, _NodeError, deploy
+from holdfast.adapters import chain_evm, evm_rpc
+from holdfast.adapters.chain_evm import EvmChain, deploy
+from holdfast.adapters.evm_rpc import EvmAccount, RPCError, SendSettings
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.errors import ConflictError, HoldfastError, RefusedError, UnavailableError
 from tests.helpers.chains import (
@@ -28,7 +29,7 @@ pytestmark = NEEDS_MACHINE
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_evm, "RETRY_PAUSES_S", (0.0001, 0.0001))
+    monkeypatch.setattr(evm_rpc, "RETRY_PAUSES_S", (0.0001, 0.0001))
 
 
 def run(scenario: Callable[[EvmWorld], Awaitable[None]]) -> None:
@@ -58,7 +59,6 @@ def quick(world: EvmWorld, index: int = 0, **send: Any) -> EvmChain:
         world.domain,
         world.signers[index],
         finality_depth=0,
-        nodes=world.deployment.nodes,
         send=settings,
     )
 
@@ -194,7 +194,7 @@ def test_an_event_that_does_not_decode_is_not_believed() -> None:
     ],
 )
 def test_reasons_are_found_in_the_forms_that_clients_use(number: int, text: str, data: Any, reason: str | None) -> None:
-    assert _NodeError(number, text, data).revert_reason() == reason
+    assert RPCError(number, text, data).revert_reason() == reason
 
 
 # --- nonces, fees, time -----------------------------------------------------------------------------------------------
@@ -234,8 +234,8 @@ def test_a_call_that_is_in_no_block_in_time_says_so_and_the_next_goes_on() -> No
 
 
 def test_a_missing_transaction_is_sent_again_and_then_pays_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_evm, "REBROADCAST_S", 0.01)
-    monkeypatch.setattr(chain_evm, "BUMP_S", 0.05)
+    monkeypatch.setattr(evm_rpc, "REBROADCAST_S", 0.01)
+    monkeypatch.setattr(evm_rpc, "BUMP_S", 0.05)
 
     async def scenario(world: EvmWorld) -> None:
         client, address = quick(world, receipt_timeout_s=5), world.signers[0].address
@@ -335,14 +335,5 @@ def test_events_are_read_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(page.events) == 6 + 1
         shallow = EvmChain(world.connection, world.domain, world.signers[0], finality_depth=10**6)
         assert (await shallow.events()).events == ()
-
-    run(scenario)
-
-
-def test_a_registry_that_is_not_configured_is_the_callers_mistake() -> None:
-    async def scenario(world: EvmWorld) -> None:
-        client = EvmChain(world.connection, world.domain, world.signers[0], finality_depth=0)
-        await refused(client.node(world.signers[0].address), "nodes.unset")
-        await refused(client.register_node(bytes([1]) * 32, "x", ["full"]), "nodes.unset")
 
     run(scenario)

@@ -1,4 +1,4 @@
-"""What only the contracts do: proofs on chain, governor, registry pages. Shipped artifacts are what the sources say."""
+"""What only the contracts do: proofs on chain, governor. Shipped artifacts are what the sources say."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.adapters.chain_evm import _contract
+from holdfast.adapters.evm_rpc import call_contract
 from holdfast.core import evm, merkle, rounds
 from holdfast.core.rounds import VerdictEntry
 from holdfast.errors import RefusedError, UndecidedError
@@ -30,7 +30,7 @@ from tests.helpers.chains import (
 pytestmark = NEEDS_MACHINE
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "src" / "holdfast" / "adapters" / "contracts"
-NAMES = ("Rounds", "Nodes")
+NAMES = ("Rounds", "Signatures", "Registry", "Views")
 ENTRIES = [b"entry %d" % index for index in range(37)]
 HASHES = [merkle.leaf_hash(entry) for entry in ENTRIES]
 VERDICTS = [
@@ -65,20 +65,14 @@ def in_world(scenario: Callable[[EvmWorld], Awaitable[None]], *, settled: bool =
     asyncio.run(main())
 
 
-async def ask(world: EvmWorld, function: str, *arguments: Any, **options: Any) -> Any:
+async def ask(world: EvmWorld, function: str, *arguments: Any) -> Any:
     client: Any = world.client()
-    return await client._call(function, *arguments, **options)
+    return await client._call(function, *arguments)
 
 
 async def send(world: EvmWorld, index: int, function: str, *arguments: Any) -> None:
     client: Any = world.client(index)
     await client._transact(function, *arguments)
-
-
-async def send_nodes(world: EvmWorld, index: int, function: str, *arguments: Any) -> None:
-    client: Any = world.client(index)
-    data = _contract("Nodes").call_data(function, arguments)
-    await client._account.transact(world.deployment.nodes, data)
 
 
 async def refused(call: Awaitable[Any], code: str) -> None:
@@ -158,7 +152,7 @@ def test_another_verdict_index_or_statement_proves_nothing() -> None:
     in_world(scenario)
 
 
-# --- governor and registry --------------------------------------------------------------------------------------------
+# --- governor ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_governor_changes_hands_in_two_steps() -> None:
@@ -177,29 +171,10 @@ def test_the_governor_changes_hands_in_two_steps() -> None:
     in_world(scenario, settled=False)
 
 
-def test_the_registry_lists_pages_and_closes_gaps() -> None:
-    async def scenario(world: EvmWorld) -> None:
-        nodes = {"to": world.deployment.nodes, "contract": "Nodes"}
-        await refused(send_nodes(world, 0, "withdraw"), "nodes.unknown")
-        for index in range(3):
-            await world.client(index).register_node(bytes([index + 1]) * 32, "http://node", ["full"])
-        addresses = [signer.address for signer in world.signers[:3]]
-        listed = await ask(world, "page", 1, **nodes)
-        assert [address.lower() for address in listed] == addresses
-        await send_nodes(world, 0, "withdraw")
-        listed = await ask(world, "page", 1, **nodes)
-        assert [address.lower() for address in listed] == [addresses[2], addresses[1]]
-        assert await world.client().node(addresses[0]) is None
-        assert list(await ask(world, "page", 3, **nodes)) == []
-        assert list(await ask(world, "page", 0, **nodes)) == []
-
-    in_world(scenario, settled=False)
-
-
 def test_a_wrong_contract_address_is_noticed() -> None:
     async def scenario(world: EvmWorld) -> None:
         with pytest.raises(UndecidedError) as caught:
-            await ask(world, "timeout", to="0x" + "99" * 20)
+            await call_contract(world.connection, "0x" + "99" * 20, "Rounds", "timeout")
         assert caught.value.code == "chain.contract"
 
     in_world(scenario, settled=False)

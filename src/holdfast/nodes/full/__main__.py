@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from holdfast.adapters.chain_evm import EvmChain, EvmConnection
+from holdfast.adapters.chain_evm import EvmChain
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_signer
