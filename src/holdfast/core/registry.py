@@ -17,6 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from holdfast.core import evm
+from holdfast.core.attestation.dcap import TDReport, parse_quote
+from holdfast.core.attestation.evidence import parse_evidence
+from holdfast.core.attestation.nitro import parse_nitro
+from holdfast.core.attestation.snp import parse_snp
 from holdfast.core.keys import KeyDocument
 from holdfast.core.rounds import ChainDomain
 from holdfast.errors import MalformedError, RefusedError
@@ -69,6 +73,26 @@ def measurement_hash(form: str, tee: str, measurements: Mapping[str, bytes]) -> 
     if form == "aws-nitro":
         return evm.keccak256(registers)
     return evm.keccak256(MEASUREMENT_TAG + form.encode() + b"\x00" + tee.encode() + b"\x00" + registers)
+
+
+def claimed_measurement(form: str, evidence: bytes) -> bytes:
+    """The measurement hash that evidence, as it travels, claims: what its maker puts into a submission.
+
+    Raises what parsing raises, and ``registry.measurement``.
+    """
+    file = parse_evidence(form, evidence)
+    if form == "aws-nitro":
+        pcrs = parse_nitro(file.evidence).pcrs
+        return measurement_hash(form, "nitro", {f"pcr{number}": value for number, value in pcrs.items()})
+    if form == "amd-sev-snp":
+        return measurement_hash(form, "snp", {"measurement": parse_snp(file.evidence).measurement})
+    if form == "intel-dcap":
+        body = parse_quote(file.evidence).body
+        if isinstance(body, TDReport):
+            registers = {"mr_td": body.mr_td, "rt_mr1": body.rt_mr[1], "rt_mr2": body.rt_mr[2]}
+            return measurement_hash(form, "tdx", registers)
+        return measurement_hash(form, "sgx", {"mr_enclave": body.mr_enclave})
+    return measurement_hash(form, "software", {})
 
 
 INSECURE_MEASUREMENT = measurement_hash("insecure-dev", "software", {})
