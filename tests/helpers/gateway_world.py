@@ -10,11 +10,15 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
+from holdfast.adapters.signer_rsa import RSASigner
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
@@ -34,10 +38,13 @@ from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.ledger import Ledger
+from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
+from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.wraps import Wraps
+from holdfast.ports.enclave import Enclave
 from holdfast.ports.settings import Secret
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -48,6 +55,12 @@ from tests.helpers.network import ORIGIN, FullNode, Network
 from tests.helpers.upstreams import ScriptedUpstream
 
 KEY, OTHER_KEY = "hf_first", "hf_second"
+
+
+@lru_cache(maxsize=1)
+def rsa_signer() -> RSASigner:
+    """OpenGradient's key of the gateway; one for all tests, because making one takes a while."""
+    return RSASigner(rsa.generate_private_key(65537, 2048))
 
 
 def digest_of(entry: bytes) -> bytes:
@@ -133,6 +146,9 @@ class World:
         self.disk = SimulatedDisk(1)
         self._url = f"sqlite:///{folder / 'runs.sqlite'}" if folder else "sqlite://"
         self._life = 0
+        self.signs: Signs = "never"
+        """For whom the gateway signs in OpenGradient's format."""
+        self.enclave: Enclave | None = None
         self.wrap_trust: Trust | None = None
         """Trust by which a panel may be encrypted to, where it is another one: the usual one knows no panel."""
 
@@ -176,6 +192,7 @@ class World:
             Limits(30.0, 5.0, 0.0, runs_at_once),
             random_bytes=lambda size: sha256_hex(b"%d/%d" % (self._life, next(count))).encode()[:size],
             on_closed=lambda run, _outcome: self._changed(run),
+            answer_signer=AnswerSigner(rsa_signer(), self.clock),
             wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )
         self.desk = RunDesk(self.ledger, self.indexer, self.evidence, self.changes, most_watchers=most_watchers)
@@ -190,6 +207,8 @@ class World:
 
     async def stop(self) -> None:
         """Let go of the index and the write-ahead log."""
+        if self.gateway._answer_signer is not None:
+            self.gateway._answer_signer.close()
         await self.indexer.close()
         await self.ledger.close()
 
@@ -207,8 +226,24 @@ class World:
             settlement="batch",
             readiness=dict,
             lifespan=_no_lifespan,
+            opengradient=self.surface() if self.signs != "never" else None,
         )
         return create_app(inner, **({"request_bytes": 1 << 20, "request_seconds": 1.0} | more))
+
+    def surface(self) -> Surface:
+        """OpenGradient's side of the gateway."""
+        signer = self.gateway._answer_signer
+        assert signer is not None
+        return Surface(
+            signer,
+            self.signs,
+            self.clock,
+            0.0,
+            lambda: [self.upstream.code],
+            lambda: {"enabled": False},
+            certificate=b"certificate",
+            enclave=self.enclave,
+        )
 
     # Runs
 

@@ -178,6 +178,7 @@ def settings(layout: Layout, **more: Any) -> GatewayConfig:
         "key_document": layout.key("gateway.json"),
         "attestation": layout.key("gateway.attestation"),
         "trust": layout.trust,
+        "opengradient_key": layout.key("gateway.opengradient.pem"),
         "workspaces": (
             WorkspaceKey("first", Secret(KEY, "test")),
             WorkspaceKey("second", Secret(OTHER_KEY, "test")),

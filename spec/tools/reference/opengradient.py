@@ -135,8 +135,14 @@ def output(endpoint: str, answer: dict[str, Any]) -> str:
         return first["text"] or ""
     said = first["message"]
     if first["finish_reason"] == "tool_calls" and said.get("tool_calls"):
-        return write([call(item) for item in said["tool_calls"]])
+        return write([made(item) for item in said["tool_calls"]])
     return said.get("content") or ""
+
+
+def made(value: dict[str, Any]) -> dict[str, Any]:
+    """A tool call of §3."""
+    named = {name: value["function"].get(name) or "" for name in ("name", "arguments")}
+    return {"id": value.get("id") or "", "type": value.get("type") or "function", "function": named}
 
 
 def answer_hash(request_hash: bytes, output_hash: bytes, time: int) -> bytes:

@@ -207,6 +207,14 @@ def outputs(out: Writer) -> None:
         said({"content": "I call f.", "tool_calls": [{**CALLS[0], "index": 0}]}, "tool_calls"),
     )
     case(
+        "tool-calls-with-less",
+        "A call without id or type, as some servers make it, and one whose arguments never came.",
+        said(
+            {"tool_calls": [{"function": {"name": "f"}}, {"id": None, "type": None, "function": {"name": None}}]},
+            "tool_calls",
+        ),
+    )
+    case(
         "tool-calls-and-stop",
         "Calls of a choice that ended otherwise: the text is hashed.",
         said({"content": "no", "tool_calls": CALLS}),

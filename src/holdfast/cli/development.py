@@ -23,7 +23,9 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_or_create_signer
+from holdfast.adapters.signer_rsa import load_or_create_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
+from holdfast.adapters.tls_files import load_or_create_certificate, spki_digest
 from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, time_encode
@@ -53,8 +55,12 @@ CHAIN_ID = 31337
 """Customary chain id for development."""
 HOST = "127.0.0.1"
 """A development network listens on loopback only."""
-SERVICES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)))
-"""Nodes in the order of their ports, counted from the base port."""
+GATEWAY_TLS = "gateway-tls"
+"""The gateway's second address, where it speaks TLS."""
+NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)))
+"""Every node."""
+SERVICES = (*NODES, GATEWAY_TLS)
+"""What listens, in the order of the ports, counted from the base port."""
 NETWORK_FILE = "network.json"
 """What other commands read to find the network (written when it is ready)."""
 SETTINGS_FILE = "holdfast.toml"
@@ -63,7 +69,12 @@ SETTINGS_FILE = "holdfast.toml"
 FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
 """Roles of a development network's first account: whoever started it tries everything."""
 WORKSPACE = "development"
-"""The one workspace of a development network."""
+"""The workspace of a development network."""
+OPENGRADIENT_WORKSPACE = "opengradient"
+"""The workspace of OpenGradient's clients, which send one key for all (:data:`OPENGRADIENT_KEY`)."""
+OPENGRADIENT_KEY = "0x" + "1234567890abcdef" * 4
+"""The placeholder that their clients send as a key (``opengradient`` 1.1.4, ``client/llm.py``): it is no secret, and in
+a network that is not for development it has no workspace."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -101,7 +112,8 @@ class Layout:
         return self.base_port + SERVICES.index(service)
 
     def url(self, service: str) -> str:
-        return f"http://{HOST}:{self.port(service)}"
+        scheme = "https" if service == GATEWAY_TLS else "http"
+        return f"{scheme}://{HOST}:{self.port(service)}"
 
     def key(self, name: str) -> Path:
         return self.state / "keys" / name
@@ -156,7 +168,7 @@ def make_keys(layout: Layout) -> Keys:
     """Load every key and key document, making what is missing."""
     documents = {}
     gateway = load_or_create_signer(layout.key("gateway.statement.pem"), "statement")
-    documents["gateway"] = _document(layout, "gateway", ["gateway"], [gateway.key])
+    documents["gateway"] = _gateway_document(layout, gateway.key)
     panel = load_or_create_signer(layout.key("panel.statement.pem"), "statement")
     recipient = load_or_create_recipient(layout.key("panel.hpke.pem"))
     documents["panel"] = _document(layout, "panel", ["panel"], [panel.key, recipient.key])
@@ -174,16 +186,41 @@ def make_keys(layout: Layout) -> Keys:
     write_private(layout.key("gateway.attestation"), f"insecure-dev\n{b64_encode(evidence)}\n".encode())
     load_or_create_secret(layout.key("workspace.token"), "hf_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
+    write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     return Keys(documents, addresses, deployer.address)
 
 
-def _document(layout: Layout, name: str, roles: list[str], keys: list[PublicKey]) -> KeyDocument:
+def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
+    """The gateway's key document. A new one names OpenGradient's key, the TLS key and where the gateway is paid; one
+    from before stays as it is, and that gateway runs without them."""
+    if layout.key("gateway.json").exists():
+        return _document(layout, "gateway", ["gateway"], [])
+    signer = load_or_create_rsa_signer(layout.key("gateway.opengradient.pem"))
+    files = layout.key("gateway.tls.key"), layout.key("gateway.tls.pem")
+    certificate = load_or_create_certificate(*files, [HOST, "localhost"], dt.datetime.now(dt.UTC))
+    account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
+    return _document(
+        layout,
+        "gateway",
+        ["gateway"],
+        [statement, signer.key],
+        tls=spki_digest(certificate),
+        payment=account.address,
+    )
+
+
+def _document(layout: Layout, name: str, roles: list[str], keys: list[PublicKey], **more: Any) -> KeyDocument:
     """A node's key document; one that exists is kept, since its digest is the node's identity."""
     path = layout.key(f"{name}.json")
     if not path.exists():
         host = f"{name}.holdfast.local"
-        write_private(path, build_key_document(host, roles, f"holdfast/{__version__}", keys).raw)
+        write_private(path, build_key_document(host, roles, f"holdfast/{__version__}", keys, **more).raw)
     return parse_key_document(path.read_bytes())
+
+
+def speaks_opengradient(document: KeyDocument) -> bool:
+    """Whether a gateway has what OpenGradient's clients look for: their key, and a TLS key, in its key document."""
+    return document.key_for("opengradient") is not None and document.tls is not None
 
 
 def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
@@ -195,6 +232,14 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         {"url": layout.url(name), "key": str(_witness_key(keys.documents[name]))} for name in layout.full_names
     ]
     listen = {service: f"{HOST}:{layout.port(service)}" for service in SERVICES}
+    opengradient: dict[str, Any] = {}
+    if speaks_opengradient(keys.documents["gateway"]):
+        opengradient = {
+            "opengradient_key": str(state / "keys" / "gateway.opengradient.pem"),
+            "listen_tls": listen[GATEWAY_TLS],
+            "tls_certificate": str(state / "keys" / "gateway.tls.pem"),
+            "tls_key": str(state / "keys" / "gateway.tls.key"),
+        }
     # A panel's key document from before it had such a key stays as it is: its digest is the panel's identity.
     readable = keys.documents["panel"].key_for("hpke") is not None
     hpke = {"hpke_key": str(state / "keys" / "panel.hpke.pem")} if readable else {}
@@ -225,12 +270,14 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
                     "name": WORKSPACE,
                     "key": f"file:{state / 'keys' / 'workspace.token'}",
                     "panel": str(state / "keys" / "panel.json"),
-                }
+                },
+                {"name": OPENGRADIENT_WORKSPACE, "key": f"file:{state / 'keys' / 'opengradient.token'}"},
             ],
             "log": layout.url("log"),
             "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
+            **opengradient,
         },
         "panel": {
             "listen": listen["panel"],
@@ -397,6 +444,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
     """What ``network.json`` says: how to reach and trust this network. Holds no secret, only where they lie."""
     return {
         "gateway": layout.url("gateway"),
+        "gateway_tls": layout.url(GATEWAY_TLS) if layout.key("gateway.tls.pem").exists() else None,
         "panel": layout.url("panel"),
         "log": layout.url("log"),
         "chain": layout.url("chain"),

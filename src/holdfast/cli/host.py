@@ -17,16 +17,14 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import uvicorn
+from typing import Any, cast
 
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.edge import App
-from holdfast.nodes.process import calm_collector, run_loop
-from holdfast.nodes.server import make_server, split_listen
+from holdfast.nodes.process import calm_collector, run_loop, tls_of
+from holdfast.nodes.server import Server, make_server, split_listen
 
 MODULES = {
     "chain": ("holdfast.nodes.chain.__main__", "holdfast.nodes.chain.config", "ChainConfig"),
@@ -62,7 +60,7 @@ def known_tables(settings: Path) -> list[str]:
     return [name for name in tomllib.loads(settings.read_text()) if kind_of(name) in MODULES]
 
 
-class NodeServer(uvicorn.Server):
+class NodeServer(Server):
     """A server that leaves signals alone: whoever hosts it decides when it ends."""
 
     @contextlib.contextmanager
@@ -73,9 +71,11 @@ class NodeServer(uvicorn.Server):
 def make_node_server(node: str, config: Any) -> NodeServer:
     """Build a node and the server for it."""
     module = importlib.import_module(MODULES[kind_of(node)][0])
+    tls = tls_of(config)
     app: App = module.build(config)
     host, port = split_listen(config.listen)
-    return NodeServer(make_server(app, host=host, port=port).config)
+    made = make_server(app, host=host, port=port, tls=tls, kind=NodeServer)
+    return cast("NodeServer", made)
 
 
 async def serve(servers: Mapping[str, NodeServer], stop: asyncio.Event) -> None:

@@ -30,7 +30,7 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
-from holdfast.cli.development import HOST, SERVICES, Layout
+from holdfast.cli.development import GATEWAY_TLS, HOST, NODES, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.process import calm_collector, run_loop
@@ -47,7 +47,7 @@ STEADY_S = 60.0
 """A worker that ran so long ended for a new reason: its waits begin anew."""
 LOCK = "up.lock"
 """Held while a network runs from a state folder."""
-WORKERS = {"gateway": ["gateway"], "full nodes": [name for name in SERVICES if name.startswith("full-")]}
+WORKERS = {"gateway": ["gateway"], "full nodes": [name for name in NODES if name.startswith("full-")]}
 """Nodes with a process of their own."""
 
 
@@ -241,7 +241,7 @@ async def wait_ready(layout: Layout, services: list[str], workers: list[Worker])
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
-        async with session.get(f"{url}/readyz") as response:
+        async with session.get(f"{url}/readyz", ssl=False) as response:  # its certificate is its own
             return response.status == 200
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
@@ -337,7 +337,14 @@ class Network:
             await worker.go()
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel")})
         calm_collector()
-        await wait_ready(layout, list(SERVICES), self._workers)
+        await wait_ready(layout, list(NODES), self._workers)
+        if development.speaks_opengradient(keys.documents["gateway"]):
+            await wait_ready(layout, [GATEWAY_TLS], self._workers)
+        else:
+            console.step(
+                "this folder's gateway is older than its TLS key would be: OpenGradient's clients cannot use it; "
+                "--fresh makes a new one"
+            )
         console.step(f"log, gateway, panel and {development.FULL_NODES} full nodes answer")
         network = json.dumps(development.network_json(layout), indent=2) + "\n"
         development.write_private(layout.state / development.NETWORK_FILE, network.encode())
@@ -418,7 +425,7 @@ def _locked(state: Path) -> Iterator[None]:
               help="Folder for keys, logs and databases.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget the folder's network first: keys, trust, runs, everything.")
 @click.option("--port", type=click.IntRange(1024, 65535 - len(SERVICES)), default=8500, show_default=True,
-              help="Base of the ports: panel, gateway, log, chain, full nodes.")  # fmt: skip
+              help="Base of the ports: panel, gateway, log, chain, full nodes, gateway under TLS.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True,
               help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
@@ -454,7 +461,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", LOCK, development.NETWORK_FILE}
-    known |= {development.SETTINGS_FILE, *(name for name in SERVICES if name.startswith("full-"))}
+    known |= {development.SETTINGS_FILE, *(name for name in NODES if name.startswith("full-"))}
     found = {item.name for item in state.iterdir()} if state.exists() else set()
     strange = found - known
     if strange:

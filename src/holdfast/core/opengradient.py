@@ -201,8 +201,8 @@ def _unfit(message: str, param: str) -> MalformedError:
 
 
 def signed_calls(calls: object) -> list[dict[str, Any]]:
-    """Tool calls of an answer as the format has them: exactly ``id``, ``type`` and ``function`` with ``name`` and
-    ``arguments``, the latter a string. Raises ``opengradient.answer``."""
+    """Tool calls of an answer as the format has them (§3): exactly ``id``, ``type`` and ``function`` with ``name`` and
+    ``arguments``, all texts. Raises ``opengradient.answer``."""
     if not isinstance(calls, list) or not calls:
         raise _unsigned("tool_calls is a list of at least one call")
     found = []
@@ -210,11 +210,9 @@ def signed_calls(calls: object) -> list[dict[str, Any]]:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(call, dict) or not isinstance(function, dict):
             raise _unsigned("a tool call is an object with a function")
-        texts = [call.get("id"), call.get("type", "function"), function.get("name"), function.get("arguments")]
-        if not all(map(_is_text, texts)):
-            raise _unsigned("id, type, name and arguments of a tool call are strings")
-        name = {"name": function["name"], "arguments": function["arguments"]}
-        found.append({"id": call["id"], "type": call.get("type", "function"), "function": name})
+        named = {name: _text(function.get(name)) for name in ("name", "arguments")}
+        kind = _text(call.get("type")) or "function"
+        found.append({"id": _text(call.get("id")), "type": kind, "function": named})
     return found
 
 

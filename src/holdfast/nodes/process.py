@@ -7,13 +7,14 @@ import gc
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
-from holdfast.errors import HoldfastError
+from holdfast.adapters.tls_files import server_context
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import App
-from holdfast.nodes.server import make_server, split_listen
+from holdfast.nodes.server import TLSAddress, make_server, split_listen
 
 Result = TypeVar("Result")
 COLLECT_AFTER = 20_000
@@ -27,6 +28,26 @@ class NodeConfig(Protocol):
     @property
     def listen(self) -> str:
         """``HOST:PORT``."""
+        ...
+
+
+@runtime_checkable
+class TLSNodeConfig(Protocol):
+    """What the settings of a node that can serve TLS itself have besides."""
+
+    @property
+    def listen_tls(self) -> str | None:
+        """``HOST:PORT``."""
+        ...
+
+    @property
+    def tls_certificate(self) -> Path | None:
+        """PEM."""
+        ...
+
+    @property
+    def tls_key(self) -> Path | None:
+        """PEM, mode 0600."""
         ...
 
 
@@ -48,14 +69,30 @@ def run_node(
         path = Path(arguments[0]) if arguments else None
         config = load(path, environment, {name: config_type}).table(name, config_type)
         host, port = split_listen(config.listen)
+        tls = tls_of(config)
         app = build(config)
     except HoldfastError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging(name)
     calm_collector()
-    run_loop(make_server(app, host=host, port=port).serve())
+    run_loop(make_server(app, host=host, port=port, tls=tls).serve())
     return 0
+
+
+def tls_of(config: NodeConfig) -> TLSAddress | None:
+    """Where a node listens under TLS as well, for those whose settings have it; None where ``listen_tls`` is not set.
+    Raises ``settings.*``, ``tls.files`` and ``signer.*``."""
+    if not isinstance(config, TLSNodeConfig) or config.listen_tls is None:
+        return None
+    if config.tls_certificate is None or config.tls_key is None:
+        raise UsageError(
+            "settings.tls",
+            "listen_tls needs tls_certificate and tls_key",
+            hint="holdfast up makes both",
+            param="listen_tls",
+        )
+    return TLSAddress(*split_listen(config.listen_tls), server_context(config.tls_key, config.tls_certificate))
 
 
 def calm_collector() -> None:

@@ -8,6 +8,9 @@ that sets uvicorn's options, so that every node treats slow and broken clients a
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -113,10 +116,58 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+@dataclass(frozen=True, slots=True)
+class TLSAddress:
+    """A second address of a server, where it speaks TLS."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that may serve its app under TLS too: one lifespan, one set of connections and limits."""
+
+    tls: TLSAddress | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; under TLS last, when the app has started. Raises ``node.listen``."""
+        await super().startup(sockets)
+        if self.tls is None or not self.started:
+            return
+        config, address = self.config, self.tls
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        running = asyncio.get_running_loop()
+        try:
+            listening = await running.create_server(
+                protocol, address.host, address.port, ssl=address.context, backlog=config.backlog
+            )
+        except OSError as error:
+            for server in self.servers:
+                server.close()
+            await self.lifespan.shutdown()
+            message = f"cannot listen on {address.host}:{address.port}: {error.strerror}"
+            raise UnavailableError("node.listen", message) from error
+        self.servers.append(listening)
+
+
 def make_server(
-    app: App, *, host: str = "127.0.0.1", port: int = 0, max_connections: int = 4096, **more: Any
-) -> uvicorn.Server:
-    """A uvicorn server for one node's app; ``await server.serve()`` runs it. ``more`` goes to ``uvicorn.Config``."""
+    app: App,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    max_connections: int = 4096,
+    tls: TLSAddress | None = None,
+    kind: type[Server] = Server,
+    **more: Any,
+) -> Server:
+    """A server for one node's app; ``await server.serve()`` runs it. ``more`` goes to ``uvicorn.Config``."""
     options: dict[str, Any] = {
         "http": type("NodeProtocol", (BoundedProtocol,), {"max_connections": max_connections}),
         "ws": "none",
@@ -128,7 +179,9 @@ def make_server(
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         **more,
     }
-    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
+    server = kind(uvicorn.Config(app, host=host, port=port, **options))
+    server.tls = tls
+    return server
 
 
 def split_listen(listen: str) -> tuple[str, int]:

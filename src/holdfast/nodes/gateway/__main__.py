@@ -14,7 +14,9 @@ from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.signer_files import load_signer
+from holdfast.adapters.signer_rsa import load_rsa_signer
 from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.tls_files import load_certificate, spki_digest
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
@@ -39,6 +41,8 @@ from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.metrics import METRICS
+from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
+from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
@@ -75,6 +79,7 @@ def build(config: GatewayConfig) -> App:
             hint="name them as their key documents do, such as full-1",
             param="full_nodes",
         )
+    answer_signer = _load_answer_signer(config, document, clock)
     identity = Identity(document.digest, signer, signer.key.key_id)
     attestation = _load_attestation(config.attestation)
     trust = TrustFile(config.trust, storage)
@@ -137,6 +142,7 @@ def build(config: GatewayConfig) -> App:
         random_bytes=os.urandom,
         on_closed=closed,
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
+        answer_signer=answer_signer,
     )
     background = Background(
         config,
@@ -156,6 +162,8 @@ def build(config: GatewayConfig) -> App:
         async with background.running():
             yield
         await http.close()
+        if answer_signer is not None:
+            answer_signer.close()
         lock.release()
 
     app = GatewayApp(
@@ -169,6 +177,7 @@ def build(config: GatewayConfig) -> App:
         settlement=config.settlement,
         readiness=background.readiness,
         lifespan=lifespan,
+        opengradient=_surface(config, document, answer_signer, clock),
     )
     return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
 
@@ -178,6 +187,44 @@ def _load_key_document(path: Path) -> KeyDocument:
         return parse_key_document(path.read_bytes())
     except OSError as error:
         raise UsageError("gateway.key_document", f"cannot read {path}: {error.strerror}") from error
+
+
+def _load_answer_signer(config: GatewayConfig, document: KeyDocument, clock: SystemClock) -> AnswerSigner | None:
+    """OpenGradient's key, where there is one; the key document has to name it, and the key of the TLS certificate."""
+    if config.tls_certificate is not None:
+        digest = spki_digest(load_certificate(config.tls_certificate))
+        if digest != document.tls:
+            raise UsageError(
+                "gateway.tls",
+                f"{config.key_document} does not name the TLS key of {config.tls_certificate}",
+                hint="a node with other keys has a key document of its own: make one that names its predecessor",
+                param="tls_certificate",
+            )
+    if config.opengradient_key is None:
+        return None
+    signer = load_rsa_signer(config.opengradient_key)
+    if document.key_by_id(signer.key.key_id) is None:
+        raise UsageError("gateway.key", f"{config.key_document} does not name the key in {config.opengradient_key}")
+    return AnswerSigner(signer, clock)
+
+
+def _surface(
+    config: GatewayConfig, document: KeyDocument, signer: AnswerSigner | None, clock: SystemClock
+) -> Surface | None:
+    """OpenGradient's side of this gateway, where it has their key."""
+    if signer is None:
+        return None
+    signs: Signs = "always" if config.opengradient_signs == "always" else "asked"
+    return Surface(
+        signer,
+        signs,
+        clock,
+        clock.monotonic(),
+        lambda: [item.code for item in config.upstreams] + ["builtin"] * config.builtin,
+        lambda: {"enabled": False},
+        payment=document.payment,
+        certificate=load_certificate(config.tls_certificate) if config.tls_certificate is not None else None,
+    )
 
 
 def _load_panels(config: GatewayConfig) -> dict[str, KeyDocument]:

@@ -18,6 +18,8 @@ from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send
 from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.openapi import document
+from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
+from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.request import parse_ask
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
 from holdfast.ports.metrics import Metrics
@@ -34,6 +36,7 @@ _READS = {
     "/v1/network",
     "/v1/openings",
     "/v1/runs",
+    *OPENGRADIENT_READS,
 }
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/wrap)?\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
@@ -65,6 +68,7 @@ class GatewayApp:
         settlement: str,
         readiness: Callable[[], Mapping[str, str]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
+        opengradient: Surface | None = None,
     ) -> None:
         self._gateway = gateway
         self._desk = desk
@@ -76,6 +80,8 @@ class GatewayApp:
         self._settlement = settlement
         self._readiness = readiness
         self._lifespan = lifespan
+        self._opengradient = opengradient
+        self._signs = opengradient.signs if opengradient is not None else "never"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -112,7 +118,14 @@ class GatewayApp:
         headers = dict(scope["headers"])
         caller = self._workspaces.caller(headers.get(b"authorization"))
         body = await _read_body(receive)
-        ask = parse_ask(endpoint, body, headers, default_model=self._default_model, settlement=self._settlement)
+        ask = parse_ask(
+            endpoint,
+            body,
+            headers,
+            default_model=self._default_model,
+            settlement=self._settlement,
+            signs=self._signs,
+        )
         run = await self._gateway.open(ask, caller.workspace, caller.person)
         try:
             if ask.streamed:
@@ -184,6 +197,8 @@ class GatewayApp:
             await _json(send, document())
         elif path == "/v1/identity":
             await _json(send, self._identity())
+        elif path in OPENGRADIENT_READS and self._opengradient is not None:
+            await _bytes(send, *await self._opengradient.read(path, scope["query_string"]))
         else:
             await self._read_guarded(path, scope, receive, send)
 

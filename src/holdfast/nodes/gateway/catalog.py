@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.nodes.gateway.opengradient import find_alias
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import ModelInfo, Upstream
 
@@ -65,12 +66,17 @@ class Catalog:
         except (HoldfastError, TimeoutError) as error:
             _LOG.warning("upstream %s does not list its models: %s", upstream.code, error)
 
-    async def find(self, label: str) -> Offer:
-        """Who serves a label; raises ``request.unknown_model``."""
+    async def find(self, label: str, *, aliases: bool = False) -> Offer:
+        """Who serves a label, or with ``aliases`` what OpenGradient's clients call it; raises ``request.unknown_model``
+        or ``request.ambiguous_model``."""
         offer = self._offers.get(label)
+        if offer is None and aliases:
+            offer = self._alias(label)
         if offer is None:
             await self._refresh_once()
             offer = self._offers.get(label)
+            if offer is None and aliases:
+                offer = self._alias(label)
         elif self._asked_at is not None and self._clock.monotonic() - self._asked_at > _FRESH_S:
             self._start_refresh()
         if offer is None:
@@ -83,6 +89,17 @@ class Catalog:
                 status=404,
             )
         return offer
+
+    def _alias(self, label: str) -> Offer | None:
+        found = find_alias(label, sorted(self._offers))
+        if len(found) > 1:
+            raise UsageError(
+                "request.ambiguous_model",
+                f"{label[:64]!r} may mean {' or '.join(found[:4])}",
+                hint="name one of them as it is written here",
+                param="model",
+            )
+        return self._offers[found[0]] if found else None
 
     def fallback(self, offer: Offer) -> Offer | None:
         """Where to turn when an offer's upstream cannot be reached: the same label elsewhere, as configured."""

@@ -81,4 +81,13 @@ class GatewayConfig:
     outbox_batch: int = setting(512, "Entries sent to the log at once", minimum=1, maximum=4096)
     poll_ms: int = setting(400, "How often log and full nodes are asked while runs wait", minimum=50, maximum=60_000)
     max_span_s: int = setting(600, "Appraisal bound: claimed time to trusted time, seconds", minimum=1)
+    opengradient_key: Path | None = setting(
+        None, "OpenGradient's signing key (RSA-2048, PEM, mode 0600); without one their clients get no signature"
+    )
+    opengradient_signs: str = setting(
+        "asked", "Whose answers it signs: those of callers that ask for it, or all", choices=("asked", "always")
+    )
+    listen_tls: str | None = setting(None, "Address and port to listen on under TLS as well")
+    tls_certificate: Path | None = setting(None, "Certificate for listen_tls (PEM)")
+    tls_key: Path | None = setting(None, "Key of tls_certificate (PEM, mode 0600)")
     watchers: int = setting(512, "Live event streams at once", minimum=1)

@@ -42,7 +42,7 @@ def _errors(codes: str = " ".join(_STATUS)) -> dict[str, Any]:
     return {code: _json(_ref("Error"), _STATUS[code]) for code in codes.split()}
 
 
-_PUBLIC_ERRORS = "400 405 431 500 503"
+_PUBLIC_ERRORS = "400 404 405 431 500 503"
 _READING_ERRORS = "400 401 403 404 405 410 431 500 503"
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -51,10 +51,20 @@ _RULE_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX
 _MODEL: dict[str, Any] = {"type": "string", "description": "Needed unless this gateway has a default model"}
 
 
+_SETTLEMENT_TYPE: dict[str, Any] = {
+    "name": "X-SETTLEMENT-TYPE",
+    "in": "header",
+    "description": "Settlement mode as OpenGradient's clients name it; where the gateway has their key, the answer "
+    "carries their signature (tee_signature, tee_request_hash, tee_output_hash, tee_timestamp, tee_id)",
+    "schema": {"enum": ["private", "batch", "individual"]},
+}
+
+
 def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
+            "parameters": [_SETTLEMENT_TYPE],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(request)}}},
             "responses": {
                 "200": {
@@ -140,6 +150,23 @@ def document() -> dict[str, Any]:
             "/v1/runs/{run}/bundle": _get("Everything an offline verifier needs", _ref("Bundle"), _RUN_PARAMETER),
             "/v1/runs/{run}/wrap": _get(
                 "The run's secret, encrypted to the panel that reviews it", _ref("Wrap"), _RUN_PARAMETER
+            ),
+            "/health": _get("Health, in OpenGradient's shape (404 without their key)", _ref("Health"), public=True),
+            "/signing-key": _get("OpenGradient's signing key (404 without one)", _ref("SigningKey"), public=True),
+            "/enclave/attestation": _get(
+                "An attestation of the TLS certificate and OpenGradient's signing key, in base64",
+                _TEXT,
+                {
+                    "name": "nonce",
+                    "in": "query",
+                    "required": True,
+                    "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{40}$"},
+                },
+                public=True,
+                content_type="text/plain",
+            ),
+            "/heartbeat/status": _get(
+                "Heartbeats to the registry, in OpenGradient's shape", _ref("Heartbeat"), public=True
             ),
             "/healthz": _get("The process answers", _flag("alive"), public=True),
             "/readyz": _get("The node can do its work", _flag("ready"), public=True),
@@ -391,6 +418,21 @@ def _schemas() -> dict[str, Any]:
                 "statement": {"type": ["object", "null"], "required": ["envelope", "index"]},
             },
             "additionalProperties": False,
+        },
+        "Health": {
+            "type": "object",
+            "required": ["status", "version", "tee_enabled", "uptime_seconds", "providers", "facilitator_url"],
+            "properties": {"status": {"const": "OK"}, "tee_enabled": {"type": "boolean"}},
+        },
+        "SigningKey": {
+            "type": "object",
+            "required": ["public_key", "tee_id", "wallet_address", "hpke", "timestamp", "enclave_info", "measurements"],
+            "properties": {"public_key": _TEXT, "tee_id": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}},
+        },
+        "Heartbeat": {
+            "type": "object",
+            "required": ["enabled"],
+            "properties": {"enabled": {"type": "boolean"}},
         },
         "Bundle": {
             "type": "object",

@@ -18,6 +18,7 @@ from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.gateway.opengradient import SETTLEMENT_HEADER, Signs, change_sent, hash_request, parse_settlement
 from holdfast.review.events import parse_text
 
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
@@ -68,6 +69,8 @@ class Ask:
     model: str
     streamed: bool
     options: Options
+    signed: bytes | None = None
+    """Where the answer is to carry OpenGradient's signature: the request hash that it covers."""
 
 
 @dataclass(slots=True)
@@ -84,9 +87,16 @@ class BoundRequest:
 
 
 def parse_ask(
-    endpoint: str, text: bytes, headers: Mapping[bytes, bytes], *, default_model: str | None, settlement: str
+    endpoint: str,
+    text: bytes,
+    headers: Mapping[bytes, bytes],
+    *,
+    default_model: str | None,
+    settlement: str,
+    signs: Signs = "never",
 ) -> Ask:
-    """Strictly parse one request body; raises ``json.*`` and ``request.*``."""
+    """Strictly parse one request body; raises ``json.*``, ``request.*`` and, for an answer that is to be signed,
+    ``opengradient.*``. ``signs`` says for whom answers are (``spec/opengradient.md`` §9)."""
     _refuse_too_many(text)
     value = canonical.decode_exact(text)
     if not isinstance(value, dict):
@@ -111,7 +121,10 @@ def parse_ask(
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
-    return Ask(endpoint, text, value, model, streamed, _options(value, headers, settlement))
+    options = _options(value, headers, settlement)
+    wanted = signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers)
+    signed = hash_request(endpoint, {**value, "model": model}) if wanted and not options.sealed else None
+    return Ask(endpoint, text, value, model, streamed, options, signed)
 
 
 def _refuse_too_many(text: bytes) -> None:
@@ -152,6 +165,11 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
             if found.get(name, word) != word:
                 raise UsageError("request.conflict", f"header and body disagree about {name}", param=f"holdfast.{name}")
             found[name] = word
+    if SETTLEMENT_HEADER in headers:
+        theirs = parse_settlement(headers[SETTLEMENT_HEADER])
+        if found.setdefault("settlement", theirs) != theirs:
+            message = "X-SETTLEMENT-TYPE and holdfast.settlement disagree"
+            raise UsageError("request.conflict", message, param="holdfast.settlement")
     unknown = found.keys() - _MEMBERS
     if unknown:
         name = min(unknown)
@@ -260,6 +278,9 @@ def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> Boun
     if "holdfast" in sent_value:
         sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
         rewrites.append("holdfast-removed")
+    if ask.signed is not None:
+        sent_value, changed = change_sent(sent_value)
+        rewrites += changed
     if sent_value.get("model") != provider_model:
         sent_value = {**sent_value, "model": provider_model}
         rewrites.append("model")

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.opengradient import output_text
 from holdfast.core.parts import Commitment, commit_parts, map_parts
 from holdfast.core.sealing import seal_document, sealed_member
 from holdfast.core.statements import Execution
@@ -29,6 +31,7 @@ from holdfast.errors import HoldfastError, MalformedError, UnavailableError, Usa
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
+from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -36,6 +39,7 @@ from holdfast.nodes.gateway.turn import (
     SignedStatement,
     StreamBinder,
     attach,
+    attach_fields,
     close_statements,
     disclosed_parts,
     follow_up,
@@ -104,6 +108,7 @@ class Gateway:
         random_bytes: Callable[[int], bytes],
         on_closed: Callable[[str, str], None],
         wraps: Wraps | None = None,
+        answer_signer: AnswerSigner | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -113,6 +118,7 @@ class Gateway:
         self._clock = clock
         self._random = random_bytes
         self._on_closed = on_closed
+        self._answer_signer = answer_signer
         self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
         self.under_way = 0
         """Runs that are open now."""
@@ -127,7 +133,7 @@ class Gateway:
         """
         if self.under_way >= self.limits.runs_at_once:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
-        offer = await self.catalog.find(ask.model)
+        offer = await self.catalog.find(ask.model, aliases=ask.signed is not None)
         now = self._clock.now()
         private = ask.options.settlement == "private"
         run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
@@ -185,7 +191,11 @@ class Gateway:
             if isinstance(value, dict) and has_carrier(value):
                 value = without_carriers(value)
                 text = canonical.encode_exact(value)
+            if run.ask.signed is not None:
+                value = shape_answer(run.ask.endpoint, value)
+                text = canonical.encode_exact(value)
             response = commit_parts("response", map_parts("response", value), run.bound.key)
+            signature = await self._sign_answer(run, value)
         except asyncio.CancelledError:
             await self._close(run, Execution("failed", "client.disconnected", None, None, run.offer.upstream.code))
             raise
@@ -196,7 +206,13 @@ class Gateway:
         sealed = await self._close(run, execution, text, response)
         if run.opening.sealed:
             return sealed_body(self.carrier(run, sealed=sealed))
-        return attach(text, self.carrier(run))
+        return attach(attach_fields(text, signature), self.carrier(run))
+
+    async def _sign_answer(self, run: Run, document: Mapping[str, Any]) -> Mapping[str, str | int]:
+        """OpenGradient's signature over an answer that is complete; nothing for callers that did not ask for it."""
+        if run.ask.signed is None or self._answer_signer is None:
+            return {}
+        return await self._answer_signer.sign_answer(run.ask.signed, output_text(run.ask.endpoint, document))
 
     async def _complete(self, run: Run) -> bytes:
         path = PATHS[run.ask.endpoint]
@@ -268,6 +284,8 @@ class Gateway:
                 timeout_s=self.limits.upstream_s,
                 idle_timeout_s=self.limits.idle_s,
             )
+            if run.ask.signed is not None:
+                events = shape_stream(run.ask.endpoint, events)
             try:
                 return events, await anext(events, None)
             except UpstreamUnreachableError:
@@ -301,9 +319,10 @@ class Gateway:
         response, text = binder.response()
         reference = binder.reference()
         outcome = COMPLETE if binder.finished else UNFINISHED
+        signature = await self._sign_answer(run, binder.fold.document()) if binder.finished else {}
         execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
         await self._close(run, execution, text, response)
-        return attach(held, self.carrier(run, mark))
+        return attach(attach_fields(held, signature), self.carrier(run, mark))
 
     async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
         """Close a stream that did not reach its end: what was generated is bound, as far as it came."""

@@ -7,6 +7,7 @@ writes; ``service`` does both, in the order that ``statement.md`` §4 and ``part
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,6 +259,13 @@ def attach(text: bytes, holdfast: bytes) -> bytes:
     body = text.rstrip()
     separator = b"" if body[:-1].rstrip().endswith(b"{") else b","
     return body[:-1] + separator + b'"holdfast":' + holdfast + b"}"
+
+
+def attach_fields(text: bytes, fields: Mapping[str, str | int]) -> bytes:
+    """Add carrier fields of ASCII text and integers to a JSON object's text that has members, as its last ones."""
+    if not fields:
+        return text
+    return text.rstrip()[:-1] + b"," + canonical.encode_known(dict(fields))[1:]
 
 
 @dataclass(slots=True)
