@@ -233,3 +233,6 @@ class _Answer:
 
     async def body(self) -> bytes:
         return self._refusal
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self._refusal

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import aiohttp
 
-from holdfast.adapters._sse import SSEParser
+from holdfast.adapters._answers import read_body, read_events
 from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.http_stream import EventAnswer
 
@@ -25,34 +25,21 @@ class AiohttpEventAnswer:
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
-    async def events(self) -> AsyncIterator[tuple[str, bytes]]:
+    def events(self) -> AsyncIterator[tuple[str, bytes]]:
         """Events as they become complete."""
-        parser = SSEParser(self._max_bytes)
-        try:
-            async for piece in self._response.content.iter_any():
-                for name, data in parser.feed(piece):
-                    yield name.decode("utf-8", "replace"), data
-                if parser.failure is not None:
-                    raise UnavailableError(
-                        "http.too_large", f"{self._url}: an event of more than {self._max_bytes} bytes"
-                    )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            _unreachable(self._url, error)
+        return read_events(self.pieces(), self._max_bytes, self._url)
 
     async def body(self) -> bytes:
         """The rest of the answer, bounded."""
-        pieces, size = [], 0
+        return await read_body(self.pieces(), self._max_bytes, self._url)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What arrives, as it arrives."""
         try:
             async for piece in self._response.content.iter_any():
-                size += len(piece)
-                if size > self._max_bytes:
-                    raise UnavailableError(
-                        "http.too_large", f"{self._url} answered with more than {self._max_bytes} bytes"
-                    )
-                pieces.append(piece)
+                yield piece
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _unreachable(self._url, error)
-        return b"".join(pieces)
 
 
 class AiohttpEvents:

@@ -36,6 +36,10 @@ class EventAnswer(Protocol):
         """The whole body, instead of :meth:`events`."""
         ...
 
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, in whatever pieces, instead of :meth:`events`; whoever asks bounds it."""
+        ...
+
 
 class EventHTTP(Protocol):
     """Opens answers that stream."""
