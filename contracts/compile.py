@@ -17,7 +17,17 @@ from vyper.compiler import compile_code
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "src" / "holdfast" / "adapters" / "contracts"
-NAMES = ("Rounds", "Signatures", "Registry", "Views")
+NAMES = (
+    "Rounds",
+    "Signatures",
+    "Registry",
+    "Views",
+    "TestToken",
+    "ExactProxy",
+    "UptoProxy",
+    "PermitTransfers",
+    "Captures",
+)
 
 
 def artifact(name: str) -> str:

@@ -22,6 +22,7 @@ from suites import (
     journals,
     logs,
     opengradient,
+    payments,
     private_path,
     sealed,
     settled,
@@ -47,6 +48,7 @@ SUITES = (
     sealed,
     opengradient,
     private_path,
+    payments,
 )
 
 

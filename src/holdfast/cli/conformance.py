@@ -7,6 +7,7 @@ calls one or two public functions of ``core`` and ``verifier``. Files are read h
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import sys
@@ -26,6 +27,7 @@ from holdfast.core import (
     statements,
     tiles,
     trust,
+    x402,
 )
 from holdfast.core.attestation.certificates import parse_certificates
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
@@ -498,6 +500,48 @@ def _verify_offence(arguments: Arguments) -> Answer:
     return {"signer": rounds.verify_double_finality(domain, one, other)}
 
 
+def _parse_payment(arguments: Arguments) -> Answer:
+    """``payments.md`` §1 and §2: the object again, as it is written here."""
+    if not arguments.rest:
+        raise UsageError("usage.kind", "which object?")
+    kind, raw = arguments.rest.pop(0), arguments.file()
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "payload": x402.parse_payload,
+        "requirements": x402.parse_requirements,
+        "required": x402.parse_payment_required,
+        "verify-response": x402.parse_verify_response,
+        "settle-response": x402.parse_settle_response,
+    }
+    name, _, form = kind.partition(":")
+    if name not in parsers or form not in ("", "header"):
+        raise UsageError("usage.kind", f"unknown kind {kind}")
+    value = x402.parse_header(raw.decode("utf-8", "replace")) if form else canonical.decode_object(raw)
+    return {"object": parsers[name](value).to_json()}
+
+
+def _verify_payment(arguments: Arguments) -> Answer:
+    """``payments.md`` §5(1 to 3); a refusal says x402's reason too."""
+    at, facilitator = _integer(arguments.one("at")), arguments.one("facilitator")
+    charge = arguments.maybe("charge")
+    value = _fields(arguments.file(), "payload", "requirements")
+    payload, asked = x402.parse_payload(value["payload"]), x402.parse_requirements(value["requirements"])
+    if charge is not None:
+        asked = dataclasses.replace(asked, amount=_integer(charge))
+    try:
+        found = x402.verify_payment(payload, asked, at=at, facilitator=facilitator, settling=charge is not None)
+    except RefusedError as error:
+        raise _Refused(error.code, {"reason": x402.reason_of(error.code, x402.method_of(payload))}) from error
+    return {
+        "method": found.method,
+        "payer": found.payer,
+        "amount": str(found.amount),
+        "cap": str(found.cap),
+        "identity": found.identity.hex(),
+        "job": x402.job_id_of(found.identity),
+        "sponsored": found.permit is not None,
+    }
+
+
 def _check_policy(arguments: Arguments) -> Answer:
     policy = parse_policy(arguments.file())
     return {"name": policy.name, "digest": policy.digest}
@@ -761,6 +805,8 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "opengradient-output": _opengradient_output,
     "opengradient-hash": _opengradient_hash,
     "verify-opengradient": _verify_opengradient,
+    "parse-payment": _parse_payment,
+    "verify-payment": _verify_payment,
 }
 """Every command of the protocol."""
 

@@ -30,7 +30,17 @@ from tests.helpers.chains import (
 pytestmark = NEEDS_MACHINE
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "src" / "holdfast" / "adapters" / "contracts"
-NAMES = ("Rounds", "Signatures", "Registry", "Views")
+NAMES = (
+    "Rounds",
+    "Signatures",
+    "Registry",
+    "Views",
+    "TestToken",
+    "ExactProxy",
+    "UptoProxy",
+    "PermitTransfers",
+    "Captures",
+)
 ENTRIES = [b"entry %d" % index for index in range(37)]
 HASHES = [merkle.leaf_hash(entry) for entry in ENTRIES]
 VERDICTS = [
