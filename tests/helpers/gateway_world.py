@@ -31,6 +31,7 @@ from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.edge import Edge
 from holdfast.nodes.gateway.app import GatewayApp, create_app
+from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.config import WorkspaceKey
 from holdfast.nodes.gateway.desk import Changes, RunDesk
@@ -149,6 +150,8 @@ class World:
         self.signs: Signs = "never"
         """For whom the gateway signs in OpenGradient's format."""
         self.enclave: Enclave | None = None
+        self.attestations: Attestations | None = None
+        """What attests the gateway, where a test wants it attested."""
         self.wrap_trust: Trust | None = None
         """Trust by which a panel may be encrypted to, where it is another one: the usual one knows no panel."""
 
@@ -179,8 +182,7 @@ class World:
             lambda: self.trust,
             parse_policy(DEFAULT_POLICY),
             self.clock,
-            attester=DOCUMENT.digest,
-            attestation=None,
+            attestation_at=self.attestations.at if self.attestations is not None else lambda _: None,
         )
         count = iter(range(1, 1 << 30))
         self.gateway = Gateway(
@@ -205,6 +207,10 @@ class World:
     def _changed(self, _run: str) -> None:
         self.changes.notify()
 
+    async def _attest(self, nonce: bytes | None) -> Any:
+        assert self.attestations is not None
+        return await self.attestations.answer(nonce)
+
     async def stop(self) -> None:
         """Let go of the index and the write-ahead log."""
         if self.gateway._answer_signer is not None:
@@ -227,6 +233,7 @@ class World:
             readiness=dict,
             lifespan=_no_lifespan,
             opengradient=self.surface() if self.signs != "never" else None,
+            attest=self._attest,
         )
         return create_app(inner, **({"request_bytes": 1 << 20, "request_seconds": 1.0} | more))
 

@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from holdfast.adapters.chain_evm import Deployment
 from holdfast.cli import development
 from holdfast.cli.development import Layout
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_decode
 from holdfast.core.rounds import ChainDomain
+from holdfast.errors import DevelopmentModeWarning
 from holdfast.nodes.gateway.__main__ import build
 from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress, WorkspaceKey
 from holdfast.nodes.server import make_server
@@ -176,7 +179,8 @@ def settings(layout: Layout, **more: Any) -> GatewayConfig:
         "state": layout.state / "gateway",
         "signing_key": layout.key("gateway.statement.pem"),
         "key_document": layout.key("gateway.json"),
-        "attestation": layout.key("gateway.attestation"),
+        "enclave": "insecure",
+        "enclave_root": layout.key(development.ENCLAVE_ROOT),
         "trust": layout.trust,
         "opengradient_key": layout.key("gateway.opengradient.pem"),
         "workspaces": (
@@ -201,7 +205,8 @@ def serving(state: Path, **more: Any) -> Iterator[LiveGateway]:
     layout = make_state(state)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = make_server(build(settings(layout, **more)), host="127.0.0.1", port=0)
+    with pytest.warns(DevelopmentModeWarning):
+        server = make_server(build(settings(layout, **more)), host="127.0.0.1", port=0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="live-gateway")
     thread.start()
     try:

@@ -20,6 +20,7 @@ from typing import Any
 from holdfast import __version__
 from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.enclave_insecure import INSECURE_REGISTERS, load_or_create_insecure_root
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_or_create_signer
@@ -37,7 +38,6 @@ from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.ports.chain import Member, RoundsSettings
 from holdfast.review.people import People
-from holdfast.verifier.evidence import INSECURE_ATTESTATION_DOMAIN
 
 FULL_NODES = 4
 """Full nodes of a development network, with equal stake: one may fail and rounds still finalise."""
@@ -61,6 +61,8 @@ NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in ra
 """Every node."""
 SERVICES = (*NODES, GATEWAY_TLS)
 """What listens, in the order of the ports, counted from the base port."""
+ENCLAVE_ROOT = "insecure-enclave-root.pem"
+"""Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
 NETWORK_FILE = "network.json"
 """What other commands read to find the network (written when it is ready)."""
 SETTINGS_FILE = "holdfast.toml"
@@ -181,9 +183,7 @@ def make_keys(layout: Layout) -> Keys:
         addresses[name] = voter.address
         documents[name] = _document(layout, name, ["full"], [cosigner.key, voter.key])
     deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
-    root = load_or_create_signer(layout.key("insecure-dev-root.pem"), "root")
-    evidence = root.sign(INSECURE_ATTESTATION_DOMAIN + bytes.fromhex(documents["gateway"].digest))
-    write_private(layout.key("gateway.attestation"), f"insecure-dev\n{b64_encode(evidence)}\n".encode())
+    load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
     load_or_create_secret(layout.key("workspace.token"), "hf_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
@@ -263,7 +263,8 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "state": str(state / "gateway"),
             "signing_key": str(state / "keys" / "gateway.statement.pem"),
             "key_document": str(state / "keys" / "gateway.json"),
-            "attestation": str(state / "keys" / "gateway.attestation"),
+            "enclave": "insecure",
+            "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
             "trust": str(layout.trust.resolve()),
             "workspaces": [
                 {
@@ -392,7 +393,8 @@ def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datet
         "valid_from": time_encode(now - dt.timedelta(minutes=5)),
         "valid_until": time_encode(now + dt.timedelta(days=VALID_DAYS)),
     }
-    enclave_root = load_or_create_signer(layout.key("insecure-dev-root.pem"), "root")
+    enclave_root = load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), now)
+    registers = {f"pcr{index}": value.hex() for index, value in INSECURE_REGISTERS.items()}
     stakes = [{"node": keys.documents[name].digest, "stake": STAKE} for name in layout.full_names]
     version: dict[str, Any] = {
         "type": TRUST_TYPE,
@@ -419,9 +421,11 @@ def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datet
             }
         ],
         "enclave_roots": [
-            {"kind": "insecure-dev", "certificate": b64_encode(enclave_root.key.public), "development": True}
+            {"kind": "aws-nitro", "certificate": b64_encode(enclave_root.certificate), "development": True}
         ],
-        "measurements": [],
+        "measurements": [
+            {"kind": "aws-nitro", "role": "gateway", "value": registers, "debug": False, **span},
+        ],
     }
     payload = canonical.encode(version)
     message = pre_authentication_encoding(payload, TRUST_PAYLOAD_TYPE)

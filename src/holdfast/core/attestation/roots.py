@@ -165,5 +165,5 @@ def describe_root(certificate: bytes) -> str:
     """A root in words: the vendor's name, that it is of a simulated enclave, or that it is nobody's we know."""
     name = vendor_name(certificate)
     if name is None and is_marked_root(certificate):
-        return f"root {sha256_hex(certificate)[:16]} of a simulated enclave, which anybody can make"
+        return f"root {sha256_hex(certificate)[:16]} of a simulated enclave (anybody can make one)"
     return name or f"root {sha256_hex(certificate)[:16]}, which is no vendor's that is known here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import sys
 import uuid
@@ -10,6 +11,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.enclave_insecure import InsecureEnclave, InsecureModule, load_or_create_insecure_root
+from holdfast.adapters.enclave_nitro import NitroEnclave, NSMDevice
+from holdfast.adapters.enclave_snp import SNPEnclave
+from holdfast.adapters.enclave_tdx import TDXEnclave
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
@@ -32,10 +37,11 @@ from holdfast.core.statements import is_code
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
+from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
-from holdfast.nodes.gateway.evidence import Attestation, EvidenceDesk
+from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
@@ -50,12 +56,16 @@ from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.turn import Identity
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.process import run_node
+from holdfast.ports.clock import Clock
+from holdfast.ports.enclave import Enclave
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import build_policy, parse_policy
 
 SWITCH_S = 0.0005
 """How long the index's thread may keep the interpreter from the event loop, seconds. The default, 5 ms, is what an
 answer would wait for whenever the index is being written."""
+ENCLAVE_ROOT = "insecure-enclave-root.pem"
+"""In the state folder: the root of a simulated enclave that nobody named another for."""
 LOCK = "writer.lock"
 """Held while a process owns the write-ahead log."""
 
@@ -81,7 +91,16 @@ def build(config: GatewayConfig) -> App:
         )
     answer_signer = _load_answer_signer(config, document, clock)
     identity = Identity(document.digest, signer, signer.key.key_id)
-    attestation = _load_attestation(config.attestation)
+    attestations = Attestations(
+        document,
+        make_enclave(config, clock),
+        _load_attestation(config.attestation, document, clock),
+        storage,
+        clock,
+        reattest_s=config.reattest_s,
+        retention=dt.timedelta(days=config.retention_days),
+        per_minute=config.attestations_per_minute,
+    )
     trust = TrustFile(config.trust, storage)
     wal = WriteAheadLog(storage, "wal")
     committer = GroupCommit(wal)
@@ -111,8 +130,7 @@ def build(config: GatewayConfig) -> App:
         trust,
         policy,
         clock,
-        attester=document.digest,
-        attestation=attestation,
+        attestation_at=attestations.at,
     )
     writer = HTTPLogWriter(http, config.log, config.log_token)
     introduction = Introduction(identity, document, writer, trust, storage, clock)
@@ -154,11 +172,12 @@ def build(config: GatewayConfig) -> App:
         lambda: committer.average_us,
         metrics,
         clock,
-        beside={"identity": introduction.work},
+        beside={"identity": introduction.work, "attestations": attestations.work},
     )
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        await attestations.start()
         async with background.running():
             yield
         await http.close()
@@ -171,13 +190,14 @@ def build(config: GatewayConfig) -> App:
         RunDesk(ledger, indexer, evidence, changes, most_watchers=config.watchers),
         Workspaces(config.workspaces),
         metrics,
-        identity=lambda: _identity(document, attestation, introduction.told),
+        identity=lambda: _identity(document, attestations.current, introduction.told),
         network=lambda: _network(config),
         default_model=config.default_model,
         settlement=config.settlement,
         readiness=background.readiness,
         lifespan=lifespan,
-        opengradient=_surface(config, document, answer_signer, clock),
+        opengradient=_surface(config, document, answer_signer, clock, attestations.for_strangers),
+        attest=attestations.answer,
     )
     return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
 
@@ -209,7 +229,11 @@ def _load_answer_signer(config: GatewayConfig, document: KeyDocument, clock: Sys
 
 
 def _surface(
-    config: GatewayConfig, document: KeyDocument, signer: AnswerSigner | None, clock: SystemClock
+    config: GatewayConfig,
+    document: KeyDocument,
+    signer: AnswerSigner | None,
+    clock: SystemClock,
+    enclave: Enclave | None,
 ) -> Surface | None:
     """OpenGradient's side of this gateway, where it has their key."""
     if signer is None:
@@ -224,6 +248,7 @@ def _surface(
         lambda: {"enabled": False},
         payment=document.payment,
         certificate=load_certificate(config.tls_certificate) if config.tls_certificate is not None else None,
+        enclave=enclave,
     )
 
 
@@ -239,7 +264,38 @@ def _load_panels(config: GatewayConfig) -> dict[str, KeyDocument]:
     return found
 
 
-def _load_attestation(path: Path | None) -> Attestation | None:
+def make_enclave(config: GatewayConfig, clock: Clock) -> Enclave | None:
+    """What the setting ``enclave`` names. Raises ``gateway.enclave`` for settings that say two things."""
+    if config.enclave != "none" and config.attestation is not None:
+        raise UsageError(
+            "gateway.enclave", "an enclave makes its own evidence: attestation names a file beside it", param="enclave"
+        )
+    if config.enclave_collateral is not None and config.enclave not in ("tdx", "snp"):
+        raise UsageError("gateway.enclave", "collateral stands beside reports of tdx and snp", param="enclave")
+    if config.enclave_root is not None and config.enclave != "insecure":
+        raise UsageError("gateway.enclave", "only a simulated enclave has a root of its own", param="enclave")
+    match config.enclave:
+        case "insecure":
+            root = load_or_create_insecure_root(config.enclave_root or config.state / ENCLAVE_ROOT, clock.now())
+            return InsecureEnclave(InsecureModule(root, clock, os.urandom))
+        case "nitro":
+            return NitroEnclave(NSMDevice())
+        case "tdx":
+            return TDXEnclave(config.enclave_collateral)
+        case "snp":
+            return SNPEnclave(_read(config.enclave_collateral))
+        case _:
+            return None
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise UsageError("gateway.enclave", f"cannot read {path}: {error.strerror}") from error
+
+
+def _load_attestation(path: Path | None, document: KeyDocument, clock: Clock) -> Attestation | None:
     """FORMAT on one line, then base64 of the evidence."""
     if path is None:
         return None
@@ -247,16 +303,15 @@ def _load_attestation(path: Path | None) -> Attestation | None:
         kind, _, evidence = path.read_text().strip().partition("\n")
     except OSError as error:
         raise UsageError("gateway.attestation", f"cannot read {path}: {error.strerror}") from error
-    return Attestation(kind.strip(), b64_decode(evidence.strip()))
+    return Attestation(kind.strip(), b64_decode(evidence.strip()), document.digest, clock.now())
 
 
 def _identity(document: KeyDocument, attestation: Attestation | None, told: Told | None) -> Mapping[str, object]:
     """Who this gateway is, by what evidence, and where the log says so."""
-    shown = {"format": attestation.format, "evidence": b64_encode(attestation.evidence)} if attestation else None
     return {
         "node": document.digest,
         "key_document": b64_encode(document.raw),
-        "attestation": shown,
+        "attestation": attestation.to_json() if attestation is not None else None,
         "statement": told.to_json() if told is not None else None,
     }
 

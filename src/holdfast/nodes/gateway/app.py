@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import parse_qs
 
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.openapi import document
@@ -31,6 +32,7 @@ _READS = {
     "/readyz",
     "/metrics",
     "/openapi.json",
+    "/v1/attestation",
     "/v1/identity",
     "/v1/models",
     "/v1/network",
@@ -40,6 +42,7 @@ _READS = {
 }
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/wrap)?\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
+_NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
 _WATCH_AFTER_S = 0.25
 """A whole answer that takes longer is worth watching for a client that goes away."""
@@ -69,6 +72,7 @@ class GatewayApp:
         readiness: Callable[[], Mapping[str, str]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         opengradient: Surface | None = None,
+        attest: Callable[[bytes | None], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._gateway = gateway
         self._desk = desk
@@ -82,6 +86,7 @@ class GatewayApp:
         self._lifespan = lifespan
         self._opengradient = opengradient
         self._signs = opengradient.signs if opengradient is not None else "never"
+        self._attest = attest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -199,6 +204,8 @@ class GatewayApp:
             await _json(send, self._identity())
         elif path in OPENGRADIENT_READS and self._opengradient is not None:
             await _bytes(send, *await self._opengradient.read(path, scope["query_string"]))
+        elif path == "/v1/attestation":
+            await _json(send, await self._attest(_nonce(scope["query_string"])))
         else:
             await self._read_guarded(path, scope, receive, send)
 
@@ -366,6 +373,18 @@ def _number(query: bytes, name: str, default: int, least: int, most: int) -> int
     if len(values) != 1 or _NUMBER.match(values[0]) is None or not least <= int(values[0]) <= most:
         raise MalformedError(f"request.{name}", f"{name} is an integer from {least} to {most}", param=name)
     return int(values[0])
+
+
+def _nonce(query: bytes) -> bytes | None:
+    """The nonce of a query string, None where there is none; raises ``request.nonce``."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("nonce")
+    if values is None:
+        return None
+    if len(values) != 1 or _NONCE.match(values[0]) is None:
+        raise MalformedError(
+            "request.nonce", f"a nonce is 1 to {MAX_NONCE_BYTES} bytes in lower-case hex, once", param="nonce"
+        )
+    return bytes.fromhex(values[0])
 
 
 async def _json(send: Send, value: Mapping[str, Any]) -> None:

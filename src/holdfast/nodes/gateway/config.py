@@ -55,7 +55,24 @@ class GatewayConfig:
     database: str | None = setting(None, "SQLAlchemy URL of the run index; default: SQLite in the state folder")
     signing_key: Path = setting(Path(".holdfast/keys/gateway.statement.pem"), "Statement key (PEM, mode 0600)")
     key_document: Path = setting(Path(".holdfast/keys/gateway.json"), "Key document of this node")
-    attestation: Path | None = setting(None, "Attestation of the key document: FORMAT on one line, then base64")
+    attestation: Path | None = setting(
+        None, "Attestation of the key document that was made elsewhere: FORMAT on one line, then base64"
+    )
+    enclave: str = setting(
+        "none",
+        "What attests this gateway's key document: the machine it runs in, or insecure, which simulates one",
+        choices=("none", "insecure", "nitro", "tdx", "snp"),
+    )
+    enclave_root: Path | None = setting(
+        None, "Throw-away root of the simulated enclave (PEM, mode 0600), made if missing; default: in the state folder"
+    )
+    enclave_collateral: Path | None = setting(
+        None, "What stands beside a report: Intel's collateral (tdx), certificates that the host lacks (snp)"
+    )
+    reattest_s: int = setting(3600, "Longest time between two attestations, seconds", minimum=60, maximum=9000)
+    attestations_per_minute: int = setting(
+        60, "Attestations made for callers with a nonce of their own, in a minute", minimum=1, maximum=6000
+    )
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
     upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")

@@ -4,26 +4,30 @@ The journal's order is the order in which this gateway came to know things. It o
 settles, so a position keeps its meaning. Disclosures come last: whoever does not hold the capability sees the same
 positions.
 
+The attestation is the one that was in force when the run was opened, whenever the bundle is made.
+
 Proofs are made from the log's own tiles and the full nodes' verdict blobs when somebody asks, and kept for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import build_bundle, parse_bundle
-from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.sealing import open_document
 from holdfast.core.statements import parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
+from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Closing, Ledger, parse_closing
 from holdfast.nodes.gateway.settlement import Settlement
@@ -36,14 +40,6 @@ from holdfast.verifier.policy import Policy
 
 _KEPT = 4096
 """Settled views kept in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attestation:
-    """What the gateway presents for its key document: a format code and the evidence."""
-
-    format: str
-    evidence: bytes
 
 
 class EvidenceDesk:
@@ -59,8 +55,7 @@ class EvidenceDesk:
         policy: Policy,
         clock: Clock,
         *,
-        attester: str,
-        attestation: Attestation | None,
+        attestation_at: Callable[[dt.datetime], Attestation | None],
     ) -> None:
         self._ledger = ledger
         self._indexer = indexer
@@ -69,8 +64,7 @@ class EvidenceDesk:
         self._trust = trust
         self._policy = policy
         self._clock = clock
-        self._attester = attester
-        self._attestation = attestation
+        self._attestation_at = attestation_at
         self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
         self._settled: OrderedDict[str, tuple[tuple[str, int], Appraisal, list[dict[str, Any]]]] = OrderedDict()
         self._proofs: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
@@ -80,9 +74,9 @@ class EvidenceDesk:
         opening_record = self._ledger.read(row.open_place)
         opening = parse_opening(opening_record.record.header)
         journal: list[dict[str, Any]] = [{"kind": "note", "at": opening.opened_at, "code": "asked"}]
-        if self._attestation is not None:
-            evidence = {"format": self._attestation.format, "evidence": b64_encode(self._attestation.evidence)}
-            journal.append({"kind": "attestation", "at": opening.opened_at, "node": self._attester, **evidence})
+        shown = self._attestation_at(time_decode(opening.opened_at))
+        if shown is not None:
+            journal.append({"kind": "attestation", "at": opening.opened_at, "node": shown.node, **shown.to_json()})
         closing: Closing | None = None
         if row.close_place is not None and row.closed_at is not None:
             closing = parse_closing(self._ledger.read(row.close_place).record)

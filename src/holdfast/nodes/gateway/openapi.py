@@ -29,7 +29,7 @@ _STATUS = {
     "413": "Too large",
     "415": "Passed on from the upstream",
     "422": "Passed on from the upstream",
-    "429": "Passed on from the upstream",
+    "429": "Passed on from the upstream, or more attestations than this gateway makes in a minute",
     "431": "The headers are too large",
     "500": "A bug on our side",
     "502": "The upstream failed",
@@ -90,6 +90,7 @@ def _get(
     schema: dict[str, Any],
     *parameters: dict[str, Any],
     public: bool = False,
+    more: str = "",
     content_type: str = "application/json",
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
@@ -97,7 +98,7 @@ def _get(
         "parameters": list(parameters),
         "responses": {
             "200": {"description": summary, "content": {content_type: {"schema": schema}}},
-            **_errors(_PUBLIC_ERRORS if public else _READING_ERRORS),
+            **_errors(f"{_PUBLIC_ERRORS if public else _READING_ERRORS} {more}"),
         },
     }
     if public:
@@ -123,6 +124,18 @@ def document() -> dict[str, Any]:
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
             "/v1/models": _get("Models on offer", _ref("Models")),
             "/v1/identity": _get("Key document and attestation", _ref("Identity"), public=True),
+            "/v1/attestation": _get(
+                "Evidence of the enclave that holds this gateway's keys; with a nonce it is made for this question",
+                _ref("Attestation"),
+                {
+                    "name": "nonce",
+                    "in": "query",
+                    "description": "1 to 64 bytes in lower-case hex",
+                    "schema": {"type": "string", "pattern": "^(?:[0-9a-f]{2}){1,64}$"},
+                },
+                public=True,
+                more="404 429",
+            ),
             "/v1/network": _get("Where the log and the full nodes are, and the trust file", _ref("Network")),
             "/v1/openings": _get(
                 "The workspace's runs that name a review queue, in the order of the write-ahead log",
@@ -433,6 +446,19 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": ["enabled"],
             "properties": {"enabled": {"type": "boolean"}},
+        },
+        "Attestation": {
+            "type": "object",
+            "required": ["node", "key_document", "format", "simulated", "nonce", "evidence"],
+            "properties": {
+                "node": _TEXT,
+                "key_document": _TEXT,
+                "format": _TEXT,
+                "simulated": {"type": "boolean", "description": "For people; a verifier goes by the evidence"},
+                "nonce": {"type": ["string", "null"]},
+                "evidence": {"type": "string", "contentEncoding": "base64"},
+            },
+            "additionalProperties": False,
         },
         "Bundle": {
             "type": "object",
