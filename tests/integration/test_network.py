@@ -84,7 +84,9 @@ def _verify_offline(net: NetworkProcess, run: str, folder: Path) -> None:
     state = ["--state", str(net.state)]
     assert holdfast("run", "export", run, "-o", str(bundle), *state).returncode == 0
     assert holdfast("trust", "export", "-o", str(trust), *state).returncode == 0
-    assert len(bundle.read_bytes()) <= 12 * 1024
+    raw = bundle.read_bytes()
+    [shown] = [item["evidence"] for item in json.loads(raw)["journal"] if item["kind"] == "attestation"]
+    assert len(raw) - len(shown) <= 12 * 1024  # beside the enclave's own document, which is as large as AWS makes it
     needs = ["--require", "settlement=proven:development", "--require", "bytes=proven"]
     good = holdfast("verify", str(bundle), "--trust", str(trust), *needs)
     assert good.returncode == 0, good.stdout + good.stderr
