@@ -88,7 +88,7 @@ class Opener:
         self._base = int.from_bytes(base_nonce, "big")
         self._sequence = 0
 
-    def open(self, ciphertext: bytes, aad: bytes = b"") -> bytes:
+    def open(self, ciphertext: bytes | bytearray, aad: bytes = b"") -> bytes:
         """The next message. Raises ``hpke.open`` and then expects the same one again (RFC 9180 §5.2)."""
         sequence = self._sequence
         try:

@@ -192,17 +192,19 @@ class ChunkOpener:
         return chunks
 
     def _read(self, data: bytes) -> list[bytes]:
-        buffer = self._buffer
-        buffer += data
-        at = 0
+        """Chunks are read from what arrived, in place; only what is not whole yet is kept."""
+        kept = self._buffer
+        source: bytes | bytearray = data
+        if kept:
+            kept += data
+            source = kept
+        at, size_now = 0, len(source)
         opener = self._opener
-        if opener is None:
-            if len(buffer) < self._setup_bytes:
-                return []
-            opener = self._opener = self._setup(bytes(buffer[: self._setup_bytes]))
-            at = self._setup_bytes
         chunks: list[bytes] = []
-        while not self._final and (found := read_varint(buffer, at)) is not None:
+        if opener is None and size_now >= self._setup_bytes:
+            at = self._setup_bytes
+            opener = self._opener = self._setup(bytes(source[:at]))
+        while opener is not None and not self._final and (found := read_varint(source, at)) is not None:
             size, start = found
             if size == 0:
                 self._final = True
@@ -212,14 +214,17 @@ class ChunkOpener:
                 raise MalformedError("ohttp.chunk", f"a sealed chunk has at least {TAG_BYTES} bytes")
             self._check(size)
             end = start + size
-            if end > len(buffer):
+            if end > size_now:
                 break
             self._left -= size
-            chunks.append(_open(opener, bytes(buffer[start:end]), b""))
+            chunks.append(_open(opener, source[start:end], b""))
             at = end
-        del buffer[:at]
+        if source is kept:
+            del kept[:at]
+        else:
+            kept += data[at:]
         if self._final:
-            self._check(len(buffer))
+            self._check(len(kept))
         return chunks
 
     def finish(self) -> bytes:
@@ -230,14 +235,14 @@ class ChunkOpener:
         self._ended = True
         if self._opener is None or not self._final or len(self._buffer) < TAG_BYTES:
             raise MalformedError("ohttp.truncated", "the message ends before its last chunk")
-        return _open(self._opener, bytes(self._buffer), _FINAL)
+        return _open(self._opener, self._buffer, _FINAL)
 
     def _check(self, size: int) -> None:
         if size > min(self._max_chunk_bytes, self._left):
             raise MalformedError("ohttp.size", f"a chunk has at most {self._max_chunk_bytes} bytes here", status=413)
 
 
-def _open(opener: hpke.Opener, sealed: bytes, aad: bytes) -> bytes:
+def _open(opener: hpke.Opener, sealed: bytes | bytearray, aad: bytes) -> bytes:
     try:
         return opener.open(sealed, aad)
     except RefusedError as error:
