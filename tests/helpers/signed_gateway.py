@@ -18,8 +18,8 @@ from holdfast.core import canonical, statements
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.fold import Fold
 from holdfast.core.marks import MarkChain
-from holdfast.core.parts import commit, commit_parts, map_parts
-from holdfast.core.statements import Execution, MarkReference, Route
+from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.statements import Execution, MarkReference, Route, SealedPath
 from holdfast.core.trust import Trust
 from holdfast.ports.http import Answer
 from holdfast.ports.http_stream import EventAnswer
@@ -27,6 +27,8 @@ from tests.helpers.network import RUN, SECRET, Network, at, bundle_of
 
 PIECES = ("One", " question", " about", " a", " run.")
 HEADERS = {"x-holdfast-run": RUN, "x-holdfast-capability": SECRET.hex()}
+SEALED_RUN = "3b241101-e2bb-4255-8caf-4136c566a962"
+"""The run of a gateway that is reached over the private path: its ids are random."""
 Alter = Callable[[Any], Any]
 
 
@@ -49,8 +51,12 @@ class FixedClock:
 class SignedGateway:
     """Implements ``ports.http.HTTP`` and ``ports.http_stream.EventHTTP``."""
 
-    def __init__(self, network: Network | None = None, **alter: Alter) -> None:
+    def __init__(self, network: Network | None = None, *, sealed: SealedPath | None = None, **alter: Alter) -> None:
         self.network = network or Network()
+        self.sealed = sealed
+        """How requests come, as its routes tell it; None where they come directly."""
+        self.run = RUN if sealed is None else SEALED_RUN
+        self.key = pseudo_random_key(self.run, SECRET)
         self.alter = alter
         self.requests: list[tuple[str, str, Mapping[str, str]]] = []
         self.views: list[Any] = []
@@ -88,7 +94,7 @@ class SignedGateway:
         timeout_s: float = 10.0,
         max_bytes: int = 1 << 20,
     ) -> Answer:
-        path = url.removeprefix("http://gateway.test")
+        path = url.removeprefix("http://gateway.test").removeprefix("https://gateway")
         self.requests.append((method, path, dict(headers or {})))
         if path.startswith("/v1/attestation?nonce="):
             made = self.attest(bytes.fromhex(path.partition("=")[2]))
@@ -114,7 +120,7 @@ class SignedGateway:
             ],
         }
         text = json.dumps(whole).encode()
-        tree = commit("response", text, self.network.key).tree
+        tree = commit("response", text, self.key).tree
         carrier = self._sign(body, dict(headers or {}), Execution("generated", "complete", tree, None, "stub"))
         shown = self._out("body", {**whole, "holdfast": carrier})
         return Answer(200, json.dumps(shown).encode(), self._headers(headers))
@@ -131,7 +137,7 @@ class SignedGateway:
         idle_timeout_s: float = 120.0,
         max_bytes: int = 1 << 20,
     ) -> AsyncGenerator[EventAnswer]:
-        path = url.removeprefix("http://gateway.test")
+        path = url.removeprefix("http://gateway.test").removeprefix("https://gateway")
         self.requests.append((method, path, dict(headers or {})))
         if path.endswith("/events"):
             shown = [("run", json.dumps(view).encode()) for view in self.views]
@@ -141,14 +147,15 @@ class SignedGateway:
 
     def _headers(self, asked: Mapping[str, str] | None) -> dict[str, str]:
         """What an answer says of its run: the queue too, when one was named."""
+        own = HEADERS if self.run == RUN else {**HEADERS, "x-holdfast-run": self.run}
         named = {name: value for name, value in (asked or {}).items() if name == "x-holdfast-queue"}
-        headers: dict[str, str] = self._out("headers", {**HEADERS, **named})
+        headers: dict[str, str] = self._out("headers", {**own, **named})
         return headers
 
     # What it signs
 
     def _stream(self, body: bytes, headers: Mapping[str, str]) -> list[bytes]:
-        chain, fold, found = MarkChain(self.network.key), Fold(), []
+        chain, fold, found = MarkChain(self.key), Fold(), []
         events: list[dict[str, Any]] = [
             {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in PIECES
         ]
@@ -162,11 +169,11 @@ class SignedGateway:
             last = number == len(events) - 1
             if number % 2 == 0 or last:
                 mark = chain.seal()
-                signature = self.network.gateway.sign(mark.message(RUN))
-                carrier = {"run": RUN, "mark": mark.to_json(signature)}
+                signature = self.network.gateway.sign(mark.message(self.run))
+                carrier = {"run": self.run, "mark": mark.to_json(signature)}
             if last:
                 parts = map_parts("response", fold.document())
-                tree = commit_parts("response", parts, self.network.key).tree
+                tree = commit_parts("response", parts, self.key).tree
                 marks = MarkReference(chain.seq, chain.value)
                 execution = Execution("generated", "complete", tree, marks, "stub")
                 carrier = {**self._sign(body, headers, execution), **carrier}
@@ -178,14 +185,23 @@ class SignedGateway:
 
     def _sign(self, body: bytes, headers: Mapping[str, str], execution: Execution) -> dict[str, Any]:
         """Make the two statements; returns the carrier that names them."""
-        request = commit("request", body, self.network.key).tree
+        request = commit("request", body, self.key).tree
         route = Route(
-            request, request, "chat.completions", "stub", (), (), cached=False, settlement="batch", streamed=True
+            request,
+            request,
+            "chat.completions",
+            "stub",
+            (),
+            (),
+            cached=False,
+            settlement="batch",
+            streamed=True,
+            path=self.sealed,
         )
         common = {
-            "run": RUN,
+            "run": self.run,
             "attester": self.network.gateway_document.digest,
-            "claimed_at": at(0.5),
+            "claimed_at": at(0.5) if self.sealed is None else at(0),
             "nonce": headers.get("x-holdfast-nonce"),
         }
         first = {**common, "parents": [], "subject": ("request", request.root), "body": statements.route_body(route)}
@@ -207,15 +223,15 @@ class SignedGateway:
             {"kind": kind, "digest": sha256_hex(item)}
             for kind, item in (("route", route_payload), ("execution", payload))
         ]
-        carrier = {"run": RUN, "capability": SECRET.hex(), "outcome": execution.outcome, "statements": named}
+        carrier = {"run": self.run, "capability": SECRET.hex(), "outcome": execution.outcome, "statements": named}
         shown: dict[str, Any] = self._out("carrier", carrier)
         return shown
 
     def _bundle(self) -> bytes:
         if self.late > 0:
             self.late -= 1
-            return bundle_of([])
-        return bundle_of(self._out("journal", self._journal))
+            return bundle_of([], self.run)
+        return bundle_of(self._out("journal", self._journal), self.run)
 
 
 class _Answer:

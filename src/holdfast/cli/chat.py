@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import click
@@ -22,15 +24,18 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View
-from holdfast.cli.network import Network, gateway_options
+from holdfast.cli.network import Network, gateway_options, missing_trust, parse_url, read_key
 from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
 from holdfast.cli.trust import open_trust
 from holdfast.client.gateway import BoundTurn, GatewayClient, connect
+from holdfast.client.private import Direct, connect_private
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.verifier.identity import Requirements
 from holdfast.verifier.lanes import Lane
 
+RELAY_KEY_VARIABLE = "HOLDFAST_RELAY_KEY"
+"""Holds the relay's key itself."""
 HELP = """\
 /lanes          what each lane of the last answer says and does not say
 /export FILE    write the last run's bundle, texts disclosed
@@ -49,6 +54,8 @@ class Talk:
     messages: list[dict[str, str]] = field(default_factory=list)
     run: str | None = None
     capability: str | None = None
+    client: GatewayClient | None = None
+    """The one that was really asked."""
     lanes: Mapping[str, Lane] = field(default_factory=dict)
 
 
@@ -56,6 +63,16 @@ class Talk:
 @gateway_options
 @click.option("--once", metavar="TEXT", help="Ask this and end.")
 @click.option("--model", metavar="NAME", help="Model to ask.  [default: the gateway's first]")
+@click.option("--private", is_flag=True, help="Through the relay: it sees no text, the gateway no address.")
+@click.option("--relay", metavar="URL", help="The relay of --private.  [default: the network's]")
+@click.option(
+    "--relay-key",
+    metavar="REF",
+    help=f"What the relay knows you by: file:PATH or env:NAME; else ${RELAY_KEY_VARIABLE}.",
+)
+@click.option(
+    "--or-direct", is_flag=True, help="With --private: where the relay is not there, ask directly and say so."
+)
 @click.option(
     "--settlement",
     type=click.Choice(["batch", "individual", "private"]),
@@ -70,6 +87,10 @@ def chat(
     network: Network,
     once: str | None,
     model: str | None,
+    private: bool,
+    relay: str | None,
+    relay_key: str | None,
+    or_direct: bool,
     settlement: str | None,
     trust_file: str | None,
     trust_pin: str | None,
@@ -82,8 +103,25 @@ def chat(
     Text appears once a signed mark covers it. Exits 1 when an answer is refused or does not come; what the lanes say
     changes nothing about the exit code: for that there is 'holdfast verify --require'.
     """
-    trust = open_trust(trust_file, trust_pin) if trust_file is not None else network.find_trust()
-    key = network.require_key()
+    trust: Trust | None = None
+    if trust_file is not None:
+        trust = open_trust(trust_file, trust_pin)
+    elif not private:
+        trust = network.find_trust()
+    elif network.trust_path is not None:  # asking the gateway for it would show it this address
+        trust = network.load_trust()
+    if private:
+        way = _private(network, trust, relay=relay, relay_key=relay_key, or_direct=or_direct)
+    elif relay is not None or relay_key is not None or or_direct:
+        raise UsageError("chat.private", "--relay, --relay-key and --or-direct belong to --private")
+    else:
+        way = connect(
+            network.gateway,
+            network.require_key(),
+            trust=trust,
+            requirements=Requirements(network.attested),
+            insecure_plain_http=network.insecure_plain_http,
+        )
     live = sys.stdout.isatty() and not as_json
     console = Console(no_color=wants_colour(no_color=no_color) is False, highlight=False)
 
@@ -92,13 +130,6 @@ def chat(
 
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        way = connect(
-            network.gateway,
-            key,
-            trust=trust,
-            requirements=Requirements(network.attested),
-            insecure_plain_http=network.insecure_plain_http,
-        )
         client = runner.run(stack.enter_async_context(way))
         try:
             talk = Talk(model or runner.run(_first_model(client)), settlement)
@@ -110,6 +141,33 @@ def chat(
             return session.converse(console)
         finally:
             runner.run(stack.aclose())
+
+
+def _private(
+    network: Network, trust: Trust | None, *, relay: str | None, relay_key: str | None, or_direct: bool
+) -> AbstractAsyncContextManager[GatewayClient]:
+    """The way of ``--private``; raises ``chat.private`` or ``trust.missing``."""
+    if trust is None:
+        raise missing_trust()
+    url = relay or network.relay
+    if url is None:
+        raise UsageError("chat.private", f"{network.described_by} names no relay", hint="name one with --relay URL")
+    given = read_key(relay_key) if relay_key is not None else network.relay_key
+    key = os.environ.get(RELAY_KEY_VARIABLE, "").strip() if given is None else given.reveal()
+    if not key:
+        raise UsageError(
+            "network.key",
+            f"{url} wants a key of its own and none was given: the workspace key is not for it",
+            hint=f"--relay-key file:PATH or env:NAME, or set {RELAY_KEY_VARIABLE}",
+        )
+    return connect_private(
+        parse_url(url, "--relay"),
+        key,
+        trust=trust,
+        requirements=Requirements(network.attested),
+        direct=Direct(network.gateway, network.require_key()) if or_direct else None,
+        insecure_plain_http=network.insecure_plain_http,
+    )
 
 
 async def _first_model(client: GatewayClient) -> str:
@@ -196,8 +254,8 @@ class _Session:
         elif word == "/lanes" and talk.lanes:
             for shown in lane_lines(talk.lanes):
                 click.echo(shown)
-        elif word == "/export" and rest and talk.run is not None:
-            write_file(rest.strip(), self._runner.run(self._client.bundle(talk.run, talk.capability)))
+        elif word == "/export" and rest and talk.run is not None and talk.client is not None:
+            write_file(rest.strip(), self._runner.run(talk.client.bundle(talk.run, talk.capability)))
             console.print(Text(clean(f"written to {rest.strip()}"), style="dim"))
         else:
             console.print(Text(HELP, style="dim"))
@@ -219,15 +277,20 @@ class _Session:
 
     async def _ask(self, question: str, view: View) -> None:
         talk = self._talk
-        checked = (await self._client.attester()).checked
-        if checked.says != self.told:
-            self.told = checked.says
-            view.checked(checked)
         request = {"model": talk.model, "messages": [*talk.messages, {"role": "user", "content": question}]}
         async with self._client.stream(request, settlement=talk.settlement) as answer:
-            talk.run, talk.capability, talk.lanes = answer.run, answer.capability, {}
+            talk.client, talk.run, talk.capability, talk.lanes = answer.client, answer.run, answer.capability, {}
+            checked = answer.attester.checked
+            if checked.says != self.told:
+                self.told = checked.says
+                view.checked(checked)
+            if answer.client.fell_back is not None:
+                view.note(
+                    f"the private path was not there ({answer.client.fell_back}): this was asked directly, and the "
+                    "gateway sees this address"
+                )
             view.asked(answer.run, answer.capability, admitted=answer.attester.admitted)
-            watching = asyncio.create_task(self._watch(answer.run, answer.capability, view))
+            watching = asyncio.create_task(self._watch(answer.client, answer.run, answer.capability, view))
             try:
                 async for marked in answer:
                     if marked.text:
@@ -270,9 +333,9 @@ class _Session:
             view.note(f"the gateway stopped telling: {error}")
         await self._appraise(view)
 
-    async def _watch(self, run: str, capability: str, view: View) -> None:
+    async def _watch(self, client: GatewayClient, run: str, capability: str, view: View) -> None:
         """Show the lanes as the gateway tells them, until settlement is no longer pending."""
-        async with contextlib.aclosing(self._client.watch(run, capability)) as views:
+        async with contextlib.aclosing(client.watch(run, capability)) as views:
             async for told in views:
                 self._talk.lanes = told.lanes
                 view.lanes(told.lanes, "gateway")
@@ -282,10 +345,10 @@ class _Session:
     async def _appraise(self, view: View) -> None:
         """Judge the run's bundle here, and say where the gateway told it otherwise."""
         talk = self._talk
-        if talk.run is None:
+        if talk.run is None or talk.client is None:
             return
         told = talk.lanes
-        result = await self._client.appraise(talk.run, talk.capability)
+        result = await talk.client.appraise(talk.run, talk.capability)
         talk.lanes = result.lanes
         other = [
             f"{name} (the gateway says {told[name].state}, here it is {lane.state})"

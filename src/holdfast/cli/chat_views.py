@@ -89,7 +89,15 @@ class JSONView:
 
     def answered(self, bound: BoundTurn) -> None:
         turn = bound.turn
-        self._say("answered", run=turn.run, outcome=turn.outcome, text=turn.text, statements=dict(turn.statements))
+        self._say(
+            "answered",
+            run=turn.run,
+            outcome=turn.outcome,
+            text=turn.text,
+            statements=dict(turn.statements),
+            path=None if turn.path is None else turn.path.to_json(),
+            fell_back=turn.fell_back,
+        )
 
     def lanes(self, lanes: Mapping[str, Lane], told_by: str) -> None:
         self._say("lanes", told_by=told_by, lanes={name: lanes[name].to_json() for name in LANES})

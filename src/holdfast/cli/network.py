@@ -64,6 +64,8 @@ class Network:
     given: dict[str, Any] = field(default_factory=dict)
     """The whole description, as it stands in the file."""
     relay: str | None = None
+    relay_key: Secret | None = None
+    """What the relay knows this caller by; never the workspace key, which is nobody's business but the gateway's."""
     attested: Attested | None = None
     """What the gateway's attestation must come to; None: what trust is for (``client.md`` §2)."""
     insecure_plain_http: bool = False
@@ -236,6 +238,7 @@ def read_description(state: Path) -> Network:
         trust_path=None if trust is None else _path_in(state, trust),
         given=value,
         relay=_url(value, "relay", str(path)),
+        relay_key=_key_in(state, _text(value, "relay_key_file", str(path))),
     )
 
 

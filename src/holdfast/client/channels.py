@@ -78,7 +78,7 @@ async def _choose(url: str, trust: Trust | None, *, insecure_plain_http: bool) -
             raise UsageError(
                 "client.plain_http",
                 f"{url} has no TLS: prompts and the workspace key could be read on the way",
-                hint="use the gateway's https:// URL; or say insecure_plain_http where the network between is yours",
+                hint="use its https:// URL; or say --insecure-plain-http (insecure_plain_http=True) if you own the way",
             )
         return PLAIN, None
     if trust is None:

@@ -27,10 +27,10 @@ import datetime as dt
 import itertools
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeGuard, TypeVar
+from typing import Any, Self, TypeAlias, TypeGuard, TypeVar
 from urllib.parse import quote
 
 from holdfast.client.channels import open_direct
@@ -45,6 +45,7 @@ from holdfast.core.parts import commit, commit_parts, map_parts, pseudo_random_k
 from holdfast.core.statements import (
     Execution,
     Route,
+    SealedPath,
     Statement,
     is_code,
     is_run_id,
@@ -177,6 +178,12 @@ class Turn:
     marks: tuple[int, bytes] | None
     """Number and chain value of the last mark, for a stream."""
     carrier: Mapping[str, Any]
+    path: SealedPath | None = None
+    """What the request was sealed with; None where it went to the gateway directly. Its route statement says the same,
+    or there is no :class:`BoundTurn`."""
+    fell_back: str | None = None
+    """Where the private path was asked for and not there, and the caller had said that the direct one will do: the code
+    of why. Such a turn was as private as any direct one."""
 
     @property
     def text(self) -> str:
@@ -318,10 +325,10 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     """Compare a turn with the signed statements in a bundle of its run (``parts.md`` §4, ``statement.md`` §7).
 
     Raises ``answer.statement`` (:class:`UndecidedError`) while a statement is not there, and :class:`RefusedError`
-    with ``answer.signature``, ``answer.nonce``, ``answer.request``, ``answer.response``, ``answer.marks`` or
-    ``answer.trace``. A stream that the gateway says is not complete may lack what was generated and never arrived;
-    then the last mark is what is compared. A whole answer has no marks, so it must be the signed response, whatever the
-    gateway says of it.
+    with ``answer.signature``, ``answer.nonce``, ``answer.request``, ``answer.path``, ``answer.response``,
+    ``answer.marks`` or ``answer.trace``. A stream that the gateway says is not complete may lack what was generated and
+    never arrived; then the last mark is what is compared. A whole answer has no marks, so it must be the signed
+    response, whatever the gateway says of it.
     """
     bundle = parse_bundle(raw)
     found = {
@@ -338,6 +345,7 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
     if said.endpoint != turn.endpoint or commit("request", turn.request, key).tree != said.request:
         raise RefusedError("answer.request", "the signed request is not the one that was sent")
+    _check_path(said.path, turn.path)
     if turn.settlement is not None and said.settlement != turn.settlement:
         raise RefusedError("answer.request", f"settlement {turn.settlement} was asked for, {said.settlement} is signed")
     marks = None if did.marks is None else (did.marks.seq, did.marks.parts)
@@ -349,6 +357,19 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     if did.outcome != turn.outcome or ((complete or unmarked) and response != did.response):
         raise RefusedError("answer.response", "the signed response is not the one that arrived")
     return BoundTurn(turn, attester, route, execution)
+
+
+def _check_path(said: SealedPath | None, went: SealedPath | None) -> None:
+    """The route tells of the way that the request really went (``client.md`` §5(2))."""
+    if said is None or went is None:
+        if said is not went:
+            really = "directly" if went is None else "sealed, through a relay"
+            raise RefusedError("answer.path", f"the request went {really}, and the signed route says otherwise")
+        return
+    if (said.config, said.suite, said.profile) != (went.config, went.suite, went.profile):
+        raise RefusedError("answer.path", "the signed route names another key, suite or profile than was used")
+    if said.relay is not None and said.relay != went.relay:
+        raise RefusedError("answer.path", "the signed route names another relay than the one that was asked")
 
 
 def _named(turn: Turn, kind: str, found: Mapping[str, Statement]) -> Statement:
@@ -451,6 +472,11 @@ class AnswerStream:
         self._answer = answer
         self._sent = sent
 
+    @property
+    def client(self) -> GatewayClient:
+        """The client that was really asked: another one than was called where that one fell back."""
+        return self._client
+
     async def __aiter__(self) -> AsyncIterator[Marked]:
         """Windows whose marks verify, then the check of the statements."""
         reader = StreamReader(self.run, self.capability, self.attester.key)
@@ -479,6 +505,18 @@ class AnswerStream:
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """What a caller asks, before it is known who answers."""
+
+    request: Mapping[str, Any]
+    endpoint: str
+    parent_run: str | None
+    settlement: str | None
+    queue: str | None
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """What went out."""
 
@@ -488,6 +526,8 @@ class _Sent:
     parent_run: str | None
     settlement: str | None
     queue: str | None
+    path: SealedPath | None
+    fell_back: str | None
 
 
 def _run_of(headers: Mapping[str, str], queue: str | None) -> tuple[str, str]:
@@ -529,13 +569,21 @@ def _turn(
         statements=named,
         marks=marks,
         carrier=carrier,
+        path=sent.path,
+        fell_back=sent.fell_back,
     )
+
+
+Fallback: TypeAlias = Callable[[UnavailableError], "Awaitable[GatewayClient]"]
+"""Makes the client to ask instead; its ``fell_back`` is set."""
 
 
 class GatewayClient:
     """One gateway and one workspace key. ``trust`` None: the gateway's key is taken on first use.
 
     ``requirements`` are asked of the gateway before anything else is; ``channel`` says where the transport ends.
+    ``fallback`` makes the client that is asked instead when this one's way is not there (:class:`UnavailableError`
+    before anything was answered); it is for callers who said so, and every turn of it says that it fell back.
     """
 
     def __init__(
@@ -549,6 +597,7 @@ class GatewayClient:
         trust: Trust | None = None,
         requirements: Requirements | None = None,
         channel: Channel = PLAIN,
+        fallback: Fallback | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.trust = trust
@@ -558,6 +607,9 @@ class GatewayClient:
         self._events = events
         self._clock = clock
         self._channel = channel
+        self._fallback = fallback
+        self.fell_back: str | None = None
+        """Why this client is asked instead of another (:attr:`Turn.fell_back`)."""
         self._attester: Attester | None = None
         self._attested_at = 0.0
 
@@ -632,35 +684,35 @@ class GatewayClient:
 
     # Asking
 
-    def _prepare(
-        self,
-        request: Mapping[str, Any],
-        endpoint: str,
-        *,
-        streamed: bool,
-        parent_run: str | None,
-        settlement: str | None,
-        queue: str | None,
-        subject: str | None,
-    ) -> tuple[_Sent, dict[str, str]]:
-        if endpoint not in ENDPOINTS:
+    def _prepare(self, asked: _Question, *, streamed: bool) -> tuple[_Sent, dict[str, str]]:
+        if asked.endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
-        body = json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
-        if "holdfast" in request:
+        body = json.dumps({**asked.request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
+        if "holdfast" in asked.request:
             raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
-        if queue is not None and not is_code(queue):
-            raise UsageError("client.queue", f"{queue!r} is no name of a queue: a code is", param="queue")
+        if asked.queue is not None and not is_code(asked.queue):
+            raise UsageError("client.queue", f"{asked.queue!r} is no name of a queue: a code is", param="queue")
         nonce = secrets.token_urlsafe(24)
         headers = {**self._headers(), "content-type": "application/json", "x-holdfast-nonce": nonce}
-        if parent_run is not None:
-            headers["x-holdfast-parent-run"] = parent_run
-        if settlement is not None:
-            headers["x-holdfast-settlement"] = settlement
-        if queue is not None:
-            headers["x-holdfast-queue"] = queue
-        if subject is not None:
-            headers["x-holdfast-subject"] = quote(subject, safe="")
-        return _Sent(endpoint, body, nonce, parent_run, settlement, queue), headers
+        if asked.parent_run is not None:
+            headers["x-holdfast-parent-run"] = asked.parent_run
+        if asked.settlement is not None:
+            headers["x-holdfast-settlement"] = asked.settlement
+        if asked.queue is not None:
+            headers["x-holdfast-queue"] = asked.queue
+        if asked.subject is not None:
+            headers["x-holdfast-subject"] = quote(asked.subject, safe="")
+        sent = _Sent(
+            endpoint=asked.endpoint,
+            body=body,
+            nonce=nonce,
+            parent_run=asked.parent_run,
+            settlement=asked.settlement,
+            queue=asked.queue,
+            path=self._channel.path,
+            fell_back=self.fell_back,
+        )
+        return sent, headers
 
     async def ask(
         self,
@@ -681,33 +733,38 @@ class GatewayClient:
 
         Raises what the gateway answered, ``answer.*`` as :func:`check_turn`, or as the transport does.
         """
-        attester = await self.attester()
-        sent, headers = self._prepare(
-            request,
-            endpoint,
-            streamed=False,
-            parent_run=parent_run,
-            settlement=settlement,
-            queue=queue,
-            subject=subject,
-        )
-        answer = await self._http.request(
-            "POST",
-            self.url + ENDPOINTS[endpoint],
-            body=sent.body,
-            headers=headers,
-            timeout_s=timeout_s,
-            max_bytes=MAX_ANSWER_BYTES,
-        )
+        asked = _Question(request, endpoint, parent_run, settlement, queue, subject)
+        client = self
+        try:
+            attester, sent, answer = await self._send(asked, timeout_s)
+        except UnavailableError as error:
+            if self._fallback is None:
+                raise
+            client = await self._fallback(error)
+            attester, sent, answer = await client._send(asked, timeout_s)  # noqa: SLF001 - another one of its kind
         if answer.status != 200:
-            raise parse_error(answer.status, answer.body, self.url)
-        run, capability = _run_of(answer.headers, queue)
+            raise parse_error(answer.status, answer.body, client.url)
+        run, capability = _run_of(answer.headers, sent.queue)
         document = canonical.decode_exact(answer.body)
         if not isinstance(document, dict):
             raise MalformedError("parts.document", "an answer is a JSON object")
         carrier = document.get("holdfast")
         turn = _turn(sent, run, capability, document, carrier if isinstance(carrier, dict) else {}, None)
-        return await self.check(turn, attester)
+        return await client.check(turn, attester)
+
+    async def _send(self, asked: _Question, timeout_s: float) -> tuple[Attester, _Sent, Answer]:
+        """The question goes out; nothing that comes back has been looked at."""
+        attester = await self.attester()
+        sent, headers = self._prepare(asked, streamed=False)
+        answer = await self._http.request(
+            "POST",
+            self.url + ENDPOINTS[sent.endpoint],
+            body=sent.body,
+            headers=headers,
+            timeout_s=timeout_s,
+            max_bytes=MAX_ANSWER_BYTES,
+        )
+        return attester, sent, answer
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -722,28 +779,38 @@ class GatewayClient:
         idle_timeout_s: float = 120.0,
     ) -> AsyncGenerator[AnswerStream]:
         """Ask for a stream: ``async with client.stream(request) as answer: async for marked in answer: …``."""
+        asked = _Question(request, endpoint, parent_run, settlement, queue, subject)
+        client = self
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                attester, sent, answer = await stack.enter_async_context(self._open(asked, idle_timeout_s))
+            except UnavailableError as error:
+                if self._fallback is None:
+                    raise
+                client = await self._fallback(error)
+                opened = client._open(asked, idle_timeout_s)  # noqa: SLF001 - another one of its kind
+                attester, sent, answer = await stack.enter_async_context(opened)
+            if answer.status != 200:
+                raise parse_error(answer.status, await answer.body(), client.url)
+            yield AnswerStream(client, answer, sent, attester)
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, asked: _Question, idle_timeout_s: float
+    ) -> AsyncGenerator[tuple[Attester, _Sent, EventAnswer]]:
+        """The question goes out; the head of what comes back is here."""
         attester = await self.attester()
-        sent, headers = self._prepare(
-            request,
-            endpoint,
-            streamed=True,
-            parent_run=parent_run,
-            settlement=settlement,
-            queue=queue,
-            subject=subject,
-        )
+        sent, headers = self._prepare(asked, streamed=True)
         async with self._events.open(
             "POST",
-            self.url + ENDPOINTS[endpoint],
+            self.url + ENDPOINTS[sent.endpoint],
             body=sent.body,
             headers=headers,
             timeout_s=idle_timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_bytes=MAX_EVENT_BYTES,
         ) as answer:
-            if answer.status != 200:
-                raise parse_error(answer.status, await answer.body(), self.url)
-            yield AnswerStream(self, answer, sent, attester)
+            yield attester, sent, answer
 
     async def check(self, turn: Turn, attester: Attester | None = None) -> BoundTurn:
         """Fetch the run's bundle and compare; waits a moment for a statement that is not there yet."""
@@ -862,8 +929,15 @@ Result = TypeVar("Result")
 class SyncGatewayClient:
     """:class:`GatewayClient` without an event loop: a context manager that keeps one of its own.
 
-    ``make`` replaces the transport; by default it is :func:`connect`.
+    ``make`` replaces the transport; by default it is :func:`connect`. :meth:`private` speaks through a relay.
     """
+
+    @classmethod
+    def private(cls, relay: str, key: str | None, *, trust: Trust, **options: Any) -> Self:
+        """Over the private path: the arguments are those of :func:`holdfast.client.private.connect_private`."""
+        from holdfast.client.private import connect_private  # noqa: PLC0415 - it stands on this module
+
+        return cls(relay, key, trust=trust, make=lambda: connect_private(relay, key, trust=trust, **options))
 
     def __init__(
         self,

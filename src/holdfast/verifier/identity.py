@@ -24,11 +24,13 @@ from typing import Literal, TypeAlias
 
 from holdfast.core.bundles import AttestationItem
 from holdfast.core.canonical import JSON
-from holdfast.core.encoding import time_encode
+from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.keys import KeyDocument
+from holdfast.core.statements import SealedPath
 from holdfast.core.trust import Trust
 from holdfast.errors import RefusedError, UndecidedError
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer, Moment, check_attestation
+from holdfast.verifier.keys_proof import VerifiedKeys
 from holdfast.verifier.transcript import ENCLAVE, Check, Transcript
 
 Attested: TypeAlias = Literal["hardware", "development", "none"]
@@ -64,6 +66,10 @@ class Channel:
     kind: ChannelKind
     spki: str | None = None
     """Of ``pinned``: SHA-256 (hex) of the DER SubjectPublicKeyInfo that every connection ends at."""
+    path: SealedPath | None = None
+    """Of ``sealed``: what every request is sealed with, and the relay that hands it on, as far as it said who it is."""
+    keys: VerifiedKeys | None = None
+    """Of ``sealed``: the keys that were shown with proof (``relay.md`` §4)."""
 
 
 PLAIN = Channel("plain")
@@ -110,7 +116,7 @@ class CheckedIdentity:
         if self.channel.kind == "web":
             return "TLS ends at a certificate of the web's authorities, and wherever its operator put it"
         if self.channel.kind == "sealed":
-            return "every request is sealed to a key that its key document names"
+            return "every request is sealed to a key that its key document names and the log shows to everybody"
         return "no TLS: whoever sees the network between reads along"
 
     def to_json(self) -> dict[str, JSON]:
@@ -282,7 +288,30 @@ def _require_channel(document: KeyDocument, channel: Channel, required: Requirem
         says = "There is no TLS: whoever sees the network between reads prompts and answers."
         record.note(_ABOUT_WAY, spec, "cannot_tell", says, "identity.plain")
     else:
-        if not document.ohttp:
-            raise RefusedError("identity.ohttp", "the key document names no OHTTP key to seal requests to")
-        says = "Every request is sealed to an OHTTP key that the key document names."
+        _require_sealed(document, channel, record)
+
+
+def _require_sealed(document: KeyDocument, channel: Channel, record: Transcript) -> None:
+    """Whether what requests are sealed to is the gateway's, and shown to everybody (``client.md`` §4)."""
+    spec = "client.md §4"
+    path, keys = channel.path, channel.keys
+    if path is None or keys is None or document.digest != keys.document.digest:
+        raise RefusedError(
+            "identity.ohttp",
+            "the gateway that opens the requests is another one than the keys were proven for",
+            hint="nothing was asked; the relay may have passed on to somebody else",
+        )
+    if path.config not in {sha256_hex(item) for item in document.ohttp}:
+        raise RefusedError("identity.ohttp", "requests are sealed to a key that the key document does not name")
+    record.note(_ABOUT_WAY, spec, "yes", f"Every request is sealed ({path.suite}) to a key that the document names.")
+    when = time_encode(keys.logged_by)
+    says = f"The log holds the gateway's statement of these keys, and a quorum had cosigned it by {when}."
+    record.note(_ABOUT_WAY, "relay.md §4", "yes", says)
+    if path.relay is None:
+        says = "The relay did not say who it is: it sees this client's address, and hides it from the gateway."
+        record.note(_ABOUT_WAY, spec, "cannot_tell", says, "identity.relay")
+    else:
+        says = (
+            f"The relay {path.relay[:12]} sees this client's address and no text; the gateway sees text and no address."
+        )
         record.note(_ABOUT_WAY, spec, "yes", says)

@@ -308,7 +308,6 @@ def test_nothing_is_sealed_to_a_gateway_without_a_key_for_it() -> None:
 @pytest.mark.parametrize(
     ("members", "channel", "attested", "words"),
     [
-        ({"ohttp": (CONFIGURATION,)}, SEALED, "hardware", "every request is sealed to a key"),
         ({}, Channel("web"), "none", "the web's authorities"),
         ({}, Channel("plain"), "hardware", "no TLS"),
     ],
