@@ -108,6 +108,11 @@ class EvmChain:
         return self._domain
 
     @property
+    def sender(self) -> EvmAccount:
+        """What sends for this account. Adapters of other contracts share it: one key counts one sequence of nonces."""
+        return self._account
+
+    @property
     def account(self) -> str:
         """The paying address."""
         return self._account.address

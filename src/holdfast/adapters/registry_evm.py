@@ -90,20 +90,26 @@ async def deploy_registry(
 
 
 class EvmRegistry(Registry):
-    """``ports.registry.Registry`` over a deployed contract. ``views`` is needed for disputes about signatures alone."""
+    """``ports.registry.Registry`` over a deployed contract.
+
+    ``signer`` pays; an account that already sends for the same key is shared. ``views`` is needed for disputes about
+    signatures alone.
+    """
 
     def __init__(
         self,
         connection: EvmConnection,
         domain: ChainDomain,
-        signer: TransactionSigner,
+        signer: TransactionSigner | EvmAccount,
         *,
         views: str | None = None,
         send: SendSettings | None = None,
     ) -> None:
         self._connection = connection
         self._domain = domain
-        self._account = EvmAccount(connection, signer, domain.chain_id, send)
+        if not isinstance(signer, EvmAccount):
+            signer = EvmAccount(connection, signer, domain.chain_id, send)
+        self._account = signer
         self._views = views
 
     @property

@@ -21,8 +21,9 @@ from holdfast import __version__
 from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclave_insecure import INSECURE_REGISTERS, load_or_create_insecure_root
-from holdfast.adapters.evm_rpc import EvmConnection
+from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
 from holdfast.adapters.people_sql import SQLPeopleStore
+from holdfast.adapters.registry_evm import EvmRegistry, deploy_registry
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_rsa import load_or_create_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
@@ -32,11 +33,14 @@ from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
 from holdfast.core.notes import COSIGNATURE, VerifierKey
+from holdfast.core.registry import measurement_hash
+from holdfast.core.rounds import ChainDomain
 from holdfast.core.statements import pre_authentication_encoding
-from holdfast.core.trust import TRUST_PAYLOAD_TYPE, TRUST_TYPE, build_trust_chain
+from holdfast.core.trust import TRUST_PAYLOAD_TYPE, TRUST_TYPE, build_trust_chain, parse_trust_chain, verify_trust
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.ports.chain import Member, RoundsSettings
+from holdfast.ports.registry import GATEWAY_KIND, RegisteredKind
 from holdfast.review.people import People
 
 FULL_NODES = 4
@@ -63,6 +67,12 @@ SERVICES = (*NODES, GATEWAY_TLS)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
+REGISTRY_FILE = "registry.json"
+"""Where the registry and its views are, once they were deployed."""
+GATEWAY_INTERVAL_S = 24 * 3600
+"""How long an attestation keeps a gateway of a development network active."""
+GATEWAY_COIN = 10**18
+"""What the gateway's account gets to register and beat with; it pays for years."""
 NETWORK_FILE = "network.json"
 """What other commands read to find the network (written when it is ready)."""
 SETTINGS_FILE = "holdfast.toml"
@@ -133,6 +143,12 @@ class Layout:
         return self.state / "panel" / "queues"
 
     @property
+    def registry(self) -> dict[str, Any]:
+        """What :data:`REGISTRY_FILE` says; empty before there is one."""
+        path = self.state / REGISTRY_FILE
+        return canonical.decode_object(path.read_bytes()) if path.exists() else {}
+
+    @property
     def full_names(self) -> list[str]:
         return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
 
@@ -145,6 +161,8 @@ class Keys:
     """Key documents by node name: ``gateway``, ``log``, ``full-1`` …"""
     vote_addresses: Mapping[str, str]
     deployer: str
+    gateway_account: str
+    """Registers the gateway and pays for its heartbeats."""
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -184,10 +202,11 @@ def make_keys(layout: Layout) -> Keys:
         documents[name] = _document(layout, name, ["full"], [cosigner.key, voter.key])
     deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
     load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
+    account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
     load_or_create_secret(layout.key("workspace.token"), "hf_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
-    return Keys(documents, addresses, deployer.address)
+    return Keys(documents, addresses, deployer.address, account.address)
 
 
 def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
@@ -308,6 +327,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "logs": [{"origin": layout.origin, "url": layout.url("log")}],
             "chain": layout.url("chain"),
             "peers": [layout.url(other) for other in layout.full_names if other != name],
+            **({"registry": layout.registry["registry"]} if layout.registry else {}),
         }
     return tables
 
@@ -386,6 +406,39 @@ async def make_contracts(layout: Layout, keys: Keys) -> Deployment:
         await connection.close()
 
 
+async def make_registry(layout: Layout, keys: Keys, rounds: ChainDomain) -> None:
+    """Deploy the registry beside ``rounds``, with the kind and the measurement that the gateway here needs, and give
+    the gateway's account coin. The deployer holds both roles."""
+    deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
+    connection = EvmConnection(layout.url("chain"))
+    try:
+        made = await deploy_registry(connection, deployer, rounds)
+        registry = EvmRegistry(connection, made.registry, deployer)
+        await registry.set_kind(RegisteredKind(GATEWAY_KIND, "LLMProxy", GATEWAY_INTERVAL_S))
+        simulated = {f"pcr{number}": value for number, value in INSECURE_REGISTERS.items()}
+        measured = measurement_hash("aws-nitro", "nitro", simulated)
+        await registry.approve_measurement(GATEWAY_KIND, measured, "INSECURE: a simulated enclave, nothing is measured")
+        account = EvmAccount(connection, deployer, rounds.chain_id)
+        await account.transact(keys.gateway_account, b"", value=GATEWAY_COIN)
+        where: dict[str, canonical.JSON] = {
+            "registry": made.registry.contract,
+            "views": made.views,
+            "signatures": made.signatures,
+            "block": made.block,
+        }
+        write_private(layout.state / REGISTRY_FILE, canonical.encode(where) + b"\n")
+    finally:
+        await connection.close()
+
+
+def rounds_of(layout: Layout) -> ChainDomain:
+    """The Rounds contract that this network's trust names."""
+    chain = verify_trust(parse_trust_chain(layout.trust.read_bytes())).chain(layout.origin)
+    if chain is None:
+        raise UnavailableError("up.state", f"{layout.trust} names no contract for {layout.origin}")
+    return ChainDomain(chain.chain_id, chain.contract)
+
+
 def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datetime) -> None:
     """Write trust version 1: everything of this network, marked development."""
     roots = [load_or_create_signer(layout.key(f"root-{number}.pem"), "root") for number in range(1, ROOT_KEYS + 1)]
@@ -453,6 +506,8 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "log": layout.url("log"),
         "chain": layout.url("chain"),
         "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
+        "registry": layout.registry.get("registry"),
+        "registry_views": layout.registry.get("views"),
         "origin": layout.origin,
         "trust": str(layout.trust.resolve()),
         "key_file": str(layout.key("workspace.token").resolve()),

@@ -333,6 +333,10 @@ class Network:
             now = dt.datetime.now(dt.UTC)
             development.make_trust(layout, keys, deployment, now)
             console.step("contracts are deployed, stake is bonded, the trust root is signed (development)")
+        if not layout.registry:
+            await development.make_registry(layout, keys, development.rounds_of(layout))
+            development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
+            console.step("the registry of attested nodes is deployed")
         for worker in self._workers:
             await worker.go()
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel")})
@@ -461,7 +465,11 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", LOCK, development.NETWORK_FILE}
-    known |= {development.SETTINGS_FILE, *(name for name in NODES if name.startswith("full-"))}
+    known |= {
+        development.SETTINGS_FILE,
+        development.REGISTRY_FILE,
+        *(name for name in NODES if name.startswith("full-")),
+    }
     found = {item.name for item in state.iterdir()} if state.exists() else set()
     strange = found - known
     if strange:

@@ -11,6 +11,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.registry_evm import EvmRegistry
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.signer_secp256k1 import load_signer as load_vote_signer
@@ -69,6 +70,10 @@ def _build(
         payer,
         finality_depth=trusted.finality_depth,
     )
+    registry = None
+    if config.registry is not None:
+        domain = ChainDomain(trusted.chain_id, config.registry)
+        registry = EvmRegistry(chain.sender.connection, domain, chain.sender)
     timeout_s = config.request_ms / 1000
     node = FullNode(
         document,
@@ -92,6 +97,7 @@ def _build(
             config.peers_poll_ms / 1000,
             config.trust_poll_ms / 1000,
         ),
+        registry=registry,
     )
 
     async def close() -> None:

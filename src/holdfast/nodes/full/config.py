@@ -32,6 +32,9 @@ class FullConfig:
     account_key: Path | None = setting(None, "Key that pays for transactions (secp256k1); default: the vote key")
     logs: tuple[FollowedLog, ...] = setting((), "Logs to follow; with none there is nothing to do")
     chain: str = setting("http://127.0.0.1:8545", "JSON-RPC URL of the settlement chain; trust names the contract")
+    registry: str | None = setting(
+        None, "Address of the registry of attested nodes, on the same chain; its submissions are voted on"
+    )
     peers: tuple[str, ...] = setting((), "Base URLs of the other full nodes")
     poll_ms: int = setting(250, "Pause between two looks at a log", minimum=10, maximum=600_000)
     chain_poll_ms: int = setting(400, "Pause between two looks at the chain", minimum=10, maximum=600_000)

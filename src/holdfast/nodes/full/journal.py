@@ -2,7 +2,8 @@
 
 One write-ahead log holds, per origin: every checked entry with the opinion on it, every vote signed, every finality
 message signed, every checkpoint cosigned, what final rounds said where that differs from the own opinion, evidence of
-equivocation and of double signing, and the trust version accepted last. Verdict blobs and round files lie beside it.
+equivocation and of double signing; and of the node: every verdict on a registered node, and the trust version accepted
+last. Verdict blobs and round files lie beside it.
 
 Rules:
 
@@ -27,6 +28,7 @@ import msgspec
 
 from holdfast.core import rounds
 from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.registry import verdict_digest
 from holdfast.core.rounds import Candidate, ChainDomain, FinalityMessage, VerdictEntry, Vote
 from holdfast.errors import ConflictError
 from holdfast.nodes.full.decide import NOTHING_SETTLED, Settled
@@ -35,7 +37,7 @@ from holdfast.ports.signer import Signer
 from holdfast.ports.storage import Committer, Record
 
 ENTRIES, VOTE, FINALITY, SKIPPED, COSIGNED, CHECKPOINT = range(1, 7)
-ADOPTED, REVISED, EQUIVOCATION, OFFENCE, PUNISHED, TRUST, TRUST_APPLIED = range(7, 14)
+ADOPTED, REVISED, EQUIVOCATION, OFFENCE, PUNISHED, TRUST, TRUST_APPLIED, VERDICT = range(7, 15)
 """Record kinds; numbers are never reused."""
 VOTES_KEPT_ROUNDS = 4096
 """Votes of rounds this far behind are forgotten, and nothing that old is ever signed again."""
@@ -116,6 +118,15 @@ class _Offence(msgspec.Struct, array_like=True):
     second: bytes
 
 
+class _Verdict(msgspec.Struct, array_like=True):
+    chain_id: int
+    contract: str
+    attestation: int
+    evidence: bytes
+    accepted: bool
+    signature: bytes
+
+
 class _Trust(msgspec.Struct, array_like=True):
     version: int
     digest: str
@@ -139,6 +150,7 @@ _TYPES: dict[int, type[msgspec.Struct]] = {
     PUNISHED: _Offence,
     TRUST: _Trust,
     TRUST_APPLIED: _TrustApplied,
+    VERDICT: _Verdict,
 }
 _DECODERS = {kind: msgspec.msgpack.Decoder(shape) for kind, shape in _TYPES.items()}
 _encode = msgspec.msgpack.Encoder().encode
@@ -150,6 +162,16 @@ class SignedVote:
 
     candidate: Candidate
     vote: Vote
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVerdict:
+    """What this node said of one attestation in a registry (``spec/registry.md`` §5)."""
+
+    evidence: bytes
+    """SHA-256 of what was judged."""
+    accepted: bool
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +255,7 @@ class Journal:
         self.offences: dict[tuple[bytes, bytes], Offence] = {}
         """Not yet punished on chain."""
         self._punished: set[tuple[bytes, bytes]] = set()
+        self._verdicts: dict[tuple[int, str, int], SignedVerdict] = {}
         self._commit = committer
         self._signer = signer
         self._lock = asyncio.Lock()
@@ -258,6 +281,9 @@ class Journal:
             self.trust_applied = record.version
         elif isinstance(record, _Offence):
             self._apply_offence(record)
+        elif isinstance(record, _Verdict):
+            key = (record.chain_id, record.contract, record.attestation)
+            self._verdicts[key] = SignedVerdict(record.evidence, record.accepted, record.signature)
         elif record.origin in self.origins:
             self._apply_to_origin(self.origins[record.origin], record)
 
@@ -380,6 +406,29 @@ class Journal:
             record = _Finality(final.origin, final.epoch, final.number, final.content, self._signer.sign(digest))
             await self._write(FINALITY, record)
             return state.last_finality
+
+    def verdict(self, registry: ChainDomain, attestation: int) -> SignedVerdict | None:
+        """What this node said of an attestation, if it did."""
+        return self._verdicts.get((registry.chain_id, registry.contract, attestation))
+
+    async def sign_verdict(
+        self, registry: ChainDomain, attestation: int, evidence: bytes, *, accepted: bool
+    ) -> SignedVerdict:
+        """The one verdict on an attestation, recorded before it is returned.
+
+        The same again gives the same signature; another one raises ``registry.already_signed``.
+        """
+        async with self._lock:
+            before = self.verdict(registry, attestation)
+            if before is not None:
+                if (before.evidence, before.accepted) != (evidence, accepted):
+                    raise ConflictError("registry.already_signed", "this node said something else of it")
+                return before
+            digest = verdict_digest(registry, attestation, evidence, accepted=accepted)
+            signature = self._signer.sign(digest)
+            about = (registry.chain_id, registry.contract, attestation)
+            await self._write(VERDICT, _Verdict(*about, evidence, accepted, signature))
+            return SignedVerdict(evidence, accepted, signature)
 
     async def stay_silent(self, origin: str, number: int) -> None:
         """Never speak on rounds up to ``number`` (this node was no member of their epoch)."""

@@ -31,11 +31,13 @@ from holdfast.errors import HoldfastError, UndecidedError, UsageError
 from holdfast.nodes.full.archive import Archive, RoundRecord
 from holdfast.nodes.full.follow import Follower, LogSource
 from holdfast.nodes.full.journal import Journal
+from holdfast.nodes.full.registry import Voter
 from holdfast.nodes.full.settle import SettleLimits, Settler
 from holdfast.nodes.full.witness import Witness
 from holdfast.ports.chain import Chain
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.registry import Registry
 from holdfast.ports.signer import Signer
 from holdfast.ports.storage import Committer, Record, Storage
 from holdfast.verifier.checks import CheckPolicy
@@ -79,6 +81,7 @@ class FullNode:
         policy: CheckPolicy | None = None,
         limits: SettleLimits | None = None,
         intervals: Intervals | None = None,
+        registry: Registry | None = None,
     ) -> None:
         _require_key(document, vote_signer)
         _require_key(document, cosignature_signer)
@@ -117,6 +120,7 @@ class FullNode:
             )
             for origin, follower in self.followers.items()
         }
+        self.voter = Voter(registry, self.address, self.journal, clock, self.trust) if registry is not None else None
         self.witness = Witness(
             document.name,
             cosignature_signer,
@@ -199,6 +203,10 @@ class FullNode:
         """One round of questions to the other full nodes."""
         await self.settlers[origin].listen()
 
+    async def step_registry(self) -> bool:
+        """One look at the registry of nodes, where there is one; whether there is more to do at once."""
+        return self.voter is not None and await self.voter.step()
+
     async def run(self) -> None:
         """Every background task, until cancelled or until the disk fails."""
         if not self.followers:
@@ -206,6 +214,8 @@ class FullNode:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._every(self._intervals.trust_s, self.step_trust))
+                if self.voter is not None:
+                    tasks.create_task(self._every(self._intervals.chain_s, self.step_registry))
                 for origin in self.followers:
                     tasks.create_task(self._every(self._intervals.log_s, _bind(self.step_log, origin)))
                     tasks.create_task(self._every(self._intervals.chain_s, _bind(self.step_rounds, origin)))
@@ -276,6 +286,7 @@ class FullNode:
             },
             "chain": self._chain.domain.to_json(),
             "failure": self.failure,
+            "registry": self.voter.status() if self.voter is not None else None,
             "logs": [self._log_status(origin) for origin in self.followers],
             "rounds": [self._round_status(origin) for origin in self.followers],
         }
