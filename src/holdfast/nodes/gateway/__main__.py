@@ -20,6 +20,7 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_rsa import load_rsa_signer
+from holdfast.adapters.signer_secp256k1 import load_signer as load_account
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.tls_files import load_certificate, spki_digest
 from holdfast.adapters.trust_file import TrustFile
@@ -30,9 +31,12 @@ from holdfast.adapters.wraps_hpke import wrap_secret
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
+from holdfast.client.registry import Identity as RegisteredIdentity
+from holdfast.client.registry import Registrar
 from holdfast.core.encoding import b64_decode, b64_encode
+from holdfast.core.evm import parse_address
 from holdfast.core.keys import KeyDocument, parse_key_document
-from holdfast.core.rounds import MAX_MEMBERS
+from holdfast.core.rounds import MAX_MEMBERS, ChainDomain
 from holdfast.core.statements import is_code
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
@@ -42,6 +46,7 @@ from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
+from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
@@ -162,6 +167,11 @@ def build(config: GatewayConfig) -> App:
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
         answer_signer=answer_signer,
     )
+    membership = _membership(config, document, answer_signer, attestations, clock, metrics)
+    facilitator = _facilitator(config, answer_signer, http, clock, metrics)
+    beside = {"identity": introduction.work, "attestations": attestations.work}
+    beside |= {"registry": membership.work} if membership is not None else {}
+    beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
     background = Background(
         config,
         gateway,
@@ -172,7 +182,7 @@ def build(config: GatewayConfig) -> App:
         lambda: committer.average_us,
         metrics,
         clock,
-        beside={"identity": introduction.work, "attestations": attestations.work},
+        beside=beside,
     )
 
     @contextlib.asynccontextmanager
@@ -181,6 +191,8 @@ def build(config: GatewayConfig) -> App:
         async with background.running():
             yield
         await http.close()
+        if membership is not None:
+            await membership.close()
         if answer_signer is not None:
             answer_signer.close()
         lock.release()
@@ -196,7 +208,9 @@ def build(config: GatewayConfig) -> App:
         settlement=config.settlement,
         readiness=background.readiness,
         lifespan=lifespan,
-        opengradient=_surface(config, document, answer_signer, clock, attestations.for_strangers),
+        opengradient=_surface(
+            config, document, answer_signer, clock, attestations.for_strangers, membership, facilitator
+        ),
         attest=attestations.answer,
     )
     return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
@@ -234,6 +248,8 @@ def _surface(
     signer: AnswerSigner | None,
     clock: SystemClock,
     enclave: Enclave | None,
+    membership: Membership | None,
+    facilitator: FacilitatorHeartbeats | None,
 ) -> Surface | None:
     """OpenGradient's side of this gateway, where it has their key."""
     if signer is None:
@@ -245,10 +261,71 @@ def _surface(
         clock,
         clock.monotonic(),
         lambda: [item.code for item in config.upstreams] + ["builtin"] * config.builtin,
-        lambda: {"enabled": False},
+        lambda: show_status(signer.tee_id, membership, facilitator),
+        facilitator=config.heartbeat_facilitator,
         payment=document.payment,
         certificate=load_certificate(config.tls_certificate) if config.tls_certificate is not None else None,
         enclave=enclave,
+    )
+
+
+def _membership(
+    config: GatewayConfig,
+    document: KeyDocument,
+    signer: AnswerSigner | None,
+    attestations: Attestations,
+    clock: SystemClock,
+    metrics: PrometheusMetrics,
+) -> Membership | None:
+    """This gateway's own hand in the registry, where it has an account. Raises ``gateway.registry``."""
+    if config.registry_account is None:
+        return None
+    form, registry, endpoint = attestations.format, config.registry, config.endpoint
+    if signer is None or config.tls_certificate is None or registry is None or endpoint is None or form is None:
+        raise UsageError(
+            "gateway.registry",
+            "registry_account needs registry, endpoint, opengradient_key, tls_certificate and something that attests",
+            hint="set them, or leave registry_account out and have somebody else register this gateway",
+            param="registry_account",
+        )
+    from holdfast.adapters.evm_rpc import EvmConnection  # noqa: PLC0415 - only where there is a chain
+    from holdfast.adapters.registry_evm import EvmRegistry  # noqa: PLC0415
+
+    account = load_account(config.registry_account, "account")
+    domain = ChainDomain(config.registry_chain_id, parse_address(registry))
+    identity = RegisteredIdentity(
+        document, load_certificate(config.tls_certificate), endpoint, form, attestations.respond, signer.sign
+    )
+    client = EvmRegistry(EvmConnection(config.registry_chain), domain, account)
+    registrar = Registrar(client, identity, clock)
+    return Membership(registrar, clock, metrics, contract=registry, account=account.address, close=client.close)
+
+
+def _facilitator(
+    config: GatewayConfig,
+    signer: AnswerSigner | None,
+    http: AiohttpHTTP,
+    clock: SystemClock,
+    metrics: PrometheusMetrics,
+) -> FacilitatorHeartbeats | None:
+    """Who relays heartbeats, where somebody does. Raises ``gateway.registry``."""
+    if config.heartbeat_facilitator is None:
+        return None
+    if signer is None or config.registry is None:
+        raise UsageError(
+            "gateway.registry",
+            "heartbeat_facilitator needs registry and opengradient_key",
+            param="heartbeat_facilitator",
+        )
+    return FacilitatorHeartbeats(
+        signer,
+        http,
+        config.heartbeat_facilitator,
+        clock,
+        metrics,
+        contract=parse_address(config.registry),
+        interval_s=config.heartbeat_seconds,
+        behind_s=config.heartbeat_behind_seconds,
     )
 
 

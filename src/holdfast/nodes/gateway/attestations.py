@@ -199,6 +199,21 @@ class Attestations:
         }
 
     @property
+    def format(self) -> str | None:
+        """The format of this gateway's evidence; None where nothing attests it."""
+        if self._enclave is not None:
+            return self._enclave.format
+        return self._given.format if self._given is not None else None
+
+    async def respond(self, challenge: bytes) -> bytes:
+        """Evidence that answers a challenge of the registry (``registry.md`` §4), made now and not kept; evidence that
+        was made elsewhere is handed out as it is and answers none. Raises ``gateway.no_enclave`` or what the enclave
+        raises."""
+        if self._enclave is None and self._given is not None:
+            return self._given.evidence
+        return await self._attest(self._enclave, challenge)
+
+    @property
     def _format(self) -> str:
         return self._enclave.format if self._enclave is not None else ""
 

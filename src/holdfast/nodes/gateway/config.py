@@ -107,4 +107,21 @@ class GatewayConfig:
     listen_tls: str | None = setting(None, "Address and port to listen on under TLS as well")
     tls_certificate: Path | None = setting(None, "Certificate for listen_tls (PEM)")
     tls_key: Path | None = setting(None, "Key of tls_certificate (PEM, mode 0600)")
+    registry: str | None = setting(None, "Address of the registry's contract, where clients find this gateway")
+    registry_chain: str = setting("http://127.0.0.1:8545", "JSON-RPC URL of the registry's chain")
+    registry_chain_id: int = setting(31337, "Id of that chain", minimum=1)
+    registry_account: Path | None = setting(
+        None,
+        "Account that owns this gateway's entry and pays for it (64 hex digits, mode 0600); none: somebody else does",
+    )
+    endpoint: str | None = setting(
+        None, "Where clients reach listen_tls, as the registry is to say: https://HOST or https://HOST:PORT"
+    )
+    heartbeat_facilitator: str | None = setting(
+        None, "Base URL of a facilitator that relays heartbeats to the registry"
+    )
+    heartbeat_seconds: int = setting(900, "Time between two heartbeats by way of the facilitator", minimum=1)
+    heartbeat_behind_seconds: int = setting(
+        300, "How far back the time of such a heartbeat lies, because a chain's clock lags", minimum=0
+    )
     watchers: int = setting(512, "Live event streams at once", minimum=1)

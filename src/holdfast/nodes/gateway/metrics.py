@@ -9,6 +9,8 @@ METRICS = (
     Metric("holdfast_gateway_runs_open", "level", "Runs under way"),
     Metric("holdfast_gateway_outbox_bytes", "level", "Write-ahead log that waits to be delivered to the log"),
     Metric("holdfast_gateway_commit_seconds", "level", "Moving average of one durable commit"),
+    Metric("holdfast_gateway_registered", "level", "1 while the registry counts this gateway as active"),
+    Metric("holdfast_gateway_registry_errors_total", "count", "Steps in the registry that failed, by kind", ("kind",)),
     Metric("holdfast_gateway_silent_full_nodes", "level", "Full nodes that did not answer when last asked"),
 )
 """Declared metrics; labels are closed sets of codes."""
