@@ -7,6 +7,7 @@ the environment, keeps cookies, or sends anything twice.
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,6 +80,16 @@ class HTTPClient(Protocol):
     async def close(self) -> None:
         """Close every connection; exchanges under way fail with ``upstream.unreachable``."""
         ...
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: what goes there in the clear is seen by nobody else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def refuse_encoding(headers: dict[str, str]) -> None:

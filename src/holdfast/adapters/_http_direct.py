@@ -34,6 +34,9 @@ _DRAIN_S = 1.0
 """After the caller has all it wants, the response has this long to end by itself before the connection is dropped."""
 _NO_BODY_STATUS_LIMIT = 200
 
+JSON = "application/json"
+"""Media type of what is sent where nothing else is said."""
+_Shape = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 _Failure = UpstreamUnreachableError | UpstreamProtocolError | UpstreamTimeoutError | UpstreamTooLargeError
 
 
@@ -338,7 +341,7 @@ class DirectClient:
         self._open: set[_Connection] = set()
         self._connecting = 0
         self._queue: deque[asyncio.Future[_Connection | None]] = deque()
-        self._heads: dict[tuple[str, str, str], bytes] = {}
+        self._heads: dict[_Shape, bytes] = {}
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -456,19 +459,31 @@ class DirectClient:
 
     # Requests.
 
-    def _request(self, method: str, target: str, accept: str, body: bytes) -> bytes:
-        key = (method, target, accept)
+    def _request(
+        self,
+        method: str,
+        target: str,
+        accept: str,
+        body: bytes,
+        content_type: str = JSON,
+        fields: tuple[tuple[str, str], ...] = (),
+    ) -> bytes:
+        key = (method, target, accept, content_type, fields)
         head = self._heads.get(key)
         if head is None:
-            head = self._heads[key] = b"%b %b HTTP/1.1\r\n%baccept: %b\r\naccept-encoding: identity\r\n" % (
+            more = "".join(f"{name}: {value}\r\n" for name, value in fields)
+            if method != "GET":
+                more += f"content-type: {content_type}\r\n"
+            head = self._heads[key] = b"%b %b HTTP/1.1\r\n%baccept: %b\r\naccept-encoding: identity\r\n%b" % (
                 method.encode("ascii"),
                 target.encode("ascii"),
                 self._fields,
                 accept.encode("ascii"),
+                more.encode("ascii"),
             )
         if method == "GET":
             return head + b"\r\n"
-        return b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
     async def whole(
         self, method: str, target: str, body: bytes, *, timeout_s: float, max_bytes: int, accept: str
@@ -491,11 +506,22 @@ class DirectClient:
         finally:
             connection.end()
 
-    async def begin(self, target: str, body: bytes, *, timeout_s: float, idle_timeout_s: float) -> _DirectExchange:
+    async def begin(
+        self,
+        target: str,
+        body: bytes,
+        *,
+        timeout_s: float,
+        idle_timeout_s: float,
+        accept: str = "text/event-stream",
+        content_type: str = JSON,
+        fields: tuple[tuple[str, str], ...] = (),
+    ) -> _DirectExchange:
+        """See the protocol. ``content_type`` and ``fields`` are of closed sets: heads are kept."""
         deadline = self.loop.time() + timeout_s
         connection = await self._acquire(timeout_s)
         connection.send(
-            self._request("POST", target, "text/event-stream", body),
+            self._request("POST", target, accept, body, content_type, fields),
             timeout_s=deadline - self.loop.time(),
             idle_timeout_s=idle_timeout_s,
             max_bytes=self._max_stream_bytes,

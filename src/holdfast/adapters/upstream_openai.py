@@ -13,7 +13,6 @@ What it does not do: retry, fall back, translate other APIs, or check what an an
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections import deque
@@ -24,7 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from holdfast.adapters._http import Exchange, HTTPClient, Origin, Response, refuse_encoding
+from holdfast.adapters._http import Exchange, HTTPClient, Origin, Response, is_loopback, refuse_encoding
 from holdfast.adapters._http_direct import DirectClient
 from holdfast.adapters._sse import DEFAULT_EVENT_BYTES, Event, SSEParser
 from holdfast.errors import UsageError
@@ -403,7 +402,7 @@ def _origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:
     if url.query or url.fragment or _PATH.match(url.path) is None:
         raise UsageError("upstream.config", "a base URL ends with its path", param="base_url")
     secure = url.scheme == "https"
-    if config.api_key and not secure and not _is_loopback(host) and not config.insecure_plain_http:
+    if config.api_key and not secure and not is_loopback(host) and not config.insecure_plain_http:
         raise UsageError(
             "upstream.config",
             "a credential would travel in the clear",
@@ -431,12 +430,3 @@ def _origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:
         max_connections=config.max_connections,
     )
     return origin, url.path.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

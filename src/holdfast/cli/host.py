@@ -30,6 +30,7 @@ MODULES = {
     "chain": ("holdfast.nodes.chain.__main__", "holdfast.nodes.chain.config", "ChainConfig"),
     "log": ("holdfast.nodes.log.__main__", "holdfast.nodes.log.config", "LogConfig"),
     "gateway": ("holdfast.nodes.gateway.__main__", "holdfast.nodes.gateway.config", "GatewayConfig"),
+    "relay": ("holdfast.nodes.relay.__main__", "holdfast.nodes.relay.config", "RelayConfig"),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }

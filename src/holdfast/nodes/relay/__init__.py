@@ -1,0 +1,1 @@
+"""The relay: passes sealed requests on, and knows who asks without knowing what."""
