@@ -220,8 +220,12 @@ class World:
 
     def app(self, **more: Any) -> Edge:
         """The gateway's ASGI app with two workspaces."""
+        return create_app(self.inner(), **({"request_bytes": 1 << 20, "request_seconds": 1.0} | more))
+
+    def inner(self) -> GatewayApp:
+        """The same without its edge."""
         keys = [WorkspaceKey("first", Secret(KEY, "test")), WorkspaceKey("second", Secret(OTHER_KEY, "test"))]
-        inner = GatewayApp(
+        return GatewayApp(
             self.gateway,
             self.desk,
             Workspaces(keys),
@@ -235,7 +239,6 @@ class World:
             opengradient=self.surface() if self.signs != "never" else None,
             attest=self._attest,
         )
-        return create_app(inner, **({"request_bytes": 1 << 20, "request_seconds": 1.0} | more))
 
     def surface(self) -> Surface:
         """OpenGradient's side of the gateway."""

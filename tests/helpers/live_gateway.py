@@ -183,6 +183,7 @@ def settings(layout: Layout, **more: Any) -> GatewayConfig:
         "enclave_root": layout.key(development.ENCLAVE_ROOT),
         "trust": layout.trust,
         "opengradient_key": layout.key("gateway.opengradient.pem"),
+        "ohttp_key": layout.key("gateway.ohttp.pem"),
         "workspaces": (
             WorkspaceKey("first", Secret(KEY, "test")),
             WorkspaceKey("second", Secret(OTHER_KEY, "test")),

@@ -22,6 +22,7 @@ from holdfast.adapters.chain_evm import Deployment, EvmChain, deploy
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclave_insecure import INSECURE_REGISTERS, load_or_create_insecure_root
 from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
+from holdfast.adapters.ohttp_key_files import load_or_create_gateway_key
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.registry_evm import EvmRegistry, deploy_registry
 from holdfast.adapters.signer_files import load_or_create_signer
@@ -61,7 +62,7 @@ HOST = "127.0.0.1"
 """A development network listens on loopback only."""
 GATEWAY_TLS = "gateway-tls"
 """The gateway's second address, where it speaks TLS."""
-NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)))
+NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)), "relay")
 """Every node."""
 SERVICES = (*NODES, GATEWAY_TLS)
 """What listens, in the order of the ports, counted from the base port."""
@@ -82,6 +83,8 @@ FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
 """Roles of a development network's first account: whoever started it tries everything."""
 WORKSPACE = "development"
 """The workspace of a development network."""
+RELAY_WORKSPACE = "relay"
+"""The workspace of everything that comes through the relay."""
 OPENGRADIENT_WORKSPACE = "opengradient"
 """The workspace of OpenGradient's clients, which send one key for all (:data:`OPENGRADIENT_KEY`)."""
 OPENGRADIENT_KEY = "0x" + "1234567890abcdef" * 4
@@ -189,6 +192,8 @@ def make_keys(layout: Layout) -> Keys:
     documents = {}
     gateway = load_or_create_signer(layout.key("gateway.statement.pem"), "statement")
     documents["gateway"] = _gateway_document(layout, gateway.key)
+    relay = load_or_create_signer(layout.key("relay.statement.pem"), "statement")
+    documents["relay"] = _document(layout, "relay", ["relay"], [relay.key])
     panel = load_or_create_signer(layout.key("panel.statement.pem"), "statement")
     recipient = load_or_create_recipient(layout.key("panel.hpke.pem"))
     documents["panel"] = _document(layout, "panel", ["panel"], [panel.key, recipient.key])
@@ -204,26 +209,29 @@ def make_keys(layout: Layout) -> Keys:
     load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
     load_or_create_secret(layout.key("workspace.token"), "hf_")
+    load_or_create_secret(layout.key("relay.token"), "hf_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     return Keys(documents, addresses, deployer.address, account.address)
 
 
 def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
-    """The gateway's key document. A new one names OpenGradient's key, the TLS key and where the gateway is paid; one
-    from before stays as it is, and that gateway runs without them."""
+    """The gateway's key document. A new one names OpenGradient's key, the TLS key, the key that requests are sealed to
+    and where the gateway is paid; one from before stays as it is, and that gateway runs without them."""
     if layout.key("gateway.json").exists():
         return _document(layout, "gateway", ["gateway"], [])
     signer = load_or_create_rsa_signer(layout.key("gateway.opengradient.pem"))
     files = layout.key("gateway.tls.key"), layout.key("gateway.tls.pem")
     certificate = load_or_create_certificate(*files, [HOST, "localhost"], dt.datetime.now(dt.UTC))
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
+    sealed = load_or_create_gateway_key(layout.key("gateway.ohttp.pem"))
     return _document(
         layout,
         "gateway",
         ["gateway"],
         [statement, signer.key],
         tls=spki_digest(certificate),
+        ohttp=(sealed.configuration.encoded,),
         payment=account.address,
     )
 
@@ -262,6 +270,9 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
     # A panel's key document from before it had such a key stays as it is: its digest is the panel's identity.
     readable = keys.documents["panel"].key_for("hpke") is not None
     hpke = {"hpke_key": str(state / "keys" / "panel.hpke.pem")} if readable else {}
+    # A gateway's key document from before it had a private path stays as it is too; --fresh makes one that has it.
+    private = keys.documents["gateway"].ohttp != ()
+    ohttp = {"ohttp_key": str(state / "keys" / "gateway.ohttp.pem")} if private else {}
     tables: dict[str, dict[str, Any]] = {
         "chain": {
             "listen": listen["chain"],
@@ -291,13 +302,31 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
                     "key": f"file:{state / 'keys' / 'workspace.token'}",
                     "panel": str(state / "keys" / "panel.json"),
                 },
+                {
+                    "name": RELAY_WORKSPACE,
+                    "key": f"file:{state / 'keys' / 'relay.token'}",
+                    "relay": str(state / "keys" / "relay.json"),
+                },
                 {"name": OPENGRADIENT_WORKSPACE, "key": f"file:{state / 'keys' / 'opengradient.token'}"},
             ],
             "log": layout.url("log"),
             "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
+            **ohttp,
             **opengradient,
+        },
+        "relay": {
+            "listen": listen["relay"],
+            "state": str(state / "relay"),
+            "key_document": str(state / "keys" / "relay.json"),
+            "trust": str(layout.trust.resolve()),
+            "log": layout.url("log"),
+            "accounts": [
+                {"name": WORKSPACE, "key": f"file:{state / 'keys' / 'workspace.token'}"},
+                {"name": OPENGRADIENT_WORKSPACE, "key": f"file:{state / 'keys' / 'opengradient.token'}"},
+            ],
+            "gateways": [{"url": layout.url("gateway"), "key": f"file:{state / 'keys' / 'relay.token'}"}],
         },
         "panel": {
             "listen": listen["panel"],
@@ -505,6 +534,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "panel": layout.url("panel"),
         "log": layout.url("log"),
         "chain": layout.url("chain"),
+        "relay": layout.url("relay"),
         "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),

@@ -50,7 +50,7 @@ CLOCK_LOOK_S, CLOCK_WRONG_S = 2.0, 25.0
 """Clock differences; statements refuse more than 30 s (``statement.md`` §8)."""
 TRUST_LOOK_DAYS = 30
 """Trust that runs out sooner deserves a look."""
-PORTS = range(8500, 8508)
+PORTS = range(8500, 8510)
 """Ports of a network that ``holdfast up`` starts without ``--port``."""
 BACKLOG_BYTES = 1 << 20
 """A gateway that owes its log more than this deserves a look."""
@@ -211,6 +211,8 @@ async def check_nodes(network: Network, http: AiohttpHTTP) -> list[Finding]:
         checks.append(_ready("log", network.log, http))
     if network.panel is not None:
         checks.append(_answers("panel", network.panel, http))
+    if network.relay is not None:
+        checks.append(_keys(network.relay, http))
     if network.chain is not None:
         checks.append(_chain(network.chain, http))
     found = [finding for listed in await asyncio.gather(*checks) for finding in listed]
@@ -286,6 +288,18 @@ def _clock(stamp: str | None, now: dt.datetime) -> list[Finding]:
     if apart > CLOCK_LOOK_S:
         return [Finding("clock", LOOK, says, "keep clocks with NTP")]
     return [Finding("clock", FINE, says)]
+
+
+async def _keys(relay: str, http: AiohttpHTTP) -> list[Finding]:
+    """The relay: up, and able to show the gateway's keys with proof."""
+    found = await _ready("relay", relay, http)
+    if found[0].state != FINE:
+        return found
+    answer = await _get(http, f"{relay}/v1/ohttp/keys/proof")
+    if answer.status != 200:
+        do = "nobody can ask through it: are log and full nodes up, and does trust admit the gateway?"
+        return [*found, Finding("relay", LOOK, _message(answer.body), do)]
+    return [*found, Finding("relay", FINE, "it shows the gateway's keys with proof")]
 
 
 async def _backlog(network: Network, http: AiohttpHTTP) -> list[Finding]:

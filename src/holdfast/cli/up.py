@@ -1,7 +1,7 @@
 """``holdfast up``: a whole development network on one machine, in three processes.
 
-This process runs the chain, the log and the panel; one worker runs the gateway, another the four full nodes. They talk
-HTTP, as they would on ten machines. Workers end when this process does, however it ends.
+This process runs the chain, the log, the panel and the relay; one worker runs the gateway, another the four full nodes.
+They talk HTTP, as they would on ten machines. Workers end when this process does, however it ends.
 
 A worker that ends by itself is started again, later each time (:data:`RESTART_S`); everything else goes on serving,
 since no answer waits for the secure layer. A node of this process that ends takes the network with it, with its reason:
@@ -324,7 +324,7 @@ class Network:
         development.make_queues(layout)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
-        configs = load_configs(settings, ["chain", "log", "panel"], os.environ)
+        configs = load_configs(settings, ["chain", "log", "panel", "relay"], os.environ)
         self._serve({"chain": make_node_server("chain", configs["chain"])})
         await wait_ready(layout, ["chain"], self._workers)
         console.step("the development chain runs")
@@ -339,7 +339,7 @@ class Network:
             console.step("the registry of attested nodes is deployed")
         for worker in self._workers:
             await worker.go()
-        self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel")})
+        self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay")})
         calm_collector()
         await wait_ready(layout, list(NODES), self._workers)
         if development.speaks_opengradient(keys.documents["gateway"]):
@@ -349,7 +349,7 @@ class Network:
                 "this folder's gateway is older than its TLS key would be: OpenGradient's clients cannot use it; "
                 "--fresh makes a new one"
             )
-        console.step(f"log, gateway, panel and {development.FULL_NODES} full nodes answer")
+        console.step(f"log, gateway, relay, panel and {development.FULL_NODES} full nodes answer")
         network = json.dumps(development.network_json(layout), indent=2) + "\n"
         development.write_private(layout.state / development.NETWORK_FILE, network.encode())
         first_code = development.make_first_code(configs["panel"])
@@ -429,7 +429,7 @@ def _locked(state: Path) -> Iterator[None]:
               help="Folder for keys, logs and databases.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget the folder's network first: keys, trust, runs, everything.")
 @click.option("--port", type=click.IntRange(1024, 65535 - len(SERVICES)), default=8500, show_default=True,
-              help="Base of the ports: panel, gateway, log, chain, full nodes, gateway under TLS.")  # fmt: skip
+              help="Base of the ports: panel, gateway, log, chain, full nodes, relay, gateway under TLS.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True,
               help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
@@ -464,7 +464,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
 
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
-    known = {"keys", "trust", "gateway", "log", "chain", "panel", LOCK, development.NETWORK_FILE}
+    known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

@@ -505,11 +505,12 @@ def _route(value: dict[str, Any]) -> Route:
         cached=value["cached"],
         settlement=value["settlement"],
         streamed=value["streamed"],
-        path=_path(value["path"]) if "path" in value else None,
+        path=parse_path(value["path"]) if "path" in value else None,
     )
 
 
-def _path(value: object) -> SealedPath:
+def parse_path(value: object) -> SealedPath:
+    """Member ``path`` of a route to a :class:`SealedPath`; raises ``statement.path``."""
     if not isinstance(value, dict) or value.keys() != _PATH:
         raise MalformedError("statement.path", "a path has exactly config, suite, profile and relay")
     if value["suite"] not in SUITES or value["profile"] not in PROFILES:

@@ -8,6 +8,7 @@ import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
@@ -17,6 +18,7 @@ from holdfast.adapters.enclave_snp import SNPEnclave
 from holdfast.adapters.enclave_tdx import TDXEnclave
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.ohttp_key_files import load_gateway_key
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_rsa import load_rsa_signer
@@ -36,6 +38,7 @@ from holdfast.client.registry import Registrar
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.evm import parse_address
 from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.core.ohttp import GatewayKey
 from holdfast.core.rounds import MAX_MEMBERS, ChainDomain
 from holdfast.core.statements import is_code
 from holdfast.errors import UnavailableError, UsageError
@@ -52,6 +55,13 @@ from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.metrics import METRICS
+from holdfast.nodes.gateway.oblivious import (
+    Oblivious,
+    ObliviousSettings,
+    SplitApp,
+    create_oblivious,
+    show_configuration,
+)
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
@@ -197,10 +207,12 @@ def build(config: GatewayConfig) -> App:
             answer_signer.close()
         lock.release()
 
+    sealed_key = _load_ohttp_key(config.ohttp_key, document)
+    workspaces = Workspaces(config.workspaces, _load_relays(config))
     app = GatewayApp(
         gateway,
         RunDesk(ledger, indexer, evidence, changes, most_watchers=config.watchers),
-        Workspaces(config.workspaces),
+        workspaces,
         metrics,
         identity=lambda: _identity(document, attestations.current, introduction.told),
         network=lambda: _network(config),
@@ -209,11 +221,51 @@ def build(config: GatewayConfig) -> App:
         readiness=background.readiness,
         lifespan=lifespan,
         opengradient=_surface(
-            config, document, answer_signer, clock, attestations.for_strangers, membership, facilitator
+            config, document, answer_signer, sealed_key, clock, attestations.for_strangers, membership, facilitator
         ),
         attest=attestations.answer,
     )
-    return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
+    direct = create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
+    if sealed_key is None:
+        return direct
+    settings = ObliviousSettings(
+        request_bytes=config.ohttp_request_bytes,
+        request_s=config.request_seconds,
+        inner_bytes=config.request_bytes,
+        replay_s=config.ohttp_replay_seconds,
+        remembered=config.ohttp_remembered,
+        padding_bytes=config.ohttp_padding_bytes,
+    )
+    oblivious = Oblivious(
+        app,
+        [sealed_key],
+        workspaces,
+        clock,
+        settings,
+        random_bytes=os.urandom,
+        sign_configuration=answer_signer.key_configuration if answer_signer is not None else None,
+    )
+    return SplitApp(direct, create_oblivious(oblivious, settings))
+
+
+def _load_ohttp_key(path: Path | None, document: KeyDocument) -> GatewayKey | None:
+    """The key that requests are sealed to, where there is one. Raises ``gateway.ohttp_key`` where the key document does
+    not name it: then nobody could tell by whom they are opened."""
+    if path is None:
+        return None
+    key = load_gateway_key(path)
+    if document.ohttp != (key.configuration.encoded,):
+        raise UsageError(
+            "gateway.ohttp_key",
+            f"the key document does not name the key in {path} as its one OHTTP key",
+            hint="make a key document that does; see docs/operate/rotate-keys.md",
+        )
+    return key
+
+
+def _load_relays(config: GatewayConfig) -> dict[str, str]:
+    """By workspace: the digest of the key document of the relay that it is for."""
+    return {item.name: _load_key_document(item.relay).digest for item in config.workspaces if item.relay is not None}
 
 
 def _load_key_document(path: Path) -> KeyDocument:
@@ -246,6 +298,7 @@ def _surface(
     config: GatewayConfig,
     document: KeyDocument,
     signer: AnswerSigner | None,
+    sealed_key: GatewayKey | None,
     clock: SystemClock,
     enclave: Enclave | None,
     membership: Membership | None,
@@ -254,6 +307,7 @@ def _surface(
     """OpenGradient's side of this gateway, where it has their key."""
     if signer is None:
         return None
+    show = partial(show_configuration, sealed_key.configuration, signer.key_configuration) if sealed_key else None
     signs: Signs = "always" if config.opengradient_signs == "always" else "asked"
     return Surface(
         signer,
@@ -266,6 +320,7 @@ def _surface(
         payment=document.payment,
         certificate=load_certificate(config.tls_certificate) if config.tls_certificate is not None else None,
         enclave=enclave,
+        key_configuration=show,
     )
 
 

@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import parse_qs
 
-from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
 from holdfast.nodes.gateway.opengradient_reads import Surface
@@ -40,6 +41,8 @@ _READS = {
     "/v1/runs",
     *OPENGRADIENT_READS,
 }
+_READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
+"""What a key is needed for, and any key will do."""
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/wrap)?\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
@@ -121,17 +124,19 @@ class GatewayApp:
 
     async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        caller = self._workspaces.caller(headers.get(b"authorization"))
+        sealed: SealedOrigin | None = scope.get(ORIGIN)
+        caller = sealed.caller if sealed else self._workspaces.caller(headers.get(b"authorization"))
+        settlement = self._settlement if sealed is None or sealed.json_profile else "private"
         body = await _read_body(receive)
         ask = parse_ask(
             endpoint,
             body,
             headers,
             default_model=self._default_model,
-            settlement=self._settlement,
-            signs=self._signs,
+            settlement=settlement,
+            signs="always" if sealed and sealed.json_profile and self._signs != "never" else self._signs,
         )
-        run = await self._gateway.open(ask, caller.workspace, caller.person)
+        run = await self._gateway.open(ask, caller.workspace, caller.person, sealed.path if sealed else None)
         try:
             if ask.streamed:
                 await self._stream(run, receive, send)
@@ -212,11 +217,11 @@ class GatewayApp:
     async def _read_guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         match = _RUN.match(path)
-        if path == "/v1/models":
+        if ORIGIN not in scope and path in _READ_BY_ANY_KEY:
             self._workspaces.name(headers.get(b"authorization"))
+        if path == "/v1/models":
             await _json(send, await self._models())
         elif path == "/v1/network":
-            self._workspaces.name(headers.get(b"authorization"))
             await _json(send, self._network())
         elif path == "/v1/runs":
             workspace = self._workspaces.name(headers.get(b"authorization"))
@@ -229,7 +234,7 @@ class GatewayApp:
             await _json(send, await self._desk.openings(workspace, after, limit))
         elif match is not None:
             capability = headers.get(b"x-holdfast-capability", b"").decode("latin-1")
-            asker = None if capability else self._workspaces.name(headers.get(b"authorization"))
+            asker = None if capability else self._asker(scope, headers)
             row, secret = await self._desk.find(match[1], asker, capability or None)
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
@@ -241,6 +246,16 @@ class GatewayApp:
                 await _json(send, await self._desk.show(row))
         else:
             raise _not_found()
+
+    def _asker(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+        """The workspace that asks for a run without its capability. Inside a sealed request there is none: everybody
+        who comes through one relay would be it. Raises ``auth.*``."""
+        if ORIGIN in scope:
+            hint = "send x-holdfast-capability, which came with the answer"
+            raise RefusedError(
+                "auth.capability", "a sealed request reads a run by its capability", hint=hint, status=401
+            )
+        return self._workspaces.name(headers.get(b"authorization"))
 
     async def _models(self) -> dict[str, Any]:
         offers = self._gateway.catalog.models()

@@ -20,6 +20,9 @@ class WorkspaceKey:
     panel: Path | None = setting(
         None, "Key document of the panel that reviews this workspace: it can read the runs that name a queue"
     )
+    relay: Path | None = setting(
+        None, "Key document of the relay that this workspace is for: routes of sealed requests name it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +128,15 @@ class GatewayConfig:
         300, "How far back the time of such a heartbeat lies, because a chain's clock lags", minimum=0
     )
     watchers: int = setting(512, "Live event streams at once", minimum=1)
+    # The private path (spec/ohttp.md)
+    ohttp_key: Path | None = setting(
+        None, "X25519 key (PEM, mode 0600) that requests are sealed to; without one there is no private path"
+    )
+    ohttp_request_bytes: int = setting(20 << 20, "Largest sealed request", minimum=1024, maximum=20 << 20)
+    ohttp_replay_seconds: int = setting(
+        600, "How long a sealed request is remembered and refused again", minimum=1, maximum=86_400
+    )
+    ohttp_remembered: int = setting(100_000, "Most sealed requests that are remembered at once", minimum=1)
+    ohttp_padding_bytes: int = setting(
+        0, "Sealed binary answers are padded to a multiple of this; 0: not at all", minimum=0, maximum=1 << 20
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.encoding import sha256
@@ -22,18 +22,24 @@ class Caller:
     workspace: str
     person: str | None
     """The one person whose key it is; None for a key of programs or of many."""
+    relay: str | None = None
+    """Digest (hex) of the key document of the relay whose key it is; None for everybody else's."""
 
 
 class Workspaces:
     """Which workspace an ``Authorization`` header speaks for."""
 
-    def __init__(self, keys: Sequence[WorkspaceKey]) -> None:
+    def __init__(self, keys: Sequence[WorkspaceKey], relays: Mapping[str, str] | None = None) -> None:
+        """``relays``: by workspace, the digest of the key document of the relay that it is for."""
         for item in keys:
             if item.person is not None and _PERSON.match(item.person) is None:
                 raise UsageError(
                     "gateway.person", f"{item.person[:64]!r} is no name of an account", param="workspaces.person"
                 )
-        self._callers = {sha256(item.key.reveal().encode()): Caller(item.name, item.person) for item in keys}
+        self._callers = {
+            sha256(item.key.reveal().encode()): Caller(item.name, item.person, (relays or {}).get(item.name))
+            for item in keys
+        }
 
     def name(self, authorization: bytes | None) -> str:
         """The workspace; raises as :meth:`caller`."""

@@ -85,6 +85,22 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
     }
 
 
+def _sealed() -> dict[str, Any]:
+    kinds = ("message/ohttp-req", "message/ohttp-chunked-req")
+    answers = ("message/ohttp-res", "message/ohttp-chunked-res")
+    binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "post": {
+            "summary": "A sealed request, for relays (RFC 9458)",
+            "requestBody": {"required": True, "content": dict.fromkeys(kinds, binary)},
+            "responses": {
+                "200": {"description": "The sealed answer", "content": dict.fromkeys(answers, binary)},
+                **_errors(),
+            },
+        }
+    }
+
+
 def _get(
     summary: str,
     schema: dict[str, Any],
@@ -135,6 +151,18 @@ def document() -> dict[str, Any]:
                 },
                 public=True,
                 more="404 429",
+            ),
+            "/v1/ohttp": _sealed(),
+            "/v1/ohttp/keys": _get(
+                "Key configurations that requests are sealed to (RFC 9458); 404 without a private path",
+                _TEXT,
+                public=True,
+                content_type="application/ohttp-keys",
+            ),
+            "/v1/ohttp/config": _get(
+                "The key as OpenGradient's clients read it, signed; 404 without such a signature",
+                _ref("SealedConfiguration"),
+                public=True,
             ),
             "/v1/network": _get("Where the log and the full nodes are, and the trust file", _ref("Network")),
             "/v1/openings": _get(
@@ -420,6 +448,11 @@ def _schemas() -> dict[str, Any]:
                 },
             },
             "additionalProperties": False,
+        },
+        "SealedConfiguration": {
+            "type": "object",
+            "required": ["key_id", "kem_id", "kdf_id", "aead_id", "public_key", "key_config", "tee_id", "signature"],
+            "properties": {"key_id": {"type": "integer"}, "public_key": _TEXT, "key_config": _TEXT, "tee_id": _TEXT},
         },
         "Identity": {
             "type": "object",

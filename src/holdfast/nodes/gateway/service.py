@@ -26,7 +26,7 @@ from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.opengradient import output_text
 from holdfast.core.parts import Commitment, commit_parts, map_parts
 from holdfast.core.sealing import seal_document, sealed_member
-from holdfast.core.statements import Execution
+from holdfast.core.statements import Execution, SealedPath
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer
@@ -125,9 +125,9 @@ class Gateway:
 
     # Opening
 
-    async def open(self, ask: Ask, workspace: str, requester: str | None = None) -> Run:
+    async def open(self, ask: Ask, workspace: str, requester: str | None = None, path: SealedPath | None = None) -> Run:
         """Find who answers, bind the request and make the run durable. Raises ``request.*``, ``gateway.busy`` or
-        ``gateway.sealed``.
+        ``gateway.sealed``. ``path`` says how the request came sealed, where it did.
 
         ``requester`` is the person whose key asks; it is kept where the run names a queue, for nobody else asks for it.
         """
@@ -136,7 +136,8 @@ class Gateway:
         offer = await self.catalog.find(ask.model, aliases=ask.signed is not None)
         now = self._clock.now()
         private = ask.options.settlement == "private"
-        run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
+        timed = not private and path is None
+        run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=timed)
         secret = self._random(32)
         reviewed = ask.options.queue is not None and not private
         wrap = self._wraps.make(workspace, run, secret) if reviewed else None
@@ -149,7 +150,7 @@ class Gateway:
         bound = bind_request(ask, run, secret, offer.provider_model)
         opening = Opening(
             run=run,
-            opened_at=time_encode(now),
+            opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
             workspace=workspace,
             endpoint=ask.endpoint,
             streamed=ask.streamed,
@@ -166,6 +167,7 @@ class Gateway:
             wrap=wrap,
             sealed=ask.options.sealed,
             subject=ask.options.subject,
+            path=path,
         )
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
@@ -307,7 +309,7 @@ class Gateway:
     async def _mark(self, run: Run, binder: StreamBinder, now: float) -> dict[str, canonical.JSON]:
         mark = binder.seal(now)
         signature = self.identity.signer.sign(mark.message(run.id))
-        shown = ShownMark(time_encode(self._clock.now()), mark.to_json(signature))
+        shown = ShownMark(run.opening.stamp(self._clock.now()), mark.to_json(signature))
         await self._ledger.mark(run.id, shown)
         run.marks[1:] = [shown]
         return shown.mark
@@ -365,7 +367,7 @@ class Gateway:
             shown = canonical.encode_known(disclosed_parts("response", response))
         run.closing = True
         self.under_way -= 1
-        closed_at = time_encode(now)
+        closed_at = opening.stamp(now)
         try:
             place = await self._ledger.close_run(
                 opening,
@@ -396,7 +398,7 @@ class Gateway:
         upstream = run.offer.upstream.code
         now = self._clock.now()
         signed = follow_up(self.identity, run.opening, closing, upstream, now=now, key=run.bound.key)
-        place = await self._ledger.follow_up(run.id, time_encode(now), signed.envelope, signed.entry)
+        place = await self._ledger.follow_up(run.id, run.opening.stamp(now), signed.envelope, signed.entry)
         self._indexer.changed(run.id, follow_place=place.start)
         self._on_closed(run.id, "client.disconnected")
 
@@ -441,7 +443,7 @@ class Gateway:
         execution = Execution("interrupted", "gateway.interrupted", None, interrupted.reference(), opening.upstream)
         statements = close_statements(self.identity, opening, execution, now=now)
         marks = interrupted.marks
-        await self._ledger.close_run(opening, time_encode(now), execution.outcome, statements, marks=marks)
+        await self._ledger.close_run(opening, opening.stamp(now), execution.outcome, statements, marks=marks)
 
 
 def outcome_of(error: Exception) -> str:

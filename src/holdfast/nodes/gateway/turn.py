@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex
+from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex, time_encode
 from holdfast.core.fold import Fold
 from holdfast.core.marks import Mark, MarkChain
 from holdfast.core.metadata import disclose_metadata
@@ -23,11 +23,13 @@ from holdfast.core.statements import (
     Execution,
     MarkReference,
     Route,
+    SealedPath,
     Tree,
     build_commitment,
     build_envelope,
     build_payload,
     execution_body,
+    parse_path,
     parse_tree,
     pre_authentication_encoding,
     route_body,
@@ -104,6 +106,21 @@ class Opening:
     """Whether the caller gets the answer closed (``sealed.md`` §5)."""
     subject: str | None = None
     """What the run's case is about, in the caller's words. Said to the workspace, never to the log."""
+    path: SealedPath | None = None
+    """How the request came sealed; None where it came directly."""
+
+    @property
+    def coarse(self) -> bool:
+        """Whether statements tell the time by the minute only (``statement.md`` §3)."""
+        return self.settlement == "private" or self.path is not None
+
+    def claim(self, now: dt.datetime) -> dt.datetime:
+        """What a statement of this run may say of when it was made."""
+        return now.replace(second=0, microsecond=0) if self.coarse else now
+
+    def stamp(self, now: dt.datetime) -> str:
+        """When something of this run happened, as this node keeps it: of what came sealed no more than the minute."""
+        return time_encode(now if self.path is None else self.claim(now))
 
     def header(self) -> dict[str, Any]:
         return {
@@ -125,6 +142,7 @@ class Opening:
             "wrap": self.wrap.to_json() if self.wrap is not None else None,
             "sealed": self.sealed,
             "subject": self.subject,
+            "path": self.path.to_json() if self.path is not None else None,
         }
 
 
@@ -149,6 +167,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         wrap=parse_wrap(header.get("wrap")),
         sealed=header.get("sealed", False),
         subject=header.get("subject"),
+        path=parse_path(header["path"]) if header.get("path") is not None else None,
     )
 
 
@@ -166,11 +185,10 @@ def close_statements(
     ``key`` salts the log's commitments in mode ``private``. After a crash it is gone with the caller; then a signature
     that is never published salts them, and only this node could ever open them.
     """
-    claimed_at = now.replace(second=0, microsecond=0) if opening.settlement == "private" else now
     common: dict[str, Any] = {
         "run": opening.run,
         "attester": identity.attester,
-        "claimed_at": claimed_at,
+        "claimed_at": opening.claim(now),
         "nonce": opening.nonce,
         "parent_run": opening.parent_run,
     }
@@ -184,6 +202,7 @@ def close_statements(
         cached=False,
         settlement=opening.settlement,
         streamed=opening.streamed,
+        path=opening.path,
     )
     route_payload = build_payload(
         "route", parents=(), subject=("request", opening.request.root), body=route_body(route), **common
@@ -205,7 +224,7 @@ def follow_up(
         "execution",
         run=opening.run,
         attester=identity.attester,
-        claimed_at=now.replace(second=0, microsecond=0) if opening.settlement == "private" else now,
+        claimed_at=opening.claim(now),
         parents=(closing,),
         subject=("request", opening.request.root),
         body=execution_body(body),
