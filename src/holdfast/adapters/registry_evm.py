@@ -240,59 +240,60 @@ class EvmRegistry(Registry):
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    async def _transact(self, function: str, *arguments: Any, gas: int | None = None) -> Inclusion:
+    async def transact(self, function: str, *arguments: Any, gas: int | None = None) -> Inclusion:
+        """Call a function of the contract by its name; the methods below are its typed forms."""
         data = contract_interface("Registry").call_data(function, arguments)
         included, _ = await self._account.transact(self._domain.contract, data, gas=gas)
         return included
 
     async def register(self, kind: int, endpoint: str, submission: Submission) -> Inclusion:
-        return await self._transact("register", kind, endpoint, _tuple(submission))
+        return await self.transact("register", kind, endpoint, _tuple(submission))
 
     async def attest(self, node: int, submission: Submission) -> Inclusion:
-        return await self._transact("attest", node, _tuple(submission))
+        return await self.transact("attest", node, _tuple(submission))
 
     async def submit_verdicts(
         self, number: int, evidence: bytes, signatures: Sequence[bytes], *, accepted: bool
     ) -> Inclusion:
-        return await self._transact("vote", number, evidence, accepted, list(signatures))
+        return await self.transact("vote", number, evidence, accepted, list(signatures))
 
     async def heartbeat(self, tee_id: bytes, timestamp: int, signature: bytes) -> Inclusion:
-        return await self._transact("heartbeat", tee_id, timestamp, signature, gas=HEARTBEAT_GAS)
+        return await self.transact("heartbeat", tee_id, timestamp, signature, gas=HEARTBEAT_GAS)
 
     async def set_endpoint(self, node: int, endpoint: str) -> Inclusion:
-        return await self._transact("set_endpoint", node, endpoint)
+        return await self.transact("set_endpoint", node, endpoint)
 
     async def disable(self, node: int, effective_at: int = 0) -> Inclusion:
-        return await self._transact("disable", node, effective_at)
+        return await self.transact("disable", node, effective_at)
 
     async def enable(self, node: int) -> Inclusion:
-        return await self._transact("enable", node)
+        return await self.transact("enable", node)
 
     async def withdraw(self, node: int) -> Inclusion:
-        return await self._transact("withdraw", node)
+        return await self.transact("withdraw", node)
 
     async def revoke(self, node: int, suspect_since: int = 0) -> Inclusion:
-        return await self._transact("revoke", node, suspect_since)
+        return await self.transact("revoke", node, suspect_since)
 
     async def set_kind(self, kind: RegisteredKind) -> Inclusion:
-        return await self._transact("set_kind", kind.kind, kind.name, kind.interval_s)
+        return await self.transact("set_kind", kind.kind, kind.name, kind.interval_s)
 
     async def approve_measurement(self, kind: int, digest: bytes, version: str, effective_at: int = 0) -> Inclusion:
-        return await self._transact("approve_measurement", kind, digest, version, effective_at)
+        return await self.transact("approve_measurement", kind, digest, version, effective_at)
 
     async def revoke_measurement(
         self, kind: int, digest: bytes, effective_at: int = 0, suspect_since: int = 0
     ) -> Inclusion:
-        return await self._transact("revoke_measurement", kind, digest, effective_at, suspect_since)
+        return await self.transact("revoke_measurement", kind, digest, effective_at, suspect_since)
 
     async def set_heartbeat_max_age(self, seconds: int) -> Inclusion:
-        return await self._transact("set_heartbeat_max_age", seconds)
+        return await self.transact("set_heartbeat_max_age", seconds)
 
     async def offer_role(self, role: str, candidate: str) -> Inclusion:
-        return await self._transact("offer_role", _role(role), evm.parse_address(candidate))
+        return await self.transact("offer_role", _role(role), evm.parse_address(candidate))
 
     async def accept_role(self, role: str) -> Inclusion:
-        return await self._transact("accept_role", _role(role))
+        return await self.transact("accept_role", _role(role))
 
 
 def _role(role: str) -> int:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("holdfast.cli.audit:audit", "Check a panel's journal without the panel"),
     "log": ("holdfast.cli.logs:log", "Show the log's checkpoint and entries, checked"),
     "round": ("holdfast.cli.rounds:rounds", "Show rounds: candidates, votes, finality"),
+    "registry": ("holdfast.cli.registry:registry", "Show and change which nodes are attested, on chain"),
     "people": ("holdfast.cli.people:people", "Let people into the panel, give and take roles"),
     "api-key": ("holdfast.cli.people:api_key", "Give out and take back API keys of the panel"),
     "config": ("holdfast.cli.config:config", "Show every setting and where its value came from"),
