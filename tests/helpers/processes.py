@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.cli.development import SERVICES
+
 
 def free_ports(count: int) -> int:
     """The first of ``count`` neighbouring ports that are free now."""
@@ -68,7 +70,7 @@ def fetch(url: str, *, key: str, body: bytes | None = None, timeout_s: float = 2
 @contextlib.contextmanager
 def network(state: Path, *options: str, port: int | None = None) -> Iterator[NetworkProcess]:
     """``holdfast up`` in a folder; stopped at the end if the test did not."""
-    base = port or free_ports(8)
+    base = port or free_ports(len(SERVICES))
     command = [sys.executable, "-m", "holdfast.cli", "up", "--json", "--state", str(state), "--port", str(base)]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:

@@ -25,7 +25,7 @@ import pytest
 from holdfast.adapters.chain_evm import Deployment
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.cli import development
-from holdfast.cli.development import Layout
+from holdfast.cli.development import SERVICES, Layout
 from holdfast.client.log import LogReader
 from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import ChainDomain
@@ -114,7 +114,7 @@ async def read(answer: aiohttp.ClientResponse, *, streamed: bool) -> AsyncIterat
 
 
 def test_a_killed_gateway_loses_and_doubles_nothing_it_acknowledged(tmp_path: Path) -> None:
-    layout, key = prepare(tmp_path, free_ports(8))
+    layout, key = prepare(tmp_path, free_ports(len(SERVICES)))
     promises, chance = Promises(), random.Random("kills")
     sizes: list[int] = []
     """Entries in the log at each kill."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +16,14 @@ from typing import Any
 
 import pytest
 
+from holdfast.adapters.evm_rpc import EvmConnection
+from holdfast.adapters.registry_evm import EvmRegistry
+from holdfast.adapters.signer_secp256k1 import load_signer
+from holdfast.cli.development import OPENGRADIENT_KEY
+from holdfast.core import canonical, opengradient
+from holdfast.core.keys import parse_key_document
+from holdfast.core.rounds import ChainDomain
+from holdfast.ports.registry import GATEWAY_KIND, RegisteredNode
 from holdfast.verifier.lanes import LANES
 from tests.helpers.processes import NetworkProcess, fetch, network, processes_of, wait_for
 
@@ -61,6 +71,45 @@ def test_nothing_is_answered_without_a_key(net: NetworkProcess) -> None:
 def test_the_ready_line_says_how_to_reach_everything(net: NetworkProcess) -> None:
     assert {"ready", "key", "gateway", "panel", "log", "chain", "full_nodes"} <= net.ready.keys()
     assert len(net.ready["full_nodes"]) == 4
+    assert net.ready["gateway_tls"].startswith("https://")
+
+
+def test_opengradients_clients_find_an_active_gateway_whose_certificate_and_signature_hold(
+    net: NetworkProcess,
+) -> None:
+    def active() -> dict[str, Any] | None:
+        status: dict[str, Any] = net.get("/heartbeat/status")
+        return status if status["active"] else None
+
+    found = wait_for(active, 40, "a place in the registry")
+    assert (found["registry"], found["last_error"]) == (net.ready["registry"], None)
+    listed = asyncio.run(in_the_registry(net))
+    assert (listed.endpoint, listed.active) == (net.ready["gateway_tls"], True)
+    pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    pinned.check_hostname = False
+    pinned.load_verify_locations(cadata=(net.state / "keys" / "gateway.tls.pem").read_text())
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "What is Holdfast?"}], "max_tokens": 20}
+    headers = {"authorization": f"Bearer {OPENGRADIENT_KEY}", "x-settlement-type": "private"}
+    asked = urllib.request.Request(listed.endpoint + "/v1/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(asked, context=pinned, timeout=20) as reply:
+        answer = canonical.decode_exact(reply.read())
+    key = parse_key_document((net.state / "keys" / "gateway.json").read_bytes()).key_for("opengradient")
+    assert key is not None
+    request = canonical.decode_exact(json.dumps(body).encode())
+    assert opengradient.verify_answer("chat.completions", request, answer, key.public).tee_id == listed.tee_id
+    assert answer["holdfast"]["settlement"] == "private"
+
+
+async def in_the_registry(net: NetworkProcess) -> RegisteredNode:
+    """The one gateway that the registry lists."""
+    account = load_signer(net.state / "keys" / "gateway.account.key", "account")
+    domain = ChainDomain(31337, net.ready["registry"])
+    registry = EvmRegistry(EvmConnection(net.ready["chain"]), domain, account)
+    try:
+        [found] = await registry.nodes(GATEWAY_KIND)
+        return found
+    finally:
+        await registry.close()
 
 
 def test_an_answer_comes_at_once_and_its_lanes_settle(net: NetworkProcess, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli.development import SERVICES
 from tests.helpers.processes import NetworkProcess, fetch, free_ports, network, processes_of, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
@@ -97,7 +98,7 @@ def test_stopped_before_it_was_ready_it_exits_130_says_nothing_wrong_and_leaves_
 ) -> None:
     """Stopped once as many steps were told; the next start goes on from there."""
     state = tmp_path / "state"
-    base = free_ports(8)
+    base = free_ports(len(SERVICES))
     command = [sys.executable, "-m", "holdfast.cli", "up", "--json", "--state", str(state), "--port", str(base)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -124,7 +125,7 @@ def test_stopped_before_it_was_ready_it_exits_130_says_nothing_wrong_and_leaves_
 def test_the_ready_line_is_the_first_on_standard_output_and_progress_goes_to_standard_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "holdfast.cli", "up", "--json", "--state", str(tmp_path / "state")]
     process = subprocess.Popen(
-        [*command, "--port", str(free_ports(8))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--port", str(free_ports(len(SERVICES)))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     with process:

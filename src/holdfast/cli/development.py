@@ -267,6 +267,14 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "tls_certificate": str(state / "keys" / "gateway.tls.pem"),
             "tls_key": str(state / "keys" / "gateway.tls.key"),
         }
+        if layout.registry:
+            opengradient |= {
+                "registry": layout.registry["registry"],
+                "registry_chain": layout.url("chain"),
+                "registry_chain_id": CHAIN_ID,
+                "registry_account": str(state / "keys" / "gateway.account.key"),
+                "endpoint": layout.url(GATEWAY_TLS),
+            }
     # A panel's key document from before it had such a key stays as it is: its digest is the panel's identity.
     readable = keys.documents["panel"].key_for("hpke") is not None
     hpke = {"hpke_key": str(state / "keys" / "panel.hpke.pem")} if readable else {}

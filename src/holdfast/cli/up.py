@@ -270,6 +270,22 @@ async def follow_rounds(layout: Layout, console: Console) -> None:
                 break
 
 
+async def follow_registry(layout: Layout, console: Console) -> None:
+    """Say when the registry counts the gateway as active: from then on OpenGradient's clients find it."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        while True:
+            await asyncio.sleep(0.5)
+            try:
+                async with session.get(f"{layout.url('gateway')}/heartbeat/status") as response:
+                    found = await response.json()
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                continue
+            if found.get("active"):
+                console.event("registered", tee_id=found["tee_id"], registry=found["registry"])
+                console.say("the gateway is active in the registry: full nodes accepted its attestation")
+                return
+
+
 class Network:
     """A development network under way. Made inside the event loop that runs it."""
 
@@ -301,9 +317,16 @@ class Network:
                 raise click.Abort
             self._console.ready(self._layout, *started)
             keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
-            await self._until_over(follow_rounds(self._layout, self._console))
+            await self._until_over(self._follow())
         finally:
             await self._end(keepers)
+
+    async def _follow(self) -> None:
+        """Say what happens, until the network ends."""
+        follow = [follow_rounds(self._layout, self._console)]
+        if self._layout.key("gateway.tls.pem").exists():
+            follow.append(follow_registry(self._layout, self._console))
+        await asyncio.gather(*follow)
 
     async def _until_over(self, work: Coroutine[Any, Any, Result]) -> Result | None:
         """What a piece of work comes to; None when the network was stopped first. Raises what ended either."""
