@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from holdfast.adapters.chain_evm import Deployment
+from holdfast.adapters.tls_files import server_context
 from holdfast.cli import development
 from holdfast.cli.development import Layout
 from holdfast.core import canonical
@@ -30,7 +31,7 @@ from holdfast.core.rounds import ChainDomain
 from holdfast.errors import DevelopmentModeWarning
 from holdfast.nodes.gateway.__main__ import build
 from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress, WorkspaceKey
-from holdfast.nodes.server import make_server
+from holdfast.nodes.server import TLSAddress, make_server
 from holdfast.ports.settings import Secret
 from tests.helpers.processes import fetch
 
@@ -66,6 +67,8 @@ class LiveGateway:
 
     url: str
     state: Path
+    tls_url: str = ""
+    """The same under TLS, with the key that its key document names."""
 
     @property
     def port(self) -> int:
@@ -207,16 +210,19 @@ def serving(state: Path, **more: Any) -> Iterator[LiveGateway]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     with pytest.warns(DevelopmentModeWarning):
-        server = make_server(build(settings(layout, **more)), host="127.0.0.1", port=0)
+        app = build(settings(layout, **more))
+    context = server_context(layout.key("gateway.tls.key"), layout.key("gateway.tls.pem"))
+    server = make_server(app, host="127.0.0.1", port=0, tls=TLSAddress("127.0.0.1", 0, context))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="live-gateway")
     thread.start()
     try:
         deadline = time.monotonic() + 20
-        while not server.started:
+        while not server.started or len(server.servers) < 2:
             assert thread.is_alive(), "the gateway did not start"
             assert time.monotonic() < deadline, "the gateway was not ready in time"
             time.sleep(0.01)
-        yield LiveGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", state)
+        plain, secure = (item.sockets[0].getsockname()[1] for item in server.servers)
+        yield LiveGateway(f"http://127.0.0.1:{plain}", state, f"https://127.0.0.1:{secure}")
     finally:
         server.should_exit = True
         thread.join(20)
