@@ -17,7 +17,10 @@ from holdfast.cli.network import Network as Described
 from holdfast.errors import UnavailableError
 from holdfast.ports.http import Answer
 from holdfast.ports.settings import Secret
+from tests.helpers.attested import with_keys
+from tests.helpers.identities import configuration, proof_for, sealed_network
 from tests.helpers.network import UNTIL, Network
+from tests.helpers.tls import certificate
 
 GATEWAY, LOG, CHAIN = "http://gateway", "http://log", "http://chain"
 NODES = tuple(FullNodeAddress(f"full-{number}", f"http://full-{number}") for number in range(1, 5))
@@ -167,3 +170,53 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path: Path, monkeypatch: p
 def test_an_old_python_is_wrong() -> None:
     (finding,) = doctor.check_python((3, 10))
     assert finding.state == doctor.WRONG
+
+
+# The private path and TLS
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        ({}, doctor.FINE, "shows the keys of gateway"),
+        ({"cosigners": 1}, doctor.LOOK, "keys_proof.quorum"),
+        ({"status": 503}, doctor.LOOK, "gateway.answer"),
+        ({"other": True}, doctor.WRONG, "keys_proof.attester"),
+    ],
+)
+def test_keys_that_the_relay_shows_are_checked(changes: dict[str, Any], state: str, words: str) -> None:
+    named = sealed_network()
+    shown = sealed_network(configuration("another")) if changes.get("other") else named
+    proof = proof_for(shown, cosigners=changes.get("cosigners", 4))
+    nodes = Nodes(**{"http://relay/v1/ohttp/keys/proof": Answer(changes.get("status", 200), proof)})
+    trust = named.trust(expires_at="2040-01-01T00:00:00.000Z", **forever(named))
+    [found] = asyncio.run(doctor.check_relay("http://relay", trust, nodes))
+    assert (found.what, found.state) == ("relay", state)
+    assert words in found.says
+
+
+def forever(network: Network) -> dict[str, Any]:
+    """Members of a trust version whose nodes hold whenever the test runs."""
+    value = json.loads(network.trust_version())
+    until = {"valid_until": "2040-01-01T00:00:00.000Z"}
+    return {name: [{**item, **until} for item in value[name]] for name in ("nodes", "logs", "epochs")}
+
+
+def test_where_tls_ends_is_checked() -> None:
+    shown = certificate()
+
+    async def learn(host: str, port: int) -> bytes:
+        assert (host, port) == ("gateway", 8443)
+        return shown.raw
+
+    async def nobody(_: str, __: int) -> bytes:
+        raise UnavailableError("http.unreachable", "no TLS there")
+
+    def found(network: Network, how: doctor.Learn) -> tuple[str, str]:
+        [finding] = asyncio.run(doctor.check_tls("https://gateway:8443", network.trust(), how))
+        return finding.state, finding.says
+
+    named = with_keys(Network(), tls=shown.spki)
+    assert found(named, learn) == (doctor.FINE, "https://gateway:8443 ends at the key of gateway")
+    assert found(Network(), learn)[0] == doctor.WRONG
+    assert found(named, nobody) == (doctor.LOOK, "http.unreachable: no TLS there")

@@ -16,12 +16,13 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import click
 
@@ -29,8 +30,12 @@ from holdfast.cli.main import NODE_EXTRA
 from holdfast.cli.network import DEFAULT_STATE, Network, find_network, with_http
 from holdfast.cli.output import clean, emit, emit_json
 from holdfast.core import canonical
-from holdfast.core.encoding import time_encode
-from holdfast.errors import HoldfastError
+from holdfast.core.attestation.certificates import read_spki
+from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.trust import Trust
+from holdfast.errors import HoldfastError, UnavailableError, UndecidedError
+from holdfast.ports.http import HTTP
+from holdfast.verifier.keys_proof import verify_keys_proof
 
 if TYPE_CHECKING:
     from holdfast.adapters.http_aiohttp import AiohttpHTTP
@@ -57,6 +62,9 @@ BACKLOG_BYTES = 1 << 20
 FREE_BYTES = 1 << 30
 """Less free space than this deserves a look."""
 
+Learn: TypeAlias = Callable[[str, int], Awaitable[bytes]]
+"""The certificate (DER) that somebody shows at a host and port."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -77,7 +85,7 @@ class Finding:
 @click.option("--key", metavar="REF", help="Workspace key: file:PATH or env:NAME.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 def doctor(state: str | None, gateway: str | None, key: str | None, as_json: bool) -> int:
-    """Check this machine and a network: Python, extras, disk, ports, state, nodes, clocks, trust, backlogs."""
+    """Check this machine and a network: Python, extras, disk, ports, state, nodes, clocks, trust, backlogs, TLS."""
     findings = [*check_python(), *check_extras(), check_disk(Path(state or DEFAULT_STATE))]
     try:
         network = find_network(state, gateway, key)
@@ -215,8 +223,23 @@ async def check_nodes(network: Network, http: AiohttpHTTP) -> list[Finding]:
         checks.append(_keys(network.relay, http))
     if network.chain is not None:
         checks.append(_chain(network.chain, http))
+    trust = _trust_here(network)
+    if network.relay is not None and trust is not None:
+        checks.append(check_relay(network.relay, trust, http))
+    if network.gateway_tls is not None and trust is not None:
+        checks.append(check_tls(network.gateway_tls, trust))
     found = [finding for listed in await asyncio.gather(*checks) for finding in listed]
     return [*found, *await _full_nodes(network, http)]
+
+
+def _trust_here(network: Network) -> Trust | None:
+    """The trust document on this disk, if there is one that holds; :func:`check_trust` says what is wrong with it."""
+    if network.trust_path is None:
+        return None
+    try:
+        return network.load_trust()
+    except HoldfastError:
+        return None
 
 
 async def _complete(network: Network, http: AiohttpHTTP) -> Network:
@@ -340,6 +363,37 @@ async def _chain(url: str, http: AiohttpHTTP) -> list[Finding]:
     except (KeyError, TypeError, ValueError):
         return [Finding("chain", WRONG, f"{url} is no EVM JSON-RPC endpoint", "check the chain's URL")]
     return [Finding("chain", FINE, f"{url} is at block {number}")]
+
+
+async def check_relay(url: str, trust: Trust, http: HTTP) -> list[Finding]:
+    """Whether the relay shows a gateway's keys with a proof that holds (``relay.md`` §4)."""
+    from holdfast.client.private import fetch_proof  # noqa: PLC0415 - lazily, like everything with a network
+
+    try:
+        keys = verify_keys_proof(await fetch_proof(url, http), trust, dt.datetime.now(dt.UTC))
+    except (UnavailableError, UndecidedError) as error:
+        return [Finding("relay", LOOK, f"{error.code}: {error.message}", "asking directly does not depend on it")]
+    except HoldfastError as error:
+        says = f"{url} shows keys that do not hold: {error.code}: {error.message}"
+        return [Finding("relay", WRONG, says, "nothing is sealed to them; is the trust document the newest?")]
+    says = f"{url} shows the keys of {keys.document.name}, in the log since before {time_encode(keys.logged_by)}"
+    return [Finding("relay", FINE, says)]
+
+
+async def check_tls(url: str, trust: Trust, learn: Learn | None = None) -> list[Finding]:
+    """Whether TLS ends at a key that a key document names (``client.md`` §3)."""
+    from holdfast.adapters.tls_pinning import fetch_certificate  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    try:
+        spki = sha256_hex(read_spki(await (learn or fetch_certificate)(parts.hostname or "", parts.port or 443)))
+    except HoldfastError as error:
+        return [Finding("tls", LOOK, f"{error.code}: {error.message}", "is the gateway listening there?")]
+    names = [item.key_document.name for item in trust.current.nodes if item.key_document.tls == spki]
+    if not names:
+        says = f"{url} ends at the key {spki[:12]}, which no admitted key document names"
+        return [Finding("tls", WRONG, says, "clients refuse it: look at tls_certificate, or at who stands between")]
+    return [Finding("tls", FINE, f"{url} ends at the key of {', '.join(names)}")]
 
 
 async def _full_nodes(network: Network, http: AiohttpHTTP) -> list[Finding]:

@@ -63,6 +63,8 @@ class Network:
     trust_path: Path | None = None
     given: dict[str, Any] = field(default_factory=dict)
     """The whole description, as it stands in the file."""
+    gateway_tls: str | None = None
+    """The gateway under TLS, with the key that its key document names."""
     relay: str | None = None
     relay_key: Secret | None = None
     """What the relay knows this caller by; never the workspace key, which is nobody's business but the gateway's."""
@@ -237,6 +239,7 @@ def read_description(state: Path) -> Network:
         full_nodes=_full_nodes(value, str(path)),
         trust_path=None if trust is None else _path_in(state, trust),
         given=value,
+        gateway_tls=_url(value, "gateway_tls", str(path)),
         relay=_url(value, "relay", str(path)),
         relay_key=_key_in(state, _text(value, "relay_key_file", str(path))),
     )

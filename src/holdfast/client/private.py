@@ -139,7 +139,7 @@ async def open_private(
     if gateway is not None:
         hex_decode(gateway, 32)
     required = (requirements or Requirements()).under(trust)
-    proof = await _fetch_proof(url, way.http, gateway)
+    proof = await fetch_proof(url, way.http, gateway)
     keys = verify_keys_proof(proof, trust, clock.now())
     if gateway is not None and keys.document.digest != gateway:
         raise RefusedError("private.gateway", "the relay shows the keys of another gateway than the one that was named")
@@ -190,8 +190,8 @@ def choose_configuration(configurations: tuple[bytes, ...], suite: AEAD) -> KeyC
     raise RefusedError("private.suite", f"the gateway offers no key that this client can use with {suite.name}")
 
 
-async def _fetch_proof(url: str, http: HTTP, gateway: str | None) -> KeysProof:
-    """The keys with proof, as the relay shows them to everybody: asked for without the caller's key."""
+async def fetch_proof(url: str, http: HTTP, gateway: str | None = None) -> KeysProof:
+    """The keys with proof, as the relay shows them to everybody: asked for without the caller's key. Unchecked."""
     query = "" if gateway is None else f"?gateway={gateway}"
     answer = await http.request(
         "GET", f"{url}/v1/ohttp/keys/proof{query}", timeout_s=30.0, max_bytes=MAX_KEYS_PROOF_BYTES
