@@ -13,11 +13,13 @@ from rich.console import Console
 from holdfast.cli.chat import Talk, _Session
 from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View, strip
 from holdfast.cli.output import SHAPES, clean
+from holdfast.client.gateway import GatewayClient
 from holdfast.core.trust import Trust
-from holdfast.errors import RefusedError
+from holdfast.errors import RefusedError, UnavailableError
 from holdfast.verifier.lanes import LANES, STATES, Lane
 from tests.helpers.fake_gateway import FakeRun
 from tests.helpers.network import RUN, Network, at
+from tests.helpers.relayed import World, path
 from tests.helpers.signed_gateway import PIECES, SignedGateway
 
 TEXT = "".join(PIECES)
@@ -130,6 +132,45 @@ def test_without_the_attestation_that_trust_is_for_no_question_leaves(capsys: py
     assert err.startswith("error: identity.attestation: hardware is required")
     assert "attested 'development'" in err
     assert all(method == "GET" for method, _, _ in gateway.requests)
+
+
+def converse_sealed(view: View, *, silent: bool) -> World:
+    """One question over the private path; ``silent`` takes the relay away before it, with the direct path allowed."""
+    world = World()
+    direct = SignedGateway(world.network)
+    world.gateway.views = direct.views = [told(settlement="proven")]
+
+    async def instead(error: UnavailableError) -> GatewayClient:
+        client = direct.client(world.network.trust())
+        client.fell_back = error.code
+        return client
+
+    with asyncio.Runner() as runner:
+        client = runner.run(world.client(instead=instead))
+        world.silent = silent
+        session = _Session(runner, client, Talk("small-1", None), lambda: view, 5.0, interactive=False)
+        assert session.turn("What is a lane?") == 0
+    return world
+
+
+def test_over_the_private_path_it_says_what_was_sealed_and_to_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    world = converse_sealed(JSONView(), silent=False)
+    shown = {event["event"]: event for event in events(capsys.readouterr().out)}
+    assert "every request is sealed to a key" in shown["checked"]["says"]
+    assert shown["answered"]["path"] == path().to_json()
+    assert shown["answered"]["fell_back"] is None
+    assert all(b"lane" not in body for _, body in world.sealed)
+
+
+def test_a_turn_that_fell_back_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    converse_sealed(PlainView(), silent=True)
+    out = capsys.readouterr().out
+    assert out.index("the private path was not there (http.unreachable): this was asked directly") < out.index(TEXT)
+    assert "no TLS" in out
+    assert "is sealed" not in out.partition(TEXT)[0]
+    converse_sealed(JSONView(), silent=True)
+    shown = {event["event"]: event for event in events(capsys.readouterr().out)}
+    assert (shown["answered"]["path"], shown["answered"]["fell_back"]) == (None, "http.unreachable")
 
 
 def live(width: int = 90) -> tuple[LiveView, io.StringIO]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.client.gateway import SyncGatewayClient, connect
+from holdfast.client.private import Direct, connect_private
 from holdfast.core.keys import parse_key_document
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
-from holdfast.errors import RefusedError
+from holdfast.errors import RefusedError, UnavailableError
 from holdfast.verifier.identity import Requirements
 from tests.helpers.live_gateway import KEY, MODEL, LiveGateway, make_state, serving
 
@@ -71,3 +72,39 @@ def test_the_trust_of_another_network_admits_nobody_here(gateway: LiveGateway, t
         with pytest.raises(RefusedError) as refused, SyncGatewayClient(url, KEY, trust=other):
             pass
         assert refused.value.code == code
+
+
+# Without a relay
+
+
+def test_a_relay_that_is_not_there_is_an_error_and_the_gateway_hears_nothing(gateway: LiveGateway) -> None:
+    before = len(gateway.runs())
+    with pytest.raises(UnavailableError) as raised:
+        with SyncGatewayClient.private("http://127.0.0.1:9", "hf_relay", trust=trust_of(gateway.state)) as client:
+            client.ask(REQUEST)
+    assert raised.value.code == "http.unreachable"
+    assert len(gateway.runs()) == before
+
+
+def test_whoever_named_the_direct_way_gets_it_and_is_told(gateway: LiveGateway) -> None:
+    async def scenario() -> None:
+        trust, direct = trust_of(gateway.state), Direct(gateway.tls_url, KEY)
+        async with connect_private("http://127.0.0.1:9", "hf_relay", trust=trust, direct=direct) as client:
+            bound = await client.ask(REQUEST)
+            async with client.stream(REQUEST) as answer:
+                async for _ in answer:
+                    pass
+        for turn in (bound.turn, answer.turn):
+            assert turn is not None
+            assert (turn.path, turn.fell_back) == (None, "http.unreachable")
+        assert bound.attester.checked.channel.kind == "pinned"
+
+    asyncio.run(scenario())
+
+
+def test_the_direct_way_is_held_to_the_same_requirements(gateway: LiveGateway) -> None:
+    options = {"requirements": Requirements("hardware"), "direct": Direct(gateway.tls_url, KEY)}
+    with pytest.raises(RefusedError) as refused:
+        with SyncGatewayClient.private("http://127.0.0.1:9", "x", trust=trust_of(gateway.state), **options):
+            pass
+    assert refused.value.code == "identity.attestation"
