@@ -1,5 +1,5 @@
-"""A relay in memory in front of a ``SignedGateway``: it opens what is sealed, since it holds both ends, and remembers what a
-real relay would have seen."""
+"""A relay in memory in front of a ``SignedGateway``: it opens what is sealed, since it holds both ends, and remembers
+what a real relay would have seen."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +80,9 @@ def test_the_trust_of_another_network_admits_nobody_here(gateway: LiveGateway, t
 
 def test_a_relay_that_is_not_there_is_an_error_and_the_gateway_hears_nothing(gateway: LiveGateway) -> None:
     before = len(gateway.runs())
-    with pytest.raises(UnavailableError) as raised:
-        with SyncGatewayClient.private("http://127.0.0.1:9", "hf_relay", trust=trust_of(gateway.state)) as client:
-            client.ask(REQUEST)
+    way = SyncGatewayClient.private("http://127.0.0.1:9", "hf_relay", trust=trust_of(gateway.state))
+    with pytest.raises(UnavailableError) as raised, way as client:
+        client.ask(REQUEST)
     assert raised.value.code == "http.unreachable"
     assert len(gateway.runs()) == before
 
@@ -103,8 +104,8 @@ def test_whoever_named_the_direct_way_gets_it_and_is_told(gateway: LiveGateway) 
 
 
 def test_the_direct_way_is_held_to_the_same_requirements(gateway: LiveGateway) -> None:
-    options = {"requirements": Requirements("hardware"), "direct": Direct(gateway.tls_url, KEY)}
-    with pytest.raises(RefusedError) as refused:
-        with SyncGatewayClient.private("http://127.0.0.1:9", "x", trust=trust_of(gateway.state), **options):
-            pass
+    options: dict[str, Any] = {"requirements": Requirements("hardware"), "direct": Direct(gateway.tls_url, KEY)}
+    way = SyncGatewayClient.private("http://127.0.0.1:9", "x", trust=trust_of(gateway.state), **options)
+    with pytest.raises(RefusedError) as refused, way:
+        pass
     assert refused.value.code == "identity.attestation"
