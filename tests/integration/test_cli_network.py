@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.verifier.lanes import LANES
-from tests.helpers.processes import NetworkProcess, network
+from tests.helpers.processes import NetworkProcess, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -112,6 +114,41 @@ def test_a_gateways_url_and_a_key_are_enough(net: NetworkProcess, tmp_path: Path
     assert "signed by the key that trust names" in holdfast("log", "show", *gateway).stdout
     assert holdfast("round", "list", *gateway).returncode == 0
     assert holdfast("doctor", *gateway).returncode == 0
+
+
+def chat_events(*arguments: str) -> dict[str, Any]:
+    """One question; what was said by event, the last of each."""
+    done = holdfast("chat", *arguments, "--json", "--once", "What is a lane?", "--wait", "0")
+    assert done.returncode == 0, done.stderr
+    return {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
+
+
+def test_a_question_goes_through_the_relay_and_its_route_says_so(net: NetworkProcess) -> None:
+    def proven() -> bool:
+        """A quorum has cosigned the log since the gateway's keys stand in it."""
+        found = json.loads(holdfast("doctor", "--state", str(net.state), "--json").stdout)["findings"]
+        return any(item["what"] == "relay" and "in the log since before" in item["says"] for item in found)
+
+    wait_for(proven, what="the relay's proof")
+    shown = chat_events("--state", str(net.state), "--private")
+    assert "every request is sealed to a key that its key document names" in shown["checked"]["says"]
+    assert (shown["checked"]["channel"], shown["checked"]["fresh"]) == ("sealed", True)
+    path = shown["answered"]["path"]
+    assert path["relay"] == hashlib.sha256((net.state / "keys" / "relay.json").read_bytes()).hexdigest()
+    assert (path["suite"], path["profile"]) == ("aes-128-gcm", "binary-http")
+    assert shown["answered"]["fell_back"] is None
+
+
+def test_the_gateway_under_tls_is_held_to_its_attested_key(net: NetworkProcess, tmp_path: Path) -> None:
+    described = json.loads((net.state / "network.json").read_text())
+    (tmp_path / "key").write_text(net.key + "\n")
+    gateway = ["--gateway", described["gateway_tls"], "--key", f"file:{tmp_path / 'key'}"]
+    shown = chat_events(*gateway, "--trust", described["trust"])
+    assert "TLS ends at the key that its key document names" in shown["checked"]["says"]
+    assert shown["answered"]["path"] is None
+    hardware = holdfast("chat", *gateway, "--trust", described["trust"], "--once", "x", "--attested", "hardware")
+    assert hardware.returncode == 1
+    assert hardware.stderr.startswith("error: identity.attestation: hardware is required")
 
 
 def test_a_wrong_key_is_refused_and_an_unknown_run_is_a_failure(net: NetworkProcess, tmp_path: Path) -> None:

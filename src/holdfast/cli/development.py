@@ -83,6 +83,8 @@ FIRST_ROLES = ("admin", "approver", "auditor", "policy_owner", "reviewer")
 """Roles of a development network's first account: whoever started it tries everything."""
 WORKSPACE = "development"
 """The workspace of a development network."""
+RELAY_ACCOUNT = "private"
+"""The relay's account of whoever asks in private: the relay should see no key that is of use at the gateway."""
 RELAY_WORKSPACE = "relay"
 """The workspace of everything that comes through the relay."""
 OPENGRADIENT_WORKSPACE = "opengradient"
@@ -210,6 +212,7 @@ def make_keys(layout: Layout) -> Keys:
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
     load_or_create_secret(layout.key("workspace.token"), "hf_")
     load_or_create_secret(layout.key("relay.token"), "hf_")
+    load_or_create_secret(layout.key("relay.caller.token"), "hfr_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     return Keys(documents, addresses, deployer.address, account.address)
@@ -331,6 +334,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "trust": str(layout.trust.resolve()),
             "log": layout.url("log"),
             "accounts": [
+                {"name": RELAY_ACCOUNT, "key": f"file:{state / 'keys' / 'relay.caller.token'}"},
                 {"name": WORKSPACE, "key": f"file:{state / 'keys' / 'workspace.token'}"},
                 {"name": OPENGRADIENT_WORKSPACE, "key": f"file:{state / 'keys' / 'opengradient.token'}"},
             ],
@@ -549,6 +553,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "origin": layout.origin,
         "trust": str(layout.trust.resolve()),
         "key_file": str(layout.key("workspace.token").resolve()),
+        "relay_key_file": str(layout.key("relay.caller.token").resolve()),
         "settings": str((layout.state / SETTINGS_FILE).resolve()),
         "development": True,
     }

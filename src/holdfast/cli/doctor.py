@@ -220,12 +220,10 @@ async def check_nodes(network: Network, http: AiohttpHTTP) -> list[Finding]:
     if network.panel is not None:
         checks.append(_answers("panel", network.panel, http))
     if network.relay is not None:
-        checks.append(_keys(network.relay, http))
+        checks.append(_keys(network.relay, _trust_here(network), http))
     if network.chain is not None:
         checks.append(_chain(network.chain, http))
     trust = _trust_here(network)
-    if network.relay is not None and trust is not None:
-        checks.append(check_relay(network.relay, trust, http))
     if network.gateway_tls is not None and trust is not None:
         checks.append(check_tls(network.gateway_tls, trust))
     found = [finding for listed in await asyncio.gather(*checks) for finding in listed]
@@ -313,11 +311,13 @@ def _clock(stamp: str | None, now: dt.datetime) -> list[Finding]:
     return [Finding("clock", FINE, says)]
 
 
-async def _keys(relay: str, http: AiohttpHTTP) -> list[Finding]:
-    """The relay: up, and able to show the gateway's keys with proof."""
+async def _keys(relay: str, trust: Trust | None, http: AiohttpHTTP) -> list[Finding]:
+    """The relay: up, and able to show the gateway's keys with proof; with trust the proof is checked."""
     found = await _ready("relay", relay, http)
     if found[0].state != FINE:
         return found
+    if trust is not None:
+        return [*found, *await check_relay(relay, trust, http)]
     answer = await _get(http, f"{relay}/v1/ohttp/keys/proof")
     if answer.status != 200:
         do = "nobody can ask through it: are log and full nodes up, and does trust admit the gateway?"

@@ -43,7 +43,7 @@ ORIGIN = "holdfast.sealed"
 _REQUEST_TYPES = {ohttp.REQUEST_TYPE: ohttp.decapsulate, ohttp.CHUNKED_REQUEST_TYPE: ohttp.decapsulate_chunked}
 _INSIDE = re.compile(
     r"(?:POST /v1/(?:chat/completions|completions)"
-    r"|GET /v1/(?:models|identity|network|runs/[^/]+(?:/events|/bundle)?))\Z"
+    r"|GET /v1/(?:models|identity|attestation|network|runs/[^/]+(?:/events|/bundle)?))\Z"
 )
 """What can be asked inside a sealed request; nothing by which a workspace is read."""
 _JSON_ENDPOINTS = {None: "/v1/chat/completions", "chat": "/v1/chat/completions", "completions": "/v1/completions"}
