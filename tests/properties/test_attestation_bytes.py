@@ -17,13 +17,14 @@ from holdfast.core.attestation.certificates import (
     parse_revocations,
 )
 from holdfast.core.attestation.dcap import parse_collateral, parse_identity, parse_pck, parse_quote, parse_tcb_info
+from holdfast.core.attestation.eif import build_image, measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evidence, parse_evidence_file
 from holdfast.core.attestation.nitro import parse_nitro
 from holdfast.core.attestation.nvidia import parse_nvidia
 from holdfast.core.attestation.reference import parse_reference_value
 from holdfast.core.attestation.snp import parse_certificate_table, parse_snp
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError
-from tests.helpers.attestations import made, shared, vector, verify
+from tests.helpers.attestations import VECTORS, made, shared, vector, verify
 from tests.helpers.enclaves import make_module
 from tests.helpers.tsm import table
 
@@ -32,6 +33,7 @@ COLLATERAL = json.loads(shared("dcap-collateral.json"))
 SEEDS = {
     parse_nitro: [vector("nitro-bound"), vector("nitro-indefinite-payload")],
     parse_snp: [vector("snp-bound")],
+    parse_image: [(VECTORS / "image" / name / "image.eif").read_bytes() for name in ("usual", "signed")],
     parse_certificate_table: [table(vcek=b"certificate", ask=b"another")],
     nsm.parse_request: [nsm.build_request("ExtendPCR", index=16, data=b"data"), nsm.build_request("GetRandom")],
     parse_quote: [vector("dcap-tdx"), vector("dcap-tdx-version-5"), vector("dcap-sgx")],
@@ -189,3 +191,13 @@ NESTED = st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=5), PLAI
 @given(PLAIN | st.lists(NESTED, max_size=3) | st.dictionaries(st.text(max_size=5), NESTED, max_size=3))
 def test_cbor_comes_back(value):
     assert cbor.decode(cbor.encode(value), booleans=True) == value
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.lists(st.binary(max_size=40), min_size=1, max_size=5))
+def test_an_image_is_read_as_it_was_built_and_measures_what_is_in_it(kernel, cmdline, ramdisks):
+    raw = build_image(kernel, cmdline, ramdisks, b"{}")
+    image = parse_image(raw)
+    assert [bytes(section.data) for section in image.sections] == [kernel, cmdline, b"{}", *ramdisks]
+    assert build_image(kernel, cmdline, ramdisks, b"{}") == raw
+    other = measure_image(parse_image(build_image(kernel, cmdline + b" ", ramdisks, b"{}")))
+    assert {name for name, value in measure_image(image).items() if other[name] != value} == {"pcr0", "pcr1"}

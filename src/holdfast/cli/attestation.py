@@ -1,6 +1,7 @@
-"""``holdfast attestation``: check evidence about an enclave offline (``attestation.md``).
+"""``holdfast attestation``: check evidence about an enclave (``attestation.md``), out of a file or from a running node.
 
-Reads files, and the clock where no ``--at`` is given; fetches nothing. Roots are the vendors' own unless ``--roots`` or
+``verify`` reads files, and the clock where no ``--at`` is given; it fetches nothing. ``fetch`` asks a gateway with a
+nonce and judges what it says in the same way. Roots are the vendors' own unless ``--roots`` or
 a trust document names others. What nobody gave to compare with (a key document, a nonce, reference values) is noted as
 *cannot tell* and changes no exit code: the transcript says what its reader still owes.
 
@@ -14,15 +15,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from holdfast.cli.main import ACCEPT, exit_code
-from holdfast.cli.output import ANSWERS, clean, clean_line, emit, emit_json, hanging, read_file
+from holdfast.cli.network import Network, network_options, with_http
+from holdfast.cli.output import ANSWERS, clean, clean_line, emit, emit_json, hanging, read_file, write_file
 from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
+from holdfast.client.attestations import MAX_NONCE_BYTES, fetch_attestation
 from holdfast.core.attestation.certificates import build_pem, parse_certificates
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evidence
 from holdfast.core.attestation.roots import vendor_roots
@@ -49,6 +54,8 @@ KINDS = {
     "insecure-dev": "insecure-dev",
 }
 """Kind on the command line to its format (``attestation.md`` §2)."""
+NONCE_BYTES = 32
+"""Of a nonce that nobody chose."""
 _CHAINS = ("amd-sev-snp", "nvidia")
 """Formats whose collateral is certificates, which may come in several files."""
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+\Z")
@@ -57,7 +64,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}\Z")
 
 @click.group()
 def attestation() -> None:
-    """Check attestations: evidence that a key lives in a measured enclave."""
+    """Check attestations: evidence that a key lives in a measured enclave, and ask gateways for theirs."""
 
 
 @attestation.command("verify")
@@ -109,29 +116,118 @@ def verify(
         roles=None if document is None else document.roles,
         allow_debug=allow_debug or form == "insecure-dev",
     )
-    roots = choose_roots(form, roots_file, trust)
+    judged = judge(form, given, choose_roots(form, roots_file, trust), expected, at, kind=kind)
+    show(judged, kind, at, as_json=as_json)
+    return ACCEPT if judged.error is None else exit_code(judged.error)
+
+
+@attestation.command("fetch")
+@network_options
+@click.option("--nonce", "nonce_text", metavar="HEX", help="Ask with this nonce, 1 to 64 bytes.  [default: a new one]")
+@click.option("--trust", "trust_file", metavar="FILE", help="Trust file.  [default: the network's, where it shows one]")
+@click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first trust version must have.")
+@click.option("--allow-debug", is_flag=True, help="Accept debug mode, in which the host can look inside.")
+@click.option("-o", "--output", metavar="FILE", help="Keep the evidence, for 'holdfast attestation verify'.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+def fetch(
+    network: Network,
+    nonce_text: str | None,
+    trust_file: str | None,
+    trust_pin: str | None,
+    allow_debug: bool,
+    output: str | None,
+    as_json: bool,
+) -> int:
+    """Ask a running gateway to attest its keys for a nonce of yours, and check what it says.
+
+    The answer has to bind the key document that the gateway shows and to answer this nonce, so one that was recorded
+    before, or made for somebody else, is refused. Exits like 'verify'; with trust also 1 when the key document is not
+    admitted. A simulated enclave passes, and says that it is one.
+    """
+    nonce = secrets.token_bytes(NONCE_BYTES) if nonce_text is None else _nonce(nonce_text)
+    if not 1 <= len(nonce) <= MAX_NONCE_BYTES:
+        raise UsageError("usage.nonce", f"a gateway answers nonces of 1 to {MAX_NONCE_BYTES} bytes", param="nonce")
+    trust = open_trust(trust_file, trust_pin)
+    if trust is None and (network.trust_path is not None or network.key is not None):
+        trust = network.find_trust()
+    answer = with_http(lambda http: fetch_attestation(http, network.gateway, nonce))
+    form, at = answer.item.format, dt.datetime.now(dt.UTC)
+    if output is not None:
+        write_file(output, answer.item.evidence)
+    expected = Expected(
+        start=at,
+        end=at,
+        key_document=answer.document.digest,
+        nonce=nonce,
+        references=None if trust is None or form == "insecure-dev" else read_references(trust.current.measurements),
+        roles=answer.document.roles,
+        allow_debug=allow_debug,
+    )
+
+    def read() -> EvidenceFile:
+        if trust is not None and trust.admission(answer.document.digest) is None:
+            raise RefusedError(
+                "gateway.trust",
+                "trust does not admit the key document that the gateway shows",
+                hint="check the gateway's address; a gateway with new keys has to be admitted first",
+            )
+        return parse_evidence(form, answer.item.evidence)
+
+    judged = judge(form, read, choose_roots(form, None, trust), expected, at)
+    kind = form if judged.claims is None else next(name for name, item in KINDS.items() if item == form)
+    if form == "intel-dcap" and judged.claims is not None:
+        kind = judged.claims.tee
+    show(judged, kind, at, as_json=as_json, asked=nonce)
+    return ACCEPT if judged.error is None else exit_code(judged.error)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceOutcome:
+    """What came of evidence: claims where it verified, and what speaks against it."""
+
+    claims: VerifiedAttestation | None
+    found: AppraisedAttestation | None
+    record: Transcript
+    error: HoldfastError | None
+
+
+def judge(
+    form: str,
+    read: Callable[[], EvidenceFile],
+    roots: tuple[bytes, ...],
+    expected: Expected,
+    at: dt.datetime,
+    *,
+    kind: str | None = None,
+) -> EvidenceOutcome:
+    """Parse, verify and appraise evidence; a refusal is a result. ``read`` parses, and may refuse, too."""
     record = Transcript()
     claims: VerifiedAttestation | None = None
-    error: HoldfastError | None = None
     try:
-        claims = verify_attestation(form, given(), roots, at, record, key_document=expected.key_document)
-        if claims.tee != kind and form == "intel-dcap":
+        claims = verify_attestation(form, read(), roots, at, record, key_document=expected.key_document)
+        if kind is not None and claims.tee != kind and form == "intel-dcap":
             raise RefusedError("attestation.kind", f"this is evidence of {claims.tee}, not of {kind}")
-        found: AppraisedAttestation | None = appraise_attestation(claims, expected, record)
+        return EvidenceOutcome(claims, appraise_attestation(claims, expected, record), record, None)
     except HoldfastError as refusal:
-        error, found = refusal, None
         record.error(ENCLAVE, "attestation.md §1", refusal)
+        return EvidenceOutcome(claims, None, record, refusal)
+
+
+def show(judged: EvidenceOutcome, kind: str, at: dt.datetime, *, as_json: bool, asked: bytes | None = None) -> None:
+    """Print what came of evidence. ``asked`` is a nonce that somebody was asked with."""
+    error = judged.error
     if as_json:
-        emit_json(result_json(kind, at, claims, found, record, error))
+        more = {} if asked is None else {"asked": asked.hex()}
+        emit_json(more | result_json(kind, at, judged.claims, judged.found, judged.record, error))
     else:
-        for line in result_lines(kind, at, claims, found, record):
+        if asked is not None:
+            emit(f"asked   {asked.hex()}")
+        for line in result_lines(kind, at, judged.claims, judged.found, judged.record):
             emit(line)
-    if error is None:
-        return ACCEPT
-    click.echo(clean(f"error: {error.code}: {error.message}"), err=True)
-    if error.hint:
-        click.echo(clean(f"  hint: {error.hint}"), err=True)
-    return exit_code(error)
+    if error is not None:
+        click.echo(clean(f"error: {error.code}: {error.message}"), err=True)
+        if error.hint:
+            click.echo(clean(f"  hint: {error.hint}"), err=True)
 
 
 def read_spelled(name: str, form: str | None) -> bytes:
@@ -154,7 +250,7 @@ def read_spelled(name: str, form: str | None) -> bytes:
     return raw
 
 
-def _with_collateral(form: str, raw: bytes, names: Sequence[str]) -> Any:
+def _with_collateral(form: str, raw: bytes, names: Sequence[str]) -> Callable[[], EvidenceFile]:
     """A function that reads the evidence with its collateral, so that what is malformed is said where the rest is."""
     files = [read_file(name) for name in names]
     if files and form in ("aws-nitro", "insecure-dev"):

@@ -30,6 +30,7 @@ from holdfast.core import (
     x402,
 )
 from holdfast.core.attestation.certificates import parse_certificates
+from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.decisions import parse_decision_document
@@ -542,6 +543,20 @@ def _verify_payment(arguments: Arguments) -> Answer:
     }
 
 
+def _measure_image(arguments: Arguments) -> Answer:
+    """``attestation.md`` §12."""
+    image = parse_image(arguments.file())
+    registers = measure_image(image)
+    return {
+        "version": image.version,
+        "architecture": image.architecture,
+        "memory": image.memory_bytes,
+        "cpus": image.cpus,
+        "sections": [[section.kind, len(section.data)] for section in image.sections],
+        "registers": {name: value.hex() for name, value in registers.items()},
+    }
+
+
 def _check_policy(arguments: Arguments) -> Answer:
     policy = parse_policy(arguments.file())
     return {"name": policy.name, "digest": policy.digest}
@@ -801,6 +816,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "open-ohttp-request": _open_ohttp_request,
     "open-ohttp-response": _open_ohttp_response,
     "read-binary-http": _read_binary_http,
+    "measure-image": _measure_image,
     "opengradient-request": _opengradient_request,
     "opengradient-output": _opengradient_output,
     "opengradient-hash": _opengradient_hash,

@@ -33,7 +33,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents, make the next version"),
     "keys": ("holdfast.cli.keys:keys", "Show key documents, hand a node over to new keys"),
     "verify": ("holdfast.cli.verify:verify", "Check a bundle offline and print its eleven lanes"),
-    "attestation": ("holdfast.cli.attestation:attestation", "Check offline what an enclave says of its key"),
+    "attestation": (
+        "holdfast.cli.attestation:attestation",
+        "Check what an enclave says of its key, or ask for it",
+    ),
+    "enclave": ("holdfast.cli.enclave:enclave", "Measure enclave images"),
     "queue": ("holdfast.cli.queue:queue", "Look into review queues, take work that gates let through"),
     "case": ("holdfast.cli.case:case", "Read and export cases, act on them under your own name"),
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),
