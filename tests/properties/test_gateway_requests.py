@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.core import canonical
+from holdfast.core import canonical, opengradient
 from holdfast.core.encoding import hex_decode
 from holdfast.core.parts import verify_document
 from holdfast.core.statements import Route, parse_envelope, parse_statement
 from tests.helpers import asgi
-from tests.helpers.gateway_world import KEY, OTHER_KEY, World
+from tests.helpers.gateway_world import KEY, OTHER_KEY, World, rsa_signer
 from tests.helpers.upstreams import MODEL
 
 AUTHORIZED = [("authorization", f"Bearer {KEY}")]
@@ -66,7 +66,9 @@ class Served:
 
     @staticmethod
     async def _start() -> World:
-        return await World().start()
+        world = await World().start()
+        world.signs = "asked"
+        return world
 
     def request(self, method: str, target: str, body: bytes = b"", headers: Any = AUTHORIZED) -> asgi.Reply:
         async def one() -> asgi.Reply:
@@ -100,7 +102,7 @@ def judge(served: Served, path: str, body: bytes, headers: Any = AUTHORIZED) -> 
         assert reply.header("x-holdfast-run")
     else:
         assert reply.status in {400, 404, 413}, reply.body
-        assert reply.code.split(".")[0] in {"json", "request", "parts"}
+        assert reply.code.split(".")[0] in {"json", "request", "parts", "opengradient"}
         assert served.opened() == before, "a refused request opened a run"
         assert reply.header("x-holdfast-run") is None
     assert served.world.gateway.under_way == 0
@@ -140,6 +142,36 @@ def test_a_request_that_is_answered_is_bound_byte_for_byte(served: Served, body:
     assert route.run == run
     assert isinstance(route.body, Route)
     verify_document("request", text, run, secret, route.body.request)
+
+
+@given(
+    path=ENDPOINTS,
+    body=BODIES,
+    more=st.fixed_dictionaries(
+        {},
+        optional={
+            "max_tokens": VALUES,
+            "stop": VALUES,
+            "tools": VALUES,
+            "response_format": VALUES,
+            "web_search": VALUES,
+            "stream_options": VALUES,
+        },
+    ),
+    settlement=st.sampled_from(["batch", "private", "individual", "pivate", "x"]),
+)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_what_opengradients_clients_may_send_is_signed_as_sent_or_refused(
+    served: Served, path: str, body: dict[str, Any], more: dict[str, Any], settlement: str
+) -> None:
+    if "completions" in path.split("/")[2]:
+        body = {**body, "prompt": "x"}
+    text = json.dumps({**body, **more, "model": MODEL}).encode()
+    reply = judge(served, path, text, [*AUTHORIZED, ("x-settlement-type", settlement)])
+    if reply.status == 200 and reply.header("content-type") == "application/json":
+        endpoint = "chat.completions" if "chat" in path else "completions"
+        answer, key = canonical.decode_exact(reply.body), rsa_signer().key.public
+        opengradient.verify_answer(endpoint, canonical.decode_exact(text), answer, key)
 
 
 @given(position=st.integers(0, 200), replacement=st.binary(min_size=1, max_size=3))

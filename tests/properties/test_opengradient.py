@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from holdfast.core import canonical
 from holdfast.core import opengradient as og
 from holdfast.core.evm import keccak256
+from holdfast.core.fold import Fold
 from holdfast.errors import HoldfastError
+from holdfast.nodes.gateway.opengradient import shape_stream
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
@@ -92,3 +96,60 @@ def test_only_our_errors_come_out(value: Any, endpoint: str) -> None:
         ):
             with contextlib.suppress(HoldfastError):
                 check()
+
+
+# Streams (§9(3)): shaping moves, and loses nothing.
+
+CHOICES = st.fixed_dictionaries(
+    {
+        "index": st.sampled_from([0, 1]),
+        "delta": st.sampled_from([{}, {"content": "a"}, {"content": ""}, {"content": "b", "refusal": "no"}]),
+        "finish_reason": st.sampled_from([None, None, "stop", "length"]),
+    },
+    optional={
+        "logprobs": st.none() | st.just({"content": [{"token": "a", "logprob": -0.5}]}),
+        "content_filter_results": st.sampled_from([{}, {"hate": {"filtered": False}}]),
+    },
+)
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.just("x"), "choices": st.lists(CHOICES, max_size=2)},
+        optional={
+            "usage": st.none() | st.just({"total_tokens": 3}),
+            "prompt_filter_results": st.lists(st.integers(0, 3), max_size=1),
+            "system_fingerprint": st.sampled_from(["p", "q"]),
+        },
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+async def shaped(events: list[bytes]) -> list[bytes]:
+    async def given_events() -> AsyncIterator[bytes]:
+        for event in events:
+            yield event
+
+    return [event async for event in shape_stream("chat.completions", given_events())]
+
+
+def folded(events: list[bytes]) -> dict[str, Any]:
+    fold = Fold()
+    for event in events:
+        fold.add(canonical.decode_exact(event))
+    document = fold.document()
+    return {name: item for name, item in document.items() if name != "usage" or item is not None}
+
+
+@given(EVENTS)
+def test_a_shaped_stream_folds_to_the_same_document_and_ends_in_its_only_last_frame(
+    values: list[dict[str, Any]],
+) -> None:
+    events = [json.dumps(value).encode() for value in values]
+    changed = asyncio.run(shaped(events))
+    theirs, ours = folded(changed) if changed else {}, folded(events)
+    theirs.setdefault("choices", [])
+    assert theirs == ours
+    for event in map(json.loads, changed[:-1]):
+        assert "usage" not in event
+        assert not [choice for choice in event["choices"] if choice["finish_reason"]]

@@ -133,44 +133,49 @@ async def shape_stream(endpoint: str, events: AsyncIterator[bytes]) -> AsyncGene
             await close()
 
 
+_SAID = ("delta", "text", "message", "logprobs")
+"""Members of a choice whose order in the stream matters, so that they never wait."""
+
+
 class _LastFrame:
-    """What is kept back of a stream for its last frame."""
+    """What is kept back of a stream for its last frame. Nothing is lost of it: what an event says beside its choices,
+    and a finishing choice beside what it adds to the text, come in the last frame when they did not come before."""
 
     def __init__(self, endpoint: str) -> None:
         self._empty: dict[str, Any] = {"delta": {}} if endpoint == "chat.completions" else {"text": ""}
         self._top: dict[str, Any] = {}
-        self._reasons: dict[str, tuple[Any, Any]] = {}
-        self._usage: Any = None
+        self._owed = False
+        """Whether the last frame has something to say."""
+        self._finished: dict[str, dict[str, Any]] = {}
 
     def take(self, event: Any) -> Any:
         """An event without what is kept back; None when nothing is left of it."""
         if not isinstance(event, dict):
             return event
+        self._top |= {name: item for name, item in event.items() if name != "choices" and item is not None}
         shaped = {name: item for name, item in event.items() if name != "usage"}
-        self._top = {name: item for name, item in shaped.items() if name != "choices"}
-        if event.get("usage") is not None:
-            self._usage = event["usage"]
         choices = event.get("choices")
         if not isinstance(choices, list):
+            self._owed = self._owed or event.get("usage") is not None
             return shaped
         shaped["choices"] = kept = [item for choice in choices if (item := self._take_choice(choice)) is not None]
+        self._owed = self._owed or not kept or event.get("usage") is not None
         return shaped if kept else None
 
     def _take_choice(self, choice: Any) -> Any:
         if not isinstance(choice, dict) or choice.get("finish_reason") is None:
             return choice
-        index = choice.get("index", NumberText("0"))
-        self._reasons[str(index)] = index, choice["finish_reason"]
-        said = {name: item for name, item in choice.items() if name not in ("finish_reason", "index") and item}
+        said = any(choice.get(name) for name in _SAID)
+        rest = {name: item for name, item in choice.items() if not said or name in ("index", "finish_reason")}
+        empty = {} if "message" in choice else self._empty
+        self._finished[str(choice.get("index", "0"))] = {"index": NumberText("0"), **empty, **rest}
         return {**choice, "finish_reason": None} if said else None
 
     def frame(self) -> dict[str, Any] | None:
         """The last frame; None when there is nothing to say in it."""
-        if not self._reasons and self._usage is None:
+        if not self._finished and not self._owed:
             return None
-        choices = [{"index": index, **self._empty, "finish_reason": reason} for index, reason in self._reasons.values()]
-        usage = {} if self._usage is None else {"usage": self._usage}
-        return {**self._top, "choices": choices, **usage}
+        return {**self._top, "choices": list(self._finished.values())}
 
 
 class AnswerSigner:
@@ -184,6 +189,7 @@ class AnswerSigner:
         self.tee_id = og.tee_id_of(signer.key.public)
         self._signer = signer
         self._clock = clock
+        self._configurations: dict[bytes, dict[str, str | int]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="opengradient")
 
     async def sign(self, digest: bytes) -> bytes:
@@ -204,9 +210,11 @@ class AnswerSigner:
     async def key_configuration(
         self, key_id: int, kem_id: int, kdf_id: int, aead_id: int, public_key: bytes, key_config: bytes
     ) -> dict[str, str | int]:
-        """A key configuration as ``GET /v1/ohttp/config`` shows it, signed (§6)."""
+        """A key configuration as ``GET /v1/ohttp/config`` shows it, signed once (§6): anybody may ask for it."""
         digest = og.ohttp_hash(self.tee_id, key_id, kem_id, kdf_id, aead_id, public_key, key_config)
-        return {
+        if digest in self._configurations:
+            return self._configurations[digest]
+        self._configurations[digest] = {
             "key_id": key_id,
             "kem_id": kem_id,
             "kdf_id": kdf_id,
@@ -217,6 +225,7 @@ class AnswerSigner:
             "signature": b64_encode(await self.sign(digest)),
             "signature_hash": "0x" + digest.hex(),
         }
+        return self._configurations[digest]
 
     def close(self) -> None:
         """End the thread; what it is at is finished."""
