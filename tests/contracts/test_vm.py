@@ -23,12 +23,14 @@ TIME_AND_NUMBER = bytes.fromhex("4260005243602052466040523360605260806000f3")
 TRANSIENT = bytes.fromhex("5f5c6001015f525f515f5d60205ff3")
 """transient[0] += 1 from its old value; return it."""
 LOOPS = bytes.fromhex("5b600056")
+LOOKS = bytes.fromhex("73" + "22" * 20 + "31" + "5f525f5460205260405ff3")
+"""return (balance of POOR, storage[0])."""
 
 
 @pytest.fixture(params=[pytest.param(vm_pyrevm.PyrevmMachine, marks=NEEDS_MACHINE)], ids=["pyrevm"])
 def machine(request: pytest.FixtureRequest) -> VirtualMachine:
     make: VirtualMachineFactory = request.param
-    codes = [COUNT_UP, REVERTS, LOGS, TIME_AND_NUMBER, TRANSIENT, LOOPS]
+    codes = [COUNT_UP, REVERTS, LOGS, TIME_AND_NUMBER, TRANSIENT, LOOPS, LOOKS]
     accounts = {at(index): GenesisAccount(code=code) for index, code in enumerate(codes)}
     made = make(31337, {RICH: GenesisAccount(10**18), **accounts})
     made.begin_block(BlockContext(5, 1_000, 7, 30_000_000, bytes(32)))
@@ -41,6 +43,19 @@ def at(index: int) -> str:
 
 def message(to: str | None, data: bytes = b"", *, value: int = 0, gas: int = 200_000, price: int = 7) -> Message:
     return Message(RICH, to, data, value, gas, price)
+
+
+@pytest.mark.parametrize("look", ["nonce", "balance", "code", "storage", "call"])
+def test_who_was_looked_at_before_costs_no_less_gas(machine: VirtualMachine, look: str) -> None:
+    """A chain replays its blocks without the questions that were asked in between."""
+    plain = machine.call(message(at(6))).gas_used
+    if look == "call":
+        machine.call(message(POOR, value=1))
+        machine.call(message(at(6)))
+    else:
+        for address in (POOR, at(6)):
+            getattr(machine, look)(address, *([0] if look == "storage" else []))
+    assert machine.transact(message(at(6))).gas_used == plain
 
 
 def test_gas_below_the_cost_of_the_bytes_changes_nothing(machine: VirtualMachine) -> None:
