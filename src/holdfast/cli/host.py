@@ -31,6 +31,11 @@ MODULES = {
     "log": ("holdfast.nodes.log.__main__", "holdfast.nodes.log.config", "LogConfig"),
     "gateway": ("holdfast.nodes.gateway.__main__", "holdfast.nodes.gateway.config", "GatewayConfig"),
     "relay": ("holdfast.nodes.relay.__main__", "holdfast.nodes.relay.config", "RelayConfig"),
+    "facilitator": (
+        "holdfast.nodes.facilitator.__main__",
+        "holdfast.nodes.facilitator.config",
+        "FacilitatorConfig",
+    ),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }
