@@ -8,10 +8,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "attacks"
 CODES = (Path(__file__).parents[2] / "spec" / "codes.md").read_text("utf-8")
-TREE = ast.parse((FOLDER / "test_attacks.py").read_text("utf-8"))
 TESTS = {
     node.name: ast.unparse(node)
-    for node in TREE.body
+    for path in sorted(FOLDER.glob("test_*.py"))
+    for node in ast.parse(path.read_text("utf-8")).body
     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 }
 ROWS = [
