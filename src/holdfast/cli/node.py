@@ -40,7 +40,8 @@ def node(name: str, config_file: str | None) -> None:
     server = make_node_server(name, settings)
     configure_logging(name)
     config = server.config
-    asyncio.run(make_server(config.app, host=config.host, port=config.port).serve())  # type: ignore[arg-type]
+    alone = make_server(config.app, host=config.host, port=config.port, tls=server.tls)  # type: ignore[arg-type]
+    asyncio.run(alone.serve())
 
 
 def check_name(name: str) -> None:

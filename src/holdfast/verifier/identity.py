@@ -157,7 +157,7 @@ def check_identity(
     _require_attested(found, required, record)
     if found is not None and found.answer in ("hardware", "development"):
         _require_bound(found, document, required, record)
-    _require_channel(document, channel, required, record)
+    _require_channel(document, channel, required, record, known=trust is not None)
     return CheckedIdentity(
         document=document,
         admitted=trust is not None,
@@ -263,8 +263,13 @@ def _require_bound(
         record.note(_ABOUT_WAY, "client.md §2", "yes", says)
 
 
-def _require_channel(document: KeyDocument, channel: Channel, required: Requirements, record: Transcript) -> None:
-    """Whether the connection ends at the gateway's own key (``client.md`` §3)."""
+def _require_channel(
+    document: KeyDocument, channel: Channel, required: Requirements, record: Transcript, *, known: bool
+) -> None:
+    """Whether the connection ends at the gateway's own key (``client.md`` §3).
+
+    ``known``: trust admits the document; what another one names proves nothing.
+    """
     spec = "client.md §3"
     if channel.kind == "pinned":
         if channel.spki is None or channel.spki != document.tls:
@@ -276,13 +281,13 @@ def _require_channel(document: KeyDocument, channel: Channel, required: Requirem
         says = f"Every connection ends at the TLS key {channel.spki[:12]}, which the key document names."
         record.note(_ABOUT_WAY, spec, "yes", says)
     elif channel.kind == "web":
-        if document.tls is not None or required.attested == "hardware":
+        if (known and document.tls is not None) or required.attested == "hardware":
             raise RefusedError(
                 "identity.tls",
                 "the connection ends at a TLS key that the key document does not name",
                 hint="whoever ends TLS reads every prompt: use the gateway's own listener",
             )
-        says = "TLS ends at a certificate of the web's authorities; no key document names its key."
+        says = "TLS ends at a certificate of the web's authorities; no admitted key document names its key."
         record.note(_ABOUT_WAY, spec, "cannot_tell", says, "identity.tls")
     elif channel.kind == "plain":
         says = "There is no TLS: whoever sees the network between reads prompts and answers."

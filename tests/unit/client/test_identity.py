@@ -300,6 +300,13 @@ def test_a_connection_that_ends_elsewhere_is_refused(members: dict[str, Any], ch
     assert refusal(gateway, trust, channel=channel, requirements=Requirements(attested)).code == "identity.tls"
 
 
+def test_a_key_that_nobody_vouches_for_is_no_reason_to_refuse_the_webs_authorities() -> None:
+    gateway, _ = world(tls=TLS)
+    checked = ask(gateway, None, channel=Channel("web")).checked
+    assert (checked.admitted, checked.channel.kind) == (False, "web")
+    assert "identity.tls" in [check.code for check in checked.transcript if check.answer == "cannot_tell"]
+
+
 def test_nothing_is_sealed_to_a_gateway_without_a_key_for_it() -> None:
     gateway, trust = world()
     assert refusal(gateway, trust, channel=SEALED).code == "identity.ohttp"
