@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,13 +18,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from holdfast.adapters.tls_files import load_or_create_certificate
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.tls_files import load_certificate, load_or_create_certificate, spki_digest
+from holdfast.core.encoding import b64_decode
+from holdfast.core.keys import parse_key_document
 from holdfast.errors import HoldfastError
 from holdfast.nodes.edge import create_app, json_response
 from holdfast.nodes.gateway.config import GatewayConfig
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.process import tls_of
 from holdfast.nodes.server import TLSAddress, make_server
+from tests.helpers.live_gateway import make_state
+from tests.helpers.node_process import Process, free_port
 
 pytestmark = pytest.mark.enable_socket
 NOW = dt.datetime.now(dt.UTC)
@@ -177,3 +183,53 @@ def test_settings_without_the_files_are_refused(tmp_path: Path) -> None:
     assert refused.value.code == "settings.tls"
     assert tls_of(GatewayConfig()) is None
     assert tls_of(PanelConfig()) is None
+
+
+def gateway_alone(folder: Path, plain: int, secure: int) -> Process:
+    """``python -m holdfast.nodes.gateway`` with a TLS address, over keys of a development network."""
+    layout = make_state(folder)
+    files = {
+        "state": folder / "gateway",
+        "signing_key": layout.key("gateway.statement.pem"),
+        "key_document": layout.key("gateway.json"),
+        "trust": layout.trust,
+        "opengradient_key": layout.key("gateway.opengradient.pem"),
+        "tls_certificate": layout.key("gateway.tls.pem"),
+        "tls_key": layout.key("gateway.tls.key"),
+    }
+    lines = [f'{name} = "{path}"' for name, path in files.items()]
+    lines += [f'listen = "127.0.0.1:{plain}"', f'listen_tls = "127.0.0.1:{secure}"', "discover = false"]
+    config = folder / "gateway.toml"
+    config.write_text("\n".join(["[gateway]", *lines, ""]))
+    return Process("holdfast.nodes.gateway", config, f"http://127.0.0.1:{plain}")
+
+
+def test_a_gateway_alone_serves_tls_and_its_key_document_names_the_key(tmp_path: Path) -> None:
+    async def main() -> None:
+        http, secure = AiohttpHTTP(), free_port()
+        gateway = gateway_alone(tmp_path, free_port(), secure)
+        try:
+            await gateway.ready(http)
+            pin = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            pin.check_hostname = False
+            pin.load_verify_locations(cadata=(tmp_path / "keys" / "gateway.tls.pem").read_text())
+            assert (await fetch(secure, pin, "/health"))[1]["status"] == "OK"
+            _, identity = await fetch(secure, pin, "/v1/identity")
+        finally:
+            await http.close()
+            gateway.stop()
+        document = parse_key_document(b64_decode(identity["key_document"]))
+        assert document.tls == spki_digest(load_certificate(tmp_path / "keys" / "gateway.tls.pem"))
+
+    asyncio.run(main())
+
+
+def test_a_gateway_alone_whose_tls_address_is_taken_says_so_and_ends(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        secure = taken.getsockname()[1]
+        gateway = gateway_alone(tmp_path, free_port(), secure)
+        assert gateway.wait() == 2
+    assert f"node.listen: cannot listen on 127.0.0.1:{secure}" in gateway.output()
+    assert "Traceback" not in gateway.output()

@@ -83,6 +83,12 @@ class Console:
                 json.dumps({"ready": True, "key": key, "state": str(layout.state), "first_code": first_code, **network})
             )
             return
+        theirs = ""
+        if network["gateway_tls"] is not None and network["registry"] is not None:
+            theirs = f"""\
+  Ask with OpenGradient's client, once the registry counts the gateway as active:
+    og.LLM(KEY, rpc_url="{network["chain"]}", tee_registry_address="{network["registry"]}")
+"""
         first = ""
         if first_code is not None:
             first = f"""
@@ -97,7 +103,7 @@ Ready after {time.monotonic() - self._started:.1f} s. This is a development netw
   Ask in a browser     {layout.url("panel")}/
   Ask in a terminal    holdfast chat --state {layout.state}
   Ask with any client  {layout.url("gateway")}/v1   (OpenAI-compatible; the key is in {layout.key("workspace.token")})
-{first}
+{theirs}{first}
 Ctrl-C stops it; the same command goes on where it stopped.
 """
         )

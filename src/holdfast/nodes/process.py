@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
 from holdfast.adapters.tls_files import server_context
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.server import TLSAddress, make_server, split_listen
 
@@ -76,7 +76,11 @@ def run_node(
         return 2
     configure_logging(name)
     calm_collector()
-    run_loop(make_server(app, host=host, port=port, tls=tls).serve())
+    try:
+        run_loop(make_server(app, host=host, port=port, tls=tls).serve())
+    except UnavailableError as error:  # an address is taken: nothing else of the sort leaves a server
+        sys.stderr.write(f"{error}\n")
+        return 2
     return 0
 
 
