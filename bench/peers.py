@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 PINS = HERE / "peers.txt"
 _INSTALL_S = 900
 _RUN_S = 180
-_PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[A-Za-z0-9,._-]+\])?==([A-Za-z0-9.+!_-]+)\Z")
+_VERSION = r"(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.+!_-]+"
+_PIN = re.compile(rf"([A-Za-z0-9._-]+){_VERSION}(?: +[A-Za-z0-9._-]+{_VERSION})*\Z")
 
 
 class MissingError(Exception):
@@ -24,13 +25,13 @@ class MissingError(Exception):
 
 
 def pins() -> dict[str, str]:
-    """Name of each peer to the line that pip gets."""
+    """Name of each peer to what pip gets: itself first, then what it is measured with."""
     lines = [line.partition("#")[0].strip() for line in PINS.read_text().splitlines()]
     found = {}
     for line in filter(None, lines):
         match = _PIN.match(line)
         if match is None:
-            raise SystemExit(f"{PINS.name}: {line!r} is not NAME[EXTRA]==VERSION")
+            raise SystemExit(f"{PINS.name}: {line!r} is not NAME[EXTRA]==VERSION …")
         found[match[1]] = line
     return found
 
@@ -39,8 +40,9 @@ def python_of(name: str) -> Path:
     """The interpreter that has a peer installed; raises :class:`MissingError`."""
     if os.environ.get("HOLDFAST_BENCH_PEERS") == "off":
         raise MissingError("left out with HOLDFAST_BENCH_PEERS=off")
-    requirement = pins()[name]
-    folder = HERE.parent / ".bench" / requirement.replace("[", "-").replace("]", "")
+    requirements = pins()[name].split()
+    requirement = requirements[0]
+    folder = HERE.parent / ".bench" / "-".join(requirements).replace("[", "-").replace("]", "")
     python = folder / "bin" / "python"
     done = folder / "installed"
     if done.exists():
@@ -48,7 +50,7 @@ def python_of(name: str) -> Path:
     print(f"installing {requirement} into {folder.relative_to(HERE.parent)} (once) …", flush=True)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement],
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements],
     ):
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_INSTALL_S)
