@@ -1,8 +1,8 @@
-"""What the tests of OpenGradient's own clients share: where the clients are, a model that talks, and who lies between.
+"""What the tests of OpenGradient's own clients share: where the clients are, and a model that talks.
 
 The clients live in an environment of their own, for they want a fork of a payment library; ``HOLDFAST_OPENGRADIENT``
 names its interpreter. ``python3 dev.py opengradient`` and ``CI=true python3 dev.py test`` make it. Sockets on loopback:
-for ``tests/integration`` and ``tests/attacks`` alone.
+for ``tests/integration`` alone.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import json
 import os
 import ssl
 import subprocess
-import threading
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -30,6 +27,7 @@ from cryptography.x509.oid import NameOID
 from eth_abi import decode, encode
 
 from tests.helpers import upstreams as fake
+from tests.helpers.between import Change, InThread, Passed
 from tests.helpers.upstreams import FaultyServer
 
 PYTHON = os.environ.get("HOLDFAST_OPENGRADIENT", "")
@@ -108,30 +106,6 @@ async def talking(request: fake.Request, writer: asyncio.StreamWriter) -> bool:
     return await fake.events([json.dumps(frame).encode() for frame in frames])(request, writer)
 
 
-class InThread:
-    """Something that serves on a loop of its own while the test waits for other processes."""
-
-    def __init__(self) -> None:
-        self._ready, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name=type(self).__name__)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    async def _main(self) -> None:
-        raise NotImplementedError
-
-    async def _until_stopped(self) -> None:
-        self._ready.set()
-        await asyncio.to_thread(self._stop.wait)
-
-
 class TalkingUpstream(InThread):
     """:func:`talking` on loopback."""
 
@@ -154,71 +128,16 @@ class TalkingUpstream(InThread):
         return await talking(request, writer)
 
 
-Change = Callable[[bytes], bytes]
-"""What a liar makes of an answer's body."""
-
-
-class Between(InThread):
-    """Stands between a client and ``target``, passes requests on and changes the bodies of good answers.
-
-    ``changes`` are taken one an answer, the last one for ever. ``url`` is where it listens.
-    """
-
-    url = ""
-
-    def __init__(self, target: str, *changes: Change) -> None:
-        super().__init__()
-        self._target = target
-        self._changes = list(changes)
-        self.seen: list[bytes] = []
-        """Bodies of requests."""
-        self.passed: list[bytes] = []
-        """Bodies of answers as they came."""
-
-    async def _main(self) -> None:
-        async with aiohttp.ClientSession() as session:
-            self._session = session
-            application = web.Application(client_max_size=1 << 24)
-            application.router.add_route("*", "/{path:.*}", self._answer)
-            runner = web.AppRunner(application, access_log=None)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            await self._until_stopped()
-            await runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        self.seen.append(body)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        async with self._session.request(
-            request.method, self._target + request.path_qs, data=body, headers=headers
-        ) as answer:
-            came = await answer.read()
-            self.passed.append(came)
-            if answer.status == 200:
-                came = (self._changes.pop(0) if len(self._changes) > 1 else self._changes[0])(came)
-            return web.Response(
-                body=came,
-                status=answer.status,
-                headers={"content-type": answer.headers.get("content-type", "application/octet-stream")},
-            )
-
-
-_HOP = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
-
-
 def rewritten(**members: Any) -> Change:
     """An answer of the chain's RPC whose list of active gateways names other things: ``endpoint``, ``certificate``."""
     places = {"endpoint": 2, "public_key": 3, "certificate": 4}
 
-    def change(body: bytes) -> bytes:
-        value = json.loads(body)
+    def change(passed: Passed) -> bytes:
+        value = json.loads(passed.body)
         try:
             [rows] = decode([ROWS], bytes.fromhex(value["result"][2:]))
         except Exception:
-            return body  # another method's answer
+            return passed.body  # another method's answer
         changed = [
             tuple(
                 members.get({at: name for name, at in places.items()}.get(place, ""), item)
@@ -230,11 +149,6 @@ def rewritten(**members: Any) -> Change:
         return json.dumps(value).encode()
 
     return change
-
-
-def kept(body: bytes) -> bytes:
-    """An answer as it came."""
-    return body
 
 
 def active_gateways(rpc: str, registry: str) -> list[Any]:

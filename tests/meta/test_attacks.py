@@ -29,7 +29,7 @@ def test_every_attack_has_one_row_and_every_row_its_test() -> None:
 def test_a_row_names_the_codes_that_its_test_waits_for() -> None:
     for _, stops, test in ROWS:
         codes = re.findall(r"`([a-z_]+\.[a-z_0-9]+)`", stops)
-        assert codes or "a code of ours" in stops, test
+        assert codes or stops.startswith(("a code of ours", "nothing has to")), test
         for code in codes:
             assert f"'{code}'" in TESTS[test.strip("` ")], f"{test}: {code}"
             assert f"`{code}`" in CODES, code
