@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from holdfast.core.encoding import sha256_hex
-from tests.helpers.signed_gateway import SignedGateway
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,14 @@ def certificate(
 
 @dataclass
 class TLSGateway:
-    """A :class:`SignedGateway` that listens; ``shows`` can be changed between connections."""
+    """A gateway that listens; ``shows`` can be changed between connections."""
 
-    gateway: SignedGateway
+    gateway: Any
+    """A :class:`SignedGateway`, or whatever else answers like one."""
     shows: Certificate
     folder: Path
+    origin: str = "http://gateway.test"
+    """What it takes itself for."""
     url: str = ""
     connections: int = 0
     """Connections whose handshake ended."""
@@ -114,7 +117,7 @@ class TLSGateway:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.bytes_read += len(body)
-        url = "http://gateway.test" + path
+        url = self.origin + path
         if b'"stream":true' in body:
             async with self.gateway.open(method, url, body=body, headers=headers) as answer:
                 sent = b"".join([b"data: " + data + b"\n\n" async for _, data in answer.events()])
@@ -123,7 +126,7 @@ class TLSGateway:
         return self._message(whole.status, dict(whole.headers), whole.body, "application/json")
 
     def _message(self, status: int, headers: dict[str, str], body: bytes, media: str) -> bytes:
-        fields = {**headers, "content-type": media, "content-length": str(len(body))}
+        fields = {"content-type": media, **headers, "content-length": str(len(body))}
         if self.hang_up:
             fields["connection"] = "close"
         lines = [f"HTTP/1.1 {status} Ok", *(f"{name}: {value}" for name, value in fields.items())]
@@ -145,9 +148,11 @@ class TLSGateway:
 
 
 @contextlib.asynccontextmanager
-async def listening(gateway: SignedGateway, shows: Certificate, folder: Path) -> AsyncGenerator[TLSGateway]:
+async def listening(
+    gateway: Any, shows: Certificate, folder: Path, origin: str = "http://gateway.test"
+) -> AsyncGenerator[TLSGateway]:
     """A gateway behind TLS until the block ends."""
-    found = TLSGateway(gateway, shows, folder)
+    found = TLSGateway(gateway, shows, folder, origin)
     await found.listen()
     try:
         yield found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.tls_pinning import fetch_certificate, pinned_context
 from holdfast.client.channels import open_direct
 from holdfast.client.gateway import GatewayClient, SyncGatewayClient, connect
+from holdfast.client.private import connect_private
 from holdfast.core.attestation.certificates import read_spki
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.keys import build_key_document
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 from tests.helpers.attested import with_keys
-from tests.helpers.network import FROM, Network
+from tests.helpers.network import FROM, UNTIL, Network, ed25519_signer
+from tests.helpers.relayed import World, path
 from tests.helpers.signed_gateway import PIECES, FixedClock, SignedGateway
 from tests.helpers.tls import Certificate, TLSGateway, certificate, listening
 
@@ -280,3 +284,36 @@ def test_whoever_wants_plain_http_says_so() -> None:
             return way.channel.kind
 
     assert asyncio.run(scenario()) == "plain"
+
+
+# A relay under TLS
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_relay_is_held_to_its_key_as_a_gateway_is(tmp_path: Path, named: bool) -> None:
+    shown, world = certificate(), World()
+    relay = build_key_document(
+        "relay", ["relay"], "test", [ed25519_signer("relay", "statement").key], tls=shown.spki if named else None
+    )
+    world.relay = {"node": relay.digest, "key_document": b64_encode(relay.raw)}
+    world.gateway.sealed = path(relay=relay.digest)
+    span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL)}
+    nodes = json.loads(world.network.trust_version())["nodes"]
+    nodes.append({"key_document": b64_encode(relay.raw), "revoked": None, **span})
+
+    async def scenario() -> None:
+        async with listening(world, shown, tmp_path, "http://relay.test") as there:
+            opened = connect_private(there.url, "hf_relay", trust=world.network.trust(nodes=nodes))
+            if not named:
+                with pytest.raises(RefusedError) as refused:
+                    await opened.__aenter__()
+                assert refused.value.code == "http.certificate"
+                assert there.bytes_read == 0
+                return
+            async with opened as client:
+                bound = await client.ask(REQUEST)
+            assert bound.turn.text == "".join(PIECES)
+            assert bound.turn.path == path(relay=relay.digest)
+
+    asyncio.run(scenario())
+    assert all(b"lane" not in body for _, body in world.sealed)

@@ -70,6 +70,7 @@ def showing(gateway: SignedGateway, make: Callable[[bytes | None], dict[str, Any
         ("a debug enclave", "attestation.debug", RefusedError),
         ("another vendor's root", "attestation.root", RefusedError),
         ("what ran out", "enclave.expired", UndecidedError),
+        ("what is yet to come", "enclave.not_yet", UndecidedError),
         ("a format that nobody knows", "enclave.format", UndecidedError),
         ("bytes that are none", "snp.size", RefusedError),
         ("another TLS key", "identity.tls", RefusedError),
@@ -83,6 +84,7 @@ def test_without_the_attestation_that_is_required_nothing_is_asked(
     document = gateway.network.gateway_document
     stranger = with_keys(Network(), payment="0x" + "11" * 20).gateway_document
     old = MACHINE.shown(document, b"\x01" * 32)
+    to_come = Machine(start=time_encode(at(6)))
     ran_out = Machine(end=time_encode(at(4)))
     makers: dict[str, Callable[[bytes | None], dict[str, Any] | None]] = {
         "nothing": lambda _: None,
@@ -94,6 +96,7 @@ def test_without_the_attestation_that_is_required_nothing_is_asked(
         "a debug enclave": lambda nonce: MACHINE.shown(document, nonce, change=in_debug_mode),
         "another vendor's root": lambda nonce: STRANGER.shown(document, nonce),
         "what ran out": lambda nonce: ran_out.shown(document, nonce),
+        "what is yet to come": lambda nonce: to_come.shown(document, nonce),
         "a format that nobody knows": lambda _: {"format": "tpm", "evidence": b64_encode(b"?")},
         "bytes that are none": lambda _: {"format": "amd-sev-snp", "evidence": b64_encode(b"?")},
         "another TLS key": lambda nonce: MACHINE.shown(dataclasses.replace(document, tls="cd" * 32), nonce),
