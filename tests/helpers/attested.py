@@ -7,6 +7,7 @@ AMD's roots not all are known, so trust may name them.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +36,17 @@ def in_debug_mode(report: bytearray) -> None:
     report[8:16] = (0x30000 | 1 << 19).to_bytes(8, "little")
 
 
+@functools.cache
+def _vendor() -> hardware.SNP:
+    """Its keys are slow to make."""
+    return hardware.SNP()
+
+
 class Machine:
     """A chip with its chain. ``life`` are the ends of its certificate's life, by default as long as the vendor's."""
 
     def __init__(self, **life: str) -> None:
-        self.vendor = hardware.SNP()
+        self.vendor = _vendor()
         self.root = self.vendor.root
         self.chain = [self.vendor.leaf_certificate(**life), *self.vendor.chain[1:]]
 

@@ -62,6 +62,8 @@ class SignedGateway:
         self.views: list[Any] = []
         self.late = 0
         """So many times the bundle lacks the statements."""
+        self.busy = 0
+        """So many times it has no attestation to spare."""
         self.status = 200
         self.refusal: dict[str, Any] = {}
         self.attest: Callable[[bytes | None], dict[str, Any] | None] = self._vouched
@@ -97,6 +99,9 @@ class SignedGateway:
         path = url.removeprefix("http://gateway.test").removeprefix("https://gateway")
         self.requests.append((method, path, dict(headers or {})))
         if path.startswith("/v1/attestation?nonce="):
+            if self.busy > 0:
+                self.busy -= 1
+                return Answer(429, b"{}")
             made = self.attest(bytes.fromhex(path.partition("=")[2]))
             return Answer(404, b"{}") if made is None else Answer(200, json.dumps(made).encode())
         if self.status != 200 and path != "/v1/identity":

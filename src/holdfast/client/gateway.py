@@ -81,6 +81,9 @@ IDENTITY_FOR_S = 600.0
 """After so long the gateway's identity and attestation are checked again before the next question."""
 NONCE_BYTES = 32
 """Size of the nonce that an attestation is asked to answer."""
+_BUSY = 429
+_BUSY_WAITS_S = (1.0, 2.0, 4.0)
+"""Pauses between asking a gateway that is busy for an attestation."""
 _STATEMENT_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses between looks for a statement that the gateway says is signed."""
 
@@ -652,7 +655,7 @@ class GatewayClient:
         known = self.trust is not None and refuse_document(document, self.trust, now) is None
         if known and self.requirements.attested != "none":
             nonce = secrets.token_bytes(NONCE_BYTES)
-            made = await self._public(f"/v1/attestation?nonce={nonce.hex()}")
+            made = await self._fetch_attestation(nonce)
             if made.status == 200:
                 attestation = parse_attestation(canonical.decode_object(made.body), document)
             else:
@@ -667,6 +670,18 @@ class GatewayClient:
             nonce=nonce,
         )
         return Attester(document.digest, document.name, key, checked.admitted, checked)
+
+    async def _fetch_attestation(self, nonce: bytes) -> Answer:
+        """An attestation for a nonce. Where it has to be fresh a gateway that is busy is asked again: it makes so many
+        for strangers in a minute."""
+        path = f"/v1/attestation?nonce={nonce.hex()}"
+        made = await self._public(path)
+        for pause in _BUSY_WAITS_S if self.requirements.fresh else ():
+            if made.status != _BUSY:
+                break
+            await self._clock.sleep(pause)
+            made = await self._public(path)
+        return made
 
     async def _public(self, path: str) -> Answer:
         """What a gateway shows to everybody: the workspace key stays here until it is known who answers."""

@@ -233,7 +233,11 @@ def _require_attested(found: CheckedAttestation | None, required: Requirements, 
         return
     says = "the attestation answers no nonce of this client: it may be an old one"
     if required.fresh:
-        raise UndecidedError("identity.stale", says, hint=hint)
+        raise UndecidedError(
+            "identity.stale",
+            says,
+            hint=f"the gateway makes none for a nonce, or was busy and can be asked again; {hint}",
+        )
     record.note(ENCLAVE, "client.md §2", "cannot_tell", f"{says[0].upper()}{says[1:]}.", "identity.stale")
 
 

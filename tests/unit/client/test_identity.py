@@ -239,6 +239,19 @@ def test_every_client_draws_a_nonce_of_its_own() -> None:
     assert all(len(path.partition("=")[2]) == 64 for path in nonces)
 
 
+@pytest.mark.parametrize(("busy", "code"), [(3, ""), (4, "identity.stale")])
+def test_a_gateway_that_is_busy_is_asked_again_before_it_is_given_up(busy: int, code: str) -> None:
+    gateway, trust = world()
+    gateway.busy = busy
+    if code:
+        assert refusal(gateway, trust).code == code
+    else:
+        assert ask(gateway, trust).checked.fresh is True
+    nonces = [path for _, path, _ in gateway.requests if "nonce=" in path]
+    assert len(nonces) == 4
+    assert len(set(nonces)) == 1
+
+
 def test_an_attestation_made_for_nobody_is_enough_for_whoever_says_so() -> None:
     gateway, trust = world()
     document = gateway.network.gateway_document
