@@ -20,7 +20,7 @@ from holdfast.ports.registry import GATEWAY_KIND
 from tests.cli.conftest import Outcome
 from tests.helpers.chains import NEEDS_MACHINE, EvmWorld, start_epoch
 from tests.helpers.network import Network
-from tests.helpers.registry import MAX_AGE_S, ROOT, RegistryWorld, insecure_evidence, node_keys
+from tests.helpers.registry import MAX_AGE_S, ROOT, EvmRegistryWorld, insecure_evidence, node_keys
 
 pytestmark = NEEDS_MACHINE
 Holdfast = Callable[..., Outcome]
@@ -35,7 +35,7 @@ class Thread:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.chain = EvmWorld()
-        self.world = RegistryWorld(self.chain)
+        self.world = EvmRegistryWorld(self.chain)
         self.do(self._open())
 
     async def _open(self) -> None:

@@ -1,4 +1,4 @@
-"""The registry port on the real contracts: what is refused first, then how a node lives (``spec/registry.md``)."""
+"""The registry port: the simulated registry and the contracts keep the same rules, refusals first."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,13 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_abi.abi import decode, encode
 
-from holdfast.adapters.evm_rpc import call_contract, contract_interface
 from holdfast.core import evm
 from holdfast.core.encoding import sha256
 from holdfast.core.registry import INSECURE_MEASUREMENT, verdict_digest
-from holdfast.errors import ConflictError, HoldfastError, RefusedError, UndecidedError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
 from holdfast.ports.chain import Member
 from holdfast.ports.registry import (
     ACCEPTED,
@@ -25,43 +23,63 @@ from holdfast.ports.registry import (
     REPLACED,
     RegisteredKind,
 )
-from tests.helpers.chains import COIN, NEEDS_MACHINE, EvmWorld, next_candidate, sign_vote, start_epoch
+from tests.helpers.chains import (
+    COIN,
+    NEEDS_MACHINE,
+    ChainWorld,
+    EvmWorld,
+    SimulatedWorld,
+    next_candidate,
+    sign_vote,
+    start_epoch,
+)
 from tests.helpers.registry import (
     ENDPOINT,
     INTERVAL_S,
     MAX_AGE_S,
-    PAYMENT,
+    EvmRegistryWorld,
     RegistryWorld,
+    SimulatedRegistryWorld,
     message_hash,
     node_keys,
     pss,
-    rsa_key,
-    spki,
 )
 
-pytestmark = NEEDS_MACHINE
 Scenario = Callable[[RegistryWorld], Awaitable[None]]
 Run = Callable[..., None]
+Make = Callable[[], tuple[ChainWorld, RegistryWorld]]
+
+
+def simulated() -> tuple[ChainWorld, RegistryWorld]:
+    """Chain and registry in memory."""
+    chain = SimulatedWorld()
+    return chain, SimulatedRegistryWorld(chain)
+
+
+def embedded() -> tuple[ChainWorld, RegistryWorld]:
+    """The contracts on the development chain."""
+    chain = EvmWorld()
+    return chain, EvmRegistryWorld(chain)
+
+
+@pytest.fixture(params=[simulated, pytest.param(embedded, marks=NEEDS_MACHINE)], ids=["simulated", "evm"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """What the suite runs on; ``tests/integration`` brings another chain."""
+    made: Make = request.param
+    return made
 
 
 @pytest.fixture
-def make_chain() -> Callable[[], Any]:
-    """The chain under the registry; ``tests/integration`` brings another one."""
-    return EvmWorld
-
-
-@pytest.fixture
-def run(make_chain: Callable[[], Any]) -> Run:
+def run(make: Make) -> Run:
     """Run a scenario with a fresh registry and an epoch of four equal members (signers 0 to 3)."""
 
     def runner(scenario: Scenario, *, epoch: bool = True) -> None:
         async def main() -> None:
-            chain = make_chain()
+            chain, world = make()
             await chain.open()
             try:
                 if epoch:
                     await start_epoch(chain)
-                world = RegistryWorld(chain)
                 await world.open()
                 await scenario(world)
             finally:
@@ -169,7 +187,7 @@ def test_a_pending_node_is_nowhere_to_be_found(run: Run) -> None:
         assert await world.client().nodes(GATEWAY_KIND) == ()
         assert await world.client().node_by_key(keys.tee_id) is None
         with refused("heartbeat.unknown"):
-            await world.client()._call("heartbeat", keys.tee_id, world.now, keys.heartbeat(world.now))
+            await world.client().heartbeat(keys.tee_id, world.now, keys.heartbeat(world.now))
         assert not await world.client().valid_at(keys.tee_id, world.now)
 
     run(scenario)
@@ -259,7 +277,7 @@ def test_a_verdict_counts_for_no_other_submission_and_no_other_evidence(run: Run
             await client.submit_verdicts(first, records[0].evidence, mine, accepted=False)
         with refused("registry.unknown"):
             await client.submit_verdicts(7, records[0].evidence, mine, accepted=True)
-        other = replace(world.deployment.registry, chain_id=1)
+        other = replace(world.client().domain, chain_id=1)
         elsewhere = [
             world.chain.signers[voter].sign(verdict_digest(other, first, records[0].evidence, accepted=True))
             for voter in (0, 1, 2)
@@ -426,10 +444,7 @@ def test_a_signature_in_opengradients_format_is_checked_on_chain(run: Run) -> No
         second = int.from_bytes(good) + modulus
         if second < 2**2048:
             assert not await client.verify_signature(keys.tee_id, asked, answered, now, second.to_bytes(256))
-        # OpenGradient's own call has a window of an hour beside.
-        assert await client._ask_views("verifySignature", keys.tee_id, asked, answered, now, good)
         world.chain.clock.time += 3601
-        assert not await client._ask_views("verifySignature", keys.tee_id, asked, answered, now, good)
         assert await client.verify_signature(keys.tee_id, asked, answered, now, good)
 
     run(scenario)
@@ -441,8 +456,7 @@ def test_a_statement_of_a_p256_key_is_checked_on_chain_or_the_absence_is_said(ru
         await world.admit(keys)
         digest = sha256(b"a statement")
         good = keys.sign_statement(digest)
-        present = await call_contract(world.chain.connection, world.deployment.signatures, "Signatures", "has_p256")
-        if not present:
+        if not await world.has_p256():
             with refused("signature.p256_absent"):
                 await client.verify_statement(keys.tee_id, digest, good, now)
             return
@@ -783,141 +797,5 @@ def test_an_owner_moves_its_endpoint(run: Run) -> None:
             await world.client(3).set_endpoint(99, "https://elsewhere.example")
         await world.client(3).set_endpoint(number, "https://elsewhere.example")
         assert (await world.node(number)).endpoint == "https://elsewhere.example"
-
-    run(scenario)
-
-
-def test_views_that_nobody_configured_are_the_callers_mistake(run: Run) -> None:
-    async def scenario(world: RegistryWorld) -> None:
-        client = world.client()
-        client._views = None
-        with refused("registry.views", UsageError):
-            await client.verify_statement(bytes(32), bytes(32), bytes(64), world.now)
-
-    run(scenario)
-
-
-def test_an_event_that_the_chain_does_not_tell_leaves_it_undecided(run: Run) -> None:
-    async def scenario(world: RegistryWorld) -> None:
-        await world.register(node_keys())
-        client: Any = world.client()
-        asked = client._connection.request
-
-        async def silent(method: str, *parameters: Any) -> Any:
-            return [] if method == "eth_getLogs" else await asked(method, *parameters)
-
-        client._connection.request = silent
-        with refused("registry.evidence", UndecidedError):
-            await client.evidence(1)
-        client._connection.request = asked
-
-    run(scenario)
-
-
-# --- OpenGradient's reads ---------------------------------------------------------------------------------------------
-
-TEN = "(address,address,string,bytes,bytes,bytes32,uint8,bool,uint256,uint256)"
-OHTTP = "(uint8,uint16,uint16,uint16,bytes,bytes,uint256)"
-ELEVEN = f"{TEN[:-1]},{OHTTP})"
-"""The documented layouts of a ``TEEInfo`` (``spec/registry.md`` §10)."""
-
-
-async def eth_call(world: RegistryWorld, to: str, data: bytes) -> bytes:
-    answer = await world.chain.connection.request("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest")
-    return bytes.fromhex(answer[2:])
-
-
-def test_active_nodes_are_told_in_both_layouts(run: Run) -> None:
-    async def scenario(world: RegistryWorld) -> None:
-        registry, views = world.deployment.registry.contract, world.deployment.views
-        data = bytes.fromhex("4b6014da") + encode(["uint8"], [0])
-        assert await eth_call(world, registry, data) == encode([f"{ELEVEN}[]"], [[]])
-        keys = [node_keys(1), node_keys(2)]
-        began = world.now
-        for owner, each in ((3, keys[0]), (2, keys[1])):
-            await world.admit(each, owner=owner)
-        await world.client().heartbeat(keys[0].tee_id, began, keys[0].heartbeat(began))
-        answer = await eth_call(world, registry, data)
-        (listed,) = decode([f"{ELEVEN}[]"], answer, strict=True)
-        blob = bytes.fromhex("010020") + bytes(range(32)) + bytes.fromhex("000400010003")
-        expected = tuple(
-            (
-                world.chain.signers[owner].address,
-                PAYMENT,
-                ENDPOINT,
-                spki(each.rsa),
-                each.certificate,
-                INSECURE_MEASUREMENT,
-                0,
-                True,
-                began,
-                began,
-                (1, 0x20, 1, 3, bytes(range(32)), blob, began),
-            )
-            for owner, each in ((3, keys[0]), (2, keys[1]))
-        )
-        assert listed == expected
-        assert answer == encode([f"{ELEVEN}[]"], [expected])
-        answer = await eth_call(world, views, data)
-        (listed,) = decode([f"{TEN}[]"], answer, strict=True)
-        assert listed == tuple(item[:10] for item in expected)
-        await world.client(3).disable(1)
-        (listed,) = decode([f"{ELEVEN}[]"], await eth_call(world, registry, data))
-        assert [item[3] for item in listed] == [spki(keys[1].rsa)]
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(
-    ("call", "selector"),
-    [
-        ("getTEE(bytes32)", "418b207d"),
-        ("getEnabledTEEs(uint8)", "63b86b89"),
-        ("getActiveTEEs(uint8)", "4b6014da"),
-        ("getTEEsByType(uint8)", "b82644b7"),
-        ("getTEEsByOwner(address)", "e44cc482"),
-        ("isTEEEnabled(bytes32)", "927d3c95"),
-        ("isTEEActive(bytes32)", "a3bf31f1"),
-        ("getTEEPublicKey(bytes32)", "2cbe7552"),
-        ("computeTEEId(bytes)", "f33d2c00"),
-        ("heartbeat(bytes32,uint256,bytes)", "42830ad8"),
-        ("heartbeatMaxAge()", "87267aca"),
-        ("isValidTEEType(uint8)", "e10a2ea4"),
-        ("isPCRApproved(uint8,bytes32)", "9831ced5"),
-    ],
-)
-def test_the_registry_answers_opengradients_calls(call: str, selector: str) -> None:
-    assert evm.keccak256(call.encode())[:4].hex() == selector
-    assert contract_interface("Registry").selector(call.partition("(")[0]).hex() == selector
-
-
-def test_opengradients_reads_say_what_ours_say(run: Run) -> None:
-    async def scenario(world: RegistryWorld) -> None:
-        keys = node_keys()
-        client, key = world.client(), keys.tee_id
-        for function in ("getTEE", "getTEEPublicKey"):
-            with refused("registry.unknown"):
-                await client._call(function, key)
-        assert not await client._call("isTEEEnabled", key)
-        number = (await world.admit(keys)).number
-        owner = world.chain.signers[3].address
-        assert await client._call("getTEEPublicKey", key) == spki(keys.rsa)
-        assert await client._call("computeTEEId", spki(rsa_key(1))) == key
-        assert (await client._call("getTEE", key))[3] == spki(keys.rsa)
-        assert (await client._ask_views("getTEE", key))[3] == spki(keys.rsa)
-        assert await client._ask_views("isTEEActive", key)
-        assert await client._call("isValidTEEType", 0)
-        assert not await client._call("isValidTEEType", 1)
-        assert await client._call("isPCRApproved", 0, INSECURE_MEASUREMENT)
-        for function, asked in (("getEnabledTEEs", 0), ("getTEEsByType", 0), ("getTEEsByOwner", owner)):
-            assert list(await client._call(function, asked)) == [key]
-        assert await client._call("isTEEActive", key)
-        world.chain.clock.time += MAX_AGE_S
-        assert not await client._call("isTEEActive", key)
-        assert await client._call("isTEEEnabled", key)
-        await world.client(3).disable(number)
-        assert not await client._call("isTEEEnabled", key)
-        assert list(await client._call("getEnabledTEEs", 0)) == []
-        assert list(await client._call("getTEEsByType", 0)) == [key]
 
     run(scenario)

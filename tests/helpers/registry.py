@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from holdfast.adapters.evm_rpc import EvmConnection, SendSettings
+from holdfast.adapters.evm_rpc import EvmConnection, SendSettings, call_contract
 from holdfast.adapters.registry_evm import EvmRegistry, RegistryDeployment, deploy_registry
+from holdfast.adapters.registry_simulated import SimulatedRegistry, SimulatedRegistryClient
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.core import opengradient
 from holdfast.core.attestation.binding import build_binding
@@ -22,9 +23,9 @@ from holdfast.core.encoding import sha256, sha256_hex
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document
 from holdfast.core.registry import INSECURE_MEASUREMENT, Submission, build_submission, verdict_digest
 from holdfast.core.rounds import ChainDomain
-from holdfast.ports.registry import GATEWAY_KIND, RegisteredKind, RegisteredNode
+from holdfast.ports.registry import GATEWAY_KIND, RegisteredKind, RegisteredNode, Registry
 from holdfast.verifier.attestation.insecure import INSECURE_ATTESTATION_DOMAIN
-from tests.helpers.chains import ManualClock
+from tests.helpers.chains import ManualClock, SimulatedWorld
 
 INTERVAL_S, MAX_AGE_S = 86_400, 1_800
 """How long attestations and heartbeats last in these registries."""
@@ -147,39 +148,27 @@ class World(Protocol):
 
 
 class RegistryWorld:
-    """A registry beside the Rounds contract of a chain. Signer 0 is its admin, signer 4 its guardian."""
+    """A registry beside a chain. Signer 0 is its admin, signer 4 its guardian."""
 
-    def __init__(self, chain: World) -> None:
-        self.chain = chain
-        self.deployment: RegistryDeployment
+    chain: Any
+
+    async def open(self) -> None:
+        """Bring it up, with the kind of gateways and the measurement of development nodes."""
+        raise NotImplementedError
+
+    def client(self, index: int = 0) -> Registry:
+        """The port as the signer with this index sees it."""
+        raise NotImplementedError
+
+    async def has_p256(self) -> bool:
+        """Whether the chain checks P-256 signatures."""
+        raise NotImplementedError
+
+    # What all have in common
 
     @property
     def now(self) -> int:
         return int(self.chain.clock.time)
-
-    async def open(self) -> None:
-        """Deploy it, with the kind of gateways and the measurement of development nodes."""
-        signers = self.chain.signers
-        self.deployment = await deploy_registry(
-            self.chain.connection,
-            signers[0],
-            self.chain.domain,
-            guardian=signers[4].address,
-            heartbeat_max_age_s=MAX_AGE_S,
-        )
-        admin = self.client(0)
-        await admin.set_kind(RegisteredKind(GATEWAY_KIND, "LLMProxy", INTERVAL_S))
-        await admin.approve_measurement(GATEWAY_KIND, INSECURE_MEASUREMENT, "development")
-
-    def client(self, index: int = 0) -> EvmRegistry:
-        """The port as the signer with this index sees it."""
-        return EvmRegistry(
-            self.chain.connection,
-            self.deployment.registry,
-            self.chain.signers[index],
-            views=self.deployment.views,
-            send=SendSettings(poll_s=0.001, poll_max_s=0.01, receipt_timeout_s=5),
-        )
 
     async def submission(self, keys: Keys, owner: int = 3, **changes: Any) -> Submission:
         """What the signer with this index would submit of these keys now."""
@@ -203,7 +192,7 @@ class RegistryWorld:
 
     def verdict(self, voter: int, attestation: int, evidence: bytes, *, accepted: bool = True) -> bytes:
         """A signer's verdict."""
-        digest = verdict_digest(self.deployment.registry, attestation, evidence, accepted=accepted)
+        digest = verdict_digest(self.client().domain, attestation, evidence, accepted=accepted)
         return self.chain.signers[voter].sign(digest)
 
     async def vote(self, attestation: int, voters: Sequence[int], *, accepted: bool = True, relay: int = 0) -> None:
@@ -224,6 +213,64 @@ class RegistryWorld:
         found = await self.client().node(number)
         assert found is not None
         return found
+
+
+async def _prepare(world: RegistryWorld) -> None:
+    admin = world.client(0)
+    await admin.set_kind(RegisteredKind(GATEWAY_KIND, "LLMProxy", INTERVAL_S))
+    await admin.approve_measurement(GATEWAY_KIND, INSECURE_MEASUREMENT, "development")
+
+
+class EvmRegistryWorld(RegistryWorld):
+    """The contracts, beside the Rounds contract of a chain."""
+
+    def __init__(self, chain: World) -> None:
+        self.chain = chain
+        self.deployment: RegistryDeployment
+
+    async def open(self) -> None:
+        signers = self.chain.signers
+        self.deployment = await deploy_registry(
+            self.chain.connection,
+            signers[0],
+            self.chain.domain,
+            guardian=signers[4].address,
+            heartbeat_max_age_s=MAX_AGE_S,
+        )
+        await _prepare(self)
+
+    def client(self, index: int = 0) -> EvmRegistry:
+        return EvmRegistry(
+            self.chain.connection,
+            self.deployment.registry,
+            self.chain.signers[index],
+            views=self.deployment.views,
+            send=SendSettings(poll_s=0.001, poll_max_s=0.01, receipt_timeout_s=5),
+        )
+
+    async def has_p256(self) -> bool:
+        contract = self.deployment.signatures
+        return bool(await call_contract(self.chain.connection, contract, "Signatures", "has_p256"))
+
+
+class SimulatedRegistryWorld(RegistryWorld):
+    """The registry in memory, beside a chain in memory."""
+
+    def __init__(self, chain: SimulatedWorld) -> None:
+        self.chain = chain
+        signers = chain.signers
+        self.registry = SimulatedRegistry(
+            chain.chain, admin=signers[0].address, guardian=signers[4].address, heartbeat_max_age_s=MAX_AGE_S
+        )
+
+    async def open(self) -> None:
+        await _prepare(self)
+
+    def client(self, index: int = 0) -> SimulatedRegistryClient:
+        return self.registry.client(self.chain.signers[index].address)
+
+    async def has_p256(self) -> bool:
+        return True
 
 
 def message_hash(text: bytes, timestamp: int) -> tuple[bytes, bytes, bytes]:

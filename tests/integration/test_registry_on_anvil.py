@@ -1,4 +1,4 @@
-"""The whole suite of the registry port once more, on the real anvil (``tests/contracts/test_registry.py``).
+"""The suites of the registry once more, on the real anvil (``tests/contracts/test_registry.py`` and beside it).
 
 anvil runs the rules of Osaka, which has the P-256 precompile, so that what the embedded chain can only call absent is
 checked here.
@@ -11,29 +11,47 @@ from typing import Any
 
 import pytest
 
-from holdfast.adapters.evm_rpc import call_contract
 from tests.contracts import test_registry as suite
-from tests.contracts.test_registry import run  # noqa: F401 (the fixture that the suite's tests ask for)
+from tests.contracts.test_registry import Make
 from tests.helpers.anvil import NEEDS_ANVIL, AnvilWorld
-from tests.helpers.registry import RegistryWorld
+from tests.helpers.chains import ChainWorld
+from tests.helpers.registry import EvmRegistryWorld, RegistryWorld
+from tests.unit.adapters import test_registry_evm as reads
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow, NEEDS_ANVIL]
-globals().update({name: found for name, found in vars(suite).items() if name.startswith("test_")})
+run = suite.run
+SHARED = {name: found for name, found in vars(suite).items() if name.startswith("test_")}
+globals().update(SHARED)
+
+
+def on_anvil() -> tuple[ChainWorld, RegistryWorld]:
+    """An anvil of its own for each scenario."""
+    chain = AnvilWorld()
+    return chain, EvmRegistryWorld(chain)
 
 
 @pytest.fixture
-def make_chain() -> Callable[[], Any]:
-    """An anvil of its own for each scenario."""
-    return AnvilWorld
+def make() -> Make:
+    """In place of the suite's own."""
+    return on_anvil
 
 
-def test_this_chain_has_the_precompile(run: Callable[..., None]) -> None:  # noqa: F811
+def test_this_chain_has_the_precompile(run: Callable[..., None]) -> None:
     async def scenario(world: RegistryWorld) -> None:
-        assert await call_contract(world.chain.connection, world.deployment.signatures, "Signatures", "has_p256")
+        assert await world.has_p256()
 
     run(scenario)
 
 
+def test_opengradients_reads_are_the_same_here(run: Callable[..., None]) -> None:
+    tests: list[Any] = [
+        reads.test_active_nodes_are_told_in_both_layouts,
+        reads.test_opengradients_reads_say_what_ours_say,
+    ]
+    for test in tests:
+        test(run)
+
+
 def test_the_suite_is_here() -> None:
     """Were nothing brought over, nothing would fail."""
-    assert sum(name.startswith("test_") for name in globals()) > 30
+    assert len(SHARED) > 25

@@ -11,28 +11,27 @@ from holdfast.client.registry import Identity, Registrar
 from holdfast.core.keys import build_key_document
 from holdfast.errors import RefusedError, UnavailableError, UndecidedError, UsageError
 from holdfast.ports.registry import GATEWAY_KIND
-from tests.helpers.chains import NEEDS_MACHINE, EvmWorld, start_epoch
+from tests.helpers.chains import SimulatedWorld, start_epoch
 from tests.helpers.registry import (
     ENDPOINT,
     INTERVAL_S,
     MAX_AGE_S,
     Keys,
     RegistryWorld,
+    SimulatedRegistryWorld,
     certificate,
     insecure_evidence,
     node_keys,
 )
 
-pytestmark = NEEDS_MACHINE
-
 
 def in_world(scenario: Callable[[RegistryWorld], Awaitable[None]]) -> None:
     async def main() -> None:
-        chain = EvmWorld()
+        chain = SimulatedWorld()
         await chain.open()
         try:
             await start_epoch(chain)
-            world = RegistryWorld(chain)
+            world = SimulatedRegistryWorld(chain)
             await world.open()
             await scenario(world)
         finally:

@@ -57,6 +57,7 @@ class Intervals:
     chain_s: float = 0.4
     peers_s: float = 1.0
     trust_s: float = 2.0
+    registry_s: float = 1.0
 
 
 class FullNode:
@@ -215,7 +216,7 @@ class FullNode:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._every(self._intervals.trust_s, self.step_trust))
                 if self.voter is not None:
-                    tasks.create_task(self._every(self._intervals.chain_s, self.step_registry))
+                    tasks.create_task(self._every(self._intervals.registry_s, self.step_registry))
                 for origin in self.followers:
                     tasks.create_task(self._every(self._intervals.log_s, _bind(self.step_log, origin)))
                     tasks.create_task(self._every(self._intervals.chain_s, _bind(self.step_rounds, origin)))
