@@ -5,9 +5,9 @@ Evidence is the vectors' (throw-away vendors), and real documents where they lie
 peer is ``dcap-qvl`` (Rust) on the same quote in the same run, when it is installed: it parses collateral once and
 checks all of it every time.
 
-Figures wanted: Nitro >= 170/s cold and >= 480/s cached, TDX >= 900/s cached. The first line says how many signatures
-this machine verifies at the same time, since that is what the figures are made of: five of P-384 for a cold Nitro
-document, two for a cached one.
+Figures wanted: Nitro >= 170/s cold and >= 480/s cached, TDX >= 900/s cached; each line says whether it is met. The
+first line says how many signatures this machine verifies at the same time, since that is what the figures are made of:
+five of P-384 for a cold Nitro document, two for a cached one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from figures import at_least, figure, no_peer, ratio
 
 from holdfast.core.attestation import certificates
 from holdfast.core.attestation.certificates import parse_certificates
@@ -37,7 +38,8 @@ ROOT = Path(__file__).parents[1]
 VECTORS = ROOT / "vectors"
 REAL = ROOT.parent / "shared" / "data" / "attestation"
 MADE_AT = dt.datetime(2026, 1, 1, 0, 10, tzinfo=dt.UTC)
-WANTED = {("nitro", "cold"): 170, ("nitro", "cached"): 480, ("tdx", "cached"): 900}
+WANTED = {("nitro", "cold"): at_least(170), ("nitro", "cached"): at_least(480), ("tdx", "cached"): at_least(900)}
+"""By kind of evidence, real or made. Many quotes are judged by one collateral: that is what is wanted of TDX."""
 
 
 def forget() -> None:
@@ -151,14 +153,17 @@ def main() -> None:
             once()
 
         for kind, call in (("cold", cold), ("cached", once)):
-            wanted = WANTED.get((name, kind))
-            more = "" if wanted is None else f"   wanted {wanted}/s"
-            print(f"{name:<14} {kind:<7} {rate(call, seconds):>8,.0f}/s{more}")
+            figure(f"{name}, {kind}", rate(call, seconds), "/s", WANTED.get((name.partition(" ")[0], kind)))
         if name == "nitro":
-            print(f"{name:<14} {'parsed':<7} {rate(lambda file=file: parse_nitro(file.evidence), seconds):>8,.0f}/s")
-        if name == "tdx" and (theirs := peer(sample, seconds)):
-            ratio = rate(once, seconds) / theirs
-            print(f"{name:<14} {'peer':<7} {theirs:>8,.0f}/s   dcap-qvl; ours cached: {ratio:.2f} of it")
+            figure("nitro, parsed and not verified", rate(lambda file=file: parse_nitro(file.evidence), seconds), "/s")
+        if name == "tdx":
+            theirs = peer(sample, seconds)
+            if theirs is None:
+                no_peer("dcap-qvl", "it is not installed")
+            else:
+                figure("dcap-qvl on the same quote", theirs, "/s")
+                ratio("dcap-qvl, collateral checked each time", rate(cold, seconds), theirs)
+                ratio("dcap-qvl, collateral remembered", rate(once, seconds), theirs)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -13,10 +12,12 @@ import pytest
 
 from holdfast.adapters.enclave_insecure import InsecureRoot, make_insecure_root
 from holdfast.cli import attestation as command
+from holdfast.client.attestations import fetch_attestation, parse_answer, require_tls
 from holdfast.core.attestation.binding import build_binding
 from holdfast.core.attestation.nitro import parse_nitro
 from holdfast.core.encoding import b64_decode, b64_encode, time_encode
 from holdfast.core.keys import KeyDocument, build_key_document
+from holdfast.errors import RefusedError
 from holdfast.ports.http import Answer
 from tests.cli.conftest import Outcome
 from tests.helpers.clock import FakeClock
@@ -71,7 +72,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
-    monkeypatch.setattr(command, "with_http", lambda work: asyncio.run(work(gateway)))
+    monkeypatch.setattr(command, "ask_gateway", lambda url, nonce: fetch_attestation(gateway, url, nonce))
 
 
 @pytest.fixture
@@ -193,6 +194,24 @@ def test_an_answer_that_holds_is_shown_with_what_it_is(
         "--key-document", "document.json", "evidence.bin",
     )  # fmt: skip
     assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize("tls", [None, "ab" * 32])
+def test_a_tls_key_that_the_key_document_does_not_name_is_refused(tls: str | None) -> None:
+    """Somebody who relays question and answer has a TLS key of their own."""
+    document = build_key_document("gateway", ["gateway"], "test", [ed25519_signer("x", "statement").key], tls=tls)
+    answer = {
+        "node": document.digest,
+        "key_document": b64_encode(document.raw),
+        "format": "aws-nitro",
+        "simulated": False,
+        "nonce": NONCE,
+        "evidence": "",
+    }
+    parsed = parse_answer(json.dumps(answer).encode(), "https://gateway", bytes.fromhex(NONCE))
+    with pytest.raises(RefusedError) as caught:
+        require_tls(parsed, b"another key", "https://gateway")
+    assert caught.value.code == "identity.tls"
 
 
 def test_each_question_has_a_nonce_of_its_own(holdfast: Holdfast, gateway: Gateway, trust: str) -> None:

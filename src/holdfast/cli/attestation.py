@@ -13,6 +13,7 @@ Not covered: fetching collateral, and whether the measured software is good.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import re
 import secrets
@@ -23,11 +24,11 @@ from typing import Any
 import click
 
 from holdfast.cli.main import ACCEPT, exit_code
-from holdfast.cli.network import Network, network_options, with_http
+from holdfast.cli.network import Network, network_options
 from holdfast.cli.output import ANSWERS, clean, clean_line, emit, emit_json, hanging, read_file, write_file
 from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
-from holdfast.client.attestations import MAX_NONCE_BYTES, fetch_attestation
+from holdfast.client.attestations import MAX_NONCE_BYTES, ask_gateway
 from holdfast.core.attestation.certificates import build_pem, parse_certificates
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile, parse_evidence
 from holdfast.core.attestation.roots import vendor_roots
@@ -141,8 +142,8 @@ def fetch(
     """Ask a running gateway to attest its keys for a nonce of yours, and check what it says.
 
     The answer has to bind the key document that the gateway shows and to answer this nonce, so one that was recorded
-    before, or made for somebody else, is refused. Exits like 'verify'; with trust also 1 when the key document is not
-    admitted. A simulated enclave passes, and says that it is one.
+    before, or made for somebody else, is refused. Over https:// the document has to name the TLS key. Exits like
+    'verify'; with trust also 1 when the key document is not admitted. A simulated enclave passes, and says so.
     """
     nonce = secrets.token_bytes(NONCE_BYTES) if nonce_text is None else _nonce(nonce_text)
     if not 1 <= len(nonce) <= MAX_NONCE_BYTES:
@@ -150,7 +151,7 @@ def fetch(
     trust = open_trust(trust_file, trust_pin)
     if trust is None and (network.trust_path is not None or network.key is not None):
         trust = network.find_trust()
-    answer = with_http(lambda http: fetch_attestation(http, network.gateway, nonce))
+    answer = asyncio.run(ask_gateway(network.gateway, nonce))
     form, at = answer.item.format, dt.datetime.now(dt.UTC)
     if output is not None:
         write_file(output, answer.item.evidence)

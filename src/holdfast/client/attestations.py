@@ -6,12 +6,14 @@ Not covered: whether it holds (``verifier.attestation``), and whose gateway it i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from holdfast.client.errors import parse_error
 from holdfast.core import canonical
+from holdfast.core.attestation.certificates import read_spki
 from holdfast.core.attestation.evidence import FORMATS, MAX_FILE_BYTES
 from holdfast.core.bundles import AttestationItem
-from holdfast.core.encoding import b64_decode
+from holdfast.core.encoding import b64_decode, sha256_hex
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.errors import MalformedError, RefusedError
 from holdfast.ports.http import HTTP
@@ -28,6 +30,43 @@ class AttestationAnswer:
     document: KeyDocument
     item: AttestationItem
     claimed_simulated: bool
+
+
+async def ask_gateway(url: str, nonce: bytes) -> AttestationAnswer:
+    """As :func:`fetch_attestation`, over a connection of its own.
+
+    Nothing secret is sent, so any TLS certificate will do to ask; what is answered has to name its key. Raises
+    ``identity.tls`` when the key document names another: somebody sits in between.
+    """
+    from holdfast.adapters.http_aiohttp import AiohttpHTTP  # noqa: PLC0415 - the base install has no aiohttp
+
+    if not url.startswith("https://"):
+        http = AiohttpHTTP()
+        try:
+            return await fetch_attestation(http, url, nonce)
+        finally:
+            await http.close()
+    from holdfast.adapters.tls_pinning import fetch_certificate, pinned_context  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    certificate = await fetch_certificate(parts.hostname or "", parts.port or 443)
+    http = AiohttpHTTP(tls=pinned_context(certificate))
+    try:
+        answer = await fetch_attestation(http, url, nonce)
+    finally:
+        await http.close()
+    require_tls(answer, read_spki(certificate), url)
+    return answer
+
+
+def require_tls(answer: AttestationAnswer, spki: bytes, url: str) -> None:
+    """Refuse an answer over TLS to another key than its key document names. Raises ``identity.tls``."""
+    if answer.document.tls != sha256_hex(spki):
+        raise RefusedError(
+            "identity.tls",
+            f"the key document that {url} shows does not name the TLS key it was shown with",
+            hint="ask the gateway's own TLS address; whoever ends TLS elsewhere reads every prompt",
+        )
 
 
 async def fetch_attestation(http: HTTP, url: str, nonce: bytes) -> AttestationAnswer:
