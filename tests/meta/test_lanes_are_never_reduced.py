@@ -136,7 +136,7 @@ def test_an_appraisal_is_its_lanes_and_what_they_were_made_from() -> None:
         "trust_digest", "trust_pin", "trust_development", "dated", "relied", "overturned", "evidence",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(Lane)} == {
-        "name", "state", "basis", "says", "evidence", "deviations",
+        "name", "state", "basis", "says", "evidence", "deviations", "hops",
     }  # fmt: skip
 
 

@@ -14,14 +14,14 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from holdfast.errors import UnavailableError, UsageError
-from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.lanes import LANES, Hop, Lane
 
 SHAPES = {"proven": "●", "refuted": "✕", "pending": "◔", "unknown": "?", "expired": "◌", "not_applicable": "·"}
 """One shape a state, so that a lane reads without colour."""
@@ -114,8 +114,18 @@ def lane_lines(lanes: Mapping[str, Lane], *, evidence: bool = True) -> Iterable[
         yield head + basis
         yield from hanging("says          ", clean(lane.says))
         yield from hanging("does not say  ", clean(lane.does_not_say))
+        yield from hop_lines(lane.hops)
         if evidence and lane.evidence:
             yield from hanging("evidence      ", " ".join(digest[:16] for digest in lane.evidence))
+
+
+def hop_lines(hops: Sequence[Hop]) -> Iterable[str]:
+    """What each hop of a turn could see, as a small table; nothing where no hops are told."""
+    if hops:
+        yield f"    {'could see':<14}{'identity':<10}{'plaintext':<11}{'sizes':<9}timing"
+    for hop in hops:
+        which = f"  {clean(hop.node[:12])}" if hop.node else ""
+        yield f"      {hop.hop:<12}{hop.identity:<10}{hop.plaintext:<11}{hop.sizes:<9}{hop.timing}{which}"
 
 
 def hanging(label: str, text: str) -> list[str]:

@@ -21,13 +21,14 @@ from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidenc
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
 from holdfast.verifier.policy import Policy
+from holdfast.verifier.privacy import doubted, privacy
 from holdfast.verifier.reliance import Reliance, reliances_of
 from holdfast.verifier.transcript import Check, Transcript
 
 _MOST_NAMED = 8
 """Full nodes that a sentence names one by one."""
 _UNTRUSTED = ("artifact", "computation", "privacy")
-"""Lanes that do not rest on trust, and so do not run out with it."""
+"""Lanes that do not rest on trust, and so do not run out with it: unless ``privacy`` is proven, which does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,21 @@ def appraise(
     record = Transcript()
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
     expired = trust is not None and trust.current.expires_at <= at
+    sealed = _is_sealed(evidence)
     if expired:
         says = "The trust document has run out at the time asked about."
-        record.note(
-            [name for name in LANES if name not in _UNTRUSTED], "trust.md §2(6)", "cannot_tell", says, "trust.expired"
-        )
+        about = [name for name in LANES if name not in _UNTRUSTED or (name == "privacy" and sealed)]
+        record.note(about, "trust.md §2(6)", "cannot_tell", says, "trust.expired")
+    enclave = _enclave(evidence, trust)
     lanes = {
-        "enclave": _enclave(evidence, trust),
+        "enclave": enclave,
         "bytes": _bytes(evidence),
         "artifact": _artifact(evidence),
         "computation": _computation(evidence),
         "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
         "route": _route(evidence),
-        "privacy": _privacy(evidence),
+        "privacy": privacy(evidence, trust, enclave, record),
         "payment": _payment(evidence),
         "settlement": _settlement(evidence, trust),
         "judgement": judgement(evidence, trusted=trust is not None),
@@ -121,7 +123,8 @@ def _unmade(evidence: Evidence) -> dict[str, CheckedStatement]:
     """By lane, where there is one: a statement it rests on that had not been made at the time asked about."""
     found = {}
     if evidence.route is not None and evidence.route.not_yet:
-        found = dict.fromkeys(("inputs", "memory", "route"), evidence.route)
+        resting = ("inputs", "memory", "route", *(("privacy",) if _is_sealed(evidence) else ()))
+        found = dict.fromkeys(resting, evidence.route)
     missing = next((item for item in evidence.closure() if item.not_yet), None)
     if missing is not None:
         found |= dict.fromkeys(("bytes", "settlement"), missing)
@@ -146,9 +149,11 @@ def _dated(evidence: Evidence) -> dt.datetime | None:
 
 def _expire(lane: Lane) -> Lane:
     """A lane that stood on trust which has run out; what is refuted or does not apply stays so."""
-    if lane.state in ("refuted", "not_applicable") or lane.name in _UNTRUSTED:
+    stands = lane.name not in _UNTRUSTED or lane.state == "proven"
+    if lane.state in ("refuted", "not_applicable") or not stands:
         return lane
-    return Lane(lane.name, "expired", lane.basis, f"The trust document has run out. Before: {lane.says}", lane.evidence)
+    says = f"The trust document has run out. Before: {lane.says}"
+    return Lane(lane.name, "expired", lane.basis, says, lane.evidence, hops=doubted(lane.hops))
 
 
 def _digests(evidence: Evidence) -> tuple[str, ...]:
@@ -344,17 +349,6 @@ def _describe_route(body: Route) -> str:
     return "; ".join(words) + "."
 
 
-def _privacy(evidence: Evidence) -> Lane:
-    checked = evidence.route
-    body = checked.statement.body if checked else None
-    upstream = f"upstream {body.upstream}" if isinstance(body, Route) else "the upstream"
-    says = (
-        f"The gateway saw the caller's connection and the plaintext; {upstream} saw the plaintext. "
-        "No attested private path was used, so nothing about who else saw it is proven."
-    )
-    return Lane("privacy", "unknown", None, says, (checked.statement.digest,) if checked else ())
-
-
 def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
     closure = evidence.closure()
     seen = tuple(dict.fromkeys(digest for item in closure for digest in item.evidence))
@@ -386,6 +380,12 @@ def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
             says += " The chain is a development chain."
         return Lane("settlement", "proven", basis, says, seen)
     return Lane("settlement", "pending", None, _progress(evidence, closure, trust) + _silence(evidence), seen)
+
+
+def _is_sealed(evidence: Evidence) -> bool:
+    """Whether the route says that the request came sealed."""
+    body = evidence.route.statement.body if evidence.route else None
+    return isinstance(body, Route) and body.path is not None
 
 
 def _is_private(evidence: Evidence) -> bool:

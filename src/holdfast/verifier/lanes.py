@@ -51,6 +51,36 @@ DOES_NOT_SAY = {
 """The sentence each lane owes its reader (design of the lanes, ``lanes.md`` §1)."""
 
 
+HOPS = ("client", "relay", "gateway", "upstream", "log", "panel")
+"""Where a turn comes by, in order (``lanes.md`` §3(5)): full nodes see what the log holds."""
+SIGHTS = ("yes", "no", "unknown")
+"""Whether a hop could see something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one hop of a turn could see."""
+
+    hop: str
+    node: str | None
+    """Which one, where that is said: the digest (hex) of its key document, or an upstream's code."""
+    identity: str
+    """The caller's address or account."""
+    plaintext: str
+    sizes: str
+    timing: str
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "hop": self.hop,
+            "node": self.node,
+            "identity": self.identity,
+            "plaintext": self.plaintext,
+            "sizes": self.sizes,
+            "timing": self.timing,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One question about a run with one answer."""
@@ -63,16 +93,21 @@ class Lane:
     """Digests (hex) of what the state rests on."""
     deviations: tuple[str, ...] = ()
     """Of ``route``: how the turn went otherwise than it was asked for, as far as its account says; sorted."""
+    hops: tuple[Hop, ...] = ()
+    """Of ``privacy``: what each hop could see, in order."""
 
     @property
     def does_not_say(self) -> str:
         return DOES_NOT_SAY[self.name]
 
     def to_json(self) -> dict[str, JSON]:
-        return {
+        found: dict[str, JSON] = {
             "state": self.state,
             "basis": self.basis,
             "says": self.says,
             "does_not_say": self.does_not_say,
             "evidence": list(self.evidence),
         }
+        if self.hops:
+            found["hops"] = [hop.to_json() for hop in self.hops]
+        return found

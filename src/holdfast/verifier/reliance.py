@@ -22,6 +22,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.evm import address_of
+from holdfast.core.statements import Route
 from holdfast.core.trust import Trust
 from holdfast.errors import MalformedError
 from holdfast.verifier.evidence import CheckedRound, Evidence, full_node_keys
@@ -83,7 +84,7 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
         "computation": signed,
         "inputs": signed,
         "memory": signed,
-        "privacy": signed,
+        "privacy": (*signed, *_vouched(evidence, trust)) if _is_sealed(evidence) else signed,
         "payment": signed,
         "route": () if routed is None else (_node(routed.statement.attester, routed.trusted_time or OPEN),),
         "settlement": (*signed, *_settled(evidence, trust)),
@@ -91,6 +92,12 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
         "judgement": decided,
     }
     return {lane: tuple(dict.fromkeys(items)) for lane, items in found.items() if items}
+
+
+def _is_sealed(evidence: Evidence) -> bool:
+    """Whether privacy rests on an enclave too (``lanes.md`` §3(5))."""
+    body = evidence.route.statement.body if evidence.route else None
+    return isinstance(body, Route) and body.path is not None
 
 
 def _settled(evidence: Evidence, trust: Trust) -> Iterator[Reliance]:

@@ -21,7 +21,9 @@ from holdfast.web.axis import axis_of, step_json
 def lane_view(lane: Lane) -> LaneView:
     """A lane for a template."""
     name = lane.name
-    return LaneView(name, QUESTIONS[name], lane.state, lane.basis, lane.says, lane.does_not_say, lane.evidence)
+    return LaneView(
+        name, QUESTIONS[name], lane.state, lane.basis, lane.says, lane.does_not_say, lane.evidence, lane.hops
+    )
 
 
 def shown_background(background: Background, file: CaseFile) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_a_chat_skin_is_not_read_as_one_privacy_path():
     seen = [approval(policy, before, now)]
     state, reasons, says = ask(policy, vector, now, decisions=seen)
     assert (state, reasons) == ("HOLD", [("gate.lane_state", "privacy")])
-    assert "No attested private path was used" in says
+    assert "Nothing was sealed on the way to the gateway" in says
     assert before.digest != vector.digest
 
 

@@ -234,6 +234,10 @@ _SECURITY = {
 }
 
 
+_SEEN = ("identity", "plaintext", "sizes", "timing")
+"""What a hop could see or not (``lanes.md`` §3(5))."""
+
+
 def _schemas() -> dict[str, Any]:
     lane = {
         "type": "object",
@@ -244,6 +248,7 @@ def _schemas() -> dict[str, Any]:
             "says": _TEXT,
             "does_not_say": _TEXT,
             "evidence": {"type": "array", "items": _TEXT},
+            "hops": {"type": "array", "items": {"type": "object", "required": ["hop", "node", *_SEEN]}},
         },
         "additionalProperties": False,
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.review.roles import ROLES
 from holdfast.verifier.gate import GATE_STATES
-from holdfast.verifier.lanes import BASES, LANES, STATES
+from holdfast.verifier.lanes import BASES, HOPS, LANES, SIGHTS, STATES
 
 Schema = dict[str, Any]
 _STATUS = {
@@ -243,7 +243,9 @@ _LANE = {
     "says": _TEXT,
     "does_not_say": _TEXT,
     "evidence": listed(_TEXT),
+    "hops": listed(ref("Hop")),
 }
+_SEEN: Schema = {"enum": list(SIGHTS)}
 _ROW = {
     "id": _UUID,
     "queue": _TEXT,
@@ -290,7 +292,17 @@ def _schemas() -> Schema:
                 )
             },
         },
-        "Lane": closed(_LANE),
+        "Lane": closed(_LANE, "hops"),
+        "Hop": closed(
+            {
+                "hop": {"enum": list(HOPS)},
+                "node": _MAYBE,
+                "identity": _SEEN,
+                "plaintext": _SEEN,
+                "sizes": _SEEN,
+                "timing": _SEEN,
+            }
+        ),
         "Lanes": closed({name: ref("Lane") for name in LANES}),
         "LaneStates": closed({name: {"enum": list(STATES)} for name in LANES}),
         "Reason": closed({"code": _TEXT, "lane": {"enum": [*LANES, None]}, "says": _TEXT}),

@@ -23,6 +23,7 @@ export function updateLanes(root, lanes, { quiet = false } = {}) {
     setText(cell.querySelector(".lane-says"), lane.says || "Nothing.");
     setText(cell.querySelector(".lane-does-not-say"), lane.does_not_say || "Nothing more.");
     setEvidence(cell.querySelector(".lane-evidence"), lane.evidence);
+    setHops(cell.querySelector(".lane-hops"), lane.hops ?? []);
   }
   for (const shape of root.querySelectorAll(".strip .shape")) {
     const lane = lanes[shape.dataset.lane];
@@ -40,6 +41,35 @@ function setEvidence(node, digests) {
   if (node.dataset.key === key) return;
   node.dataset.key = key;
   node.replaceChildren(...(digests.length ? digests.map(digest) : ["None."]));
+}
+
+/** The rows of the small table of a lane that tells what each hop could see. */
+function setHops(node, hops) {
+  if (!node) return;
+  node.hidden = hops.length === 0;
+  const key = JSON.stringify(hops);
+  if (node.dataset.key === key) return;
+  node.dataset.key = key;
+  node.querySelector("tbody").replaceChildren(...hops.map(hopRow));
+}
+
+function hopRow(hop) {
+  const row = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.textContent = hop.node ? `${hop.hop} ` : hop.hop;
+  if (hop.node) {
+    const node = document.createElement("code");
+    node.textContent = hop.node.slice(0, 12);
+    head.append(node);
+  }
+  row.append(head);
+  for (const seen of [hop.identity, hop.plaintext, hop.sizes, hop.timing]) {
+    const cell = document.createElement("td");
+    cell.textContent = seen;
+    row.append(cell);
+  }
+  return row;
 }
 
 function mark(cell) {
