@@ -196,6 +196,24 @@ def test_a_pinned_context_refuses_before_anything_is_sent(tmp_path: Path, case: 
     assert run(second, tmp_path, work).bytes_read == 0
 
 
+def test_it_makes_no_difference_whose_event_loop_it_is(tmp_path: Path) -> None:
+    """The check stands in the TLS context, and uvloop has its own TLS protocol around it."""
+    uvloop = pytest.importorskip("uvloop")
+    learned, other = replacements()["one for another key, signed by the learned one"]
+
+    async def scenario() -> int:
+        async with listening(SignedGateway(), other, tmp_path) as there:
+            http = AiohttpHTTP(tls=pinned_context(learned.raw))
+            with pytest.raises(RefusedError) as raised:
+                await http.request("POST", there.url, body=b"a prompt")
+            assert raised.value.code == "http.certificate"
+            await http.close()
+            return there.bytes_read
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(scenario()) == 0
+
+
 def test_a_certificate_that_has_run_out_is_refused(tmp_path: Path) -> None:
     async def work(gateway: TLSGateway, network: Network) -> None:
         assert (await refused(gateway, network)).code == "http.certificate"

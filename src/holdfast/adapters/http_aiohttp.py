@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from holdfast.errors import RefusedError, UnavailableError
+from holdfast.adapters.tls_pinning import refused_certificate
+from holdfast.errors import UnavailableError
 from holdfast.ports.http import Answer
 
 
@@ -58,7 +59,7 @@ class AiohttpHTTP:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, b"".join(parts), found)
         except aiohttp.ClientConnectorCertificateError as error:
-            raise RefusedError("http.certificate", f"{method} {url}: {error.certificate_error}") from error
+            raise refused_certificate(f"{method} {url}", error.certificate_error) from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             why = "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             raise UnavailableError("http.unreachable", f"{method} {url}: {why}") from error

@@ -11,7 +11,8 @@ from typing import NoReturn
 import aiohttp
 
 from holdfast.adapters._answers import read_body, read_events
-from holdfast.errors import RefusedError, UnavailableError
+from holdfast.adapters.tls_pinning import refused_certificate
+from holdfast.errors import UnavailableError
 from holdfast.ports.http_stream import EventAnswer
 
 
@@ -81,7 +82,7 @@ class AiohttpEvents:
                     method, url, data=body or None, headers=headers, allow_redirects=False, timeout=limits
                 )
         except aiohttp.ClientConnectorCertificateError as error:
-            raise RefusedError("http.certificate", f"{method} {url}: {error.certificate_error}") from error
+            raise refused_certificate(f"{method} {url}", error.certificate_error) from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _unreachable(f"{method} {url}", error)
         try:

@@ -21,7 +21,7 @@ import ssl
 from typing import Any
 
 from holdfast.core.encoding import sha256
-from holdfast.errors import UnavailableError
+from holdfast.errors import RefusedError, UnavailableError
 
 HANDSHAKE_S = 10.0
 """Longest time for learning a certificate."""
@@ -68,3 +68,12 @@ def pinned_context(certificate: bytes) -> ssl.SSLContext:
 
     context.sslobject_class = Pinned
     return context
+
+
+def refused_certificate(what: str, why: Exception) -> RefusedError:
+    """The error of a handshake that ended at a certificate which is not good here; nothing was sent."""
+    return RefusedError(
+        "http.certificate",
+        f"{what}: {why}",
+        hint="nothing was sent; a node whose certificate signs itself is known by a trust document that names its key",
+    )
