@@ -33,7 +33,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 DIGEST_NAME = "holdfast-parts-v1"
 """Our in-toto DigestSet member: the hex root of a parts tree (``statement.md`` §2)."""
 RECORD_DIGEST_NAME = "holdfast-record-v1"
-"""The DigestSet member of a decision: the record that commits to its document (``statement.md`` §2, §4.3)."""
+"""The DigestSet member of a decision or payment: the record that commits to its document (``statement.md`` §2)."""
 JOURNAL_DIGEST_NAME = "holdfast-journal-v1"
 """The DigestSet member of a journal's head (``statement.md`` §2, §4.4)."""
 IDENTITY_DIGEST_NAME = "sha256"
@@ -46,6 +46,17 @@ CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
 ACTS = ("approve", "reject", "release", "reopen", "recall")
 """By which somebody moves a case (``statement.md`` §4.3)."""
+PAYMENT_EVENTS = (
+    "offered",
+    "authorised",
+    "charged",
+    "captured",
+    "lapsed",
+    "failed",
+    "refund_due",
+    "refunded",
+)
+"""The steps of a payment (``statement.md`` §4.6)."""
 JOURNALS = ("cases", "people")
 """The journals of a panel whose heads stand in the log (``statement.md`` §4.4)."""
 SETTLEMENTS = ("batch", "individual", "private")
@@ -69,6 +80,7 @@ _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
 _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 _JOURNAL = frozenset({"journal", "seq"})
 _IDENTITY = frozenset({"ohttp", "tls", "predecessor"})
+_PAYMENT = frozenset({"event", "record"})
 _PATH = frozenset({"config", "suite", "profile", "relay"})
 _JOURNAL_RUN = b"urn:holdfast:journal-run:v1\x00"
 _IDENTITY_RUN = b"urn:holdfast:identity-run:v1\x00"
@@ -173,7 +185,16 @@ class IdentityBody:
     predecessor: str | None
 
 
-Body = Route | Execution | DecisionBody | JournalHead | IdentityBody
+@dataclass(frozen=True, slots=True)
+class PaymentBody:
+    """Predicate of a ``payment`` statement (``statement.md`` §4.6): a step, and the commitment (32 bytes) to the
+    document that says who pays whom how much for what."""
+
+    event: str
+    record: bytes
+
+
+Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody
 """The predicates that this version reads."""
 
 
@@ -344,6 +365,11 @@ def identity_body(identity: IdentityBody) -> dict[str, Any]:
     return {"ohttp": identity.ohttp, "tls": identity.tls, "predecessor": identity.predecessor}
 
 
+def payment_body(payment: PaymentBody) -> dict[str, Any]:
+    """A :class:`PaymentBody` as predicate members."""
+    return {"event": payment.event, "record": payment.record.hex()}
+
+
 def journal_run(attester: str) -> str:
     """The run id under which a panel tells of its journals: made of its own id (hex), so that it is no run's
     (``statement.md`` §4.4)."""
@@ -415,8 +441,16 @@ def _kind(predicate_type: object) -> str:
 
 
 def _digest_name(kind: str) -> str:
-    named = {"decision": RECORD_DIGEST_NAME, "journal": JOURNAL_DIGEST_NAME, "identity": IDENTITY_DIGEST_NAME}
-    return named.get(kind, DIGEST_NAME)
+    return _DIGEST_NAMES.get(kind, DIGEST_NAME)
+
+
+_DIGEST_NAMES = {
+    "decision": RECORD_DIGEST_NAME,
+    "payment": RECORD_DIGEST_NAME,
+    "journal": JOURNAL_DIGEST_NAME,
+    "identity": IDENTITY_DIGEST_NAME,
+}
+"""Kinds whose subject is no tree of parts."""
 
 
 def _subject(value: object, digest_name: str) -> tuple[str, bytes]:
@@ -481,6 +515,10 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
         if own != _IDENTITY:
             raise MalformedError("statement.predicate", "not the members of an identity predicate")
         return _identity(predicate)
+    if kind == "payment":
+        if own != _PAYMENT:
+            raise MalformedError("statement.predicate", "not the members of a payment predicate")
+        return _payment(predicate)
     return None
 
 
@@ -581,6 +619,12 @@ def _identity(value: dict[str, Any]) -> IdentityBody:
     return IdentityBody(value["ohttp"], value["tls"], value["predecessor"])
 
 
+def _payment(value: dict[str, Any]) -> PaymentBody:
+    if value["event"] not in PAYMENT_EVENTS:
+        raise MalformedError("statement.payment", f"a payment's event is one of {', '.join(PAYMENT_EVENTS)}")
+    return PaymentBody(value["event"], hex_decode(value["record"], 32))
+
+
 def _check_aside(kind: str, predicate: Mapping[str, Any]) -> None:
     """What is about no run stands in no trace: its run id is its node's own, and it follows nothing."""
     own = journal_run if kind == "journal" else identity_run
@@ -598,6 +642,8 @@ def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None
         fits = (name == "response" and root == body.response.root) if body.response else name == "request"
     elif isinstance(body, DecisionBody):
         fits = name == "decision" and root == body.record
+    elif isinstance(body, PaymentBody):
+        fits = name == "payment" and root == body.record
     elif isinstance(body, JournalHead):
         fits = name == "head"
     elif isinstance(body, IdentityBody):

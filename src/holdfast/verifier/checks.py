@@ -39,7 +39,7 @@ ROLES_BY_KIND = {
     "execution": {"gateway", "inference"},
     "admission": {"data"},
     "recall": {"memory"},
-    "payment": {"facilitator"},
+    "payment": {"facilitator", "gateway"},
     "decision": {"panel"},
     "artifact": {"hub"},
     "journal": {"panel"},

@@ -33,6 +33,7 @@ from holdfast.verifier.lanes import BASES, LANES, STATES
 from holdfast.verifier.policy import DEFAULT_POLICY, build_policy, parse_policy
 from tests.helpers.decisions import Made, trust_with_panel
 from tests.helpers.network import FROM, ORIGIN, RUN, SECRET, UNTIL, Network, at, bundle_of, ed25519_signer, p256_signer
+from tests.helpers.payment_documents import Paid
 
 POLICY = parse_policy(DEFAULT_POLICY)
 NETWORK = Network()
@@ -491,10 +492,7 @@ def test_inputs_and_memory_are_pending_before_the_route():
 
 def test_a_payment_that_is_there_is_not_denied():
     assert lanes(JOURNAL)["payment"] == ("not_applicable", None)
-    payload = build_payload(
-        "payment", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[sha256_hex(EXECUTION)],
-        subject=("request", bytes(32)), body={},
-    )  # fmt: skip
+    payload = Paid().payload
     before, after = lanes(JOURNAL), lanes([*JOURNAL, stated(payload)])
     assert after == before | {"payment": ("unknown", None)}
 

@@ -34,6 +34,7 @@ from holdfast.verifier.checks import (
 )
 from tests.helpers.decisions import PANEL_DOCUMENT, Made, trust_with_panel
 from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
+from tests.helpers.payment_documents import Paid
 
 NETWORK = Network()
 TRUST = NETWORK.trust()
@@ -312,7 +313,7 @@ def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
 )
 def test_a_payment_or_decision_follows_the_closing_execution(kind, entries, why):
     parents = [digest for digest, _ in entries]
-    payload = Made(parents=parents).payload if kind == "decision" else other(kind, *parents)
+    payload = (Made if kind == "decision" else Paid)(parents=parents).payload
     assert parents_of(payload, *entries) == why
 
 
@@ -324,7 +325,7 @@ def test_a_decision_follows_one_closing_execution_and_not_two():
 def test_a_decision_may_follow_what_is_refuted_and_nothing_else_may():
     refuted = known("execution", code="refuted:signature")
     assert parents_of(Made(parents=["aa" * 32]).payload, refuted) is None
-    assert parents_of(other("payment", "aa" * 32), refuted) == "parent-refuted"
+    assert parents_of(Paid(parents=["aa" * 32]).payload, refuted) == "parent-refuted"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import pytest
 from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_encode
-from holdfast.core.statements import Execution, build_payload, execution_body
+from holdfast.core.statements import Execution, execution_body
 from holdfast.verifier.chronology import chronology
 from tests.helpers.decisions import Made
-from tests.helpers.network import RUN, Network, at, bundle_of
+from tests.helpers.network import Network, at, bundle_of
+from tests.helpers.payment_documents import Paid
 
 NETWORK = Network()
 JOURNAL = NETWORK.journal()
@@ -67,9 +68,7 @@ def test_an_execution_is_told_as_what_it_was(event, outcome, code, says):
 
 
 def test_a_statement_of_another_kind_is_told_as_made():
-    payload = build_payload(
-        "payment", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("request", bytes(32)), body={}
-    )
+    payload = Paid().payload
     row = rows([stated(payload)])[0]
     assert (row["code"], row["says"], row["at"]) == (
         "payment",

@@ -15,11 +15,12 @@ from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import build_key_document
 from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.parts import commit
-from holdfast.core.statements import Execution, Route, build_commitment, build_payload, execution_body, route_body
+from holdfast.core.statements import Execution, Route, build_commitment, execution_body, route_body
 from holdfast.verifier.checks import CheckPolicy
 from holdfast.verifier.evidence import check_evidence, voters_of
 from holdfast.verifier.transcript import Transcript
 from tests.helpers.network import ORIGIN, RUN, SECRET, FullNode, Network, at, bundle_of, ed25519_signer
+from tests.helpers.payment_documents import Paid
 
 NETWORK = Network()
 TRUST = NETWORK.trust()
@@ -659,9 +660,6 @@ def test_only_the_calendar_lets_an_undated_key_run_out(end, suspect, refusal, ra
 
 
 def test_a_payment_is_a_follow_up():
-    payload = build_payload(
-        "payment", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[sha256_hex(EXECUTION)],
-        subject=("request", bytes(32)), body={},
-    )  # fmt: skip
+    payload = Paid().payload
     found, _ = check([*only("statement"), stated(payload)])
     assert [checked.statement.kind for checked in found.follow_ups] == ["payment"]
