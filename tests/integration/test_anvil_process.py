@@ -20,16 +20,19 @@ from holdfast.adapters import vm_pyrevm
 from holdfast.adapters.anvil_process import AnvilProcess
 from holdfast.adapters.chain_evm import EvmChain, deploy
 from holdfast.adapters.evm_rpc import EvmConnection
-from holdfast.errors import HoldfastError, UnavailableError, UsageError
+from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.chain.__main__ import build
 from holdfast.nodes.chain.config import ChainConfig
 from holdfast.nodes.server import make_server
+from holdfast.ports.vm import GenesisAccount
 from tests.helpers.anvil import NEEDS_ANVIL, PROGRAM
 from tests.helpers.chains import FUNDS, SETTINGS, signers
 from tests.helpers.processes import fetch, network, wait_for
 
 pytestmark = pytest.mark.enable_socket
 ADDRESS = "0x" + "11" * 20
+CONTRACT = "0x" + "22" * 20
+ACCOUNTS = {ADDRESS: GenesisAccount(255), CONTRACT: GenesisAccount(code=b"\x5f")}
 STAND_IN = """#!{python}
 import http.server, json, os, pathlib, signal, sys
 folder = pathlib.Path(os.environ["STAND_IN"])
@@ -37,7 +40,7 @@ folder = pathlib.Path(os.environ["STAND_IN"])
 options = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
 if (folder / "die").exists():
     sys.exit(3)
-state = {{"pending": 2, "mined": 0, "balances": {{}}}}
+state = {{"pending": 2, "mined": 0, "balances": {{}}, "codes": {{}}}}
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
     def do_POST(self):
@@ -48,6 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif method == "txpool_status": answer["result"] = {{"pending": hex(state["pending"]), "queued": "0x0"}}
         elif method == "evm_mine": state["pending"] -= 1; state["mined"] += 1; answer["result"] = "0x0"
         elif method == "anvil_setBalance": state["balances"][parameters[0]] = parameters[1]; answer["result"] = None
+        elif method == "anvil_setCode": state["codes"][parameters[0]] = parameters[1]; answer["result"] = None
         elif method == "test_state": answer["result"] = state
         else: answer["error"] = {{"code": -32601, "message": "no"}}
         body = json.dumps(answer).encode()
@@ -75,7 +79,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(program: Path, folder: Path) -> AnvilProcess:
-    return AnvilProcess(str(program), folder, chain_id=99, gas_limit=5, funded=[ADDRESS], funds=255)
+    return AnvilProcess(str(program), folder, chain_id=99, gas_limit=5, accounts=ACCOUNTS)
 
 
 def run(process: AnvilProcess, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -107,11 +111,10 @@ def test_where_nothing_can_execute_the_error_says_what_to_do(monkeypatch: pytest
     assert missing.value.code == "vm.missing"
 
 
-def test_a_genesis_file_needs_the_embedded_chain(program: Path, tmp_path: Path) -> None:
+def test_a_genesis_file_is_read_before_anything_is_started(program: Path, tmp_path: Path) -> None:
     config = ChainConfig(state=tmp_path / "state", backend="anvil", genesis=program)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(MalformedError):
         build(config)
-    assert caught.value.code == "chain.genesis"
 
 
 def test_an_anvil_that_ends_at_once_is_reported(program: Path, tmp_path: Path) -> None:
@@ -142,6 +145,7 @@ def test_it_mines_while_the_pool_holds_something_and_never_otherwise(program: Pa
         await asyncio.sleep(0.4)
         state = (await ask(process, "test_state"))["result"]
         assert (state["pending"], state["mined"], state["balances"]) == (0, 2, {ADDRESS: "0xff"})
+        assert state["codes"] == {CONTRACT: "0x5f"}
 
     run(process, scenario)
 
@@ -179,7 +183,11 @@ def test_the_contracts_run_on_the_real_anvil(tmp_path: Path) -> None:
     async def main() -> None:
         signer = signers(1)[0]
         process = AnvilProcess(
-            PROGRAM, tmp_path / "state", chain_id=31337, gas_limit=60_000_000, funded=[signer.address], funds=FUNDS
+            PROGRAM,
+            tmp_path / "state",
+            chain_id=31337,
+            gas_limit=60_000_000,
+            accounts={signer.address: GenesisAccount(FUNDS)},
         )
         await process.start()
         connection = EvmConnection(f"http://127.0.0.1:{process._port}")

@@ -16,15 +16,18 @@ from typing import Any
 
 import pytest
 
-from holdfast.adapters.evm_rpc import EvmConnection
+from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
 from holdfast.adapters.registry_evm import EvmRegistry
 from holdfast.adapters.signer_secp256k1 import load_signer
 from holdfast.cli.development import OPENGRADIENT_KEY
-from holdfast.core import canonical, opengradient
+from holdfast.core import canonical, evm, opengradient
 from holdfast.core.keys import parse_key_document
 from holdfast.core.rounds import ChainDomain
+from holdfast.core.x402 import address_word
 from holdfast.ports.registry import GATEWAY_KIND, RegisteredNode
 from holdfast.verifier.lanes import LANES
+from tests.helpers.facilitator import request
+from tests.helpers.payments import MINT, eip3009, payer, requirements
 from tests.helpers.processes import NetworkProcess, fetch, network, processes_of, wait_for
 
 pytestmark = pytest.mark.enable_socket
@@ -72,6 +75,36 @@ def test_the_ready_line_says_how_to_reach_everything(net: NetworkProcess) -> Non
     assert {"ready", "key", "gateway", "panel", "log", "chain", "full_nodes"} <= net.ready.keys()
     assert len(net.ready["full_nodes"]) == 4
     assert net.ready["gateway_tls"].startswith("https://")
+    assert net.ready["facilitator"].startswith("http://127.0.0.1:")
+    assert net.ready["payment_network"] == "eip155:31337"
+
+
+def test_a_payment_is_verified_and_captured_by_the_networks_facilitator(net: NetworkProcess) -> None:
+    signer, url = payer(1), net.ready["facilitator"]
+    asked = requirements(1000, asset=net.ready["token"])
+    body = json.dumps(request(eip3009(asked, signer, valid_before=10**10))).encode()
+    refused = fetch(f"{url}/verify", key=net.key, body=body)
+    assert refused["invalidReason"] == "invalid_exact_evm_insufficient_balance"
+    asyncio.run(mint(net, signer.address, 5000))
+    assert fetch(f"{url}/verify", key=net.key, body=body) == {"isValid": True, "payer": signer.address}
+    job = fetch(f"{url}/settle", key=net.key, body=body)["paymentJob"]["jobId"]
+
+    def captured() -> dict[str, Any] | None:
+        found: dict[str, Any] = fetch(f"{url}/settle/{job}", key=net.key)
+        return found if found["status"] not in ("queued", "processing") else None
+
+    result = wait_for(captured, 20, "a capture")["result"]
+    assert (result["success"], result["amount"]) == (True, "1000")
+
+
+async def mint(net: NetworkProcess, address: str, amount: int) -> None:
+    """What the faucet of a development network is for."""
+    connection = EvmConnection(net.ready["chain"])
+    try:
+        account = EvmAccount(connection, load_signer(net.state / "keys" / "faucet.key"), 31337)
+        await account.transact(net.ready["token"], MINT + address_word(address) + evm.word(amount))
+    finally:
+        await connection.close()
 
 
 def test_opengradients_clients_find_an_active_gateway_whose_certificate_and_signature_hold(

@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from holdfast.errors import UnavailableError
+from holdfast.ports.vm import GenesisAccount
 
 START_SECONDS = 10.0
 """Longest wait for the child's first answer."""
@@ -47,14 +48,20 @@ class AnvilProcess:
     """The child and its on-demand miner."""
 
     def __init__(
-        self, program: str, folder: Path, *, chain_id: int, gas_limit: int, funded: Sequence[str], funds: int
+        self,
+        program: str,
+        folder: Path,
+        *,
+        chain_id: int,
+        gas_limit: int,
+        accounts: Mapping[str, GenesisAccount],
     ) -> None:
+        """``accounts``: coin and code by address, put there when the chain is new."""
         self._program = program
         self._folder = folder
         self._chain_id = chain_id
         self._gas_limit = gas_limit
-        self._funded = tuple(funded)
-        self._funds = funds
+        self._accounts = dict(accounts)
         self._port = 0
         self._child: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -93,8 +100,11 @@ class AnvilProcess:
             await self.stop()
             raise UnavailableError("chain.anvil", f"anvil did not answer within {START_SECONDS:g} s") from error
         if fresh:
-            for address in self._funded:
-                await self._request("anvil_setBalance", [address, hex(self._funds)])
+            for address, account in self._accounts.items():
+                if account.balance:
+                    await self._request("anvil_setBalance", [address, hex(account.balance)])
+                if account.code:
+                    await self._request("anvil_setCode", [address, "0x" + account.code.hex()])
         self.failure = None
         self._miner = asyncio.create_task(self._mine_for_ever(), name="holdfast-anvil-miner")
 

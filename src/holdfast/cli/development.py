@@ -23,6 +23,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclave_insecure import INSECURE_REGISTERS, load_or_create_insecure_root
 from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
 from holdfast.adapters.ohttp_key_files import load_or_create_gateway_key
+from holdfast.adapters.payment_contracts import CAPTURES, TEST_TOKEN, TestToken, payment_accounts
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.registry_evm import EvmRegistry, deploy_registry
 from holdfast.adapters.signer_files import load_or_create_signer
@@ -64,12 +65,18 @@ GATEWAY_TLS = "gateway-tls"
 """The gateway's second address, where it speaks TLS."""
 NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in range(1, FULL_NODES + 1)), "relay")
 """Every node."""
-SERVICES = (*NODES, GATEWAY_TLS)
+FACILITATOR = "facilitator"
+"""Verifies payments and has them captured; there is one where the chain has the payment contracts."""
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
 REGISTRY_FILE = "registry.json"
 """Where the registry and its views are, once they were deployed."""
+GENESIS_FILE = "genesis.json"
+"""Accounts of the chain before its first block: the payment contracts, and who pays for captures and for tokens."""
+PAYMENT_COIN = 10**24
+"""What the facilitator's account and the faucet's have for gas from the start."""
 GATEWAY_INTERVAL_S = 24 * 3600
 """How long an attestation keeps a gateway of a development network active."""
 GATEWAY_COIN = 10**18
@@ -154,6 +161,11 @@ class Layout:
         return canonical.decode_object(path.read_bytes()) if path.exists() else {}
 
     @property
+    def pays(self) -> bool:
+        """Whether this network's chain has the payment contracts."""
+        return (self.state / GENESIS_FILE).exists()
+
+    @property
     def full_names(self) -> list[str]:
         return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
 
@@ -168,6 +180,10 @@ class Keys:
     deployer: str
     gateway_account: str
     """Registers the gateway and pays for its heartbeats."""
+    facilitator_account: str
+    """Pays for captures; ``upto`` payers name it."""
+    faucet: str
+    """Owns the test token: mints it for whoever asks."""
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -215,7 +231,20 @@ def make_keys(layout: Layout) -> Keys:
     load_or_create_secret(layout.key("relay.caller.token"), "hfr_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
-    return Keys(documents, addresses, deployer.address, account.address)
+    facilitator = load_or_create_secp256k1(layout.key("facilitator.account.key"), "account")
+    faucet = load_or_create_secp256k1(layout.key("faucet.key"), "account")
+    return Keys(documents, addresses, deployer.address, account.address, facilitator.address, faucet.address)
+
+
+def make_genesis(layout: Layout, keys: Keys) -> None:
+    """Write the accounts that a new chain begins with. A chain from before had none of them and stays as it is."""
+    path = layout.state / GENESIS_FILE
+    if path.exists() or (layout.state / "chain").exists():
+        return
+    accounts = payment_accounts(TestToken(keys.faucet))
+    alloc: dict[str, canonical.JSON] = {name: {"code": "0x" + item.code.hex()} for name, item in accounts.items()}
+    alloc |= {address: {"balance": str(PAYMENT_COIN)} for address in (keys.facilitator_account, keys.faucet)}
+    write_private(path, canonical.encode({"alloc": alloc}) + b"\n")
 
 
 def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
@@ -290,6 +319,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "state": str(state / "chain"),
             "chain_id": CHAIN_ID,
             "funded": [keys.deployer, *keys.vote_addresses.values()],
+            **({"genesis": str(state / GENESIS_FILE)} if layout.pays else {}),
         },
         "log": {
             "listen": listen["log"],
@@ -357,6 +387,24 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "full_nodes": full_nodes,
         },
     }
+    if layout.pays:
+        tables[FACILITATOR] = {
+            "listen": listen[FACILITATOR],
+            "state": str(state / FACILITATOR),
+            "networks": [
+                {
+                    "network": f"eip155:{CHAIN_ID}",
+                    "rpc": layout.url("chain"),
+                    "key": f"file:{state / 'keys' / 'facilitator.account.key'}",
+                    "assets": ["*"],
+                    "payees": ["*"],
+                    "captures": CAPTURES,
+                    "depth": 0,
+                    "poll_ms": 50,
+                    **({"registry": layout.registry["registry"]} if layout.registry else {}),
+                }
+            ],
+        }
     for name in layout.full_names:
         tables[name] = {
             "listen": listen[name],
@@ -548,6 +596,9 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "chain": layout.url("chain"),
         "relay": layout.url("relay"),
         "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
+        "facilitator": layout.url(FACILITATOR) if layout.pays else None,
+        "payment_network": f"eip155:{CHAIN_ID}" if layout.pays else None,
+        "token": TEST_TOKEN if layout.pays else None,
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),
         "origin": layout.origin,

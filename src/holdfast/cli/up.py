@@ -30,7 +30,7 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
-from holdfast.cli.development import GATEWAY_TLS, HOST, NODES, SERVICES, Layout
+from holdfast.cli.development import FACILITATOR, GATEWAY_TLS, HOST, NODES, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.process import calm_collector, run_loop
@@ -351,6 +351,7 @@ class Network:
         layout, console = self._layout, self._console
         keys = development.make_keys(layout)
         development.make_queues(layout)
+        development.make_genesis(layout, keys)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
         configs = load_configs(settings, ["chain", "log", "panel", "relay"], os.environ)
@@ -370,6 +371,7 @@ class Network:
             await worker.go()
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay")})
         calm_collector()
+        await self._start_facilitator(settings)
         await wait_ready(layout, list(NODES), self._workers)
         if development.speaks_opengradient(keys.documents["gateway"]):
             await wait_ready(layout, [GATEWAY_TLS], self._workers)
@@ -383,6 +385,15 @@ class Network:
         development.write_private(layout.state / development.NETWORK_FILE, network.encode())
         first_code = development.make_first_code(configs["panel"])
         return development.load_or_create_secret(layout.key("workspace.token"), "hf_"), first_code
+
+    async def _start_facilitator(self, settings: Path) -> None:
+        """Once the registry is there: heartbeats are relayed to it."""
+        if not self._layout.pays:
+            self._console.step("this folder's chain is older than payments: no facilitator; --fresh makes a new one")
+            return
+        config = load_configs(settings, [FACILITATOR], os.environ)[FACILITATOR]
+        self._serve({FACILITATOR: make_node_server(FACILITATOR, config)})
+        await wait_ready(self._layout, [FACILITATOR], self._workers)
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
@@ -494,6 +505,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
+    known |= {FACILITATOR, development.GENESIS_FILE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

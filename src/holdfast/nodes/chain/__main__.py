@@ -92,15 +92,12 @@ def _build_embedded(config: ChainConfig) -> App:
 
 
 def _build_anvil(config: ChainConfig, program: str) -> App:
-    if config.genesis is not None:
-        raise UsageError("chain.genesis", "a genesis file needs the embedded chain", hint="use funded instead")
     process = AnvilProcess(
         program,
         config.state,
         chain_id=config.chain_id,
         gas_limit=config.block_gas_limit,
-        funded=tuple(evm.parse_address(address) for address in config.funded),
-        funds=_funds(config),
+        accounts=_genesis(config),
     )
     return create_forwarding_app(process, PrometheusMetrics(METRICS), body_bytes=config.body_bytes)
 
