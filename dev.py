@@ -723,9 +723,8 @@ def opengradient(rest: "List[str]") -> int:
     variables = opengradient_clients()
     if not variables and not os.environ.get("HOLDFAST_OPENGRADIENT"):
         return 1
-    return call(
-        "pytest", "-q", os.path.join("tests", "integration", "test_opengradient_clients.py"), *rest, **variables
-    )
+    files = sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_opengradient_*.py")))
+    return call("pytest", "-q", *files, *rest, **variables)
 
 
 WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {

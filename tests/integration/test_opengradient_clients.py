@@ -297,19 +297,32 @@ class Veil:
 
 
 @pytest.fixture(scope="module")
-def veil(folder: Path) -> Iterator[Veil]:
-    """Veil with the session that the how-to writes."""
+def veil_home(folder: Path) -> Path:
+    """The folder with the session that the how-to writes."""
     [script] = re.findall(r"<<'END'\n(.*?)\nEND\n", HOWTO, re.DOTALL)
     home = folder / ".bench" / "veil"
     home.mkdir(parents=True)
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=30)
-    port = free_ports(1)
-    process = subprocess.Popen(
+    return home
+
+
+def start_veil(home: Path, port: int, measurement: str) -> subprocess.Popen[bytes]:
+    """``og-veil serve`` that takes no gateway but those of one measurement."""
+    pinned = {"OG_VEIL_HOME": str(home), "OG_VEIL_PORT": str(port), "OG_VEIL_EXPECTED_PCR_HASH": measurement}
+    return subprocess.Popen(
         [str(Path(peers.PYTHON).parent / "og-veil"), "serve", "-f"],
-        env={**os.environ, "OG_VEIL_HOME": str(home), "OG_VEIL_HOST": "127.0.0.1", "OG_VEIL_PORT": str(port)},
+        env={**os.environ, "OG_VEIL_HOST": "127.0.0.1", **pinned},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+@pytest.fixture(scope="module")
+def veil(net: NetworkProcess, veil_home: Path) -> Iterator[Veil]:
+    """Veil, pinned to the measurement that the registry has of the gateway."""
+    [row] = active_gateways(net.ready["chain"], net.ready["registry"])
+    port = free_ports(1)
+    process = start_veil(veil_home, port, "0x" + row[5].hex())
     try:
         found = Veil(f"http://127.0.0.1:{port}")
 
@@ -330,6 +343,10 @@ def veil(folder: Path) -> Iterator[Veil]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
+
+
+def test_veil_starts_with_no_gateway_of_another_measurement(veil_home: Path) -> None:
+    assert start_veil(veil_home, free_ports(1), "0x" + "ab" * 32).wait(60) not in (0, None)
 
 
 ASK: Any = {"model": "test-model", "messages": [{"role": "user", "content": "What is a lane?"}]}

@@ -360,8 +360,11 @@ def test_opengradients_packages_that_cannot_be_had_are_a_skip_that_is_said(
     text = capsys.readouterr().err
     assert "could not be reached" in text
     monkeypatch.setattr(dev, "run_pip", lambda _: True)
-    monkeypatch.setattr(dev, "call", lambda *_, **more: 0 if "HOLDFAST_OPENGRADIENT" in more else 1)
+    seen: list[str] = []
+    monkeypatch.setattr(dev, "call", lambda *words, **more: seen.extend([*words, *more]) or 0)
     assert dev.main(["opengradient"]) == 0, "a half-made environment is made again"
+    assert {Path(word).stem for word in seen} >= {"test_opengradient_checks", "test_opengradient_clients"}
+    assert seen[-1] == "HOLDFAST_OPENGRADIENT"
 
 
 def test_make_lists_the_words_that_dev_knows(dev: ModuleType) -> None:
