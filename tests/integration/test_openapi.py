@@ -42,6 +42,12 @@ CHECKS = (
 )
 
 
+@schemathesis.serializer("message/ohttp-req", "message/ohttp-chunked-req")
+def sealed(_: Any, value: Any) -> bytes:
+    """What a stranger's tool makes of a body without a form: any bytes."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     with serving(tmp_path_factory.mktemp("gateway"), default_model="holdfast-builtin") as live:
