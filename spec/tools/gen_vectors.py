@@ -26,6 +26,7 @@ from suites import (
     payments,
     privacy,
     private_path,
+    registrations,
     sealed,
     settled,
     statements,
@@ -53,6 +54,7 @@ SUITES = (
     opengradient,
     private_path,
     payments,
+    registrations,
 )
 
 

@@ -23,6 +23,7 @@ from holdfast.core import (
     ohttp,
     opengradient,
     parts,
+    registry,
     rounds,
     statements,
     tiles,
@@ -60,6 +61,7 @@ from holdfast.verifier.gate import Decision, History, LaneVector, Release, decid
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
 from holdfast.verifier.queue_policy import parse_queue_policy, parse_queue_policy_document
+from holdfast.verifier.registration import Circumstances, appraise_registration
 from holdfast.verifier.transcript import Transcript
 
 Answer: TypeAlias = dict[str, Any]
@@ -775,6 +777,58 @@ def _verify_opengradient(arguments: Arguments) -> Answer:
     }
 
 
+def _registry_hash(arguments: Arguments) -> Answer:
+    if not arguments.rest:
+        raise UsageError("usage.kind", "a hash of what?")
+    kind, raw = arguments.rest.pop(0), arguments.file()
+    match kind:
+        case "verdict":
+            value = _fields(raw, "chain_id", "contract", "attestation", "evidence", "accepted")
+            domain = rounds.ChainDomain(value["chain_id"], value["contract"])
+            evidence = hex_decode(value["evidence"])
+            digest = registry.verdict_digest(domain, value["attestation"], evidence, accepted=value["accepted"])
+        case "measurement":
+            value = _fields(raw, "format", "tee", "registers")
+            registers = {name: hex_decode(item) for name, item in value["registers"].items()}
+            digest = registry.measurement_hash(value["format"], value["tee"], registers)
+        case _:
+            raise UsageError("usage.kind", f"nothing is called {kind}")
+    return {"hash": digest.hex()}
+
+
+_SUBMISSION = (
+    "kind predecessor nonce document signing_key certificate payment measurement format evidence ohttp statement_key"
+)
+
+
+def _appraise_registration(arguments: Arguments) -> Answer:
+    at = time_decode(arguments.one("at"))
+    believed = trust.verify_trust(trust.parse_trust_chain(arguments.read(arguments.one("trust"))))
+    value = _fields(arguments.file(), *_SUBMISSION.split())
+    ohttp_config = None
+    if value["ohttp"] is not None:
+        given = value["ohttp"]
+        numbers = (given["key_id"], given["kem_id"], given["kdf_id"], given["aead_id"])
+        ohttp_config = registry.OhttpConfig(*numbers, hex_decode(given["public_key"]), b64_decode(given["key_config"]))
+    submission = registry.Submission(
+        document=b64_decode(value["document"]),
+        signing_key=b64_decode(value["signing_key"]),
+        certificate=b64_decode(value["certificate"]),
+        payment=value["payment"],
+        measurement=hex_decode(value["measurement"], 32),
+        form=value["format"],
+        evidence=b64_decode(value["evidence"]),
+        anchor=0,
+        ohttp=ohttp_config,
+        statement_key=hex_decode(value["statement_key"]),
+    )
+    circumstances = Circumstances(
+        value["kind"], hex_decode(value["predecessor"], 32), hex_decode(value["nonce"], 32), at
+    )
+    found = appraise_registration(submission, circumstances, believed, Transcript())
+    return {"tee_id": submission.tee_id.hex(), "key_document": found.document.digest}
+
+
 def _exact_object(raw: bytes) -> dict[str, Any]:
     value = canonical.decode_exact(raw)
     if not isinstance(value, dict):
@@ -821,6 +875,8 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "opengradient-output": _opengradient_output,
     "opengradient-hash": _opengradient_hash,
     "verify-opengradient": _verify_opengradient,
+    "registry-hash": _registry_hash,
+    "appraise-registration": _appraise_registration,
     "parse-payment": _parse_payment,
     "verify-payment": _verify_payment,
 }
