@@ -20,10 +20,11 @@ from holdfast.core.attestation.binding import build_binding
 from holdfast.core.attestation.nitro import parse_nitro
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import b64_encode, time_encode
-from holdfast.core.trust import ENCLAVE_KINDS
+from holdfast.core.trust import ENCLAVE_KINDS, parse_trust_chain, verify_trust
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.lanes import BASES, LANES, STATES
 from holdfast.verifier.policy import parse_policy
+from tests.helpers.attestations import VECTORS
 from tests.helpers.clock import FakeClock
 from tests.helpers.enclaves import make_enclave
 from tests.helpers.network import ASKED, FROM, UNTIL, Network, at, bundle_of
@@ -150,3 +151,16 @@ def test_where_everything_admits_it_the_lane_says_that_it_is_simulated() -> None
     assert (lane.state, lane.basis) == ("unknown", "development")
     assert "simulated" in lane.says
     assert "anybody can make" in lane.says
+
+
+@pytest.mark.parametrize("name", ["privacy-simulated", "privacy-simulated-and-called-real"])
+def test_what_was_sealed_to_a_simulated_enclave_is_not_proven_private(name: str) -> None:
+    """The vectors' sealed turns, by every policy and at several times."""
+    folder = VECTORS / "lanes" / name
+    bundle = parse_bundle((folder / "bundle.json").read_bytes())
+    trust = verify_trust(parse_trust_chain((folder / "trust.json").read_bytes()))
+    start = bundle.exported_at
+    for policy, later in itertools.product(POLICIES, (0, 600, 4 * 3600)):
+        lane = appraise(bundle, trust, policy, start + dt.timedelta(seconds=later)).lanes["privacy"]
+        assert (lane.state, lane.basis) == ("unknown", "development")
+        assert "no real enclave" in lane.says

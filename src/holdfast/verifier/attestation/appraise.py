@@ -84,6 +84,9 @@ def read_references(measurements: Sequence[Mapping[str, Any]]) -> tuple[Referenc
 
 def appraise_attestation(claims: VerifiedAttestation, expected: Expected, record: Transcript) -> AppraisedAttestation:
     """Compare claims with what is expected of them; raises ``attestation.*`` for the first thing that is wrong."""
+    if claims.development and claims.form != "insecure-dev":
+        says = f"It ends at {claims.root_name}: it is no hardware's word, whatever else holds."
+        record.note(ENCLAVE, "attestation.md §10.1", "cannot_tell", says, "attestation.development")
     bound = _appraise_binding(claims, expected.key_document, record)
     _appraise_nonce(claims, expected.nonce, record)
     reference = _appraise_measurements(claims, expected, record)
