@@ -137,7 +137,9 @@ def chat(
             if once is not None:
                 return session.turn(once)
             if session.interactive:
-                session.told = runner.run(_greet(client, console, talk, trust))
+                sealed = private and client.fell_back is None
+                where = f"through {relay or network.relay}" if sealed else network.gateway
+                session.told = runner.run(_greet(client, console, talk, trust, where))
             return session.converse(console)
         finally:
             runner.run(stack.aclose())
@@ -179,10 +181,10 @@ async def _first_model(client: GatewayClient) -> str:
     return models[0]
 
 
-async def _greet(client: GatewayClient, console: Console, talk: Talk, trust: Trust | None) -> str:
+async def _greet(client: GatewayClient, console: Console, talk: Talk, trust: Trust | None, where: str) -> str:
     """What was checked, in a line, before anybody types; returns it."""
     says = (await client.attester()).checked.says
-    console.print(Text(clean(f"{client.url}: {says}"), style="dim"))
+    console.print(Text(clean(f"{where}: {says}"), style="dim"))
     if trust is not None and trust.development:
         console.print(Text("development: keys, nodes and chain are stand-ins on this machine", style="yellow"))
     console.print(Text(clean(f"model {talk.model}; /help lists commands"), style="dim"))
