@@ -120,6 +120,8 @@ def test_a_compressed_answer_is_other_bytes_than_those_that_were_sealed() -> Non
         {"base_url": "http://127.0.0.1:99999"},
         {"base_url": "https://gateway.example/?key=1"},
         {"base_url": "http://gateway.example", "token": "hf_relay"},
+        {"base_url": "https://gateway.example", "tls_ca_file": "/nowhere.pem"},
+        {"base_url": "https://gateway.example", "tls_ca_file": __file__},
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused(config: dict[str, Any]) -> None:

@@ -498,6 +498,28 @@ def test_the_page_of_a_run_can_be_read_without_scripts():
     asyncio.run(check())
 
 
+def test_what_each_hop_could_see_stands_in_a_table_of_the_privacy_lane_alone():
+    seen = {"identity": "yes", "plaintext": "no", "sizes": "yes", "timing": "unknown"}
+    hops = [{"hop": "relay", "node": "ab" * 32, **seen}, {"hop": "panel", "node": None, **seen}]
+
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = await settled_run(panel)
+            before = (await panel.get(f"/runs/{run}"))[1]
+            assert before.count('class="lane-hops" hidden') == 1  # nothing is told yet; scripts may fill it
+            panel.gateway.runs[run].lanes["privacy"]["hops"] = hops
+            _, page = await panel.get(f"/runs/{run}")
+            table = page.partition('class="lane-hops"')[2].partition("</table>")[0]
+            assert visible(table).split()[-11:] == [
+                "relay", "ab" * 6, "yes", "no", "yes", "unknown", "panel", "yes", "no", "yes", "unknown",
+            ]  # fmt: skip
+            assert page.count('class="lane-hops"') == 1
+            twin = json.loads((await panel.get(f"/runs/{run}.json"))[1])
+            assert twin["lanes"]["privacy"]["hops"] == hops
+
+    asyncio.run(check())
+
+
 def test_the_twin_of_a_run_has_its_lanes_in_order_and_no_value_for_all_of_them():
     async def check() -> None:
         async with open_panel() as panel:

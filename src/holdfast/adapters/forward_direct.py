@@ -123,7 +123,11 @@ def _origin(config: ForwardConfig) -> tuple[Origin, str]:
         raise UsageError("forward.config", f"{config.base_url!r} is no http:// or https:// address", param="url")
     host, tls = parts.hostname, None
     if parts.scheme == "https":
-        tls = ssl.create_default_context(cafile=config.tls_ca_file or None)
+        try:
+            tls = ssl.create_default_context(cafile=config.tls_ca_file or None)
+        except OSError as error:  # ssl.SSLError is one
+            message = f"{config.tls_ca_file} holds no certificates that can be read"
+            raise UsageError("forward.config", message, param="tls_ca_file") from error
     elif config.token and not is_loopback(host) and not config.insecure_plain_http:
         raise UsageError(
             "forward.config",

@@ -55,6 +55,48 @@ def test_a_state_or_basis_outside_the_lists_is_refused(state, basis):
     assert refusal.value.code == "panel.lane"
 
 
+def hop(**changes: object) -> dict[str, object]:
+    return {
+        "hop": "relay",
+        "node": "ab" * 32,
+        "identity": "yes",
+        "plaintext": "no",
+        "sizes": "yes",
+        "timing": "unknown",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    "hops",
+    [
+        [hop(hop="nowhere")],
+        [hop(hop=None)],
+        [hop(plaintext="maybe")],
+        [hop(sizes=True)],
+        [hop(node=7)],
+        [{"hop": "relay"}],
+        ["relay"],
+        {"relay": hop()},
+    ],
+)
+def test_a_hop_that_could_see_anything_but_yes_no_or_unknown_is_refused(hops):
+    value = run()
+    value["lanes"]["privacy"] = lane() | {"hops": hops}
+    with pytest.raises(MalformedError):
+        views.parse_run(value)
+
+
+def test_hops_are_shown_as_they_were_told():
+    value = run()
+    value["lanes"]["privacy"] = lane() | {"hops": [hop(), hop(hop="gateway", node=None)]}
+    view = views.parse_run(value)
+    [shown] = [item for item in view.lanes if item.name == "privacy"]
+    assert [item.to_json() for item in shown.hops] == [hop(), hop(hop="gateway", node=None)]
+    assert shown.to_json()["hops"] == [hop(), hop(hop="gateway", node=None)]
+    assert all("hops" not in item.to_json() for item in view.lanes if item.name != "privacy")
+
+
 @pytest.mark.parametrize(
     "value",
     [None, [], {}, {"run": RUN}, run(lanes=[]), run(known=-1), run(known=True), run(chronology={}), run(trust=3)],
