@@ -157,6 +157,14 @@ def test_evidence_of_broken_cbor_or_asn1_is_refused_in_words(folder: Path, kind:
     assert done["error"]["code"]
 
 
+@pytest.mark.parametrize("kind", EVIDENCE)
+def test_evidence_of_many_megabytes_is_refused_unread(folder: Path, kind: str) -> None:
+    file = folder / "oversized.bin"
+    file.write_bytes(vector(EVIDENCE[kind][0]) + bytes(40 << 20))
+    done = command("attestation", "verify", "--kind", kind, "--at", "2026-01-01T00:10:00Z", str(file))
+    assert (done["exit"], done["error"]["code"]) == (1, "attestation.size")
+
+
 @given(data=st.data())
 def test_a_bundle_or_trust_file_of_broken_json_is_refused_in_words(folder: Path, data: st.DataObject) -> None:
     good = (
@@ -538,6 +546,16 @@ def test_sealed_requests_of_noise_are_refused_in_words(
         net.ready[door], "POST", "/v1/ohttp", body, content_type=media, authorization=f"Bearer {net.key}"
     )
     assert check_refusal(status, answer).partition(".")[0] in {"ohttp", "request", "http", "relay"}
+
+
+@pytest.mark.parametrize("door", ["relay", "gateway"])
+def test_a_sealed_request_that_is_too_large_is_not_read_to_its_end(net: NetworkProcess, door: str) -> None:
+    body = b"\x01\x00\x20\x00\x01\x00\x01" + bytes(20 << 20)
+    key = f"Bearer {net.key}"
+    status, answer = knock(
+        net.ready[door], "POST", "/v1/ohttp", body, content_type="message/ohttp-req", authorization=key
+    )
+    assert (status, check_refusal(status, answer)) == (413, "request.too_large")
 
 
 # The registry.
