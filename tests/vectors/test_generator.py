@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "spec" / "tools"
 ALLOWED = {
     "__future__", "base64", "collections", "copy", "coincurve", "Crypto", "cryptography", "datetime", "hashlib", "hmac",
-    "json", "pathlib", "re", "reference", "shutil", "suites", "sys", "textwrap", "typing", "uuid",
+    "json", "pathlib", "re", "reference", "shutil", "suites", "sys", "textwrap", "typing", "uuid", "zlib",
 }  # fmt: skip
 """What the generator may import: the standard library's bytes and texts, and curves."""
 
