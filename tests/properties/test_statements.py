@@ -75,6 +75,9 @@ class Nothing:
     def head(self, attester, journal, before):
         return None
 
+    def paid(self, step, attester):
+        return None
+
 
 @given(st.sampled_from(NETWORKS), st.data())
 def test_any_flipped_byte_of_an_envelope_is_refused(network, data):

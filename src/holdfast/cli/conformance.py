@@ -312,6 +312,7 @@ class _Log:
         self.statements: dict[str, KnownStatement] = {}
         self.closings: dict[tuple[str, str], str] = {}
         self.heads: dict[tuple[str, str], int] = {}
+        self.payments: dict[tuple[str, str], str] = {}
 
     def known(self, digest: str) -> KnownStatement | None:
         return self.statements.get(digest)
@@ -323,6 +324,9 @@ class _Log:
         del before  # entries are judged in their order
         return self.heads.get((attester, journal))
 
+    def paid(self, step: str, attester: str) -> str | None:
+        return self.payments.get((step, attester))
+
     def remember(self, check: EntryCheck, index: int) -> None:
         known = check.remember(index)
         if known is None:
@@ -332,6 +336,8 @@ class _Log:
             self.closings.setdefault((known.run, known.attester), check.digest)
         if check.code == "ok" and known.journal is not None and known.seq is not None:
             self.heads[known.attester, known.journal] = known.seq
+        if check.code == "ok" and known.pays is not None:
+            self.payments.setdefault((known.pays, known.attester), check.digest)
 
 
 def _bounds(arguments: Arguments) -> CheckPolicy:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, evm, rounds
+from holdfast.core import canonical, evm, payments, rounds
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
+from holdfast.core.payments import PaymentDocument, parse_payment_document
 from holdfast.core.statements import Statement, is_code, is_run_id, parse_envelope, parse_statement
 from holdfast.errors import MalformedError, UsageError
 
@@ -35,6 +36,7 @@ MOST_OF = {
     "candidate": 4096,
     "finality": 256,
     "decision": 1024,
+    "payment": 1024,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -137,6 +139,16 @@ class DecisionItem:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentItem:
+    """What opens the record of a payment statement: its document (and the exact bytes) and salt."""
+
+    digest: str
+    document: PaymentDocument
+    raw: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -165,6 +177,7 @@ Item: TypeAlias = (
     | VerdictItem
     | FinalityItem
     | DecisionItem
+    | PaymentItem
     | SilenceItem
     | NoteItem
 )
@@ -324,6 +337,13 @@ def _decision(value: Mapping[str, Any]) -> Item:
     )
 
 
+def _payment(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt")
+    raw = _text(value["document"]).encode()
+    salt = hex_decode(value["salt"], payments.SALT_BYTES)
+    return PaymentItem(_digest(value["digest"]), parse_payment_document(raw), raw, salt)
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -358,6 +378,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "verdict": _verdict,
     "finality": _finality,
     "decision": _decision,
+    "payment": _payment,
     "silence": _silence,
     "note": _note,
 }
@@ -416,6 +437,17 @@ def decision_item(
         "document": document.decode(),
         "salt": salt.hex(),
         "path": path.to_json() if path else None,
+    }
+
+
+def payment_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
+    """The journal item that opens a payment's record (``bundle.md`` §2)."""
+    return {
+        "kind": "payment",
+        "at": time_encode(at),
+        "digest": digest,
+        "document": document.decode(),
+        "salt": salt.hex(),
     }
 
 

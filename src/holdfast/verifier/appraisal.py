@@ -20,6 +20,7 @@ from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
+from holdfast.verifier.payment import paid_at, payment
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.privacy import doubted, privacy
 from holdfast.verifier.reliance import Reliance, reliances_of
@@ -92,7 +93,7 @@ def appraise(
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
         "route": _route(evidence),
         "privacy": privacy(evidence, trust, enclave, record),
-        "payment": _payment(evidence),
+        "payment": payment(evidence, trust),
         "settlement": _settlement(evidence, trust),
         "judgement": judgement(evidence, trusted=trust is not None),
     }
@@ -112,7 +113,11 @@ def appraise(
         trust_digest=trust.digest if trust else None,
         trust_pin=trust.pin if trust else None,
         trust_development=trust.development if trust else None,
-        dated={**dict.fromkeys(LANES, _dated(evidence)), "judgement": judged_at(evidence)},
+        dated={
+            **dict.fromkeys(LANES, _dated(evidence)),
+            "payment": paid_at(evidence) or _dated(evidence),
+            "judgement": judged_at(evidence),
+        },
         relied=reliances_of(evidence, trust),
         overturned=frozenset(evidence.overturned),
         evidence=evidence,
@@ -293,15 +298,6 @@ def _carried(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
         f"{len(found)} {kind} statements were carried in; not read by this version.",
         tuple(found),
     )
-
-
-def _payment(evidence: Evidence) -> Lane:
-    """Not applicable until a payment statement is here (``lanes.md`` §3(9))."""
-    found = tuple(item.statement.digest for item in evidence.follow_ups if item.statement.kind == "payment")
-    if not found:
-        return Lane("payment", "not_applicable", None, "No payment was offered or asked for this run.")
-    says = f"{len(found)} payment statements are here; not read by this version."
-    return Lane("payment", "unknown", None, says, found)
 
 
 def _route(evidence: Evidence) -> Lane:

@@ -20,6 +20,7 @@ from holdfast.core.statements import (
     Execution,
     IdentityBody,
     JournalHead,
+    PaymentBody,
     Route,
     Statement,
     parse_commitment,
@@ -72,6 +73,8 @@ class KnownStatement:
     journal: str | None = None
     seq: int | None = None
     """Of a ``journal`` statement: whose head it is, and the number of that event."""
+    pays: str | None = None
+    """Of a ``payment`` statement: what only one of its attester's may be about (:func:`step_of`)."""
 
     @property
     def closing(self) -> bool:
@@ -94,6 +97,10 @@ class History(Protocol):
         code was ``ok``."""
         ...
 
+    def paid(self, step: str, attester: str) -> str | None:
+        """Digest of an attester's first ``payment`` statement about a step (:func:`step_of`) whose code was ``ok``."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EntryCheck:
@@ -113,13 +120,14 @@ class EntryCheck:
             run=self.statement.run,
             kind=self.statement.kind,
             code=self.code,
-            event=body.event if isinstance(body, Execution) else None,
+            event=body.event if isinstance(body, Execution | PaymentBody) else None,
             nonce=self.statement.nonce,
             upstream=body.upstream if isinstance(body, Route | Execution) else None,
             settlement=body.settlement if isinstance(body, Route) else None,
             attester=self.statement.attester,
             journal=body.journal if isinstance(body, JournalHead) else None,
             seq=body.seq if isinstance(body, JournalHead) else None,
+            pays=step_of(self.statement),
         )
 
 
@@ -140,6 +148,7 @@ def check_entry(
         or refuse_parents(statement, index, history)
         or refuse_head(statement, index, history)
         or refuse_identity(statement, trust)
+        or refuse_payment(statement, trust, history)
     )
     if why is not None:
         return EntryCheck(statement.digest, f"refuted:{why}", statement)
@@ -184,8 +193,9 @@ def refuse_parents(statement: Statement, index: int, history: History) -> str | 
         parent = history.known(digest)
         if parent is None or parent.index >= index:
             return "parent"
-        if parent.code.startswith("refuted:") and not isinstance(statement.body, DecisionBody):
-            return "parent-refuted"  # a decision may follow what is refuted: somebody has to reject and recall it
+        if parent.code.startswith("refuted:") and not isinstance(statement.body, DecisionBody | PaymentBody):
+            # What is refuted has to be rejected and recalled, and what was paid for it told and owed back.
+            return "parent-refuted"
         parents.append(parent)
     why = refuse_trace(statement, parents)
     if why is not None:
@@ -228,6 +238,69 @@ def identity_of(document: KeyDocument) -> IdentityBody:
     return IdentityBody(ohttp.hex() if ohttp is not None else None, document.tls, document.predecessor)
 
 
+def refuse_payment(statement: Statement, trust: Trust, history: History) -> str | None:
+    """Step 11: a payment goes on by the word of who charged or of a facilitator, and each step of it is told once.
+    Returns ``payment``, ``duplicate-payment`` or None. The same statement again is no second step."""
+    step = step_of(statement)
+    if step is None:
+        return None
+    parents = [history.known(digest) for digest in statement.parents]
+    nodes = [parent.attester for parent in parents if parent is not None and parent.kind == "payment"]
+    if refuse_hand_over(statement.attester, nodes, trust) is not None:
+        return "payment"
+    first = history.paid(step, statement.attester)
+    return None if first is None or first == statement.digest else "duplicate-payment"
+
+
+def refuse_hand_over(attester: str, before: Iterable[str], trust: Trust) -> str | None:
+    """Whether ``attester`` may go on with payments that the nodes ``before`` told of: it is the same node, or one of
+    the two is a facilitator. Returns ``payment`` or None."""
+    for node in before:
+        if node != attester and not any(_is_facilitator(trust, item) for item in (node, attester)):
+            return "payment"
+    return None
+
+
+def _is_facilitator(trust: Trust, node: str) -> bool:
+    admission = trust.admission(node)
+    return admission is not None and "facilitator" in admission.key_document.roles
+
+
+def step_of(statement: Statement) -> str | None:
+    """What only one payment statement of an attester may be about (``statement.md`` §7(11)): of ``charged`` the run,
+    of a later event the statement that it follows. None for what may be told again."""
+    body = statement.body
+    if not isinstance(body, PaymentBody) or body.event in ("offered", "authorised"):
+        return None
+    return statement.run if body.event == "charged" else statement.parents[0] if statement.parents else ""
+
+
+PAYMENT_FOLLOWS = {
+    "captured": "charged",
+    "lapsed": "charged",
+    "failed": "charged",
+    "refund_due": "captured",
+    "refunded": "refund_due",
+}
+"""Payment events and the one that each follows (``trace.md`` §2(6))."""
+
+
+def _payment_fits(statement: Statement, body: PaymentBody, parents: list[KnownStatement]) -> bool:
+    """``trace.md`` §2(6) for payments."""
+    events = [parent.event for parent in parents if parent.kind == "payment"]
+    if body.event == "offered":
+        return not parents
+    if body.event == "authorised":
+        return len(parents) == len(events) and events in ([], ["offered"])
+    if body.event == "charged":
+        closed = [parent for parent in parents if parent.closing]
+        others = len(parents) - len(closed) == len(events)
+        return (
+            len(closed) == 1 and closed[0].attester == statement.attester and others and events in ([], ["authorised"])
+        )
+    return len(parents) == 1 and events == [PAYMENT_FOLLOWS[body.event]]
+
+
 def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:
     """The rules of ``trace.md`` §2 for one statement and its parents. Returns ``trace`` or None."""
     known = list(parents)
@@ -248,8 +321,8 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
         fits = len(known) == 1 and known[0].closing and known[0].attester == statement.attester
     elif statement.kind == "decision":
         fits = sum(parent.closing for parent in known) == 1
-    elif statement.kind == "payment":
-        fits = any(parent.closing for parent in known)
+    elif isinstance(body, PaymentBody):
+        fits = _payment_fits(statement, body, known)
     else:
         fits = True
     return None if fits else "trace"

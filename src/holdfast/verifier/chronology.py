@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 
 from holdfast.core.bundles import (
     Bundle,
     CandidateItem,
     CheckpointItem,
+    Entry,
     EntryItem,
     FinalityItem,
     Item,
@@ -24,7 +26,7 @@ from holdfast.core.bundles import (
 )
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import sha256_hex, time_encode
-from holdfast.core.statements import DecisionBody, Execution, Route
+from holdfast.core.statements import DecisionBody, Execution, PaymentBody, Route, Statement
 
 _SIZE = re.compile(r"[0-9]{1,19}\Z")
 
@@ -35,11 +37,15 @@ def chronology(bundle: Bundle, known: int | None = None) -> list[dict[str, JSON]
     ``time`` is ``claimed`` (by the signer) or ``observed`` (by the exporter); ``known`` is the journal position.
     """
     rows: list[tuple[dt.datetime, int, dict[str, JSON]]] = []
-    for entry in bundle.until(known):
+    read = bundle.until(known)
+    answered, final_at = _answered(read)
+    for entry in read:
         described = _describe(entry.item)
         if described is None:
             continue
         code, says, evidence, claimed_at = described
+        if isinstance(entry.item, StatementItem) and isinstance(entry.item.statement.body, PaymentBody):
+            says += f" {_lies(entry.item.statement, answered, final_at)}"
         at = claimed_at or entry.at
         row: dict[str, JSON] = {
             "at": time_encode(at),
@@ -74,6 +80,8 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
         if isinstance(body, DecisionBody):
             says = f"A decision was signed: {body.act}."
             return "decision", says, statement.digest, statement.claimed_at
+        if isinstance(body, PaymentBody):
+            return body.event, _PAID[body.event], statement.digest, statement.claimed_at
         return statement.kind, f"A {statement.kind} statement was made.", statement.digest, statement.claimed_at
     if isinstance(item, MarkItem):
         return "marked", f"Mark {item.mark.seq} was signed.", item.mark.parts.hex(), None
@@ -100,6 +108,55 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
     if isinstance(item, NoteItem):
         return item.code, item.code.replace(".", " ").replace("-", " ").replace("_", " ").capitalize() + ".", None, None
     return None
+
+
+_PAID = {
+    "offered": "A payment was offered.",
+    "authorised": "A payment was authorised.",
+    "charged": "The run was charged.",
+    "captured": "Money was taken.",
+    "lapsed": "Nothing was taken: the authorisation lapsed.",
+    "failed": "Nothing was taken: taking it failed.",
+    "refund_due": "Money is owed back.",
+    "refunded": "Money was given back.",
+}
+
+
+def _answered(read: Sequence[Entry]) -> tuple[Statement | None, dt.datetime | None]:
+    """The closing statement, and when the exporter first knew of a final round that covers it."""
+    closing = next(
+        (
+            entry.item.statement
+            for entry in read
+            if isinstance(entry.item, StatementItem)
+            and isinstance(entry.item.statement.body, Execution)
+            and entry.item.statement.body.closing
+        ),
+        None,
+    )
+    if closing is None:
+        return None, None
+    places = [
+        entry.item.index for entry in read if isinstance(entry.item, EntryItem) and entry.item.digest == closing.digest
+    ]
+    finals = [
+        entry.at
+        for entry in read
+        if isinstance(entry.item, FinalityItem) and places and entry.item.candidate.size > places[-1]
+    ]
+    return closing, min(finals, default=None)
+
+
+def _lies(statement: Statement, closing: Statement | None, final_at: dt.datetime | None) -> str:
+    """Where a payment lies relative to the answer and to its final round, each by the time that it stands with."""
+    if closing is None:
+        return "No answer is bound here."
+    apart = statement.claimed_at - closing.claimed_at
+    answer = "with" if not apart else "after" if apart > dt.timedelta() else "before"
+    if final_at is None:
+        return f"That is {answer} the answer; no round that covers the answer is final here."
+    proof = "after" if statement.claimed_at >= final_at else "before"
+    return f"That is {answer} the answer, and {proof} a round that covers the answer was known here to be final."
 
 
 def _checkpoint_words(note: str) -> str:

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from holdfast.core import canonical, merkle, rounds
 from holdfast.core.bundles import (
@@ -25,6 +26,7 @@ from holdfast.core.bundles import (
     InclusionItem,
     MarkItem,
     PartsItem,
+    PaymentItem,
     SilenceItem,
     StatementItem,
     VerdictItem,
@@ -35,6 +37,7 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.evm import address_of, recover
 from holdfast.core.keys import PublicKey, verify_signature
 from holdfast.core.marks import Mark
+from holdfast.core.metadata import path_of
 from holdfast.core.notes import (
     COSIGNATURE,
     ED25519,
@@ -47,9 +50,19 @@ from holdfast.core.notes import (
     verify_cosignatures,
 )
 from holdfast.core.parts import Part, verify_document, verify_part
+from holdfast.core.payments import (
+    UNDELIVERED,
+    PaymentDocument,
+    verify_amounts,
+    verify_authorisation,
+    verify_payment_document,
+    verify_terms,
+    verify_usage,
+)
 from holdfast.core.statements import (
     Execution,
     MarkReference,
+    PaymentBody,
     Route,
     Statement,
     Tree,
@@ -58,7 +71,15 @@ from holdfast.core.statements import (
 from holdfast.core.trust import Admission, Epoch, Trust, TrustedLog
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.verifier.attestation import insecure
-from holdfast.verifier.checks import CheckPolicy, KnownStatement, refuse_attester, refuse_time, refuse_trace
+from holdfast.verifier.checks import (
+    CheckPolicy,
+    KnownStatement,
+    refuse_attester,
+    refuse_hand_over,
+    refuse_time,
+    refuse_trace,
+    step_of,
+)
 from holdfast.verifier.enclaves import CheckedAttestation, Moment, check_attestation
 from holdfast.verifier.transcript import Transcript
 
@@ -71,8 +92,10 @@ _SIGNED = ("bytes", "route")
 """Lanes that rest on the statements of the closure themselves."""
 _TRUSTED = ("enclave", *_SIGNED, "settlement", "judgement")
 """Lanes that say nothing without trust."""
-_CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory"), "payment": ("payment",)}
+_CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory")}
 """Lanes that a statement of a kind is about, where they are others than :data:`_SIGNED`."""
+_APART = {"decision": "judgement", "payment": "payment"}
+"""Kinds that come after a run and their lanes: what is wrong with one speaks against that lane alone."""
 _ASIDE = {
     "journal": ("a panel's journal", "statement.md §4.4", "trace.journal"),
     "identity": ("a node's keys", "statement.md §4.5", "trace.identity"),
@@ -129,19 +152,19 @@ class CheckedStatement:
     evidence: list[str] = field(default_factory=list)
 
     @property
-    def decides(self) -> bool:
-        """Whether it is a decision: what is wrong with one speaks against it alone (``trace.md`` §3)."""
-        return self.statement.kind == "decision"
+    def apart(self) -> str | None:
+        """The lane of a decision or a payment: what is wrong with one speaks against it alone (``trace.md`` §3)."""
+        return _APART.get(self.statement.kind)
 
     @property
     def lanes(self) -> tuple[str, ...]:
         """The lanes that a check of the statement itself is about (``lanes.md`` §2)."""
-        return ("judgement",) if self.decides else _CARRIED.get(self.statement.kind, _SIGNED)
+        return (self.apart,) if self.apart else _CARRIED.get(self.statement.kind, _SIGNED)
 
     @property
     def settles(self) -> str:
         """The lane that a check of where it stands in the log and its rounds is about."""
-        return "judgement" if self.decides else "settlement"
+        return self.apart or "settlement"
 
 
 @dataclass(slots=True)
@@ -157,6 +180,12 @@ class Evidence:
     settlement_refusals: list[tuple[str, str]] = field(default_factory=list)
     judgement_refusals: list[tuple[str, str]] = field(default_factory=list)
     """(code, sentence) of everything that is wrong with a decision, wherever it was found."""
+    payment_refusals: list[tuple[str, str]] = field(default_factory=list)
+    """The same of payments."""
+    paid: dict[str, PaymentDocument] = field(default_factory=dict)
+    """By digest of a payment statement: the document that opens its record."""
+    usage_compared: set[str] = field(default_factory=set)
+    """Digests of payment statements whose charge was held against the usage that the answer reports."""
     opened: dict[str, DecisionDocument] = field(default_factory=dict)
     """By digest of a decision statement: the document that opens its record."""
     in_batch: set[str] = field(default_factory=set)
@@ -197,8 +226,38 @@ class Evidence:
 
     def decisions(self) -> list[CheckedStatement]:
         """The decision statements, in order of the times they claim."""
-        found = [item for item in self.follow_ups if item.decides]
+        return self._of_kind("decision")
+
+    def payments(self) -> list[CheckedStatement]:
+        """The payment statements, in order of the times they claim."""
+        return self._of_kind("payment")
+
+    def _of_kind(self, kind: str) -> list[CheckedStatement]:
+        found = [item for item in self.follow_ups if item.statement.kind == kind]
         return sorted(found, key=lambda item: (item.statement.claimed_at, item.statement.digest))
+
+    def refuse(self, lane: str, code: str, says: str) -> None:
+        """Keep a refusal for the lane that it speaks against."""
+        kept = {
+            "bytes": self.bytes_refusals,
+            "settlement": self.settlement_refusals,
+            "judgement": self.judgement_refusals,
+            "payment": self.payment_refusals,
+        }
+        kept[lane].append((code, says))
+
+    def reported(self) -> dict[str, Any]:
+        """The response document, or what is shown of the usage in it."""
+        found: dict[str, Any] = {}
+        for part in self.parts.get("response", ()):
+            above, _, name = path_of(part.label).rpartition("/")
+            if above == "/usage" and part.label.split(b"|")[3] == b"n":
+                found[name] = part.data.decode()
+        try:
+            usage = canonical.decode_exact(self.documents.get("response", "{}").encode()).get("usage")
+        except (HoldfastError, AttributeError):  # no object at all; nothing is reported by it
+            usage = None
+        return {"usage": found | (usage if isinstance(usage, dict) else {})}
 
     def closure(self) -> list[CheckedStatement]:
         """The closing statement and its ancestors among what was presented (``trace.md`` §3)."""
@@ -230,6 +289,7 @@ def check_evidence(
     _check_made(evidence, bounds, at, record)
     _check_disclosures(items, evidence, record)
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
+    _check_payments([item for item in items if isinstance(item, PaymentItem)], evidence, bounds, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
         says = "No trust document was given, so no attester can be judged."
@@ -240,6 +300,7 @@ def check_evidence(
     _check_origins(items, evidence, record)
     _check_inclusion(items, evidence, record)
     _check_attesters(evidence, trust, bounds, at, record)
+    _check_payers_side(evidence, trust, record)
     _check_verdicts([item for item in items if isinstance(item, VerdictItem)], evidence, record)
     given = [item for item in items if isinstance(item, AttestationItem)]
     _check_attestations(given, evidence, trust, bounds, at, record)
@@ -255,9 +316,10 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
             record.note(("bytes", "route"), spec, "cannot_tell", says, code)
             continue
         if statement.run != run:
-            refusals = evidence.judgement_refusals if statement.kind == "decision" else evidence.bytes_refusals
-            refusals.append(("trace.run", f"A {statement.kind} statement of another run stands in this trace."))
-            lanes = ("judgement",) if statement.kind == "decision" else _SIGNED
+            apart = _APART.get(statement.kind)
+            told = f"A {statement.kind} statement of another run stands in this trace."
+            evidence.refuse(apart or "bytes", "trace.run", told)
+            lanes = (apart,) if apart else _SIGNED
             says = f"Statement {statement.digest[:12]} is of another run."
             record.note(lanes, "trace.md §2(1)", "no", says, "trace.run")
             continue
@@ -301,13 +363,18 @@ def _refuse_trace(evidence: Evidence, record: Transcript, code: str, says: str, 
 
 
 def _refuse_judgement(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
-    evidence.judgement_refusals.append((code, says))
+    evidence.refuse("judgement", code, says)
     record.note(("judgement",), spec, "no", says, code)
+
+
+def _refuse_payment(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
+    evidence.refuse("payment", code, says)
+    record.note(("payment",), spec, "no", says, code)
 
 
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
     """The rules of ``trace.md`` §2: those of the whole trace, and for every statement whose parents are all present."""
-    if len({item.statement.nonce for item in evidence.statements.values() if not item.decides} - {None}) > 1:
+    if len({item.statement.nonce for item in evidence.statements.values() if not item.apart} - {None}) > 1:
         says = "The statements of the run answer to two nonces."
         _refuse_trace(evidence, record, "trace.rules", says, "trace.md §2(1)")
     route, closing = evidence.route, evidence.closing
@@ -324,7 +391,9 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         known = [_as_known(parent) for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
             says = f"The {statement.kind} statement {statement.digest[:12]} does not follow from its parents."
-            refuse = _refuse_judgement if checked.decides else _refuse_trace
+            refuse = {"judgement": _refuse_judgement, "payment": _refuse_payment}.get(
+                checked.apart or "", _refuse_trace
+            )
             refuse(evidence, record, "trace.rules", says, "trace.md §2")
         else:
             says = f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
@@ -338,7 +407,7 @@ def _as_known(checked: CheckedStatement) -> KnownStatement:
         run=checked.statement.run,
         kind=checked.statement.kind,
         code="ok",
-        event=body.event if isinstance(body, Execution) else None,
+        event=body.event if isinstance(body, Execution | PaymentBody) else None,
         nonce=checked.statement.nonce,
         upstream=body.upstream if isinstance(body, Route | Execution) else None,
         attester=checked.statement.attester,
@@ -439,6 +508,103 @@ def _check_decisions(
             evidence.in_batch.add(item.digest)
         says = f"The document of decision {item.digest[:12]} is what was signed."
         record.note(("judgement",), "statement.md §4.3", "yes", says)
+
+
+def _check_payments(items: Iterable[PaymentItem], evidence: Evidence, bounds: CheckPolicy, record: Transcript) -> None:
+    """Open the records of payments, and hold what they say against each other and the run (``lanes.md`` §3(9))."""
+    closing = evidence.closing.statement if evidence.closing else None
+    for checked in evidence.payments():
+        statement, body = checked.statement, checked.statement.body
+        if closing is None or not isinstance(body, PaymentBody) or body.event in ("offered", "authorised"):
+            continue
+        early_us = (closing.claimed_at - statement.claimed_at) // dt.timedelta(microseconds=1)
+        if early_us > bounds.max_skew_s * 1_000_000:
+            says = f"Payment {statement.digest[:12]} claims a time before the run was closed."
+            _refuse_payment(evidence, record, "payment_document.early", says, "lanes.md §3(9)")
+    for item in dict.fromkeys(items):
+        found = evidence.statements.get(item.digest)
+        if found is None:
+            says = f"Payment {item.digest[:12]} is not here."
+            record.note(("payment",), "statement.md §4.6", "cannot_tell", says, "payment_document.unbound")
+            continue
+        try:
+            document = verify_payment_document(found.statement, item.raw, item.salt)
+        except RefusedError as error:
+            says = f"What is shown as payment {item.digest[:12]} is not what was signed: {error.message}."
+            _refuse_payment(evidence, record, error.code, says, "statement.md §4.6")
+            continue
+        evidence.paid[item.digest] = document
+        says = f"The document of payment {item.digest[:12]} is what was signed."
+        record.note(("payment",), "statement.md §4.6", "yes", says)
+    for digest, document in evidence.paid.items():
+        try:
+            verify_amounts(document)
+            _verify_bound(document, evidence)
+            if verify_usage(document, evidence.reported()):
+                evidence.usage_compared.add(digest)
+        except RefusedError as error:
+            says = f"Payment {digest[:12]} does not hold: {error.message}."
+            _refuse_payment(evidence, record, error.code, says, "statement.md §4.6")
+            continue
+        compared = ", and charges no more than the answer reports" if digest in evidence.usage_compared else ""
+        says = f"Payment {digest[:12]} adds up and is for this request{compared}."
+        record.note(("payment",), "statement.md §4.6(5)", "yes", says)
+    _check_steps(evidence, record)
+
+
+def _verify_bound(document: PaymentDocument, evidence: Evidence) -> None:
+    """Whether a payment is for the request and the response that the run's statements bind."""
+    route = evidence.route.statement.body if evidence.route else None
+    closing = evidence.closing.statement.body if evidence.closing else None
+    if isinstance(route, Route) and document.request != route.request:
+        raise RefusedError("payment_document.request", "it is for another request")
+    if isinstance(closing, Execution) and document.response not in (UNDELIVERED, closing.response):
+        raise RefusedError("payment_document.response", "it is for another response")
+
+
+def _check_steps(evidence: Evidence, record: Transcript) -> None:
+    """Each step fits the one before it, and none is told in two ways (``statement.md`` §4.6(6), (8), §7(11))."""
+    told: dict[str, list[CheckedStatement]] = {}
+    for checked in evidence.payments():
+        step, document = step_of(checked.statement), evidence.paid.get(checked.statement.digest)
+        if step is not None:
+            told.setdefault(step, []).append(checked)
+        for digest in checked.statement.parents:
+            before = evidence.paid.get(digest)
+            if document is None or before is None:
+                continue
+            try:
+                verify_terms(document, before)
+            except RefusedError as error:
+                says = f"Payment {checked.statement.digest[:12]} does not follow: {error.message}."
+                _refuse_payment(evidence, record, error.code, says, "statement.md §4.6(6)")
+    for same in told.values():
+        _check_told_once(same, evidence, record)
+    try:
+        captures = {(item.run, item.transaction, item.captured): item for item in evidence.paid.values()}
+        verify_authorisation(captures.values())
+    except RefusedError as error:
+        _refuse_payment(evidence, record, error.code, f"{error.message.capitalize()}.", "statement.md §4.6(8)")
+
+
+def _check_told_once(same: list[CheckedStatement], evidence: Evidence, record: Transcript) -> None:
+    """Two attesters may tell of one step where they tell the same; one attester tells of it once."""
+    attesters = {checked.statement.attester for checked in same}
+    shown = [evidence.paid[checked.statement.digest] for checked in same if checked.statement.digest in evidence.paid]
+    if len(attesters) == len(same) and len({(item.event, item.captured, item.transaction) for item in shown}) <= 1:
+        return
+    says = f"{len(same)} payment statements tell of one step."
+    _refuse_payment(evidence, record, "payment_document.twice", says, "statement.md §7(11)")
+
+
+def _check_payers_side(evidence: Evidence, trust: Trust, record: Transcript) -> None:
+    """A payment goes on by the word of who charged or of a facilitator (``statement.md`` §7(11))."""
+    for checked in evidence.payments():
+        parents = [evidence.statements[digest] for digest in checked.statement.parents if digest in evidence.statements]
+        nodes = [parent.statement.attester for parent in parents if parent.statement.kind == "payment"]
+        if refuse_hand_over(checked.statement.attester, nodes, trust) is not None:
+            says = f"Payment {checked.statement.digest[:12]} is told by a node that has no part in it."
+            _refuse_payment(evidence, record, "statement.payment", says, "statement.md §7(11)")
 
 
 def _check_mark(items: Iterable[MarkItem], evidence: Evidence, trust: Trust | None, record: Transcript) -> None:
@@ -680,10 +846,9 @@ def _check_origins(items: Iterable[object], evidence: Evidence, record: Transcri
 def _refuse_settlement(
     evidence: Evidence, record: Transcript, code: str, says: str, about: CheckedStatement | None = None
 ) -> None:
-    """Refuse the settlement of the run, or, where it is ``about`` a decision, that decision."""
+    """Refuse the settlement of the run, or, where it is ``about`` a decision or a payment, that one."""
     lane = about.settles if about is not None else "settlement"
-    refusals = evidence.judgement_refusals if lane == "judgement" else evidence.settlement_refusals
-    refusals.append((code, says))
+    evidence.refuse(lane, code, says)
     record.note((lane,), "bundle.md §3", "no", says, code)
 
 

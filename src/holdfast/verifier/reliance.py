@@ -77,6 +77,7 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
     closure = evidence.closure()
     signed = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in closure)
     decided = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in evidence.decisions())
+    paid = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in evidence.payments())
     routed = evidence.route
     found = {
         "bytes": signed,
@@ -85,7 +86,7 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
         "inputs": signed,
         "memory": signed,
         "privacy": (*signed, *_vouched(evidence, trust)) if _is_sealed(evidence) else signed,
-        "payment": signed,
+        "payment": (*signed, *paid),
         "route": () if routed is None else (_node(routed.statement.attester, routed.trusted_time or OPEN),),
         "settlement": (*signed, *_settled(evidence, trust)),
         "enclave": _vouched(evidence, trust),

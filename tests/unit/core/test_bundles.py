@@ -13,12 +13,14 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError, UsageError
 from tests.helpers.decisions import CASE, OTHER_CASE, Made, document
 from tests.helpers.network import RUN, Network, at, bundle_of
+from tests.helpers.payment_documents import Paid
 
 NETWORK = Network()
 JOURNAL = [
     *NETWORK.journal(),
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
     Made().opening_item(),
+    Paid().opening_item(5),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
@@ -83,6 +85,11 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("decision", "document", {}, "bundle.text"),
         ("decision", "document", "{}", "decision.fields"),
         ("decision", "document", "{ }", "json.spelling"),
+        ("payment", "digest", "00", "encoding.hex"),
+        ("payment", "salt", "00" * 31, "encoding.hex"),
+        ("payment", "document", {}, "bundle.text"),
+        ("payment", "document", "{}", "payment_document.fields"),
+        ("payment", "document", "{ }", "json.spelling"),
         ("decision", "path", [], "decision.path"),
         ("decision", "path", {"index": True, "proof": []}, "decision.path"),
         ("decision", "path", {"index": 0, "proof": LONG}, "decision.path"),
@@ -220,6 +227,19 @@ def test_an_empty_journal_grows_too():
     item = {"kind": "note", "code": "decided", "at": "2020-01-01T00:00:00.000Z"}
     made = parse_bundle(bundles.extend_bundle(bundle_of([]), [item], at(10)))
     assert [entry.position for entry in made.journal] == [1]
+
+
+def test_the_item_that_opens_a_payment_reads_back():
+    made = Paid()
+    built = bundles.payment_item(at(6), digest=made.digest, document=made.document.raw, salt=made.salt)
+    assert built == made.opening_item()
+    item = parse_item(1, built).item
+    assert (item.digest, item.document, item.raw, item.salt) == (
+        made.digest,
+        made.document,
+        made.document.raw,
+        made.salt,
+    )
 
 
 def test_the_item_that_opens_a_decision_reads_back():

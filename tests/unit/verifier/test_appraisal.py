@@ -33,7 +33,7 @@ from holdfast.verifier.lanes import BASES, LANES, STATES
 from holdfast.verifier.policy import DEFAULT_POLICY, build_policy, parse_policy
 from tests.helpers.decisions import Made, trust_with_panel
 from tests.helpers.network import FROM, ORIGIN, RUN, SECRET, UNTIL, Network, at, bundle_of, ed25519_signer, p256_signer
-from tests.helpers.payment_documents import Paid
+from tests.helpers.payment_documents import Paid, following
 
 POLICY = parse_policy(DEFAULT_POLICY)
 NETWORK = Network()
@@ -490,11 +490,15 @@ def test_inputs_and_memory_are_pending_before_the_route():
 # 9 and 10. payment, judgement
 
 
-def test_a_payment_that_is_there_is_not_denied():
+def test_a_payment_moves_the_payment_lane_and_no_other():
     assert lanes(JOURNAL)["payment"] == ("not_applicable", None)
-    payload = Paid().payload
-    before, after = lanes(JOURNAL), lanes([*JOURNAL, stated(payload)])
-    assert after == before | {"payment": ("unknown", None)}
+    before = lanes(JOURNAL)
+    charged = Paid()
+    assert lanes([*JOURNAL, charged.statement_item()]) == before | {"payment": ("unknown", None)}
+    assert lanes([*JOURNAL, *charged.items()]) == before | {"payment": ("pending", None)}
+    captured = following(charged, "captured")
+    after = lanes([*JOURNAL, *charged.items(), *captured.items()])
+    assert after == before | {"payment": ("proven", "development")}
 
 
 def test_a_decision_moves_the_judgement_lane_and_no_other():

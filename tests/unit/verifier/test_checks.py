@@ -29,12 +29,14 @@ from holdfast.verifier.checks import (
     check_entry,
     refuse_attester,
     refuse_parents,
+    refuse_payment,
     refuse_time,
     refuse_trace,
+    step_of,
 )
 from tests.helpers.decisions import PANEL_DOCUMENT, Made, trust_with_panel
 from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
-from tests.helpers.payment_documents import Paid
+from tests.helpers.payment_documents import FACILITATOR_DOCUMENT, Paid, document, trust_with_facilitator
 
 NETWORK = Network()
 TRUST = NETWORK.trust()
@@ -196,6 +198,14 @@ class Memory:
         ]
         return heads[-1] if heads else None
 
+    def paid(self, step, attester):
+        found = [
+            digest
+            for digest, item in self.entries.items()
+            if (item.pays, item.attester, item.code) == (step, attester, "ok")
+        ]
+        return found[0] if found else None
+
 
 def parents_of(payload, *entries, index=5, closing=None):
     return refuse_parents(statement(payload), index, Memory(*entries, closing=closing))
@@ -300,7 +310,6 @@ def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
     assert parents_of(payload, known(parent)) == why
 
 
-@pytest.mark.parametrize("kind", ["payment", "decision"])
 @pytest.mark.parametrize(
     ("entries", "why"),
     [
@@ -311,10 +320,135 @@ def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
         ([known("execution"), known("payment", "bb" * 32)], None),
     ],
 )
-def test_a_payment_or_decision_follows_the_closing_execution(kind, entries, why):
-    parents = [digest for digest, _ in entries]
-    payload = (Made if kind == "decision" else Paid)(parents=parents).payload
-    assert parents_of(payload, *entries) == why
+def test_a_decision_follows_the_closing_execution(entries, why):
+    assert parents_of(Made(parents=[digest for digest, _ in entries]).payload, *entries) == why
+
+
+def paid(event, digest="bb" * 32, **changes):
+    return known("payment", digest, event=event, **changes)
+
+
+@pytest.mark.parametrize(
+    ("event", "entries", "why"),
+    [
+        ("offered", [], None),
+        ("offered", [known("route")], "trace"),
+        ("offered", [paid("offered")], "trace"),
+        ("authorised", [], None),
+        ("authorised", [paid("offered")], None),
+        ("authorised", [paid("offered"), known("route")], "trace"),
+        ("authorised", [known("execution")], "trace"),
+        ("authorised", [paid("authorised")], "trace"),
+        ("charged", [known("execution")], None),
+        ("charged", [known("execution", event="failed")], None),
+        ("charged", [known("execution"), paid("authorised")], None),
+        ("charged", [], "trace"),
+        ("charged", [known("route")], "trace"),
+        ("charged", [paid("authorised")], "trace"),
+        ("charged", [known("execution", event="disconnected")], "trace"),
+        ("charged", [known("execution", attester=OTHER_GATEWAY)], "trace"),
+        ("charged", [known("execution"), known("execution", "bb" * 32)], "trace"),
+        ("charged", [known("execution"), paid("offered")], "trace"),
+        ("charged", [known("execution"), paid("authorised"), paid("authorised", "cc" * 32)], "trace"),
+        ("charged", [known("execution"), known("decision", "bb" * 32)], "trace"),
+        ("captured", [paid("charged")], None),
+        ("captured", [known("execution")], "trace"),
+        ("captured", [], "trace"),
+        ("captured", [paid("charged"), known("execution")], "trace"),
+        ("captured", [paid("charged"), paid("charged", "cc" * 32)], "trace"),
+        ("captured", [paid("authorised")], "trace"),
+        ("captured", [paid("charged", run=OTHER_RUN)], "trace"),
+        ("lapsed", [paid("charged")], None),
+        ("lapsed", [paid("captured")], "trace"),
+        ("failed", [paid("charged")], None),
+        ("failed", [paid("lapsed")], "trace"),
+        ("refund_due", [paid("captured")], None),
+        ("refund_due", [paid("charged")], "trace"),
+        ("refunded", [paid("refund_due")], None),
+        ("refunded", [paid("captured")], "trace"),
+    ],
+)
+def test_each_step_of_a_payment_follows_the_one_before(event, entries, why):
+    parents = sorted(digest for digest, _ in entries)
+    assert parents_of(Paid(document(event), parents=parents).payload, *entries) == why
+
+
+FACILITATED = trust_with_facilitator()
+
+
+def step(event, entry, *told, by_facilitator=False, trust=FACILITATED):
+    made = Paid(document(event), parents=[entry[0]], by_facilitator=by_facilitator)
+    found = parse_statement(parse_envelope(made.envelope))
+    given = [(digest or found.digest, item) for digest, item in told]
+    return refuse_payment(found, trust, Memory(entry, *given))
+
+
+@pytest.mark.parametrize(
+    ("by", "by_facilitator", "why"),
+    [
+        (GATEWAY, False, None),
+        (GATEWAY, True, None),
+        (FACILITATOR_DOCUMENT.digest, False, None),
+        (FACILITATOR_DOCUMENT.digest, True, None),
+        (OTHER_GATEWAY, True, None),
+        (OTHER_GATEWAY, False, "payment"),
+    ],
+)
+def test_a_payment_goes_on_by_who_charged_or_by_a_facilitator(by, by_facilitator, why):
+    assert step("captured", paid("charged", attester=by), by_facilitator=by_facilitator) == why
+
+
+def test_a_facilitator_that_trust_does_not_know_is_none():
+    entry = paid("charged", attester=FACILITATOR_DOCUMENT.digest)
+    assert step("captured", entry, trust=TRUST) == "payment"
+    assert refuse_payment(statement(ROUTE), TRUST, Memory()) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "entry", "pays"),
+    [
+        ("charged", known("execution"), RUN),
+        ("captured", paid("charged"), "bb" * 32),
+        ("lapsed", paid("charged"), "bb" * 32),
+        ("failed", paid("charged"), "bb" * 32),
+        ("refund_due", paid("captured"), "bb" * 32),
+        ("refunded", paid("refund_due"), "bb" * 32),
+    ],
+)
+def test_each_step_of_a_payment_is_told_once(event, entry, pays):
+    made = Paid(document(event), parents=[entry[0]])
+    assert step_of(statement(made.payload)) == pays
+    assert step(event, entry) is None
+    assert step(event, entry, paid(event, "dd" * 32, pays=pays)) == "duplicate-payment"
+    assert step(event, entry, paid(event, None, pays=pays)) is None
+    for change in ({"code": "refuted:trace"}, {"attester": OTHER_GATEWAY}, {"pays": "ee" * 32}):
+        assert step(event, entry, paid(event, "dd" * 32, **{"pays": pays} | change)) is None
+
+
+@pytest.mark.parametrize("event", ["offered", "authorised"])
+def test_what_nothing_is_owed_for_may_be_told_again(event):
+    assert step_of(statement(Paid(document(event), parents=[]).payload)) is None
+
+
+def test_a_step_without_a_parent_has_no_step_before_it():
+    found = statement(Paid(document("captured"), parents=[]).payload)
+    assert step_of(found) == ""
+    assert check_entry(NETWORK.seal(found.envelope.payload), index=0, seen_at=at(4), trust=TRUST,
+                       policy=CheckPolicy(), history=Memory()).code == "refuted:trace"  # fmt: skip
+
+
+def test_a_payment_is_remembered_by_its_step():
+    entry = paid("charged")
+    made = Paid(document("captured"), parents=[entry[0]])
+    found = check_entry(made.envelope, index=5, seen_at=at(4), trust=TRUST, policy=CheckPolicy(), history=Memory(entry))
+    kept = found.remember(5)
+    assert found.code == "ok"
+    assert (kept.event, kept.pays, kept.closing) == ("captured", "bb" * 32, False)
+    again = check_entry(
+        made.envelope, index=6, seen_at=at(4), trust=TRUST, policy=CheckPolicy(),
+        history=Memory(entry, ("dd" * 32, dataclasses.replace(kept))),
+    )  # fmt: skip
+    assert again.code == "refuted:duplicate-payment"
 
 
 def test_a_decision_follows_one_closing_execution_and_not_two():
@@ -322,10 +456,11 @@ def test_a_decision_follows_one_closing_execution_and_not_two():
     assert parents_of(Made(parents=["aa" * 32, "bb" * 32]).payload, known("execution"), rival) == "trace"
 
 
-def test_a_decision_may_follow_what_is_refuted_and_nothing_else_may():
+def test_a_decision_or_payment_may_follow_what_is_refuted_and_nothing_else_may():
     refuted = known("execution", code="refuted:signature")
     assert parents_of(Made(parents=["aa" * 32]).payload, refuted) is None
-    assert parents_of(Paid(parents=["aa" * 32]).payload, refuted) == "parent-refuted"
+    assert parents_of(Paid(parents=["aa" * 32]).payload, refuted) is None
+    assert parents_of(disconnected("aa" * 32), refuted) == "parent-refuted"
 
 
 @pytest.mark.parametrize(

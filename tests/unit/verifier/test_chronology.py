@@ -6,12 +6,12 @@ import pytest
 
 from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
-from holdfast.core.encoding import time_encode
-from holdfast.core.statements import Execution, execution_body
+from holdfast.core.encoding import time_decode, time_encode
+from holdfast.core.statements import Execution, build_payload, execution_body, parse_envelope, parse_statement
 from holdfast.verifier.chronology import chronology
 from tests.helpers.decisions import Made
-from tests.helpers.network import Network, at, bundle_of
-from tests.helpers.payment_documents import Paid
+from tests.helpers.network import ASKED, RUN, Network, at, bundle_of
+from tests.helpers.payment_documents import Paid, document
 
 NETWORK = Network()
 JOURNAL = NETWORK.journal()
@@ -68,13 +68,59 @@ def test_an_execution_is_told_as_what_it_was(event, outcome, code, says):
 
 
 def test_a_statement_of_another_kind_is_told_as_made():
-    payload = Paid().payload
+    payload = build_payload(
+        "artifact", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("model", bytes(32)), body={}
+    )
     row = rows([stated(payload)])[0]
     assert (row["code"], row["says"], row["at"]) == (
-        "payment",
-        "A payment statement was made.",
+        "artifact",
+        "A artifact statement was made.",
         "2026-01-01T12:00:02.000Z",
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        ("offered", "A payment was offered."),
+        ("authorised", "A payment was authorised."),
+        ("charged", "The run was charged."),
+        ("captured", "Money was taken."),
+        ("lapsed", "Nothing was taken: the authorisation lapsed."),
+        ("failed", "Nothing was taken: taking it failed."),
+        ("refund_due", "Money is owed back."),
+        ("refunded", "Money was given back."),
+    ],
+)
+def test_a_payment_is_told_by_its_event_and_never_by_its_amount(event, says):
+    made = Paid(document(event))
+    row = rows(made.items())[0]
+    assert (row["code"], row["says"]) == (event, f"{says} No answer is bound here.")
+    assert (row["evidence"], row["time"]) == (made.digest, "claimed")
+    assert len(rows(made.items())) == 1
+
+
+def told(journal, seconds, event="captured"):
+    made = Paid(document(event, at=at(seconds)))
+    found = [row["says"] for row in rows([*journal, *made.items()]) if row["code"] == event]
+    return found[0]
+
+
+def test_a_payment_lies_before_or_after_the_answer_and_its_final_round():
+    final = next(item for item in JOURNAL if item["kind"] == "finality")
+    closing = parse_statement(parse_envelope(NETWORK.seal(NETWORK.execution()))).claimed_at
+    known = (time_decode(final["at"]) - ASKED).total_seconds()
+    answered = (closing - ASKED).total_seconds()
+    before, after = "before a round that covers the answer", "after a round that covers the answer"
+    assert answered < known
+    assert "That is before the answer, and " + before in told(JOURNAL, answered - 0.001)
+    assert "That is with the answer, and " + before in told(JOURNAL, answered)
+    assert "That is after the answer, and " + before in told(JOURNAL, known - 0.001)
+    assert "That is after the answer, and " + after in told(JOURNAL, known)
+    open_run = [item for item in JOURNAL if item["kind"] != "finality"]
+    assert told(open_run, known).endswith("after the answer; no round that covers the answer is final here.")
+    elsewhere = [item for item in JOURNAL if item["kind"] != "entry"]
+    assert told(elsewhere, known).endswith("no round that covers the answer is final here.")
 
 
 def test_a_decision_is_told_by_its_act_and_not_by_whoever_made_it():

@@ -6,7 +6,8 @@ appended here are what the journal keeps on disk, so a restart replays them and 
 It is also the :class:`~holdfast.verifier.checks.History` for checking: what counts there for an earlier statement is
 the final verdict once there is one, else the own opinion, so that nodes that were outvoted do not go on differing.
 
-Memory: about 110 bytes an entry (digest, run, time, codes, two positions), see ``bench/full_node.py``.
+Memory: about 110 bytes an entry (digest, run, time, codes, two positions), see ``bench/full_node.py``; a step of a
+payment that is told once takes about 300 more.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Row(NamedTuple):
     """Of a ``journal`` statement (``statement.md`` §4.4): whose head it is. Absent from what older versions wrote."""
     seq: int = 0
     """Of a ``journal`` statement: the number of the event."""
+    pays: str = ""
+    """Of a ``payment`` statement: the step that it is about (``verifier.checks.step_of``)."""
 
 
 def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int) -> Row:
@@ -74,6 +77,7 @@ def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int)
         known.settlement or "",
         known.journal or "",
         known.seq or 0,
+        known.pays or "",
     )
 
 
@@ -130,6 +134,9 @@ class Ledger:
         self._heads: dict[tuple[str, str], _Heads] = {}
         self._unnoted: dict[int, tuple[str, int]] = {}
         """Heads that do not stand as acceptable (yet): a final round or a new trust may still say so."""
+        self._pays: dict[int, str] = {}
+        self._payments: dict[tuple[str, int], int] = {}
+        """By step and number of its attester: the first payment statement about it that stands as acceptable."""
         self._final_codes: dict[int, str] = {}
         self._to_add: dict[int, str] = {}
         self.final_size = 0
@@ -167,6 +174,8 @@ class Ledger:
             self._by_digest.put(item.digest, index)
         if item.journal:
             self._unnoted[index] = (item.journal, item.seq)
+        if item.pays:
+            self._pays[index] = item.pays
         self._note(index)
 
     # What was found out
@@ -263,6 +272,7 @@ class Ledger:
             upstream=upstream or None,
             settlement=settlement or None,
             attester=self.attester(index),
+            pays=self._pays.get(index),
         )
 
     def closing(self, run: str, attester: str) -> str | None:
@@ -281,6 +291,11 @@ class Ledger:
                 return heads.numbers[place]
         return None
 
+    def paid(self, step: str, attester: str) -> str | None:
+        """Digest (hex) of an attester's first payment statement about a step that stands as ``ok``."""
+        index = self._payments.get((step, self._names.number(attester)))
+        return None if index is None or self._standing(index) != OK else self._digest_at(index).hex()
+
     def index_of(self, digest: bytes) -> int | None:
         """Where the log holds this digest (32 bytes)."""
         return self._by_digest.find(digest)
@@ -291,6 +306,12 @@ class Ledger:
         if index in self._unnoted and self._standing(index) == OK:
             journal, number = self._unnoted.pop(index)
             self._heads.setdefault((self.attester(index), journal), _Heads()).note(index, number)
+
+        if index in self._pays and self._standing(index) == OK:
+            step = (self._pays[index], self._attesters[index])
+            first = self._payments.get(step)
+            if first is None or index < first or self._standing(first) != OK:
+                self._payments[step] = index
 
     def _note_closing(self, index: int) -> None:
         kind, event, *_ = self._names.name(self._facts[index]).split(" ")

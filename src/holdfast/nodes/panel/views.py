@@ -54,7 +54,18 @@ WORDS = {
 """State to the word on the page."""
 
 MOVES = frozenset(
-    {"answered", "generated", "interrupted", "disconnected", "payment", "captured", "released", "decision", "recalled"}
+    {
+        "answered",
+        "generated",
+        "interrupted",
+        "disconnected",
+        "payment",
+        "captured",
+        "refunded",
+        "released",
+        "decision",
+        "recalled",
+    }
 )
 """Chronology codes (first word) at which something moved: became visible, was paid or was decided."""
 PROOFS = frozenset({"logged", "cosigned", "proposed", "voted", "verdict", "final"})

@@ -171,3 +171,37 @@ def test_a_head_whose_key_was_revoked_sets_no_mark_any_more():
 def test_rows_of_older_versions_are_read():
     old = msgspec.msgpack.encode(list(row("route"))[:12])
     assert msgspec.msgpack.decode(old, type=Row) == row("route")
+
+
+def step(name: str, code: str = "ok", *, pays: str = "cc" * 32, **more: object) -> Row:
+    return row(name, code)._replace(kind="payment", event="captured", pays=pays, **more)
+
+
+def test_the_first_good_statement_about_a_step_of_a_payment_counts():
+    known = ledger(step("bad", "refuted:trace"), step("first"), step("second"))
+    assert known.paid("cc" * 32, ATTESTER) == hashlib.sha256(b"first").hexdigest()
+    assert known.paid("cc" * 32, "bb" * 32) is None
+    assert known.paid("dd" * 32, ATTESTER) is None
+    found = known.known(hashlib.sha256(b"first").hexdigest())
+    assert found is not None
+    assert (found.kind, found.event, found.pays, found.closing) == ("payment", "captured", "cc" * 32, False)
+
+
+def test_a_step_counts_by_what_the_final_round_says_of_it():
+    known = ledger(step("first", "cannot_tell", possible=("ok", "refuted:backdated")), step("second"))
+    assert known.paid("cc" * 32, ATTESTER) == hashlib.sha256(b"second").hexdigest()
+    known.adopt([verdict(known, 0, "ok"), verdict(known, 1, "refuted:duplicate-payment")], 2)
+    assert known.paid("cc" * 32, ATTESTER) == hashlib.sha256(b"first").hexdigest()
+    known.revise(1, "refuted:role")
+    assert known.paid("cc" * 32, ATTESTER) == hashlib.sha256(b"first").hexdigest()
+
+
+def test_steps_of_other_statements_and_other_attesters_count_for_themselves():
+    known = ledger(step("mine"), step("theirs", attester="bb" * 32), step("other", pays="dd" * 32))
+    assert known.paid("cc" * 32, "bb" * 32) == hashlib.sha256(b"theirs").hexdigest()
+    assert known.paid("dd" * 32, ATTESTER) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_rows_from_before_payments_read_back():
+    old = msgspec.msgpack.encode(list(row("a"))[:-1])
+    assert msgspec.msgpack.decode(old, type=Row) == row("a")

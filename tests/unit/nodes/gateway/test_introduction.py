@@ -159,3 +159,6 @@ class _Nothing:
 
     def head(self, attester: str, journal: str, before: int) -> None:
         return None
+
+    def paid(self, step: str, attester: str) -> None:
+        return None
