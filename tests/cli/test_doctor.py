@@ -220,3 +220,26 @@ def test_where_tls_ends_is_checked() -> None:
     assert found(named, learn) == (doctor.FINE, "https://gateway:8443 ends at the key of gateway")
     assert found(Network(), learn)[0] == doctor.WRONG
     assert found(named, nobody) == (doctor.LOOK, "http.unreachable: no TLS there")
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "says"),
+    [
+        (None, doctor.LOOK, "does not answer"),
+        (b"<html>", doctor.LOOK, ""),
+        (b'{"enabled":false}', doctor.LOOK, "keeps no place"),
+        (
+            b'{"enabled":true,"active":false,"waits_for":"full nodes vote on attestation 7"}',
+            doctor.LOOK,
+            "attestation 7",
+        ),
+        (b'{"enabled":true,"active":false,"last_error":"chain.funds"}', doctor.LOOK, "chain.funds"),
+        (b'{"enabled":true,"active":true}', doctor.FINE, "active"),
+    ],
+)
+def test_a_gateway_that_the_registry_does_not_list_is_found(told: bytes | None, state: str, says: str) -> None:
+    nodes = Nodes(**{f"{GATEWAY}/heartbeat/status": None if told is None else Answer(200, told)})
+    described = network(given={"registry": "0x" + "7e" * 20})
+    found = asyncio.run(doctor.check_nodes(described, nodes))  # type: ignore[arg-type]
+    (finding,) = [item for item in found if item.what == "registry"]
+    assert (finding.state, says in finding.says) == (state, True)

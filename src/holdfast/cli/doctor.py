@@ -223,6 +223,8 @@ async def check_nodes(network: Network, http: AiohttpHTTP) -> list[Finding]:
         checks.append(_keys(network.relay, _trust_here(network), http))
     if network.chain is not None:
         checks.append(_chain(network.chain, http))
+    if isinstance(network.given.get("registry"), str):
+        checks.append(_registry(network.gateway, http))
     trust = _trust_here(network)
     if network.gateway_tls is not None and trust is not None:
         checks.append(check_tls(network.gateway_tls, trust))
@@ -269,6 +271,22 @@ async def _answers(what: str, url: str, http: AiohttpHTTP) -> list[Finding]:
     except HoldfastError as error:
         return [Finding(what, LOOK, error.message, "is it running? answers do not depend on it")]
     return [Finding(what, FINE, f"{url} answers")]
+
+
+async def _registry(gateway: str, http: AiohttpHTTP) -> list[Finding]:
+    """Whether the registry counts the gateway as active, as the gateway tells."""
+    try:
+        told = canonical.decode_object((await _get(http, f"{gateway}/heartbeat/status")).body)
+    except HoldfastError as error:
+        return [Finding("registry", LOOK, error.message, "is it running? answers do not depend on it")]
+    if not told.get("enabled"):
+        does = "set registry_account for the gateway, or have somebody else register it"
+        return [Finding("registry", LOOK, "the gateway keeps no place there", does)]
+    if told.get("active"):
+        return [Finding("registry", FINE, "the gateway is active there")]
+    why = told.get("last_error") or told.get("waits_for") or "it does not say why"
+    says = f"the gateway is not active there: {why}"
+    return [Finding("registry", LOOK, says, "'holdfast registry show NODE', and /v1/status of the full nodes")]
 
 
 def _message(body: bytes) -> str:
