@@ -147,7 +147,13 @@ class Facilitator:
     """One life of a facilitator over a world, on a storage that outlives it."""
 
     def __init__(
-        self, world: PaymentWorld, storage: Storage | None = None, *, jobs_waiting: int = 100_000, **network: Any
+        self,
+        world: PaymentWorld,
+        storage: Storage | None = None,
+        *,
+        jobs_waiting: int = 100_000,
+        token: str | None = None,
+        **network: Any,
     ) -> None:
         self.world = world
         self.metrics = MemoryMetrics()
@@ -163,7 +169,11 @@ class Facilitator:
             metrics=self.metrics,
         )
         config = FacilitatorConfig(
-            state=Path("unused"), jobs_waiting=jobs_waiting, settle_wait_s=0.5, heartbeat_wait_s=0.5
+            state=Path("unused"),
+            jobs_waiting=jobs_waiting,
+            token=token and Secret(token, "test"),
+            settle_wait_s=0.5,
+            heartbeat_wait_s=0.5,
         )
         self.service = FacilitatorService(
             config, ledger=self.ledger, networks={NETWORK: self.network}, clock=world.clock, metrics=self.metrics

@@ -125,3 +125,54 @@ def test_chain_and_jobs_agree_whatever_happens(seed: int) -> None:
     for _ in range(4):
         story.live(life)
     story.live(last, crash=False)
+
+
+@pytest.mark.slow
+def test_thousands_of_payments_over_crashes_agree_to_the_last_unit() -> None:
+    story, count = crashes.Story(0), 2_000
+    chance, world = story.chance, PaymentWorld(ManualClock())
+    bodies, wanted = [], 0
+    for number in range(count):
+        amount = chance.randint(1, 500)
+        wanted += amount
+        asked = requirements(amount)
+        bodies.append(request(eip3009(asked, payer(number % PAYERS), number, valid_before=1_790_000_000 + LONG)))
+    acknowledged: dict[str, int] = {}
+    place = 0
+
+    async def life(storage: Storage) -> None:
+        nonlocal place
+        await world.open()
+        try:
+            facilitator = Facilitator(world, storage, depth=1)
+            until = min(count, place + 500)
+            while place < until:
+                some = range(place, min(until, place + chance.choice((20, 200, 200))))
+                jobs = await asyncio.gather(*(facilitator.service.settle(bodies[number]) for number in some))
+                acknowledged.update((job.id, job.payment.amount) for job in jobs if isinstance(job, Job))
+                place = some[-1] + 1
+                await facilitator.network.step()
+                await disturb(world, chance, 1)
+        finally:
+            await world.close()
+
+    async def last(storage: Storage) -> None:
+        await world.open()
+        facilitator = Facilitator(world, storage, depth=1)
+        for _ in range(400):
+            await facilitator.network.step()
+            await world.mine()
+            world.clock.time += MISSING_S + 1
+            if not facilitator.network.flights and not facilitator.network.waiting:
+                break
+        jobs = facilitator.ledger.jobs.values()
+        assert {job.status for job in jobs} == {"succeeded"}
+        assert {job.id: job.payment.amount for job in jobs} == acknowledged
+        assert sum(acknowledged.values()) == wanted == await world.balance(PAYEE)
+        assert sum([await world.balance(payer(number).address) for number in range(PAYERS)]) == PAYERS * EACH - wanted
+        assert await world.used() == facilitator.ledger.next_nonce[NETWORK]
+        await world.close()
+
+    while place < count:
+        story.live(life, at=chance.randint(5, 40))
+    story.live(last, crash=False)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from holdfast.core.x402 import SettleResponse
 from holdfast.nodes import edge
-from holdfast.nodes.edge import Edge, Limits, json_response, read_json
+from holdfast.nodes.edge import Edge, Limits, json_response, read_json, require_token
 from holdfast.nodes.facilitator.service import FacilitatorService
 
 
@@ -39,17 +39,25 @@ def create_app(
 
 
 def _routes(service: FacilitatorService) -> list[BaseRoute]:
+    token = service.config.token
+
+    async def body(request: Request) -> dict[str, Any]:
+        """What a caller sends, once it is one."""
+        if token is not None:
+            require_token(request.headers.get("authorization"), token)
+        return await read_json(request)
+
     async def verify(request: Request) -> Response:
-        return json_response((await service.verify(await read_json(request))).to_json())
+        return json_response((await service.verify(await body(request))).to_json())
 
     async def settle(request: Request) -> Response:
-        found = await service.settle(await read_json(request))
+        found = await service.settle(await body(request))
         if isinstance(found, SettleResponse):
             return json_response(found.to_json())
         return json_response({"paymentJob": found.to_json()}, 202)
 
     async def settle_and_wait(request: Request) -> Response:
-        return json_response((await service.settle_and_wait(await read_json(request))).to_json())
+        return json_response((await service.settle_and_wait(await body(request))).to_json())
 
     async def job(request: Request) -> Response:
         found = service.job(request.path_params["job"])
@@ -62,7 +70,7 @@ def _routes(service: FacilitatorService) -> list[BaseRoute]:
         return json_response(service.health(), headers={"cache-control": "no-store"})
 
     async def heartbeat(request: Request) -> Response:
-        return json_response(await service.heartbeat(await read_json(request)))
+        return json_response(await service.heartbeat(await body(request)))
 
     async def settle_data(request: Request) -> Response:
         return json_response(service.settle_data(request.headers.get("x-settlement-type", "")), 202)

@@ -37,6 +37,7 @@ class FacilitatorConfig:
 
     listen: str = setting("127.0.0.1:4022", "Address and port to listen on")
     state: Path = setting(Path(".holdfast/facilitator"), "Folder of the write-ahead log")
+    token: Secret | None = setting(None, "Bearer token of callers, as file:… or env:…; without one anybody may ask")
     networks: tuple[NetworkConfig, ...] = setting((), "Chains; without one no payment is taken")
     body_bytes: int = setting(64 << 10, "Largest request", minimum=1_024, maximum=1 << 20)
     jobs_waiting: int = setting(100_000, "Payments that may wait for their capture", minimum=1, maximum=10_000_000)

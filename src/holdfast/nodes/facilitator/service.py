@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -51,6 +52,13 @@ SETTLEMENTS = {
 """Values of ``x-settlement-type`` and what they mean; two are spelled as some clients spell them."""
 _TEE_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{64})\Z")
 _TIMESTAMP = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
+
+
+def _bare(payment: VerifiedPayment) -> VerifiedPayment:
+    """A payment without what nobody needs for its capture: which resource it is for, and what else stood beside it."""
+    extensions = payment.payload.extensions or {}
+    kept = {x402.SPONSORING: extensions[x402.SPONSORING]} if payment.permit is not None else None
+    return dataclasses.replace(payment, payload=dataclasses.replace(payment.payload, resource=None, extensions=kept))
 
 
 class FacilitatorService:
@@ -170,9 +178,11 @@ class FacilitatorService:
         if known is not None:
             return await self._again(known, payload, asked)
         payment = self._check(network, payload, asked, settling=True)
+        if self._failure is not None:
+            raise UnavailableError("facilitator.stopped", "captures have stopped", hint="look at the log and restart")
         if sum(each.waiting for each in self._list()) >= self.config.jobs_waiting:
             raise UnavailableError("facilitator.busy", "too many payments wait for their capture", hint="try later")
-        job = Job(payment, self._clock.now())
+        job = Job(_bare(payment), self._clock.now())
         job.kept = asyncio.get_running_loop().create_future()
         self._ledger.remember(job)
         # From here on the job goes its way whether or not the caller is still there to hear of it.

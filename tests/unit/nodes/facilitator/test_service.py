@@ -214,6 +214,20 @@ def test_a_large_request_is_refused():
     within(scenario)
 
 
+@pytest.mark.parametrize("path", ["/verify", "/settle", "/x402/verify", "/x402/settle", "/heartbeat"])
+def test_with_a_token_nobody_else_is_answered(path):
+    async def scenario(_, facilitator):
+        body = request(eip3009(requirements(), ALICE))
+        for headers, code in (([], "auth.missing"), ([("authorization", "Bearer wrong")], "auth.wrong")):
+            reply = await post(facilitator, path, body, headers=headers)
+            assert (reply.status, reply.code) == (401, code)
+        reply = await post(facilitator, path, body, headers=[("authorization", "Bearer right")])
+        assert reply.status != 401
+        assert path in ("/settle", "/x402/settle") or facilitator.ledger.jobs == {}
+
+    within(scenario, token="right")
+
+
 # --- settling ---------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +338,39 @@ def test_beyond_its_capacity_nothing_is_acknowledged():
         assert len(facilitator.ledger.jobs) == 1
 
     within(scenario, jobs_waiting=1)
+
+
+def test_once_captures_have_stopped_nothing_is_acknowledged():
+    async def scenario(world, facilitator):
+        def broken(_):
+            raise KeyError("a bug")
+
+        world.rpc.fault = broken
+        async with facilitator.service.running():
+            await settle()
+            with pytest.raises(UnavailableError) as caught:
+                await facilitator.service.settle(request(eip3009(requirements(), ALICE)))
+            assert caught.value.code == "facilitator.stopped"
+            assert "captures" in facilitator.service.waiting_for()
+
+    within(scenario)
+
+
+def test_what_a_payment_was_for_is_not_kept():
+    async def scenario(world, _):
+        disk = SimulatedDisk()
+        facilitator = Facilitator(world, disk.mount())
+        payload = sponsored(permit2(requirements(), ALICE), ALICE)
+        extensions = {**payload.extensions, "trace": {"why": "medicine"}}
+        payload = dataclasses.replace(payload, resource={"url": "https://shop/medicine"}, extensions=extensions)
+        job = await facilitator.service.settle(request(payload, usageMetadata={"model": "medicine"}))
+        storage = disk.mount()
+        kept = b"".join(storage.load(f"wal/{name}") for name in storage.list_names("wal"))
+        assert job.payment.permit is not None
+        assert payload.signature.hex().encode() in kept
+        assert b"medicine" not in kept
+
+    within(scenario)
 
 
 def test_a_disk_that_fails_acknowledges_nothing():
