@@ -27,6 +27,7 @@ NAMES = (
     "UptoProxy",
     "PermitTransfers",
     "Captures",
+    "Settlement",
 )
 
 

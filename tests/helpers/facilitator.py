@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.adapters import vm_pyrevm
+from holdfast.adapters.blobs_files import FileBlobs
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.payment_contracts import CAPTURES, TEST_TOKEN, payment_accounts
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
@@ -157,7 +158,9 @@ class Facilitator:
     ) -> None:
         self.world = world
         self.metrics = MemoryMetrics()
-        log = WriteAheadLog(storage or SimulatedDisk().mount(), "wal", 1 << 18)
+        storage = storage or SimulatedDisk().mount()
+        self.blobs = FileBlobs(storage)
+        log = WriteAheadLog(storage, "wal", 1 << 18)
         assert METRICS
         self.ledger = Ledger(log, GroupCommit(log, mode="inline"))
         self.network = Network(
@@ -176,7 +179,12 @@ class Facilitator:
             heartbeat_wait_s=0.5,
         )
         self.service = FacilitatorService(
-            config, ledger=self.ledger, networks={NETWORK: self.network}, clock=world.clock, metrics=self.metrics
+            config,
+            ledger=self.ledger,
+            networks={NETWORK: self.network},
+            clock=world.clock,
+            metrics=self.metrics,
+            blobs=self.blobs,
         )
 
     async def turn(self, blocks: int = 1) -> None:

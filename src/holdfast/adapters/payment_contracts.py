@@ -23,6 +23,8 @@ from holdfast.ports.vm import GenesisAccount
 
 CAPTURES = "0x" + b"Holdfast-captures-01".hex()
 """Where ``Captures.vy`` stands on development chains; an address that nobody has a key for."""
+SETTLEMENT = "0x" + b"Holdfast-settlement1".hex()
+"""Where ``Settlement.vy`` stands on development chains; likewise."""
 TEST_TOKEN = "0xfbc2051ae2265686a469421b2c5a2d5462fbf5eb"  # noqa: S105 (an address)
 """Where the test token stands: OpenGradient's token has this address on Base, and its clients ask there."""
 
@@ -71,6 +73,7 @@ def payment_accounts(token: TestToken, permit2: bytes | None = None) -> Mapping[
     return {
         TEST_TOKEN: GenesisAccount(code=token_code(token)),
         CAPTURES: GenesisAccount(code=runtime_code("Captures")),
+        SETTLEMENT: GenesisAccount(code=runtime_code("Settlement")),
         x402.EXACT_PROXY: GenesisAccount(code=runtime_code("ExactProxy")),
         x402.UPTO_PROXY: GenesisAccount(code=runtime_code("UptoProxy")),
         x402.PERMIT2: GenesisAccount(code=permit2 or runtime_code("PermitTransfers")),

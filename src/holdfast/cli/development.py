@@ -23,7 +23,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclave_insecure import INSECURE_REGISTERS, load_or_create_insecure_root
 from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
 from holdfast.adapters.ohttp_key_files import load_or_create_gateway_key
-from holdfast.adapters.payment_contracts import CAPTURES, TEST_TOKEN, TestToken, payment_accounts
+from holdfast.adapters.payment_contracts import CAPTURES, SETTLEMENT, TEST_TOKEN, TestToken, payment_accounts
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.registry_evm import EvmRegistry, deploy_registry
 from holdfast.adapters.signer_files import load_or_create_signer
@@ -401,6 +401,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
                     "assets": ["*"],
                     "payees": ["*"],
                     "captures": CAPTURES,
+                    "settlement": SETTLEMENT,
                     "depth": 0,
                     "poll_ms": 50,
                     **({"registry": layout.registry["registry"]} if layout.registry else {}),

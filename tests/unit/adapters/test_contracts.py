@@ -40,6 +40,7 @@ NAMES = (
     "UptoProxy",
     "PermitTransfers",
     "Captures",
+    "Settlement",
 )
 ENTRIES = [b"entry %d" % index for index in range(37)]
 HASHES = [merkle.leaf_hash(entry) for entry in ENTRIES]

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 
+from holdfast.adapters.blobs_files import FileBlobs
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.json_rpc_aiohttp import BatchingJSONRPC
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
@@ -59,7 +60,9 @@ def build(config: FacilitatorConfig) -> App:
         )
         for each in networks
     }
-    service = FacilitatorService(config, ledger=ledger, networks=served, clock=clock, metrics=metrics)
+    service = FacilitatorService(
+        config, ledger=ledger, networks=served, blobs=FileBlobs(storage), clock=clock, metrics=metrics
+    )
 
     async def close() -> None:
         for endpoint in endpoints.values():
@@ -84,6 +87,7 @@ def checked(config: FacilitatorConfig) -> list[NetworkConfig]:
                 assets=_addresses(each.assets),
                 payees=_addresses(each.payees),
                 captures=each.captures and _address(each.captures),
+                settlement=each.settlement and _address(each.settlement),
                 registry=each.registry and _address(each.registry),
             )
         )

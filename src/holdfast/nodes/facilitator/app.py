@@ -73,7 +73,15 @@ def _routes(service: FacilitatorService) -> list[BaseRoute]:
         return json_response(await service.heartbeat(await body(request)))
 
     async def settle_data(request: Request) -> Response:
-        return json_response(service.settle_data(request.headers.get("x-settlement-type", "")), 202)
+        if token is not None:
+            require_token(request.headers.get("authorization"), token)
+        headers = request.headers
+        found = await service.settle_data(headers.get("x-settlement-type", ""), headers.get("x-settlement-data", ""))
+        return json_response(found, 202)
+
+    async def blob(request: Request) -> Response:
+        raw = await service.published(request.path_params["blob"])
+        return Response(raw, media_type="application/json")
 
     return [
         Route("/verify", verify, methods=["POST"]),
@@ -86,4 +94,5 @@ def _routes(service: FacilitatorService) -> list[BaseRoute]:
         Route("/health", health),
         Route("/heartbeat", heartbeat, methods=["POST"]),
         Route("/settle_data", settle_data, methods=["POST"]),
+        Route("/v1/blobs/{blob}", blob),
     ]

@@ -5,6 +5,7 @@ Records of the write-ahead log, each one JSON object:
 * ``JOB``: a payment was taken on. It names everything needed to capture it, and the account that will.
 * ``SENT``: a transaction with this nonce exists. It is durable before it is sent, so none is ever lost or made twice.
 * ``DONE``: a job ended. ``CLOSED``: a nonce needs no more looking after; jobs in it that did not end wait again.
+* ``DATA``: a row was taken on for a batch. ``SETTLED``: rows whose batch counts. A ``SENT`` names its rows like jobs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from holdfast.core import canonical, evm
 from holdfast.core.encoding import hex_decode, time_decode, time_encode
+from holdfast.core.opengradient_settlement import Row, row_id
 from holdfast.core.transactions import parse_transaction
 from holdfast.core.x402 import (
     SettleResponse,
@@ -28,10 +30,10 @@ from holdfast.core.x402 import (
 )
 from holdfast.errors import HoldfastError, MalformedError
 
-JOB, SENT, DONE, CLOSED = 1, 2, 3, 4
+JOB, SENT, DONE, CLOSED, DATA, SETTLED = 1, 2, 3, 4, 5, 6
 """Kinds of records."""
 Status: TypeAlias = Literal["queued", "processing", "succeeded", "failed"]
-Purpose: TypeAlias = Literal["capture", "heartbeat", "void"]
+Purpose: TypeAlias = Literal["capture", "heartbeat", "data", "void"]
 """What a transaction is for; a ``void`` one only uses its nonce up."""
 
 
@@ -88,6 +90,34 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
+class DataJob:
+    """One answer of OpenGradient's format that goes into a batch (``opengradient.md`` §11)."""
+
+    row: Row
+    created_at: dt.datetime
+    id: str = field(init=False)
+    updated_at: dt.datetime = field(init=False)
+    status: Status = "queued"
+    result: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.id = row_id(self.row)
+        self.updated_at = self.created_at
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``GET /settle/{job}`` answers."""
+        return {
+            "jobId": self.id,
+            "queue": "batch",
+            "status": self.status,
+            "createdAt": time_encode(self.created_at),
+            "updatedAt": time_encode(self.updated_at),
+            "result": self.result,
+            "error": None,
+        }
+
+
+@dataclass(slots=True, eq=False)
 class Flight:
     """One nonce of the account and the transactions that were made for it; at most one of them can ever be mined."""
 
@@ -106,6 +136,8 @@ class Flight:
     """Since when the nonce is used and no version of it is in a block."""
     landed: asyncio.Future[bytes] | None = None
     """For whoever waits: the hash of the version that is in a block."""
+    data: list[DataJob] = field(default_factory=list)
+    """Rows whose batch it settles."""
     void: set[bytes] = field(default_factory=set)
     """Hashes of versions that do nothing but use the nonce up."""
 
@@ -113,6 +145,83 @@ class Flight:
     def hashes(self) -> list[bytes]:
         """Hashes of all versions."""
         return [evm.keccak256(raw) for raw in self.versions]
+
+
+def data_record(job: DataJob) -> bytes:
+    """A ``DATA`` record."""
+    row = job.row
+    return canonical.encode(
+        {
+            "tee_id": row.tee_id.hex(),
+            "request_hash": row.request_hash.hex(),
+            "output_hash": row.output_hash.hex(),
+            "signature": row.signature.hex(),
+            "timestamp": str(row.timestamp),
+            "at": time_encode(job.created_at),
+        }
+    )
+
+
+def parse_data(payload: bytes) -> DataJob:
+    """A row's job from its record. Raises ``facilitator.state``."""
+    try:
+        value = canonical.decode_object(payload)
+        row = Row(
+            hex_decode(value["tee_id"], 32),
+            hex_decode(value["request_hash"], 32),
+            hex_decode(value["output_hash"], 32),
+            hex_decode(value["signature"]),
+            int(value["timestamp"]),
+        )
+        return DataJob(row, time_decode(value["at"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged("row") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A batch that counts."""
+
+    rows: tuple[DataJob, ...]
+    root: bytes
+    blob_id: str
+    transaction: str
+    at: dt.datetime
+
+    def record(self) -> bytes:
+        """A ``SETTLED`` record."""
+        return canonical.encode(
+            {
+                "jobs": [job.id for job in self.rows],
+                "root": self.root.hex(),
+                "blob": self.blob_id,
+                "transaction": self.transaction,
+                "at": time_encode(self.at),
+            }
+        )
+
+    def apply(self) -> None:
+        """Let its rows be settled."""
+        for job in self.rows:
+            job.status, job.updated_at = "succeeded", self.at
+            job.result = {
+                "merkleRoot": "0x" + self.root.hex(),
+                "batchSize": len(self.rows),
+                "walrusBlobId": self.blob_id,
+                "transactionHash": self.transaction,
+            }
+
+
+def parse_settled(payload: bytes, jobs: Mapping[str, DataJob]) -> Settled:
+    """Raises ``facilitator.state``."""
+    try:
+        value = canonical.decode_object(payload)
+        rows = tuple(jobs[name] for name in value["jobs"])
+        return Settled(
+            rows, hex_decode(value["root"], 32), value["blob"], value["transaction"], time_decode(value["at"])
+        )
+    except (KeyError, TypeError) as error:
+        raise _damaged("batch") from error
 
 
 def job_record(job: Job, account: str) -> bytes:
@@ -151,7 +260,7 @@ def sent_record(flight: Flight, purpose: Purpose) -> bytes:
             "network": flight.network,
             "nonce": flight.nonce,
             "purpose": purpose,
-            "jobs": [job.id for job in flight.jobs],
+            "jobs": [*(job.id for job in flight.jobs), *(row.id for row in flight.data)],
             "raw": flight.versions[-1].hex(),
         }
     )

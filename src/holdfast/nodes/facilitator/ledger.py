@@ -14,19 +14,26 @@ from holdfast.errors import MalformedError
 from holdfast.nodes.facilitator import jobs
 from holdfast.nodes.facilitator.jobs import (
     CLOSED,
+    DATA,
     DONE,
     JOB,
     SENT,
+    SETTLED,
+    DataJob,
     Ending,
     Flight,
     Job,
     Purpose,
+    Settled,
     closed_record,
+    data_record,
     job_record,
     parse_closed,
+    parse_data,
     parse_ending,
     parse_job,
     parse_sent,
+    parse_settled,
     sent_record,
 )
 from holdfast.ports.storage import Committer, RecordLog
@@ -42,6 +49,8 @@ class Ledger:
         self.jobs: dict[bytes, Job] = {}
         """By identity. A job that is here may not be durable yet (:attr:`Job.kept`)."""
         self.by_id: dict[str, Job] = {}
+        self.data: dict[str, DataJob] = {}
+        """Rows for batches, by id. One that is here may not be durable yet."""
         self.flights: dict[str, dict[int, Flight]] = {}
         """Nonces that need looking after."""
         self.next_nonce: dict[str, int] = {}
@@ -60,11 +69,18 @@ class Ledger:
                 case jobs.CLOSED:
                     network, nonce = parse_closed(record.payload)
                     flight = self.flights.get(network, {}).pop(nonce, None)
+                    for row in flight.data if flight else ():
+                        row.status = "queued" if row.result is None else "succeeded"
                     for job in flight.jobs if flight else ():
                         job.earlier += flight.hashes if flight else []
                         job.alone = True
                         if not job.ended.is_set():
                             job.status, job.transaction = "queued", ""
+                case jobs.DATA:
+                    data = parse_data(record.payload)
+                    self.data[data.id] = data
+                case jobs.SETTLED:
+                    parse_settled(record.payload, self.data).apply()
                 case kind:
                     raise MalformedError("facilitator.state", f"unknown record of kind {kind} in the write-ahead log")
 
@@ -75,6 +91,9 @@ class Ledger:
         if flight is None:
             inside = [self.by_id[name] for name in sent.jobs if name in self.by_id]
             flight = here[sent.nonce] = Flight(sent.network, sent.nonce, sent.purpose, inside, [])
+            flight.data = [self.data[name] for name in sent.jobs if name in self.data]
+            for row in flight.data:
+                row.status = "processing" if row.result is None else "succeeded"
             for job in inside:
                 job.attempts += 1
                 if not job.ended.is_set():
@@ -103,6 +122,24 @@ class Ledger:
         await self._committer.commit_many(records)
         if ending is not None:
             ending.apply()
+
+    async def add_data(self, job: DataJob) -> None:
+        """Take a row on; durable when this returns."""
+        await self._committer.commit(DATA, data_record(job))
+
+    async def durable(self) -> None:
+        """Wait until everything that was taken on before is durable."""
+        await self._committer.commit_many(())
+
+    def open_data(self) -> list[DataJob]:
+        """Rows that are in no batch, oldest first."""
+        return [job for job in self.data.values() if job.status == "queued"]
+
+    async def settle(self, settled: Settled, flight: Flight) -> None:
+        """Keep that a batch counts, and that its nonce needs no more looking after."""
+        await self._committer.commit_many([(SETTLED, settled.record()), (CLOSED, closed_record(flight))])
+        settled.apply()
+        self.flights[flight.network].pop(flight.nonce, None)
 
     async def sent(self, flight: Flight, purpose: Purpose) -> None:
         """Keep a flight's newest version. Only what was kept may be sent."""

@@ -18,4 +18,4 @@ METRICS = (
     Metric("holdfast_facilitator_flying", "level", "Transactions that do not count yet", ("network",)),
     Metric("holdfast_facilitator_capture_seconds", "distribution", "From a job's acknowledgement to its end"),
 )
-"""Declared before use (``ports/metrics.py``). Purposes: ``capture``, ``heartbeat``, ``void``."""
+"""Declared before use (``ports/metrics.py``). Purposes: ``capture``, ``heartbeat``, ``data``, ``void``."""

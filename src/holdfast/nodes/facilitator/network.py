@@ -20,16 +20,18 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core import evm, x402
 from holdfast.core.captures import Call, batch_call, capture_call, captured, refusal_of, refusals
+from holdfast.core.encoding import sha256_hex
+from holdfast.core.opengradient_settlement import Batch, build_batch, settle_call, settled_root
 from holdfast.core.transactions import UnsignedTransaction, parse_transaction
 from holdfast.core.x402 import TransferAuthorization, VerifiedPayment, reason_of
-from holdfast.errors import HoldfastError, RefusedError, UnavailableError
+from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.facilitator.chain import ChainReader, Fees, Mined
 from holdfast.nodes.facilitator.config import NetworkConfig
-from holdfast.nodes.facilitator.jobs import Ending, Flight, Job, Purpose
+from holdfast.nodes.facilitator.jobs import DataJob, Ending, Flight, Job, Purpose, Settled
 from holdfast.nodes.facilitator.ledger import Ledger
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -40,6 +42,8 @@ TRANSFER_GAS, PERMIT_GAS, SPONSORED_GAS = 150_000, 250_000, 350_000
 """Gas of a capture by itself; about twice what it uses on the test token."""
 BATCH_GAS, BATCH_EACH_GAS = 60_000, 75_000
 """Gas of a batch and of each payment in it; 220 of them stay below the 2^24 that EIP-7825 allows a transaction."""
+SETTLE_GAS = 300_000
+"""Gas of a batch's root: an event."""
 VOID_GAS = 21_000
 """Gas of a transaction that does nothing."""
 BUMP_PERCENT = 125
@@ -53,11 +57,13 @@ _REFUSED_FOR_GOOD = ("gas limit", "intrinsic gas", "oversized", "too large", "in
 
 @dataclass(slots=True)
 class Errand:
-    """A call on somebody else's behalf that shares the account's nonces: a relayed heartbeat."""
+    """A call that is no capture and shares the account's nonces: a relayed heartbeat, the root of a batch."""
 
     call: Call
     gas: int
-    landed: asyncio.Future[bytes]
+    purpose: Purpose
+    landed: asyncio.Future[bytes] | None = None
+    data: list[DataJob] = field(default_factory=list)
 
 
 class Network:
@@ -120,10 +126,18 @@ class Network:
         if data is not None:
             text = data[68:].rstrip(b"\x00").decode("utf-8", "replace") if len(data) > 68 else "the contract"
             raise RefusedError("heartbeat.refused", f"the registry refuses it: {text}", status=400)
-        errand = Errand(call, gas, asyncio.get_running_loop().create_future())
-        self._errands.append(errand)
+        landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._errands.append(Errand(call, gas, "heartbeat", landed))
         self._wake.set()
-        return await errand.landed
+        return await landed
+
+    def settle(self, batch: Batch, rows: list[DataJob]) -> None:
+        """Have the root of a batch named on this chain. Its document is published already."""
+        if self.config.settlement is None:
+            raise UsageError("settlement.unset", f"{self.name} has no settlement contract")
+        call = settle_call(self.config.settlement, batch, sha256_hex(batch.document))
+        self._errands.append(Errand(call, SETTLE_GAS, "data", data=rows))
+        self._wake.set()
 
     async def simulate(self, payment: VerifiedPayment) -> None:
         """Ask the chain whether it would carry the capture out; raises ``payment.*``, or ``chain.*`` when silent."""
@@ -254,6 +268,8 @@ class Network:
 
     async def _land(self, flight: Flight, digest: bytes, mined: Mined) -> None:
         """A transaction counts: say of each of its jobs how it ended, or let it wait again."""
+        if flight.data and await self._settled(flight, digest, mined):
+            return
         jobs = [job for job in flight.jobs if not job.ended.is_set()]
         moved = captured([job.payment for job in jobs], mined.events)
         said = refusals(self._captures, mined.events) if self._captures else {}
@@ -269,6 +285,15 @@ class Network:
             else:
                 endings.append(ending)
         await self._close(flight, endings, again)
+
+    async def _settled(self, flight: Flight, digest: bytes, mined: Mined) -> bool:
+        """Whether a batch's root was named, in the contract's own event; if so its rows are settled."""
+        batch = build_batch([job.row for job in flight.data])
+        if settled_root(self.config.settlement or "", mined.events) != batch.root:
+            return False
+        now, blob = self._clock.now(), sha256_hex(batch.document)
+        await self._ledger.settle(Settled(tuple(flight.data), batch.root, blob, "0x" + digest.hex(), now), flight)
+        return True
 
     async def _why(
         self, job: Job, mined: Mined, said: dict[tuple[str, str, bytes], bytes], together: int
@@ -311,6 +336,8 @@ class Network:
 
     async def _close(self, flight: Flight, endings: Sequence[Ending], again: Sequence[Job]) -> None:
         await self._ledger.end(endings, flight)
+        for row in flight.data:
+            row.status = "queued"
         for job in again:
             job.earlier += flight.hashes
             job.alone, job.status, job.transaction = True, "queued", ""
@@ -329,10 +356,10 @@ class Network:
         while len(self.flights) < self.config.transactions_at_once:
             if self._errands:
                 errand = self._errands[0]
-                flight = await self._make(self._next(), "heartbeat", [], errand.call, errand.gas)
+                made = await self._make(self._next(), errand.purpose, [], errand.call, errand.gas, errand.data)
                 self._errands.popleft()
-                flight.landed = errand.landed
-                await self._broadcast(flight)
+                made.landed = errand.landed
+                await self._broadcast(made)
             elif self._alone:
                 await self._launch_alone()
             elif self._together:
@@ -390,12 +417,14 @@ class Network:
         if flight is not None:
             await self._broadcast(flight)
 
-    async def _make(self, nonce: int, purpose: Purpose, jobs: list[Job], call: Call, gas: int) -> Flight:
+    async def _make(
+        self, nonce: int, purpose: Purpose, jobs: list[Job], call: Call, gas: int, data: Sequence[DataJob] = ()
+    ) -> Flight:
         """Sign a transaction and keep it; it is not sent yet."""
         fees = await self._now_fees()
         unsigned = UnsignedTransaction(self._chain_id, nonce, fees.priority, fees.maximum, gas, call.to, 0, call.data)
         raw = unsigned.signed(self._sign(unsigned.digest()))
-        flight = Flight(self.name, nonce, purpose, jobs, [raw])
+        flight = Flight(self.name, nonce, purpose, jobs, [raw], data=list(data))
         if purpose == "void":
             flight.void.add(evm.keccak256(raw))
         await self._ledger.sent(flight, purpose)

@@ -20,6 +20,7 @@ from typing import Any
 from holdfast.core import x402
 from holdfast.core.captures import Call, selector
 from holdfast.core.encoding import b64_decode
+from holdfast.core.opengradient_settlement import build_batch, parse_row
 from holdfast.core.x402 import (
     PaymentPayload,
     PaymentRequirements,
@@ -31,9 +32,10 @@ from holdfast.core.x402 import (
 )
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.facilitator.config import FacilitatorConfig
-from holdfast.nodes.facilitator.jobs import Ending, Job
+from holdfast.nodes.facilitator.jobs import DataJob, Ending, Job
 from holdfast.nodes.facilitator.ledger import Ledger
 from holdfast.nodes.facilitator.network import Network
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 
@@ -72,8 +74,12 @@ class FacilitatorService:
         networks: Mapping[str, Network],
         clock: Clock,
         metrics: Metrics,
+        blobs: Blobs,
     ) -> None:
         self.config = config
+        self._blobs = blobs
+        self._data_at = clock.monotonic()
+        """When a row was last taken on, monotonic seconds."""
         self._ledger = ledger
         self._networks = dict(networks)
         self._clock = clock
@@ -86,6 +92,8 @@ class FacilitatorService:
     async def running(self) -> AsyncIterator[None]:
         """Capture until the block ends. What is not done then is taken up by the next start."""
         tasks = [asyncio.create_task(self._run(network), name=f"captures-{network.name}") for network in self._list()]
+        if self._settling() is not None:
+            tasks.append(asyncio.create_task(self._close_batches(), name="batches"))
         try:
             yield
         finally:
@@ -224,8 +232,11 @@ class FacilitatorService:
             await asyncio.shield(job.kept)
         return job
 
-    def job(self, name: str) -> Job:
-        """A job by its id; raises ``facilitator.unknown_job`` (404)."""
+    def job(self, name: str) -> Job | DataJob:
+        """A job by its id, of a payment or of a row; raises ``facilitator.unknown_job`` (404)."""
+        data = self._ledger.data.get(name)
+        if data is not None:
+            return data
         job = self._ledger.by_id.get(name)
         if job is None or job.kept is not None:
             raise UsageError("facilitator.unknown_job", "there is no such job", status=404)
@@ -297,15 +308,59 @@ class FacilitatorService:
             "contract": registry,
         }
 
-    def settle_data(self, kind: str) -> dict[str, Any]:
-        """OpenGradient's data settlement: nothing to do for ``private``. Raises ``settlement.*``."""
+    async def settle_data(self, kind: str, header: str) -> dict[str, Any]:
+        """OpenGradient's data settlement: nothing to do for ``private``; a row of a batch for ``batch``. Raises
+        ``settlement.*``, ``encoding.base64``, ``json.*`` or ``wal.stopped``."""
         meant = SETTLEMENTS.get(kind.strip().lower() or "batch")
         if meant is None:
             raise MalformedError("settlement.type", "settlement types are private, batch and individual")
-        if meant != "private":
+        if meant == "private":
+            return {"settlementJob": None, "notes": "private: nothing is settled"}
+        if meant == "individual" or self._settling() is None:
             raise UnavailableError(
                 "settlement.unset",
-                "no settlement contract is configured",
-                hint="statements of a run settle through the log (spec/round.md); nothing of them is kept here",
+                f"no contract is configured for {meant} settlement",
+                hint="statements of a run settle through the log (spec/round.md)",
             )
-        return {"settlementJob": None, "notes": "private: nothing is settled"}
+        job = DataJob(parse_row(header), self._clock.now())
+        known = self._ledger.data.get(job.id)
+        if known is None:
+            self._ledger.data[job.id] = job
+            await asyncio.shield(asyncio.ensure_future(self._ledger.add_data(job)))
+            self._data_at = self._clock.monotonic()
+        else:
+            await self._ledger.durable()
+        return {"settlementJob": (known or job).to_json()}
+
+    def _settling(self) -> Network | None:
+        return next((each for each in self._list() if each.config.settlement), None)
+
+    async def close_batch(self) -> bool:
+        """Close a batch if one is due: enough rows, none for a while, or one that waits long. Its document is published
+        before its root is named. Returns whether there was one."""
+        network, rows = self._settling(), self._ledger.open_data()[: self.config.data_rows]
+        if network is None or not rows:
+            return False
+        idle = self._clock.monotonic() - self._data_at >= self.config.data_idle_s
+        age = (self._clock.now() - rows[0].created_at).total_seconds()
+        if len(rows) < self.config.data_rows and not idle and age < self.config.data_age_s:
+            return False
+        batch = build_batch([job.row for job in rows])
+        await self._blobs.put(batch.document)
+        for job in rows:
+            job.status = "processing"
+        network.settle(batch, rows)
+        return True
+
+    async def _close_batches(self) -> None:
+        while True:
+            while await self.close_batch():
+                pass
+            await self._clock.sleep(1.0)
+
+    async def published(self, blob: str) -> bytes:
+        """The document of a batch; raises ``settlement.no_blob`` (404)."""
+        data = await self._blobs.get(blob)
+        if data is None:
+            raise UsageError("settlement.no_blob", "no batch has this document", status=404)
+        return data

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from holdfast.adapters.payment_contracts import CAPTURES, TEST_TOKEN
+from holdfast.adapters.payment_contracts import CAPTURES, SETTLEMENT, TEST_TOKEN
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core import evm, x402
 from holdfast.core.captures import capture_call
@@ -522,13 +522,111 @@ def test_a_heartbeat_that_no_block_takes_is_unavailable():
         ("loud", 400, "settlement.type"),
     ],
 )
-def test_data_settlement_is_for_private_alone(kind, status, code):
+def test_without_a_contract_data_settlement_is_for_private_alone(kind, status, code):
     async def scenario(_, facilitator):
         reply = await post(facilitator, "/settle_data", b"", headers=[("x-settlement-type", kind)])
         assert reply.status == status
         assert reply.json()["settlementJob"] is None if code is None else reply.code == code
 
     within(scenario)
+
+
+def row(number=1, **change):
+    value = {
+        "tee_id": "0x" + f"{number:064x}",
+        "input_hash": "11" * 32,
+        "output_hash": "22" * 32,
+        "tee_signature": base64.b64encode(b"signature %d" % number).decode(),
+        "tee_timestamp": 1_700_000_000,
+        "timestamp": "ignored",
+        **change,
+    }
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+async def settle_row(facilitator, number=1, **change):
+    headers = [("x-settlement-type", "batch"), ("x-settlement-data", row(number, **change))]
+    return await post(facilitator, "/settle_data", b"", headers=headers)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tee_timestamp": None},
+        {"tee_timestamp": "1700000000"},
+        {"tee_timestamp": -1},
+        {"tee_id": "0x12"},
+        {"input_hash": None},
+        {"tee_signature": ""},
+        {"tee_signature": "0w=="},
+    ],
+)
+def test_a_row_that_was_never_signed_is_in_no_batch(change):
+    async def scenario(_, facilitator):
+        reply = await settle_row(facilitator, **change)
+        assert reply.status == 400
+        assert facilitator.ledger.data == {}
+
+    within(scenario, settlement=SETTLEMENT)
+
+
+def test_rows_are_settled_together_and_their_document_is_published():
+    async def scenario(world, facilitator):
+        jobs = [(await settle_row(facilitator, number)).json()["settlementJob"] for number in range(1, 4)]
+        again = (await settle_row(facilitator, 1)).json()["settlementJob"]
+        assert again["jobId"] == jobs[0]["jobId"]
+        assert not await facilitator.service.close_batch()
+        world.clock.time += 301
+        assert await facilitator.service.close_batch()
+        assert not await facilitator.service.close_batch()
+        await facilitator.finish()
+        app = create_app(facilitator.service)
+        shown = (await asgi.request(app, "GET", f"/settle/{jobs[2]['jobId']}")).json()
+        assert (shown["status"], shown["queue"], shown["result"]["batchSize"]) == ("succeeded", "batch", 3)
+        document = (await asgi.request(app, "GET", f"/v1/blobs/{shown['result']['walrusBlobId']}")).json()
+        assert document["tree"][0] == shown["result"]["merkleRoot"]
+        assert len(document["values"]) == 3
+        receipt = await world.rpc.request("eth_getTransactionReceipt", shown["result"]["transactionHash"])
+        assert receipt["logs"][0]["topics"][1] == shown["result"]["merkleRoot"]
+        assert (await asgi.request(app, "GET", f"/v1/blobs/{'00' * 32}")).code == "settlement.no_blob"
+
+    within(scenario, settlement=SETTLEMENT)
+
+
+def test_a_full_batch_waits_for_nobody():
+    async def scenario(_, facilitator):
+        for number in range(21):
+            await settle_row(facilitator, number + 1)
+        assert await facilitator.service.close_batch()
+        assert not await facilitator.service.close_batch()
+        assert len(facilitator.ledger.open_data()) == 1
+
+    within(scenario, settlement=SETTLEMENT)
+
+
+@pytest.mark.parametrize("turns", range(3))
+def test_rows_outlive_a_crash_and_are_settled_once(turns):
+    async def main():
+        world, disk = PaymentWorld(), SimulatedDisk()
+        await world.open()
+        old = Facilitator(world, disk.mount(), settlement=SETTLEMENT, depth=1)
+        names = [(await settle_row(old, number)).json()["settlementJob"]["jobId"] for number in (1, 2)]
+        world.clock.time += 301
+        if turns:
+            assert await old.service.close_batch()
+        for _ in range(turns):
+            await old.turn()
+        disk.crash("kill")
+        new = Facilitator(world, disk.mount(), settlement=SETTLEMENT, depth=1)
+        world.clock.time += 901
+        for _ in range(8):
+            await new.service.close_batch()
+            await new.turn()
+        assert [new.service.job(name).status for name in names] == ["succeeded", "succeeded"]
+        assert await world.used() == 1
+        await world.close()
+
+    asyncio.run(main())
 
 
 def test_times_of_payments_are_the_clocks():
