@@ -27,6 +27,8 @@ MAX_FIELDS = 256
 """Field lines of one section."""
 MAX_CONTROL_BYTES = 8 << 10
 """Each of method, scheme, authority and path."""
+MAX_PIECES = 1 << 16
+"""Pieces of the content of a request: each costs a step, whatever its size."""
 MAX_INFORMATIONAL = 16
 """Informational responses before the final one."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -294,7 +296,8 @@ def _request(source: _Source, max_content_bytes: int) -> _Reading[Request]:
         control.append((yield from source.take(size, MAX_CONTROL_BYTES)))
     fields = yield from _fields(source, indeterminate=framing == 2)
     _check_control(control, fields)
-    _check_length(fields, (yield from _content(source, max_content_bytes, indeterminate=framing == 2)))
+    size = yield from _content(source, max_content_bytes, indeterminate=framing == 2, most_pieces=MAX_PIECES)
+    _check_length(fields, size)
     trailers = yield from _fields(source, indeterminate=framing == 2)
     yield from _padding(source)
     method, scheme, authority, path = (text.decode("ascii") for text in control)
@@ -347,13 +350,16 @@ def _fields(source: _Source, *, indeterminate: bool) -> _Reading[Fields]:
     return tuple(found)
 
 
-def _content(source: _Source, limit: int, *, indeterminate: bool) -> _Reading[int]:
+def _content(source: _Source, limit: int, *, indeterminate: bool, most_pieces: int | None = None) -> _Reading[int]:
     """The content, which may be left out at the end of the message; returns its size."""
     if (yield from source.at_end()):
         return 0
-    total = 0
+    total = pieces = 0
     while size := (yield from source.number()):
         total += size
+        pieces += 1
+        if most_pieces is not None and pieces > most_pieces:
+            raise _too_large(most_pieces)
         if total > limit:
             raise _too_large(limit)
         yield from source.pass_on(size)

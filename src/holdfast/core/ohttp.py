@@ -33,6 +33,8 @@ MAX_REQUEST_BYTES = 20 << 20
 """An encapsulated request, as OpenGradient's gateways bound it."""
 MAX_CHUNK_BYTES = 1 << 20
 """A sealed chunk, unless the caller says otherwise; the draft asks for at least 2^14."""
+MAX_REQUEST_CHUNKS = 1 << 16
+"""Chunks of a chunked request that is opened whole: each costs a step, also an empty one."""
 MAX_MESSAGE_BYTES = 1 << 30
 """All sealed chunks of a message together: what one key of AES-128-GCM may protect (chunked draft §7.3)."""
 _HEADER_BYTES = 7
@@ -165,15 +167,31 @@ class ChunkOpener:
     has returned: until then its end may have been cut off. After an error, and after the end, nothing more is opened.
     """
 
-    __slots__ = ("_buffer", "_ended", "_final", "_left", "_max_chunk_bytes", "_opener", "_setup", "_setup_bytes")
+    __slots__ = (
+        "_buffer",
+        "_chunks_left",
+        "_ended",
+        "_final",
+        "_left",
+        "_max_chunk_bytes",
+        "_opener",
+        "_setup",
+        "_setup_bytes",
+    )
 
     def __init__(
-        self, setup_bytes: int, setup: Callable[[bytes], hpke.Opener], max_chunk_bytes: int = MAX_CHUNK_BYTES
+        self,
+        setup_bytes: int,
+        setup: Callable[[bytes], hpke.Opener],
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
+        max_chunks: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """``setup`` makes the opener from the ``setup_bytes`` that stand before the first chunk."""
         self._setup_bytes = setup_bytes
         self._setup = setup
         self._max_chunk_bytes = max_chunk_bytes
+        self._chunks_left = max_chunks
+        """How many may come before the last one."""
         self._buffer = bytearray()
         self._opener: hpke.Opener | None = None
         self._final = False
@@ -217,6 +235,8 @@ class ChunkOpener:
             if end > size_now:
                 break
             self._left -= size
+            if len(chunks) == self._chunks_left:
+                raise MalformedError("ohttp.size", "the message is in more chunks than are read here", status=413)
             chunks.append(_open(opener, source[start:end], b""))
             at = end
         if source is kept:
@@ -225,6 +245,7 @@ class ChunkOpener:
             kept += data[at:]
         if self._final:
             self._check(len(kept))
+        self._chunks_left -= len(chunks)
         return chunks
 
     def finish(self) -> bytes:
@@ -375,9 +396,14 @@ class RequestOpener:
 
     __slots__ = ("_chunks", "_keys", "context")
 
-    def __init__(self, keys: Mapping[int, GatewayKey], max_chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
+    def __init__(
+        self,
+        keys: Mapping[int, GatewayKey],
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
+        max_chunks: int = MAX_MESSAGE_BYTES,
+    ) -> None:
         self._keys = keys
-        self._chunks = ChunkOpener(_HEAD_BYTES, self._setup, max_chunk_bytes)
+        self._chunks = ChunkOpener(_HEAD_BYTES, self._setup, max_chunk_bytes, max_chunks)
         self.context: GatewayContext | None = None
 
     def _setup(self, head: bytes) -> hpke.Opener:
@@ -399,7 +425,7 @@ def decapsulate_chunked(
     """The content of a chunked request that has arrived whole, as :func:`decapsulate`; also raises ``ohttp.chunk``."""
     if len(message) > max_bytes:
         raise MalformedError("ohttp.size", f"an encapsulated request has at most {max_bytes} bytes here", status=413)
-    opener = RequestOpener(keys, max_bytes)
+    opener = RequestOpener(keys, max_bytes, MAX_REQUEST_CHUNKS)
     content = b"".join((*opener.feed(message), opener.finish()))
     if opener.context is None:
         raise MalformedError("ohttp.truncated", "the request ends before its content does")

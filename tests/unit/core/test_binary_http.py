@@ -258,6 +258,14 @@ def test_content_is_bounded_also_in_pieces():
     refused("bhttp.size", parse_request, build_request(replace(GET, content=b"12345")), 4)
 
 
+def test_a_request_in_very_many_pieces_is_refused():
+    """Each piece costs its reader a step, whatever its size: a million of one byte would hold it for seconds."""
+    head = build_request(GET, indeterminate=True)[:-2]
+    most = head + b"\x01a" * binary_http.MAX_PIECES + b"\x00"
+    assert parse_request(most).content == b"a" * binary_http.MAX_PIECES
+    refused("bhttp.size", parse_request, head + b"\x01a" * (binary_http.MAX_PIECES + 1) + b"\x00")
+
+
 def test_a_text_that_is_no_bytes_cannot_be_written():
     with pytest.raises(UsageError) as caught:
         build_request(replace(GET, fields=(("a", "€"),)))

@@ -448,6 +448,18 @@ def test_a_chunked_request_that_is_changed_or_cut_is_refused(suite):
         assert caught.value.code in {"ohttp.open", "ohttp.chunk", "ohttp.truncated", "ohttp.size"}
 
 
+def test_a_chunked_request_in_very_many_chunks_is_refused(monkeypatch):
+    """Each chunk costs its reader a step, even an empty one: a million of them would hold it for seconds."""
+    monkeypatch.setattr(ohttp, "MAX_REQUEST_CHUNKS", 3)
+    for count, good in ((3, True), (4, False)):
+        sealer, _ = encapsulate_chunked(CONFIGURATION, AES_128_GCM, EPHEMERAL)
+        whole = b"".join((sealer.start(), *(sealer.seal(b"") for _ in range(count)), sealer.finish(b"end")))
+        if good:
+            assert decapsulate_chunked(KEYS, whole)[0] == b"end"
+        else:
+            refused(MalformedError, "ohttp.size", decapsulate_chunked, KEYS, whole)
+
+
 @SUITES
 def test_a_chunked_request_is_opened_as_it_arrives_and_answered(suite):
     sealer, client = encapsulate_chunked(CONFIGURATION, suite, EPHEMERAL)

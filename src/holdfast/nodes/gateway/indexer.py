@@ -21,6 +21,8 @@ from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.run_index import RunIndex, RunRow
 
 Result = TypeVar("Result")
+NOBODY = ""
+"""Stands for the workspace of a run that no workspace reads."""
 CURSOR = "indexed"
 """Name of the cursor: the write-ahead log up to here is in the index."""
 
@@ -195,10 +197,15 @@ class Indexer:
 
 
 def _values_of(opening: Opening, place: int) -> dict[str, Any]:
-    """Every member of :class:`RunRow`, of a run that just began."""
+    """Every member of :class:`RunRow`, of a run that just began.
+
+    What came sealed came as the relay's, and the relay must not learn what was asked: a run that names no queue is read
+    by its capability alone.
+    """
+    closed = opening.path is not None and opening.queue is None
     return {
         "run": opening.run,
-        "workspace": opening.workspace,
+        "workspace": NOBODY if closed else opening.workspace,
         "opened_at": opening.opened_at,
         "endpoint": opening.endpoint,
         "open_place": place,

@@ -32,8 +32,9 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.hpke import CHACHA20_POLY1305, KDF_ID, KEM_ID
 from holdfast.core.statements import SealedPath
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
-from holdfast.nodes.edge import App, Edge, Limits, Message, Receive, Scope, Send, send_error
+from holdfast.nodes.edge import App, Edge, Limits, Message, Receive, Scope, Send, send_error, too_large
 from holdfast.nodes.gateway.keys import Caller, Workspaces
+from holdfast.nodes.gateway.request import refuse_too_many
 from holdfast.ports.clock import Clock
 
 SEALED, KEYS, CONFIG = "/v1/ohttp", "/v1/ohttp/keys", "/v1/ohttp/config"
@@ -241,6 +242,8 @@ class Oblivious:
         send: Send,
     ) -> None:
         try:
+            if len(content) > self._settings.inner_bytes:
+                raise too_large(self._settings.inner_bytes)
             path, body, streamed = parse_json_profile(content)
         except HoldfastError as error:
             await send_error(_JSON(self, context, send, chunked=False), error)
@@ -272,7 +275,9 @@ async def show_configuration(
 
 def parse_json_profile(content: bytes) -> tuple[str, bytes, bool]:
     """Path, body and whether it asks to stream, of a sealed JSON body. Members that could tell the caller are taken
-    out; a body without any of them goes on as the bytes it is. Raises ``json.*`` or ``ohttp.endpoint``."""
+    out; a body without any of them goes on as the bytes it is. Raises ``json.*``, ``parts.count`` or
+    ``ohttp.endpoint``."""
+    refuse_too_many(content)
     value = canonical.decode_exact(content)
     if not isinstance(value, dict):
         raise MalformedError("request.object", "a request body is a JSON object")

@@ -97,7 +97,7 @@ def parse_ask(
 ) -> Ask:
     """Strictly parse one request body; raises ``json.*``, ``request.*`` and, for an answer that is to be signed,
     ``opengradient.*``. ``signs`` says for whom answers are (``spec/opengradient.md`` §9)."""
-    _refuse_too_many(text)
+    refuse_too_many(text)
     value = canonical.decode_exact(text)
     if not isinstance(value, dict):
         raise MalformedError("request.object", "a request body is a JSON object")
@@ -127,7 +127,7 @@ def parse_ask(
     return Ask(endpoint, text, value, model, streamed, options, signed)
 
 
-def _refuse_too_many(text: bytes) -> None:
+def refuse_too_many(text: bytes) -> None:
     """Refuse what must have too many parts before seconds are spent on parsing it: every comma outside strings stands
     between two of them."""
     if text.count(b",") >= MAX_PARTS and _STRINGS.sub(b"", text).count(b",") >= MAX_PARTS:

@@ -3,7 +3,8 @@
 Rules:
 
 * A gateway is what its key document says, once trust admits it; what it is called in the settings counts for nothing.
-* Keys are shown with proof or not at all, and the same bytes to everybody, from memory, until the gateway has others.
+* Keys are shown with proof or not at all, and the same bytes to everybody, from memory, until the gateway has others
+  or newer evidence for them.
   Nobody's request makes the relay ask a gateway who it is: that would let a gateway answer one caller apart.
 
 Not covered: requests themselves (``service``).
@@ -49,6 +50,8 @@ class Shown:
     """``application/ohttp-keys``."""
     proof: bytes
     """The keys proof, canonical JSON."""
+    attestation: ShownAttestation | None
+    """The evidence in it: it runs out within hours, so that newer evidence takes its place."""
 
 
 @dataclass(slots=True)
@@ -155,11 +158,12 @@ class Targets:
         self._require_admission(identity.document, now)
         if target.document is None or target.document.digest != identity.document.digest:
             target.document, target.shown = identity.document, None
-        if target.shown is not None:
+        shown = target.shown
+        if shown is not None and shown.attestation == identity.attestation:
             return
         raw = await self._prove(identity)
         verify_keys_proof(parse_keys_proof(raw), self._trust(), now)
-        target.shown = Shown(identity.document, identity.document.ohttp_keys, raw)
+        target.shown = Shown(identity.document, identity.document.ohttp_keys, raw, identity.attestation)
 
     def _require_admission(self, document: KeyDocument, now: dt.datetime) -> None:
         admission = self._trust().admission(document.digest)

@@ -16,6 +16,8 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.hpke import AES_128_GCM, CHACHA20_POLY1305
 from holdfast.core.statements import Execution, Route, SealedPath
 from holdfast.errors import HoldfastError
+from holdfast.nodes.gateway import oblivious
+from holdfast.nodes.gateway import request as request_module
 from holdfast.nodes.gateway.oblivious import Replays, plain_refusal
 from tests.helpers.asgi import request
 from tests.helpers.clock import FakeClock
@@ -232,6 +234,55 @@ def test_a_run_of_one_caller_is_closed_to_another_of_the_same_relay() -> None:
         assert run is not None
         other = await SealedClient(app, name="other").ask("GET", f"/v1/runs/{run}/bundle")
         assert other.inner.status == 401
+
+    play(story)
+
+
+def test_the_relays_own_key_reads_no_run_that_came_through_it() -> None:
+    """The relay knows who asked; what its key opens at the gateway must not tell it what."""
+
+    async def story(world: World) -> None:
+        app = sealed_app(world)
+        asked = await SealedClient(app, key=KEY).chat()
+        run, capability = asked.header("x-holdfast-run"), asked.header("x-holdfast-capability") or ""
+        key = ("authorization", f"Bearer {KEY}")
+        for path in (f"/v1/runs/{run}", f"/v1/runs/{run}/bundle", f"/v1/runs/{run}/events"):
+            reply = await request(app, "GET", path, headers=[key])
+            assert (reply.status, reply.code) == (404, "run.unknown")
+        assert (await request(app, "GET", "/v1/runs", headers=[key])).json() == {"runs": []}
+        opened = await request(app, "GET", f"/v1/runs/{run}", headers=[key, ("x-holdfast-capability", capability)])
+        assert opened.status == 200
+
+    play(story)
+
+
+def test_a_sealed_run_that_names_a_queue_is_read_by_its_workspace() -> None:
+    """Whoever names a queue asks for its reviewers to see the run."""
+
+    async def story(world: World) -> None:
+        app = sealed_app(world)
+        run = (await SealedClient(app, key=KEY).chat(fields=(("x-holdfast-queue", "default"),))).header(
+            "x-holdfast-run"
+        )
+        reply = await request(app, "GET", f"/v1/runs/{run}", headers=[("authorization", f"Bearer {KEY}")])
+        assert reply.status == 200
+
+    play(story)
+
+
+def test_a_json_body_over_its_bounds_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty megabytes of JSON hold the event loop for seconds, and anybody who may use a relay can send them."""
+
+    async def story(world: World) -> None:
+        client = SealedClient(sealed_app(world, replace(SETTINGS, inner_bytes=8 << 10)))
+        parsed: list[bytes] = []
+        decode = oblivious.canonical.decode_exact
+        monkeypatch.setattr(oblivious.canonical, "decode_exact", lambda text: (parsed.append(text), decode(text))[1])
+        monkeypatch.setattr(request_module, "MAX_PARTS", 100)
+        for content, code in ((chat_body(x="y" * 9000), "request.too_large"), (chat_body(x=[0] * 200), "parts.count")):
+            message, _ = client.seal(content)
+            reply = await client.post(message)
+            assert (reply.code, parsed) == (code, [])
 
     play(story)
 

@@ -97,6 +97,27 @@ def test_what_is_shown_is_checked_and_the_same_for_everybody() -> None:
     play(story)
 
 
+def test_a_newer_attestation_takes_the_place_of_the_older_one() -> None:
+    """Evidence runs out within hours; a relay runs for weeks."""
+
+    async def story(world: RelayWorld) -> None:
+        await world.targets.ask(world.target)
+        first = world.targets.keys_of(world.target)
+        world.identity.change = {"attestation": {"format": "insecure-dev", "evidence": b64_encode(b"made later")}}
+        await world.targets.ask(world.target)
+        shown = world.targets.keys_of(world.target)
+        attestation = parse_keys_proof(shown.proof).attestation
+        assert attestation is not None
+        assert (attestation.evidence, shown.keys) == (b"made later", first.keys)
+        world.targets._log = MemoryLogReader(sealed_network(configuration("another")))
+        world.identity.change = {"attestation": None}
+        await world.targets.ask(world.target)
+        assert world.targets.keys_of(world.target) is shown
+        assert world.target.trouble
+
+    play(story)
+
+
 def test_a_gateway_that_falls_silent_keeps_what_it_was_shown_with() -> None:
     async def story(world: RelayWorld) -> None:
         await world.targets.ask(world.target)
