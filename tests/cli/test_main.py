@@ -127,6 +127,7 @@ def test_the_list_of_extra_modules_is_that_of_the_package() -> None:
 OFFLINE = {
     "verify",
     "attestation verify",
+    "enclave measure",
     "trust show",
     "trust draft",
     "trust sign",

@@ -40,6 +40,8 @@ KEPT_TYPE = "urn:holdfast:kept-attestation:v1"
 _MEMBERS = frozenset({"type", "made_at", "node", "format", "evidence"})
 MAX_NONCE_BYTES = 64
 """Of a caller's nonce (``attestation.md`` §11.2)."""
+COARSE = dt.timedelta(minutes=1)
+"""How much earlier than it was a sealed run may say that it was opened (``statement.md`` §3)."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MINUTE_S = 60.0
 
@@ -132,9 +134,16 @@ class Attestations:
         return self._kept[-1]
 
     def at(self, moment: dt.datetime) -> Attestation | None:
-        """What was in force at a time; evidence out of a file where nothing was made until then."""
+        """What was in force at a time; evidence out of a file where nothing was made until then.
+
+        A sealed run says no more than the minute: evidence made later in the minute that it names may be older than the
+        run itself, and is shown. Whether it helps, its reader says (``attestation.md`` §3(8)).
+        """
         place = bisect.bisect_right(self._kept, moment, key=lambda item: item.made_at)
-        return self._kept[place - 1] if place else self._given
+        if place:
+            return self._kept[place - 1]
+        soon = self._kept[0] if self._kept and self._kept[0].made_at - moment < COARSE else None
+        return self._given or soon
 
     async def start(self) -> None:
         """Make the first evidence, unless what is kept is good for a while. Raises what the enclave raises."""

@@ -288,6 +288,16 @@ def test_a_restart_goes_on_with_what_is_kept_and_makes_new_only_when_due() -> No
     run(story)
 
 
+def test_a_sealed_run_names_the_minute_it_was_opened_in_and_is_shown_what_was_made_within_it() -> None:
+    async def story(bench: Bench) -> None:
+        found = bench.make()
+        made = await found.renew()
+        assert found.at(START - dt.timedelta(seconds=60)) is None
+        assert found.at(START - dt.timedelta(seconds=59)) == made
+
+    run(story)
+
+
 def test_what_was_in_force_is_found_and_forgotten_after_its_retention() -> None:
     async def story(bench: Bench) -> None:
         found = bench.make(retention=dt.timedelta(hours=5))
