@@ -91,6 +91,7 @@ def relay(port: int) -> App:
         ),
         MemoryMetrics(),
         identity={},
+        readiness=targets.readiness,
         lifespan=lifespan,
     )
     return create_app(app, request_bytes=20 << 20, request_seconds=30)

@@ -146,6 +146,7 @@ class RelayWorld:
             self.passages,
             self.metrics,
             identity={"node": "ab" * 32, "key_document": ""},
+            readiness=self.targets.readiness,
             lifespan=_no_lifespan,
         )
         return create_app(inner, **({"request_bytes": 1 << 20, "request_seconds": 1.0} | limits))

@@ -85,6 +85,20 @@ def test_log_and_rounds_are_shown_checked(net: NetworkProcess) -> None:
     assert holdfast("round", "show", "9999", *state).returncode == 1
 
 
+def test_the_log_holds_the_gateways_keys_once_and_nobody_shows_two_sets(net: NetworkProcess) -> None:
+    state = ["--state", str(net.state)]
+    found = holdfast("log", "identities", *state, "--json")
+    assert found.returncode == 0, found.stderr
+    value = json.loads(found.stdout)
+    [told] = value["identities"]
+    identity = net.get("/v1/identity")
+    assert (told["node"], told["refused"], told["until"]) == (identity["node"], None, None)
+    assert told["index"] == identity["statement"]["index"]
+    assert told["ohttp"] is not None
+    assert value["split_keys"] == []
+    assert "no node shows two sets of OHTTP keys at once" in holdfast("log", "identities", *state).stdout
+
+
 def test_doctor_finds_nothing_wrong_with_a_network_that_runs(net: NetworkProcess) -> None:
     done = holdfast("doctor", "--state", str(net.state), "--json")
     findings = json.loads(done.stdout)["findings"]

@@ -64,6 +64,7 @@ def build(config: RelayConfig) -> App:
         passages,
         PrometheusMetrics(METRICS),
         identity={"node": document.digest, "key_document": b64_encode(document.raw)},
+        readiness=targets.readiness,
         lifespan=lifespan,
     )
     return create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)

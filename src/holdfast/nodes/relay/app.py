@@ -50,6 +50,7 @@ class RelayApp:
         metrics: Metrics,
         *,
         identity: Mapping[str, Any],
+        readiness: Callable[[], Mapping[str, str]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._targets = targets
@@ -57,6 +58,7 @@ class RelayApp:
         self._passages = passages
         self._metrics = metrics
         self._identity = identity
+        self._readiness = readiness
         self._lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,6 +151,10 @@ class RelayApp:
         if path == "/healthz":
             await _json(send, {"alive": True})
         elif path == "/readyz":
+            waiting = self._readiness()
+            if waiting:
+                reasons = "; ".join(f"{name}: {why}" for name, why in waiting.items())
+                raise UnavailableError("node.not_ready", f"waiting for {reasons}")
             await _json(send, {"ready": True})
         elif path == "/metrics":
             self._metrics.level("holdfast_relay_open", self._passages.open)

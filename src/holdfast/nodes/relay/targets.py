@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,7 @@ class Targets:
         self._trust = trust
         self._clock = clock
         self._every_s = every_s
+        self._stopped = False
 
     @property
     def shown(self) -> int:
@@ -131,12 +132,21 @@ class Targets:
             if target.document is not None
         ]
 
+    def readiness(self) -> Mapping[str, str]:
+        """What stands in the way of passing on. Keys that cannot be shown yet do not: callers are told, and ask on."""
+        return {"keys": "asking gateways who they are stopped; see the log of this node"} if self._stopped else {}
+
     async def work(self) -> None:
         """Ask each gateway who it is, for ever."""
-        while True:
-            await asyncio.gather(*(self.ask(target) for target in self._targets))
-            waiting = any(target.shown is None for target in self._targets)
-            await self._clock.sleep(min(_SOON_S, self._every_s) if waiting else self._every_s)
+        try:
+            while True:
+                await asyncio.gather(*(self.ask(target) for target in self._targets))
+                waiting = any(target.shown is None for target in self._targets)
+                await self._clock.sleep(min(_SOON_S, self._every_s) if waiting else self._every_s)
+        except Exception:
+            self._stopped = True
+            _LOG.exception("asking gateways who they are stopped")
+            raise
 
     async def ask(self, target: Target) -> None:
         """Ask one gateway, and gather the proof of its keys if they are others than those shown. What goes wrong is

@@ -7,11 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.core.encoding import b64_encode
 from holdfast.core.keys_proof import parse_keys_proof
 from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.nodes.relay.targets import _parse_identity
 from holdfast.verifier.keys_proof import verify_keys_proof
+from tests.helpers.asgi import request
+from tests.helpers.clock import settle
 from tests.helpers.identities import configuration, sealed_network
 from tests.helpers.network import Network
 from tests.helpers.relay import MemoryLogReader, RelayWorld
@@ -143,6 +148,51 @@ def test_another_key_document_takes_the_old_keys_away_until_it_is_proved() -> No
         assert world.targets.keys_of(world.target).document.digest == turned.gateway_document.digest
 
     play(story)
+
+
+def test_a_bug_in_asking_makes_the_relay_not_ready(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(world: RelayWorld) -> None:
+        async def broken(*_: Any, **__: Any) -> None:
+            raise ZeroDivisionError("a bug")
+
+        assert world.targets.readiness() == {}
+        world.identity.request = broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            await world.targets.work()
+        assert list(world.targets.readiness()) == ["keys"]
+        reply = await request(world.app(), "GET", "/readyz")
+        assert (reply.status, reply.code) == (503, "node.not_ready")
+
+    play(story)
+    assert "stopped" in caplog.text
+
+
+def test_gateways_are_asked_again_and_sooner_while_keys_are_missing() -> None:
+    async def story(world: RelayWorld) -> None:
+        world.identity.told = False
+        task = asyncio.create_task(world.targets.work())
+        await settle()
+        asked = world.identity.asked
+        await world.clock.advance(1.0)
+        assert world.identity.asked == asked + 1
+        world.identity.told = True
+        await world.clock.advance(1.0)
+        asked = world.identity.asked
+        assert world.targets.shown == 1
+        await world.clock.advance(1.0)
+        assert world.identity.asked == asked
+        await world.clock.advance(30.0)
+        assert world.identity.asked == asked + 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    play(story)
+
+
+@given(st.binary(max_size=200) | st.sampled_from([b"[]", b'{"statement":{}}', b'{"attestation":[]}']))
+def test_whatever_a_gateway_answers_only_our_errors_come_of_it(body: bytes) -> None:
+    with pytest.raises(HoldfastError):
+        _parse_identity(body)
 
 
 def test_a_gateway_goes_by_its_digest_in_any_spelling() -> None:
