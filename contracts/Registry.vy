@@ -663,9 +663,10 @@ def _retire(tee_id: bytes32, number: uint256):
     @dev End a key's validity now; what it signed before stays good
     """
     self.keys[tee_id].retired = True
-    last: uint256 = len(self.keys[tee_id].spans)
-    if last != 0 and self.keys[tee_id].spans[last - 1].end > block.timestamp:
-        self.keys[tee_id].spans[last - 1].end = block.timestamp
+    # Spans of two measurements overlap, so the last one is not the only one that may lie ahead.
+    for index: uint256 in range(len(self.keys[tee_id].spans), bound=MAX_SPANS):
+        if self.keys[tee_id].spans[index].end > block.timestamp:
+            self.keys[tee_id].spans[index].end = block.timestamp
     log KeyRetired(tee_id=tee_id, node=number)
 
 

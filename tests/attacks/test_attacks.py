@@ -42,7 +42,7 @@ from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import build_key_document, parse_key_document
 from holdfast.core.ohttp import GatewayKey
 from holdfast.core.opengradient import heartbeat_hash, tee_id_of
-from holdfast.core.registry import build_submission, claimed_measurement
+from holdfast.core.registry import build_submission, challenge_nonce, claimed_measurement
 from holdfast.core.rounds import ChainDomain
 from holdfast.core.statements import build_envelope, pre_authentication_encoding
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
@@ -632,7 +632,7 @@ class Applicant:
         """Submit; the attestation's number. ``bound`` and ``nonce`` replace what the evidence is about."""
         challenge = await registry.challenge(bytes.fromhex(self.document.digest))
         record = build_binding(bound or self.document.digest, tls_spki=bytes.fromhex(self.shows.spki))
-        evidence = await asyncio.to_thread(self.enclave.attest, record, nonce or challenge.nonce)
+        evidence = await asyncio.to_thread(self.enclave.attest, record, nonce or challenge_nonce(challenge.nonce))
         submission = build_submission(
             self.document,
             self.shows.raw,

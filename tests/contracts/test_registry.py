@@ -560,6 +560,31 @@ def test_a_rotated_node_keeps_its_number_and_the_old_key_its_past(run: Run) -> N
     run(scenario)
 
 
+def test_a_retired_key_is_valid_no_longer_under_any_measurement(run: Run) -> None:
+    """Attested under one measurement and an hour later under another, a key has two spans that overlap."""
+
+    async def scenario(world: RegistryWorld) -> None:
+        other = bytes([7]) * 32
+        await world.client(0).approve_measurement(GATEWAY_KIND, other, "2")
+        old = node_keys(1)
+        node = await world.admit(old)
+        world.chain.clock.time += 100
+        await world.client(3).attest(node.number, replace(await world.submission(old), measurement=other))
+        await world.vote((await world.node(node.number)).pending, (0, 1, 2))
+        world.chain.clock.time += 100
+        before = world.now
+        world.chain.clock.time += 10
+        await world.client(3).attest(node.number, await world.submission(node_keys(2, predecessor=old.document.digest)))
+        await world.vote((await world.node(node.number)).pending, (0, 1, 2))
+        world.chain.clock.time += 1
+        retired = world.now
+        assert await world.client().valid_at(old.tee_id, before)
+        world.chain.clock.time += 100
+        assert not await world.client().valid_at(old.tee_id, retired)
+
+    run(scenario)
+
+
 def test_two_nodes_never_share_a_key(run: Run) -> None:
     async def scenario(world: RegistryWorld) -> None:
         keys = node_keys()

@@ -287,8 +287,7 @@ class SimulatedRegistry:
     def _retire(self, tee_id: bytes) -> None:
         key = self.keys[tee_id]
         key.retired = True
-        if key.spans and key.spans[-1][1] > self.now:
-            key.spans[-1] = (key.spans[-1][0], self.now, key.spans[-1][2])
+        key.spans = [(start, min(end, self.now), measurement) for start, end, measurement in key.spans]
 
     # A node's life
 

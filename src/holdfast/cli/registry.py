@@ -38,7 +38,7 @@ from holdfast.core import evm, opengradient
 from holdfast.core.attestation.evidence import FORMATS
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.core.keys import parse_key_document
-from holdfast.core.registry import Submission, build_submission, claimed_measurement
+from holdfast.core.registry import Submission, build_submission, challenge_nonce, claimed_measurement
 from holdfast.core.rounds import ChainDomain
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.ports.chain import Inclusion
@@ -334,9 +334,9 @@ def challenge(place: Place, document: str, as_json: bool) -> None:
     digest = bytes.fromhex(parse_key_document(read_file(document)).digest)
     found = with_registry(place, lambda contract: contract.challenge(digest))
     if as_json:
-        emit_json({"anchor": found.anchor, "nonce": found.nonce.hex()})
+        emit_json({"anchor": found.anchor, "nonce": challenge_nonce(found.nonce).hex()})
     else:
-        emit(f"nonce   {found.nonce.hex()}\nanchor  {found.anchor}")
+        emit(f"nonce   {challenge_nonce(found.nonce).hex()}\nanchor  {found.anchor}")
 
 
 @registry.command("register")

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 
 from holdfast.core import opengradient
 from holdfast.core.keys import KeyDocument
-from holdfast.core.registry import build_submission, claimed_measurement
+from holdfast.core.registry import build_submission, challenge_nonce, claimed_measurement
 from holdfast.errors import HoldfastError, RefusedError, UndecidedError, UsageError
 from holdfast.ports.clock import Clock
 from holdfast.ports.registry import GATEWAY_KIND, RegisteredNode, Registry
 
 Attest = Callable[[bytes], Awaitable[bytes]]
-"""A challenge (32 bytes) to evidence as it travels (``attestation.md`` §2): it binds the key document and answers."""
+"""The nonce of a challenge (67 bytes) to evidence as it travels (``attestation.md`` §2): it binds the key document and
+answers."""
 Sign = Callable[[bytes], Awaitable[bytes]]
 """A 32-byte hash to RSASSA-PSS by the node's key, 256 bytes (``opengradient.md`` §4)."""
 
@@ -153,7 +154,7 @@ class Registrar:
     async def _submit(self, node: RegisteredNode | None) -> Status:
         identity = self._identity
         challenge = await self._registry.challenge(bytes.fromhex(identity.document.digest))
-        evidence = await identity.attest(challenge.nonce)
+        evidence = await identity.attest(challenge_nonce(challenge.nonce))
         submission = build_submission(
             identity.document,
             identity.certificate,

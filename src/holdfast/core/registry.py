@@ -31,6 +31,8 @@ DOMAIN_VERSION = "1"
 """EIP-712 domain version."""
 VERDICT_TYPE = b"Verdict(uint256 attestation,bytes32 evidence,bool accepted)"
 """EIP-712 type of a verdict (``registry.md`` §5)."""
+CHALLENGE_DOMAIN = b"urn:holdfast:registry-challenge:v1\x00"
+"""First bytes of the nonce of evidence that answers a challenge (``registry.md`` §4(3))."""
 MEASUREMENT_TAG = b"urn:holdfast:measurement:v1\x00"
 """First bytes under a measurement hash that is not Nitro's (``registry.md`` §3)."""
 REGISTERS = {
@@ -73,6 +75,12 @@ def measurement_hash(form: str, tee: str, measurements: Mapping[str, bytes]) -> 
     if form == "aws-nitro":
         return evm.keccak256(registers)
     return evm.keccak256(MEASUREMENT_TAG + form.encode() + b"\x00" + tee.encode() + b"\x00" + registers)
+
+
+def challenge_nonce(challenge: bytes) -> bytes:
+    """The nonce of evidence that answers a challenge (32 bytes): 67 bytes, more than a node answers strangers
+    (``attestation.md`` §11.2). Otherwise they could have any node attest itself for a place that they own."""
+    return CHALLENGE_DOMAIN + challenge
 
 
 def claimed_measurement(form: str, evidence: bytes) -> bytes:

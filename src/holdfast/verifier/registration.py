@@ -22,6 +22,7 @@ from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.core.registry import (
     KIND_ROLES,
     Submission,
+    challenge_nonce,
     measurement_hash,
     ohttp_config,
     p256_coordinates,
@@ -154,7 +155,7 @@ def _check_evidence(
         end=circumstances.at,
         key_document=document.digest,
         # A throw-away root's word answers no challenge and measures nothing.
-        nonce=None if insecure else circumstances.nonce,
+        nonce=None if insecure else challenge_nonce(circumstances.nonce),
         references=None if insecure else read_references(trust.current.measurements),
         roles=document.roles,
         allow_debug=insecure,

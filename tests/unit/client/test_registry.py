@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.client.registry import Identity, Registrar
 from holdfast.core.keys import build_key_document
+from holdfast.core.registry import CHALLENGE_DOMAIN
 from holdfast.errors import RefusedError, UnavailableError, UndecidedError, UsageError
 from holdfast.ports.registry import GATEWAY_KIND
 from tests.helpers.chains import SimulatedWorld, start_epoch
@@ -44,7 +45,7 @@ def identity(keys: Keys, **changes: Any) -> Identity:
     """What these keys register as, with evidence of a throw-away root."""
 
     async def attest(nonce: bytes) -> bytes:
-        assert len(nonce) == 32
+        assert nonce[:-32] == CHALLENGE_DOMAIN
         return insecure_evidence(keys.document)
 
     async def sign(digest: bytes) -> bytes:

@@ -18,6 +18,7 @@ from holdfast.core.registry import (
     OhttpConfig,
     Submission,
     build_submission,
+    challenge_nonce,
     claimed_measurement,
     measurement_hash,
 )
@@ -40,6 +41,8 @@ from tests.helpers.registry import (
 
 AT = dt.datetime(2026, 9, 21, 12, 0, tzinfo=dt.UTC)
 NONCE = bytes(range(32))
+ANSWER = challenge_nonce(NONCE)
+"""What evidence says to answer that challenge."""
 FIRST = Circumstances(0, bytes(32), NONCE, AT)
 INSECURE_ROOT = {
     "kind": "insecure-dev",
@@ -215,7 +218,7 @@ def test_evidence_of_a_module_answers_the_challenge_and_binds_the_document() -> 
     keys, others = node_keys(1), node_keys(2)
     now = replace(FIRST, at=START)
 
-    def made(record: bytes, nonce: bytes | None = NONCE, **changes: Any) -> Submission:
+    def made(record: bytes, nonce: bytes | None = ANSWER, **changes: Any) -> Submission:
         evidence = enclave.attest(record, nonce)
         known = claimed_measurement("aws-nitro", evidence)
         return submission(keys, form="aws-nitro", evidence=evidence, measurement=known, **changes)
@@ -223,6 +226,8 @@ def test_evidence_of_a_module_answers_the_challenge_and_binds_the_document() -> 
     good = made(binding_of(keys.document))
     believed = nitro_trust(root.certificate, _registers(good.evidence))
     appraise(good, now, believed)
+    # What a node answers anybody who asks with the challenge itself gets nobody else a place.
+    refused("attestation.nonce", made(binding_of(keys.document), NONCE), now, believed)
     refused("attestation.nonce", made(binding_of(keys.document), bytes(32)), now, believed)
     refused("attestation.nonce", made(binding_of(keys.document), None), now, believed)
     refused("attestation.binding", made(binding_of(others.document)), now, believed)

@@ -214,13 +214,13 @@ class Attestations:
             return self._enclave.format
         return self._given.format if self._given is not None else None
 
-    async def respond(self, challenge: bytes) -> bytes:
-        """Evidence that answers a challenge of the registry (``registry.md`` §4), made now and not kept; evidence that
-        was made elsewhere is handed out as it is and answers none. Raises ``gateway.no_enclave`` or what the enclave
-        raises."""
+    async def respond(self, nonce: bytes) -> bytes:
+        """Evidence whose nonce answers a challenge of the registry (``registry.md`` §4(3)), made now and not kept;
+        evidence that was made elsewhere is handed out as it is and answers none. Raises ``gateway.no_enclave`` or what
+        the enclave raises."""
         if self._enclave is None and self._given is not None:
             return self._given.evidence
-        return await self._attest(self._enclave, challenge)
+        return await self._attest(self._enclave, nonce)
 
     @property
     def _format(self) -> str:

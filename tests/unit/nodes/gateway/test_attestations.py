@@ -21,9 +21,10 @@ from holdfast.core.attestation.nitro import parse_nitro
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import b64_decode, b64_encode, time_encode
 from holdfast.core.keys import build_key_document, parse_key_document
+from holdfast.core.registry import challenge_nonce
 from holdfast.errors import DevelopmentModeWarning, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.gateway.__main__ import make_enclave
-from holdfast.nodes.gateway.attestations import FOLDER, Attestation, Attestations, runs_out
+from holdfast.nodes.gateway.attestations import FOLDER, MAX_NONCE_BYTES, Attestation, Attestations, runs_out
 from holdfast.nodes.gateway.config import GatewayConfig
 from holdfast.ports.settings import describe
 from holdfast.ports.storage import Storage
@@ -182,6 +183,11 @@ def test_what_was_kept_and_is_damaged_is_not_guessed(content: bytes | None) -> N
 
 
 # On a nonce
+
+
+def test_no_stranger_gets_evidence_that_answers_the_registry() -> None:
+    """With it they would register this gateway's keys as a node of their own."""
+    assert len(challenge_nonce(bytes(32))) > MAX_NONCE_BYTES
 
 
 def test_each_nonce_gets_evidence_of_its_own_and_nothing_of_it_is_kept() -> None:
