@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -75,6 +77,9 @@ class RelayRoute:
     bucket_bytes: int | None = None
     """Requests are padded to multiples of this (``ohttp.md`` §7); None sends them as they are."""
     random_bytes: Callable[[int], bytes] = os.urandom
+    now: Callable[[], dt.datetime] | None = None
+    """Tells (in UTC) when a request is made; that is sealed with it, so that a gateway that has forgotten it by then
+    does not run it again for a relay (RFC 9458 §6.5.2). None: nothing is said."""
 
     def seal(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str] | None
@@ -82,6 +87,8 @@ class RelayRoute:
         """A request for a URL, sealed. Raises ``oblivious.url`` and ``bhttp.*``."""
         scheme, authority, path = _split(url)
         fields = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        if self.now is not None:
+            fields = (*fields, ("date", format_datetime(self.now(), usegmt=True)))
         message = build_request(Request(method, scheme, authority, path, fields, body))
         if self.bucket_bytes is not None:
             message = pad(message, self.bucket_bytes)

@@ -162,6 +162,7 @@ async def open_private(
         suite=_SUITES[suite],
         headers={**headers, "x-tee-id": keys.document.digest},
         bucket_bytes=pad_bytes,
+        now=clock.now,
     )
     client = GatewayClient(
         INSIDE,

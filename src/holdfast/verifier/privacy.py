@@ -47,11 +47,13 @@ def privacy(evidence: Evidence, trust: Trust | None, enclave: Lane, record: Tran
         return Lane("privacy", "unknown", None, says)
     digests = (checked.statement.digest,)
     if body.path is None:
-        return Lane("privacy", "unknown", None, _direct(body), digests, hops=_hops(checked, body, proven=False))
+        says = _direct(body) + _published(body)
+        return Lane("privacy", "unknown", None, says, digests, hops=_hops(checked, body, proven=False))
     judged = _judge(evidence, checked, body.path, trust, enclave, record)
     proven = judged.state == "proven"
     found = (*digests, *(enclave.evidence if proven else ()))
-    return Lane("privacy", judged.state, judged.basis, judged.says, found, hops=_hops(checked, body, proven=proven))
+    says = judged.says + _published(body)
+    return Lane("privacy", judged.state, judged.basis, says, found, hops=_hops(checked, body, proven=proven))
 
 
 def doubted(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
@@ -69,6 +71,11 @@ def _direct(body: Route) -> str:
         f"The gateway saw the caller's connection and the plaintext; upstream {body.upstream} saw the plaintext. "
         "Nothing was sealed on the way to the gateway, so nothing about who else saw it is proven."
     )
+
+
+def _published(body: Route) -> str:
+    """What sealing does not hide: mode ``individual`` publishes both documents."""
+    return " Question and answer are published as a whole, for everybody." if body.settlement == "individual" else ""
 
 
 def _judge(
@@ -161,13 +168,14 @@ def _hops(checked: CheckedStatement, body: Route, *, proven: bool) -> tuple[Hop,
     sealed = body.path is not None
     hidden = "no" if proven else "unknown"
     private = body.settlement == "private"
+    published = "yes" if body.settlement == "individual" else "no"
     hops = [Hop("client", None, "yes", "yes", "yes", "yes")]
     if body.path is not None:
         hops.append(Hop("relay", body.path.relay, "yes", hidden, "yes", "yes"))
     hops += [
         Hop("gateway", checked.statement.attester, hidden if sealed else "yes", "yes", "yes", "yes"),
         Hop("upstream", body.upstream, hidden if sealed else "unknown", "yes", "yes", "yes"),
-        Hop("log", None, "no", "no", "no" if private else "yes", "yes"),
+        Hop("log", None, "no", published, "no" if private else "yes", "yes"),
         Hop("panel", None, "unknown", "unknown", "unknown", "unknown"),
     ]
     return tuple(hops)

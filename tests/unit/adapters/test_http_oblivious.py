@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 
@@ -239,6 +240,15 @@ def test_every_request_is_sealed_with_a_key_of_its_own():
 
 def test_the_key_comes_from_the_systems_randomness():
     assert RelayRoute(RELAY, CONFIGURATION).random_bytes is os.urandom
+
+
+def test_a_request_says_inside_when_it_was_made():
+    relay = Relay()
+    ask(relay, RelayRoute(RELAY, CONFIGURATION, now=lambda: dt.datetime(2026, 2, 3, 4, 5, 6, tzinfo=dt.UTC)))
+    ask(relay)
+    dates = [dict(request.fields).get("date") for request in relay.opened]
+    assert dates == ["Tue, 03 Feb 2026 04:05:06 GMT", None]
+    assert all("date" not in sent[3] for sent in relay.sent)
 
 
 @pytest.mark.parametrize("status", [204, 401, 429, 500])

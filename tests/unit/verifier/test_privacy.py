@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_decode
+from holdfast.core.statements import Route, SealedPath, Tree
 from holdfast.core.trust import parse_trust_chain, verify_trust
 from holdfast.verifier.appraisal import Appraisal, appraise
-from holdfast.verifier.lanes import HOPS, SIGHTS, Hop
+from holdfast.verifier.lanes import HOPS, SIGHTS, Hop, Lane
 from holdfast.verifier.policy import parse_policy
+from holdfast.verifier.privacy import privacy
 from holdfast.verifier.reliance import reliances_of
+from holdfast.verifier.transcript import Transcript
 
 VECTORS = Path(__file__).parents[3] / "vectors"
 CASES = sorted(path.name for path in (VECTORS / "lanes").glob("privacy-*"))
@@ -96,6 +100,20 @@ def test_a_sealed_turn_says_who_could_see_what() -> None:
     assert (upstream.node, upstream.identity, upstream.plaintext) == ("small.provider", "no", "yes")
     assert "Both in one hand would know who asked what" in lane.says
     assert found.lanes["enclave"].evidence[0] in lane.evidence
+
+
+@pytest.mark.parametrize("path", [None, SealedPath("11" * 32, "aes-128-gcm", "binary-http", None)])
+@pytest.mark.parametrize("settlement", ["individual", "batch"])
+def test_what_is_published_is_not_told_as_hidden(path: SealedPath | None, settlement: str) -> None:
+    """Sealed or not: mode ``individual`` shows question and answer to everybody."""
+    tree = Tree(bytes(32), 1)
+    body = Route(tree, tree, "chat.completions", "up", (), (), False, settlement, False, path=path)
+    statement = SimpleNamespace(body=body, digest="22" * 32, attester="33" * 32)
+    evidence: Any = SimpleNamespace(route=SimpleNamespace(statement=statement, refusal=None, late=None))
+    lane = privacy(evidence, None, Lane("enclave", "unknown", None, ""), Transcript())
+    [log] = [hop for hop in lane.hops if hop.hop == "log"]
+    assert log.plaintext == ("yes" if settlement == "individual" else "no")
+    assert ("published as a whole" in lane.says) == (settlement == "individual")
 
 
 def test_what_is_sealed_by_the_gateways_word_alone_is_told_as_that() -> None:

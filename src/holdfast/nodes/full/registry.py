@@ -75,11 +75,13 @@ class Voter:
 
     async def _look(self, number: int) -> None:
         waiting = self._waiting[number]
+        if not self._is_time(waiting):
+            return  # without asking the chain: anybody can submit what nobody can judge, as often as they pay for it
         record = await self.registry.attestation(number)
         if record is None or record.state != PENDING:
             del self._waiting[number]
             return
-        if self.address in record.voters or not self._is_time(waiting):
+        if self.address in record.voters:
             return
         verdict = self.journal.verdict(self.registry.domain, number)
         if verdict is None:

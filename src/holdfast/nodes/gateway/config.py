@@ -134,7 +134,10 @@ class GatewayConfig:
     )
     ohttp_request_bytes: int = setting(20 << 20, "Largest sealed request", minimum=1024, maximum=20 << 20)
     ohttp_replay_seconds: int = setting(
-        600, "How long a sealed request is remembered and refused again", minimum=1, maximum=86_400
+        600,
+        "How far the date of a sealed request may be off; twice as long it is remembered and refused again",
+        minimum=1,
+        maximum=86_400,
     )
     ohttp_remembered: int = setting(100_000, "Most sealed requests that are remembered at once", minimum=1)
     ohttp_padding_bytes: int = setting(

@@ -76,7 +76,7 @@ class ObliviousSettings:
     inner_bytes: int
     """Largest body inside one."""
     replay_s: float
-    """How long a request is remembered, and how far a ``date`` may be off."""
+    """How far a ``date`` may be off; a request is remembered twice as long."""
     remembered: int
     """Most requests that are remembered at once."""
     padding_bytes: int
@@ -129,7 +129,8 @@ class Oblivious:
         self._settings = settings
         self._random = random_bytes
         self._sign_configuration = sign_configuration
-        self._replays = Replays(settings.replay_s, settings.remembered, clock.monotonic)
+        # A date may be as much ahead as it may be behind: until it refuses the request, that is remembered.
+        self._replays = Replays(2 * settings.replay_s, settings.remembered, clock.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point for :data:`PATHS`."""

@@ -122,7 +122,7 @@ def test_what_holds_is_accepted_by_more_than_two_thirds() -> None:
     in_world(scenario)
 
 
-def test_a_node_that_cannot_tell_says_nothing_until_it_can() -> None:
+def test_a_node_that_cannot_tell_says_nothing_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world: RegistryWorld, nodes: list[Node]) -> None:
         await world.register(node_keys())
         node = nodes[0]
@@ -130,6 +130,11 @@ def test_a_node_that_cannot_tell_says_nothing_until_it_can() -> None:
         await node.voter.step()
         (waiting,) = node.voter.status()["waiting"]
         assert waiting["says"].startswith("cannot tell: attestation.roots")
+        asked: list[int] = []
+        ask = node.voter.registry.attestation
+        monkeypatch.setattr(node.voter.registry, "attestation", lambda number: (asked.append(number), ask(number))[1])
+        await node.voter.step()
+        assert asked == []
         node.believed = trust()
         await node.voter.step()
         assert node.journal.verdict(world.client().domain, 1) is None

@@ -183,6 +183,29 @@ def test_a_date_at_another_time_is_refused_whether_it_was_seen_or_not(off_s: int
     play(story)
 
 
+@pytest.mark.parametrize("ahead_s", [0, 300, 599])
+def test_a_dated_request_is_never_run_twice(ahead_s: int) -> None:
+    """It is remembered until its own date refuses it, also where its sender's clock goes ahead."""
+
+    async def story(world: World) -> None:
+        client = SealedClient(sealed_app(world))
+        date = format_datetime(world.clock.now() + dt.timedelta(seconds=ahead_s), usegmt=True)
+        inner = binary_http.Request(
+            "POST", "https", "gateway.test", "/v1/chat/completions", (("date", date),), chat_body()
+        )
+        message, context = client.seal(binary_http.build_request(inner))
+        assert (await client.post(message)).status == 200
+        before = runs_of(world)
+        for _ in range(20):
+            await world.clock.advance(100)
+            again = await client.post(message)
+            sealed = again.status == 200
+            assert not sealed or b"ohttp.date" in binary_http.parse_response(context.open(again.body)).content
+            assert runs_of(world) == before
+
+    play(story)
+
+
 def test_a_date_that_is_none_is_refused() -> None:
     async def story(world: World) -> None:
         reply = await SealedClient(sealed_app(world)).chat(fields=(("date", "yesterday"),))
