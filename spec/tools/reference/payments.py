@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from .signing import Secp256k1, keccak256
@@ -113,3 +114,39 @@ def job(identity_: bytes) -> str:
 def sign(key: Secp256k1, message: bytes) -> str:
     """A signature as a payload carries it."""
     return "0x" + key.sign_digest(message).hex()
+
+
+def encode_row(row: dict[str, Any]) -> bytes:
+    """opengradient.md §11(2): the ABI encoding of a tuple, heads before tails."""
+    hashes = [bytes.fromhex(row[name].removeprefix("0x").lower()) for name in ("tee_id", "input_hash", "output_hash")]
+    signature = base64.b64decode(row["tee_signature"])
+    tail = len(signature).to_bytes(32, "big") + signature
+    while len(tail) % 32:
+        tail += b"\x00"
+    heads = [*hashes, (5 * 32).to_bytes(32, "big"), int(row["tee_timestamp"]).to_bytes(32, "big")]
+    return b"".join(heads) + tail
+
+
+def settlement(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """opengradient.md §11(2, 3, 5): the root by recursion, not by the array's order."""
+    encoded = [encode_row(row) for row in rows]
+    leaves = sorted(keccak256(keccak256(each)) for each in encoded)
+    size = 2 * len(leaves) - 1
+
+    def node(place: int) -> bytes:
+        if 2 * place + 1 >= size:
+            return leaves[size - 1 - place]
+        left, right = node(2 * place + 1), node(2 * place + 2)
+        return keccak256(left + right if left < right else right + left)
+
+    tree = ["0x" + node(place).hex() for place in range(size)]
+    values = []
+    for row, each in zip(rows, encoded, strict=True):
+        shown = ["0x" + each[start : start + 32].hex() for start in (0, 32, 64)]
+        shown += ["0x" + base64.b64decode(row["tee_signature"]).hex(), str(row["tee_timestamp"])]
+        leaf = "0x" + keccak256(keccak256(each)).hex()
+        values.append({"value": shown, "treeIndex": tree.index(leaf)})
+    kinds = ["bytes32", "bytes32", "bytes32", "bytes", "uint256"]
+    document = {"format": "standard-v1", "leafEncoding": kinds, "tree": tree, "values": values}
+    jobs = [job(sha(each)).replace("payment-", "batch-") for each in encoded]
+    return {"root": tree[0][2:], "jobs": jobs, "document": document}

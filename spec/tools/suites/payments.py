@@ -1,4 +1,4 @@
-"""x402: payments.md §1 to §5."""
+"""x402: payments.md §1 to §5; OpenGradient's data settlement: opengradient.md §11."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def write(out: Writer) -> None:
     answers(out)
     transfers(out)
     permits(out)
+    settlements(out)
 
 
 def forms(out: Writer) -> None:
@@ -681,3 +682,62 @@ def permits(out: Writer) -> None:
         "permit2_amount_mismatch",
         charge=999,
     )
+
+
+def settlements(out: Writer) -> None:
+    """opengradient.md §11."""
+
+    def row(number: int, **change: Any) -> dict[str, Any]:
+        value = {
+            "tee_id": "0x" + bytes([number] * 32).hex(),
+            "input_hash": bytes([number + 16] * 32).hex(),
+            "output_hash": "0x" + bytes([number + 32] * 32).hex().upper(),
+            "tee_signature": base64.b64encode(bytes([number] * 4)).decode(),
+            "tee_timestamp": 1_700_000_000 + number,
+            "timestamp": "2026-01-01",
+            **change,
+        }
+        return {name: each for name, each in value.items() if each is not ...}
+
+    def header(value: Any) -> str:
+        return base64.b64encode(json.dumps(value).encode()).decode()
+
+    def case(name: str, why: str, rows: list[Any], code: str | None = None, result: Any = None) -> None:
+        out.case(
+            f"payments/settlement-{name}",
+            why,
+            spec="opengradient.md §11",
+            run=["build-settlement", "rows.json"],
+            expect="malformed" if code else "accept",
+            code=code,
+            bug="PARSER_DIFFERENCE" if code else None,
+            result=result,
+            files={"rows.json": {"rows": [each if isinstance(each, str) else header(each) for each in rows]}},
+        )
+
+    for count in (1, 2, 3, 20):
+        rows = [row(number) for number in range(1, count + 1)]
+        case(f"of-{count}", f"A batch of {count}.", rows, result=payments.settlement(rows))
+    signature = base64.b64encode(bytes(range(256))).decode()
+    long = [row(1, tee_signature=signature), row(2)]
+    case("long-signature", "A signature of 256 bytes beside one of four.", long, result=payments.settlement(long))
+    for name, why, value in (
+        ("no-time", "A row without a time: nobody signed it.", row(1, tee_timestamp=None)),
+        ("time-text", "The time is a number.", row(1, tee_timestamp="1700000000")),
+        ("time-true", "The time is no truth value.", row(1, tee_timestamp=True)),
+        ("time-negative", "No time is below zero.", row(1, tee_timestamp=-1)),
+        ("no-id", "A row says whose answer it is.", row(1, tee_id=...)),
+        ("id-short", "An id of 31 bytes.", row(1, tee_id="11" * 31)),
+        ("hash-number", "A hash is a text.", row(1, input_hash=1)),
+        ("hash-empty", "A hash that is not there.", row(1, output_hash="0x")),
+        ("signature-long", "More than 1,024 bytes.", row(1, tee_signature=base64.b64encode(bytes(1025)).decode())),
+        (
+            "signature-placeholder",
+            "The one byte that '0w==' reads as: nobody's signature.",
+            row(1, tee_signature="0w=="),
+        ),
+    ):
+        case(name, why, [value], "settlement.row")
+    case("signature-hex", "A signature that is no base64.", [row(1, tee_signature="0x")], "encoding.base64")
+    case("list", "A row is an object.", [header([row(1)])], "json.object")
+    case("not-base64", "A header that is no base64.", ["{}"], "encoding.base64")

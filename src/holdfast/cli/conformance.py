@@ -35,12 +35,13 @@ from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.decisions import parse_decision_document
-from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, time_decode, time_encode
+from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.fold import Fold
 from holdfast.core.hpke import AEAD
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.witness import parse_add_checkpoint
@@ -528,6 +529,17 @@ def _parse_payment(arguments: Arguments) -> Answer:
     return {"object": parsers[name](value).to_json()}
 
 
+def _build_settlement(arguments: Arguments) -> Answer:
+    """``opengradient.md`` §11(1 to 3): header values of rows to their batch."""
+    batch = build_batch([parse_row(header) for header in _fields(arguments.file(), "rows")["rows"]])
+    return {
+        "root": batch.root.hex(),
+        "jobs": [row_id(row) for row in batch.rows],
+        "document": canonical.decode(batch.document),
+        "blob": sha256_hex(batch.document),
+    }
+
+
 def _verify_payment(arguments: Arguments) -> Answer:
     """``payments.md`` §5(1 to 3); a refusal says x402's reason too."""
     at, facilitator = _integer(arguments.one("at")), arguments.one("facilitator")
@@ -885,6 +897,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "appraise-registration": _appraise_registration,
     "parse-payment": _parse_payment,
     "verify-payment": _verify_payment,
+    "build-settlement": _build_settlement,
 }
 """Every command of the protocol."""
 
