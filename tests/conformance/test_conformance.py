@@ -1,7 +1,7 @@
 """Drive a conformance client over /vectors as a stranger would: a process, a folder, an exit code, one line of JSON.
 
-``pytest tests/conformance`` runs every case; as a part of a larger run a few of each operation stand for the rest,
-since ``tests/vectors`` runs all of them in one process.
+``pytest tests/conformance --cases=all`` runs every case; without that a few of each operation stand for the rest, since
+``tests/vectors`` runs all of them in one process.
 """
 
 import json
