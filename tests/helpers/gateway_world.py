@@ -56,6 +56,7 @@ from tests.helpers.network import ORIGIN, FullNode, Network
 from tests.helpers.upstreams import ScriptedUpstream
 
 KEY, OTHER_KEY = "hf_first", "hf_second"
+SHARED_KEY = "hf_everybody-has-it"
 
 
 @lru_cache(maxsize=1)
@@ -224,7 +225,11 @@ class World:
 
     def inner(self) -> GatewayApp:
         """The same without its edge."""
-        keys = [WorkspaceKey("first", Secret(KEY, "test")), WorkspaceKey("second", Secret(OTHER_KEY, "test"))]
+        keys = [
+            WorkspaceKey("first", Secret(KEY, "test")),
+            WorkspaceKey("second", Secret(OTHER_KEY, "test")),
+            WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
+        ]
         return GatewayApp(
             self.gateway,
             self.desk,

@@ -224,11 +224,11 @@ class GatewayApp:
         elif path == "/v1/network":
             await _json(send, self._network())
         elif path == "/v1/runs":
-            workspace = self._workspaces.name(headers.get(b"authorization"))
+            workspace = self._workspaces.reader(headers.get(b"authorization"))
             limit = _number(scope["query_string"], "limit", 20, 1, 200)
             await _json(send, await self._desk.recent(workspace, limit))
         elif path == "/v1/openings":
-            workspace = self._workspaces.name(headers.get(b"authorization"))
+            workspace = self._workspaces.reader(headers.get(b"authorization"))
             after = _number(scope["query_string"], "after", 0, 0, _LARGEST_POSITION)
             limit = _number(scope["query_string"], "limit", 100, 1, 1000)
             await _json(send, await self._desk.openings(workspace, after, limit))
@@ -255,7 +255,7 @@ class GatewayApp:
             raise RefusedError(
                 "auth.capability", "a sealed request reads a run by its capability", hint=hint, status=401
             )
-        return self._workspaces.name(headers.get(b"authorization"))
+        return self._workspaces.reader(headers.get(b"authorization"))
 
     async def _models(self) -> dict[str, Any]:
         offers = self._gateway.catalog.models()

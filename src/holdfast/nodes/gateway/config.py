@@ -23,6 +23,7 @@ class WorkspaceKey:
     relay: Path | None = setting(
         None, "Key document of the relay that this workspace is for: routes of sealed requests name it"
     )
+    shared: bool = setting(False, "Many have this key: what it asked is read by each run's capability alone")
 
 
 @dataclass(frozen=True, slots=True)

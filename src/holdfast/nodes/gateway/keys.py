@@ -24,6 +24,8 @@ class Caller:
     """The one person whose key it is; None for a key of programs or of many."""
     relay: str | None = None
     """Digest (hex) of the key document of the relay whose key it is; None for everybody else's."""
+    shared: bool = False
+    """Whether many have the key: then it reads nothing back."""
 
 
 class Workspaces:
@@ -37,13 +39,26 @@ class Workspaces:
                     "gateway.person", f"{item.person[:64]!r} is no name of an account", param="workspaces.person"
                 )
         self._callers = {
-            sha256(item.key.reveal().encode()): Caller(item.name, item.person, (relays or {}).get(item.name))
+            sha256(item.key.reveal().encode()): Caller(
+                item.name, item.person, (relays or {}).get(item.name), item.shared
+            )
             for item in keys
         }
 
     def name(self, authorization: bytes | None) -> str:
         """The workspace; raises as :meth:`caller`."""
         return self.caller(authorization).workspace
+
+    def reader(self, authorization: bytes | None) -> str:
+        """The workspace whose runs are read; raises as :meth:`caller`, and ``auth.capability`` (401) for a key that
+        many have: with it each would read what the others asked."""
+        found = self.caller(authorization)
+        if found.shared:
+            hint = "send x-holdfast-capability, which came with the answer"
+            raise RefusedError(
+                "auth.capability", "many have this key: a run is read by its capability", hint=hint, status=401
+            )
+        return found.workspace
 
     def caller(self, authorization: bytes | None) -> Caller:
         """Who asks; raises ``auth.missing`` or ``auth.wrong`` (401). Looking digests up leaks no key by timing."""

@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.gateway.app import GatewayApp, _event, _hung_up
 from tests.helpers import asgi
 from tests.helpers.gateway import ask
-from tests.helpers.gateway_world import KEY, World, play
+from tests.helpers.gateway_world import KEY, SHARED_KEY, World, play
 from tests.helpers.upstreams import MODEL, ScriptedUpstream, chat_chunk, chat_chunks, chat_completion
 
 AUTHORIZED = [("authorization", f"Bearer {KEY}")]
@@ -194,6 +194,25 @@ def test_models_are_asked_for_when_none_were_there_at_the_start() -> None:
         assert [item["id"] for item in listed] == [MODEL]
 
     play(story, upstream=upstream)
+
+
+def test_a_key_that_many_have_asks_and_reads_nothing_back() -> None:
+    """OpenGradient's clients send one key for all: with it each would read what the others asked."""
+
+    async def story(world: World) -> None:
+        app, key = world.app(), ("authorization", f"Bearer {SHARED_KEY}")
+        body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}).encode()
+        asked = await asgi.request(app, "POST", "/v1/chat/completions", body, [key])
+        assert asked.status == 200
+        run, capability = asked.header("x-holdfast-run"), asked.header("x-holdfast-capability") or ""
+        for path in ("/v1/runs", "/v1/openings", f"/v1/runs/{run}", f"/v1/runs/{run}/bundle", f"/v1/runs/{run}/wrap"):
+            refused = await asgi.request(app, "GET", path, headers=[key])
+            assert (refused.status, refused.code) == (401, "auth.capability")
+        assert (await asgi.request(app, "GET", "/v1/models", headers=[key])).status == 200
+        opened = await asgi.request(app, "GET", f"/v1/runs/{run}", headers=[("x-holdfast-capability", capability)])
+        assert opened.status == 200
+
+    play(story)
 
 
 def test_a_run_past_its_retention_is_gone_and_says_so() -> None:
