@@ -50,6 +50,8 @@ BUMP_PERCENT = 125
 """Fee of a replacement; public pools ask for 110."""
 MAX_ATTEMPTS = 3
 """Transactions that a job is part of before it is given up as reverted."""
+EARLY = ("payment.early", "payment.too_early")
+"""What a chain says of a payment that it will take later."""
 MISSING_S = 15.0
 """How long a nonce may be used without a transaction of ours to be seen: endpoints behind one name differ so long."""
 _REFUSED_FOR_GOOD = ("gas limit", "intrinsic gas", "oversized", "too large", "invalid sender", "chain id")
@@ -305,7 +307,7 @@ class Network:
                 return None
             data = said.get((job.payment.requirements.asset, job.payment.payer, authorization.nonce))
             code = refusal_of(data or b"").code
-            return None if code == "payment.simulation" else code
+            return None if code in ("payment.simulation", *EARLY) else code
         if mined.success:
             return "payment.event"
         data = await self.chain.revert_of(capture_call(job.payment))
@@ -353,6 +355,14 @@ class Network:
     # --- 2. new transactions ------------------------------------------------------------------------------------------
 
     async def _launch(self) -> None:
+        early: list[Job] = []
+        try:
+            await self._launch_until(early)
+        finally:
+            self._alone.extend(early)
+
+    async def _launch_until(self, early: list[Job]) -> None:
+        """New transactions until no more may fly; jobs whose time has not come on the chain are put into ``early``."""
         while len(self.flights) < self.config.transactions_at_once:
             if self._errands:
                 errand = self._errands[0]
@@ -361,7 +371,7 @@ class Network:
                 made.landed = errand.landed
                 await self._broadcast(made)
             elif self._alone:
-                await self._launch_alone()
+                await self._launch_alone(early)
             elif self._together:
                 await self._launch_together()
             else:
@@ -370,9 +380,13 @@ class Network:
     def _next(self) -> int:
         return self._ledger.next_nonce[self.name]
 
-    async def _launch_alone(self) -> None:
+    async def _launch_alone(self, early: list[Job]) -> None:
         job = self._alone[0]
-        ending = await self._hopeless(job)
+        try:
+            ending = await self._hopeless(job)
+        except RefusedError:
+            early.append(self._alone.popleft())
+            return
         if ending is None:
             call = capture_call(job.payment)
             gas = TRANSFER_GAS
@@ -387,12 +401,15 @@ class Network:
         self._count([ending])
 
     async def _hopeless(self, job: Job) -> Ending | None:
-        """How a job ends without a transaction, since none could capture it any more."""
+        """How a job ends without a transaction, since none could capture it any more. Raises what the chain says of
+        one that it will take later: its clock is its newest block's."""
         if job.payment.expires_at <= self._clock.now().timestamp():
             return await self._failed(job, "payment.expired")
         try:
             await self.simulate(job.payment)
         except RefusedError as error:
+            if error.code in EARLY:
+                raise
             return await self._failed(job, error.code)
         return None
 

@@ -109,6 +109,29 @@ def test_what_could_not_be_captured_in_its_time_fails_without_a_transaction(payl
     within(scenario)
 
 
+@pytest.mark.parametrize("captures", [CAPTURES, None])
+def test_what_the_chain_takes_later_waits_and_keeps_nobody_waiting(captures):
+    """A chain's clock is behind by up to a block: what is valid by ours is early by its."""
+
+    async def scenario(world, facilitator):
+        world.clock.time += 30
+        jobs = await take(
+            facilitator,
+            eip3009(requirements(), ALICE, valid_after=START + 25, valid_before=START + 900),
+            permit2(requirements(), ALICE, valid_after=START + 25, deadline=START + 900),
+            eip3009(requirements(), BOB),
+        )
+        world.clock.time -= 20
+        for _ in range(6):
+            await facilitator.turn()
+        assert [job.status for job in jobs] == ["queued", "queued", "succeeded"]
+        world.clock.time += 20
+        await facilitator.finish()
+        assert [job.status for job in jobs] == ["succeeded"] * 3
+
+    within(scenario, captures=captures)
+
+
 def test_an_allowance_that_was_taken_back_costs_no_gas():
     async def scenario(world, facilitator):
         [job] = await take(facilitator, permit2(requirements(), ALICE))
