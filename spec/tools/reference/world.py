@@ -187,7 +187,12 @@ def statement(
     }
     if nonce is not None:
         predicate["nonce"] = nonce
-    own = {"decision": "holdfast-record-v1", "journal": "holdfast-journal-v1", "identity": "sha256"}
+    own = {
+        "decision": "holdfast-record-v1",
+        "payment": "holdfast-record-v1",
+        "journal": "holdfast-journal-v1",
+        "identity": "sha256",
+    }
     names = own.get(kind, "holdfast-parts-v1")
     value = {
         "_type": "https://in-toto.io/Statement/v1",

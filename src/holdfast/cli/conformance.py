@@ -42,6 +42,7 @@ from holdfast.core.hpke import AEAD
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
+from holdfast.core.payments import parse_payment_document, verify_amounts
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.witness import parse_add_checkpoint
@@ -147,6 +148,7 @@ def _decode(arguments: Arguments) -> Answer:
         "vkey": lambda value: notes.parse_vkey(value.decode("utf-8", "replace")),
         "key-document": parse_key_document,
         "decision-document": parse_decision_document,
+        "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,
     }

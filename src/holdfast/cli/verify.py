@@ -7,8 +7,9 @@ lane refuted, and does every ``--require`` hold?
 
 ``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
 digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at, accepted_before; or null),
-``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``chronology``
-and ``requirements`` (list of requirement and answer).
+``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``payments``
+(list of digest, document and lines, of each payment whose document is shown and is what was signed), ``chronology`` and
+``requirements`` (list of requirement and answer).
 
 Not covered: what a policy's ``require`` asks (that is the gate's).
 """
@@ -27,6 +28,7 @@ from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
 from holdfast.core.bundles import Bundle, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
+from holdfast.core.payments import explain
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
 from holdfast.errors import MalformedError, UsageError
 from holdfast.verifier.appraisal import Appraisal, appraise
@@ -149,6 +151,10 @@ def result_json(
         },
         "checks": [check.to_json() for check in result.transcript],
         "lanes": {name: lane.to_json() for name, lane in result.lanes.items()},
+        "payments": [
+            {"digest": digest, "document": document.to_json(), "lines": explain(document)}
+            for digest, document in result.evidence.paid.items()
+        ],
         "chronology": chronology(bundle, result.known),
         "requirements": [
             {"requirement": str(item), "answer": item.answer(result.lanes[item.lane])} for item in requirements
@@ -183,6 +189,11 @@ def result_lines(
     yield ""
     yield "lanes"
     yield from lane_lines(result.lanes)
+    for digest, document in result.evidence.paid.items():
+        yield ""
+        yield f"payment {digest}"
+        for told in explain(document):
+            yield clean_line(f"        {told}")
     if requirements:
         yield ""
         yield "required"
