@@ -100,6 +100,7 @@ class FakeRun:
             for name, (state, basis, says, never) in LANE_DEFAULTS.items()
         }
         self.chronology: list[dict[str, Any]] = []
+        self.payments: list[dict[str, Any]] = []
         self.changed = asyncio.Condition()
         self.version = 0
 
@@ -112,7 +113,7 @@ class FakeRun:
 
     def view(self) -> dict[str, Any]:
         """The answer of ``GET /v1/runs/{id}``."""
-        return {
+        return ({"payments": self.payments} if self.payments else {}) | {
             "run": self.run,
             "created": _time(self.created),
             "kind": "chat.completions",

@@ -520,6 +520,25 @@ def test_what_each_hop_could_see_stands_in_a_table_of_the_privacy_lane_alone():
     asyncio.run(check())
 
 
+def test_a_payment_whose_document_is_shown_is_told_line_by_line():
+    lines = ["Taken: 70 base units (0.00007 of <b>).", "It is no evidence of: computation."]
+
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = await settled_run(panel)
+            assert "Payments" not in visible((await panel.get(f"/runs/{run}"))[1])
+            panel.gateway.runs[run].payments = [{"digest": "ab" * 32, "lines": lines}]
+            page = (await panel.get(f"/runs/{run}"))[1]
+            text = visible(page)
+            assert "What was paid for, and what that does not show" in text
+            assert "It is no evidence of: computation." in text
+            assert "of &lt;b&gt;" in page
+            twin = json.loads((await panel.get(f"/runs/{run}.json"))[1])
+            assert twin["payments"] == [{"digest": "ab" * 32, "lines": lines}]
+
+    asyncio.run(check())
+
+
 def test_the_twin_of_a_run_has_its_lanes_in_order_and_no_value_for_all_of_them():
     async def check() -> None:
         async with open_panel() as panel:

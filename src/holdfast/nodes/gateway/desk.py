@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.core.encoding import hex_decode
 from holdfast.core.parts import pseudo_random_key
+from holdfast.core.payments import explain
 from holdfast.core.statements import is_run_id
 from holdfast.errors import MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -168,4 +169,7 @@ def _view(row: RunRow, appraisal: Appraisal, story: list[dict[str, Any]]) -> dic
     value: dict[str, Any] = {"run": row.run, "created": row.opened_at, "kind": row.endpoint, "outcome": row.outcome}
     value.update(appraisal.to_json())
     value["chronology"] = story
+    if appraisal.evidence.paid:
+        paid = appraisal.evidence.paid.items()
+        value["payments"] = [{"digest": digest, "lines": explain(document)} for digest, document in paid]
     return value

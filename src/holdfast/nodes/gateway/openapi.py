@@ -376,6 +376,7 @@ def _schemas() -> dict[str, Any]:
                 "outcome": {"type": ["string", "null"]},
                 "lanes": _ref("Lanes"),
                 "chronology": {"type": "array", "items": {"type": "object", "required": ["at", "code", "says"]}},
+                "payments": {"type": "array", "items": {"type": "object", "required": ["digest", "lines"]}},
                 "known": {"type": "integer", "minimum": 0},
                 "policy": {"type": "object", "required": ["name", "digest"]},
                 "trust": {"type": "object", "required": ["digest", "pinned", "development"]},

@@ -453,10 +453,12 @@ def _schemas() -> Schema:
                 **_RUN_FACTS,
                 "lanes": ref("Lanes"),
                 "chronology": listed({"type": "object", "required": ["at", "code", "says"]}),
+                "payments": listed(closed({"digest": _TEXT, "lines": listed(_TEXT)})),
                 "trust": {"type": "object", "required": ["digest", "pinned", "development"]},
                 "policy": {"type": "object", "required": ["name", "digest"]},
                 "known": _COUNT,
-            }
+            },
+            "payments",
         ),
         "Rounds": {"type": "object", "required": ["rounds"]},
     }

@@ -299,6 +299,32 @@ def fold_moments(moments: list[Moment]) -> tuple[Moment, ...]:
     return tuple(folded)
 
 
+MOST_PAYMENTS, MOST_LINES = 64, 64
+"""Payments of a run that a page shows, and lines of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentView:
+    """A payment whose document is shown, as the gateway tells it line by line (``core.payments.explain``)."""
+
+    digest: str
+    lines: tuple[str, ...]
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"digest": self.digest, "lines": list(self.lines)}
+
+
+def parse_payments(value: object) -> tuple[PaymentView, ...]:
+    """Member ``payments`` of a run, which is absent where none is shown. Raises ``panel.shape``."""
+    found = []
+    for item in _list(value, "payments")[:MOST_PAYMENTS]:
+        fields = _object(item, "a payment")
+        lines = _list(fields.get("lines"), "lines of a payment")[:MOST_LINES]
+        digest = _text(fields.get("digest"), "digest of a payment")
+        found.append(PaymentView(digest, tuple(_text(line, "a line of a payment") for line in lines)))
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class RunView:
     """One run: its lanes, its time axis, and the trust and policy they were appraised under."""
@@ -318,6 +344,8 @@ class RunView:
     policy_digest: str
     known: int
     """Position in the evidence journal up to which the gateway read."""
+    payments: tuple[PaymentView, ...] = ()
+    """Those whose documents are shown."""
 
     @property
     def evidence(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -329,7 +357,9 @@ class RunView:
         return tuple((digest, tuple(names)) for digest, names in lanes.items())
 
     def to_json(self) -> dict[str, JSON]:
+        shown: dict[str, JSON] = {"payments": [item.to_json() for item in self.payments]} if self.payments else {}
         return {
+            **shown,
             "run": self.run,
             "created": self.created,
             "kind": self.kind,
@@ -366,6 +396,7 @@ def parse_run(value: object) -> RunView:
         policy_name=_text(policy.get("name", ""), "policy name"),
         policy_digest=_text(policy.get("digest", ""), "policy digest"),
         known=_number(fields.get("known", 0), "known"),
+        payments=parse_payments(fields.get("payments", [])),
     )
 
 

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.bundles import parse_bundle
+from holdfast.core.payments import explain
 from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.nodes.gateway.desk import _view
+from holdfast.ports.run_index import RunRow
+from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.gateway import ask
 from tests.helpers.gateway_world import World, play
+from tests.helpers.network import RUN, Network, at, bundle_of
+from tests.helpers.payment_documents import Paid
 
 
 @pytest.mark.parametrize("run", ["", "x", "../wal", "01900000-0000-1000-8000-000000000001", "01900000-0000-7000-8000"])
@@ -130,3 +138,16 @@ def test_watchers_beyond_the_limit_are_refused_and_make_room_when_they_leave() -
         assert world.changes.watchers == 0
 
     play(story)
+
+
+def test_a_run_tells_its_payments_line_by_line_where_their_documents_are_in_the_bundle() -> None:
+    row = RunRow(RUN, "claims", "2026-01-01T12:00:00.000Z", "chat.completions", 0)
+
+    def told(*items: dict[str, Any]) -> dict[str, Any]:
+        bundle = parse_bundle(bundle_of([*Network().journal(), *items]))
+        return _view(row, appraise(bundle, Network().trust(), parse_policy(DEFAULT_POLICY), at(60)), [])
+
+    charged = Paid()
+    assert "payments" not in told()
+    assert "payments" not in told(charged.statement_item())
+    assert told(*charged.items())["payments"] == [{"digest": charged.digest, "lines": explain(charged.document)}]

@@ -252,3 +252,23 @@ def test_what_a_node_is_doing_comes_from_its_own_origin():
         "0xaa",
         "judging the candidate; no answer",
     )
+
+
+def test_a_payment_is_shown_line_by_line_where_its_document_is():
+    told = {"digest": "ab" * 32, "lines": ["Taken: 70 base units.", "It is no evidence of: computation."]}
+    found = views.parse_run(run(payments=[told]))
+    assert found.payments == (views.PaymentView(told["digest"], tuple(told["lines"])),)
+    assert found.to_json()["payments"] == [told]
+    assert "payments" not in views.parse_run(run()).to_json()
+    many = views.parse_run(run(payments=[{"digest": "ab", "lines": ["x"] * 99}] * 99)).payments
+    assert (len(many), len(many[0].lines)) == (views.MOST_PAYMENTS, views.MOST_LINES)
+
+
+@pytest.mark.parametrize(
+    "payments",
+    [{}, [1], [{"digest": "ab"}], [{"digest": 1, "lines": []}], [{"digest": "ab", "lines": [1]}], [{"lines": ["x"]}]],
+)
+def test_a_payment_of_another_shape_is_refused(payments):
+    with pytest.raises(MalformedError) as refusal:
+        views.parse_run(run(payments=payments))
+    assert refusal.value.code == "panel.shape"
