@@ -26,6 +26,11 @@ TIMES = st.datetimes(timezones=st.just(dt.UTC)).map(
     lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)
 )
 VOTE = FullNode("codec").vote.key.public
+RSA_FRAME = (
+    bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100"),
+    bytes.fromhex("0203010001"),
+)
+"""What stands around the modulus in the SubjectPublicKeyInfo of an RSA-2048 key with exponent 65537."""
 
 
 def parses(function, given):
@@ -95,6 +100,9 @@ def test_the_fast_encoder_is_the_strict_one_for_names_in_ascii(value):
 
 
 def _key(use, algorithm, data):
+    if algorithm == "rsa2048":  # the frame of any such key around some odd modulus of 2,048 bits
+        modulus = b"\x80" + data * 7 + bytes(23) + b"\x01"
+        return PublicKey(use, algorithm, RSA_FRAME[0] + modulus + RSA_FRAME[1])
     return PublicKey(use, algorithm, VOTE if use == "vote" else data[: ALGORITHM_SIZES[algorithm]])
 
 

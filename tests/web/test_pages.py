@@ -513,6 +513,10 @@ def test_what_each_hop_could_see_stands_in_a_table_of_the_privacy_lane_alone():
             assert visible(table).split()[-11:] == [
                 "relay", "ab" * 6, "yes", "no", "yes", "unknown", "panel", "yes", "no", "yes", "unknown",
             ]  # fmt: skip
+            labels = re.findall(r'data-label="(\w+)"', table)
+            assert (
+                labels == ["Hop", "identity", "plaintext", "sizes", "timing"] * 2
+            )  # on a phone each stands for itself
             assert page.count('class="lane-hops"') == 1
             twin = json.loads((await panel.get(f"/runs/{run}.json"))[1])
             assert twin["lanes"]["privacy"]["hops"] == hops

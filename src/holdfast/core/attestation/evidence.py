@@ -71,7 +71,12 @@ def build_evidence_file(file: EvidenceFile) -> bytes:
 
 
 def parse_evidence(form: str, raw: bytes) -> EvidenceFile:
-    """What a bundle holds as ``evidence`` of a format to its parts: an evidence file, or the evidence alone."""
+    """What a bundle holds as ``evidence`` of a format to its parts: an evidence file, or the evidence alone.
+
+    Raises ``attestation.format`` for a format that is none, ``attestation.evidence`` and ``json.*``.
+    """
+    if form not in FORMATS:
+        raise MalformedError("attestation.format", f"formats are {', '.join(FORMATS)}")
     return EvidenceFile(raw) if form in _ALONE or not raw.startswith(b"{") else parse_evidence_file(raw)
 
 

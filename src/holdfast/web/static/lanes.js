@@ -57,6 +57,7 @@ function hopRow(hop) {
   const row = document.createElement("tr");
   const head = document.createElement("th");
   head.scope = "row";
+  head.dataset.label = "Hop";
   head.textContent = hop.node ? `${hop.hop} ` : hop.hop;
   if (hop.node) {
     const node = document.createElement("code");
@@ -64,9 +65,10 @@ function hopRow(hop) {
     head.append(node);
   }
   row.append(head);
-  for (const seen of [hop.identity, hop.plaintext, hop.sizes, hop.timing]) {
+  for (const what of ["identity", "plaintext", "sizes", "timing"]) {
     const cell = document.createElement("td");
-    cell.textContent = seen;
+    cell.dataset.label = what;
+    cell.textContent = hop[what];
     row.append(cell);
   }
   return row;
