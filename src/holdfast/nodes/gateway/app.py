@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.desk import RunDesk
@@ -94,7 +95,7 @@ class GatewayApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await run_lifespan(self._lifespan, receive, send)
             return
         path, method = scope["path"], scope["method"]
         endpoint = ENDPOINTS.get(path)
@@ -106,20 +107,6 @@ class GatewayApp:
         else:
             await self._read(path, scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan protocol around the node's background tasks."""
-        await receive()
-        context = self._lifespan()
-        try:
-            await context.__aenter__()
-        except BaseException as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await context.__aexit__(None, None, None)
-        await send({"type": "lifespan.shutdown.complete"})
-
     # Answers
 
     async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +114,7 @@ class GatewayApp:
         sealed: SealedOrigin | None = scope.get(ORIGIN)
         caller = sealed.caller if sealed else self._workspaces.caller(headers.get(b"authorization"))
         settlement = self._settlement if sealed is None or sealed.json_profile else "private"
-        body = await _read_body(receive)
+        body = await read_body(receive)
         ask = parse_ask(
             endpoint,
             body,
@@ -146,7 +133,7 @@ class GatewayApp:
             self._metrics.count("holdfast_gateway_runs_total", endpoint, run.outcome or "unknown")
 
     async def _whole(self, run: Run, receive: Receive, send: Send) -> None:
-        watch = _Watch(receive, _WATCH_AFTER_S, run)
+        watch = Watch(receive, _WATCH_AFTER_S, lambda: run.closing)
         try:
             body = await self._gateway.answer(run)
         except asyncio.CancelledError:
@@ -167,7 +154,7 @@ class GatewayApp:
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
         events = self._gateway.stream(run)
-        watch = _Watch(receive, 0.0, run)
+        watch = Watch(receive, 0.0, lambda: run.closing)
         try:
             try:
                 first = await anext(events)
@@ -276,7 +263,7 @@ class GatewayApp:
 
     async def _watch_run(self, run: str, receive: Receive, send: Send) -> None:
         events = self._desk.events(run)
-        watch = _Watch(receive, 0.0)
+        watch = Watch(receive, 0.0)
         try:
             first = await anext(events)
             await send({"type": "http.response.start", "status": 200, "headers": _EVENT_HEADERS})
@@ -289,34 +276,6 @@ class GatewayApp:
         finally:
             watch.stop()
             await _aclose(events)
-
-
-class _Watch:
-    """Cancels the current task when the client goes away. Starts to look only after a while: most answers are quick,
-    and looking costs a task. A run that is being closed is not cut off: it is told afterwards, by :attr:`gone`."""
-
-    def __init__(self, receive: Receive, after_s: float, run: Run | None = None) -> None:
-        self.gone = False
-        self._run = run
-        self._receive = receive
-        self._owner = asyncio.current_task()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(after_s, self._start)
-
-    def _start(self) -> None:
-        self._task = asyncio.create_task(self._look())
-
-    async def _look(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        if self._owner is not None and (self._run is None or not self._run.closing):
-            self._owner.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
 
 
 def _not_found() -> UsageError:
@@ -349,17 +308,6 @@ async def _aclose(events: AsyncIterator[bytes]) -> None:
     close = getattr(events, "aclose", None)
     if close is not None:
         await asyncio.shield(asyncio.ensure_future(close()))
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise UsageError("request.disconnected", "the client went away", status=400)
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:

@@ -32,6 +32,7 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.hpke import CHACHA20_POLY1305, KDF_ID, KEM_ID
 from holdfast.core.statements import SealedPath
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.nodes.asgi import read_body
 from holdfast.nodes.edge import App, Edge, Limits, Message, Receive, Scope, Send, send_error, too_large
 from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.request import refuse_too_many
@@ -169,7 +170,7 @@ class Oblivious:
         if decapsulate is None:
             wanted = " or ".join(_REQUEST_TYPES)
             raise UsageError("ohttp.media_type", f"this path takes {wanted}", status=415, hint="set content-type")
-        message = await _read_body(receive)
+        message = await read_body(receive)
         content, context = decapsulate(self._keys, message, self._settings.request_bytes)
         self._replays.refuse(context.enc)
         json_profile = content.lstrip()[:1] == b"{"
@@ -472,17 +473,6 @@ async def _start(send: Send, status: int, content_type: str, length: int | None)
 async def _send(send: Send, status: int, content_type: str, body: bytes) -> None:
     await _start(send, status, content_type, len(body))
     await send({"type": "http.response.body", "body": body})
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise UsageError("request.disconnected", "the client went away", status=400)
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 class SplitApp:

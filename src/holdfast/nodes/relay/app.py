@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from holdfast.errors import MalformedError, UnavailableError, UsageError
+from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.relay.admission import Admission, OverQuotaError, Ticket
 from holdfast.nodes.relay.service import Passage, Passages, parse_sealed
@@ -64,7 +65,7 @@ class RelayApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await run_lifespan(self._lifespan, receive, send)
             return
         path, method = scope["path"], scope["method"]
         allowed = "POST" if path in POSTS else "GET"
@@ -77,20 +78,6 @@ class RelayApp:
             await self._relay(scope, receive, send)
         else:
             await self._read(path, scope, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan protocol around the node's background tasks."""
-        await receive()
-        context = self._lifespan()
-        try:
-            await context.__aenter__()
-        except BaseException as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await context.__aexit__(None, None, None)
-        await send({"type": "lifespan.shutdown.complete"})
 
     # Passing on
 
@@ -115,10 +102,10 @@ class RelayApp:
         """One request; returns how it ended."""
         named = headers.get(b"x-tee-id")
         target = self._targets.find(named.decode("latin-1") if named is not None else None)
-        body = await _read_body(receive)
+        body = await read_body(receive)
         ticket.take_request(len(body))
         sealed = parse_sealed(headers, body)
-        watch = _Watch(receive)
+        watch = Watch(receive, _WATCH_AFTER_S)
         passage: Passage | None = None
         try:
             passage = await self._passages.begin(target, sealed)
@@ -172,50 +159,12 @@ class RelayApp:
                 await _bytes(send, shown.proof, _JSON)
 
 
-class _Watch:
-    """Cancels the current task when the caller goes away. Starts to look only after a while: most answers are quick,
-    and looking costs a task."""
-
-    def __init__(self, receive: Receive) -> None:
-        self.gone = False
-        self._receive = receive
-        self._owner = asyncio.current_task()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._start)
-
-    def _start(self) -> None:
-        self._task = asyncio.create_task(self._look())
-
-    async def _look(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        if self._owner is not None:
-            self._owner.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-
-
 def _gateway(query: bytes) -> str | None:
     """Query parameter ``gateway``; raises ``request.gateway``."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("gateway", [])
     if len(values) > 1:
         raise MalformedError("request.gateway", "gateway is named once", param="gateway")
     return values[0] if values else None
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise UsageError("request.disconnected", "the client went away", status=400)
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 async def _json(send: Send, value: Mapping[str, Any]) -> None:
