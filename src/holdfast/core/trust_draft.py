@@ -59,7 +59,8 @@ def build_draft(before: TrustVersion, changes: Changes, at: dt.datetime) -> byte
     """The envelope of the version after ``before``, without a signature.
 
     Raises ``trust_draft.unknown_node`` for a change of a node that is not admitted, ``trust_draft.admitted`` for a node
-    that is, and ``trust.*`` when the result would be malformed.
+    that is, ``trust_draft.suspect_since`` for taking back a suspicion, and ``trust.*`` when the result would be
+    malformed.
     """
     value = canonical.decode_signed(before.payload)
     value["version"] = before.version + 1
@@ -70,7 +71,14 @@ def build_draft(before: TrustVersion, changes: Changes, at: dt.datetime) -> byte
     for node, until in changes.end.items():
         _entry(value, places, node)["valid_until"] = time_encode(until)
     for revoked in changes.revoke:
-        _entry(value, places, revoked.node)["revoked"] = {
+        entry = _entry(value, places, revoked.node)
+        earlier = before.nodes[places[revoked.node]].revoked
+        if earlier is not None and revoked.suspect_since > earlier.suspect_since:
+            raise RefusedError(
+                "trust_draft.suspect_since",
+                f"{revoked.node[:16]} is revoked, and suspect since {time_encode(earlier.suspect_since)}: not later",
+            )
+        entry["revoked"] = {
             "at": time_encode(at),
             "suspect_since": time_encode(revoked.suspect_since),
             "reason": revoked.reason,

@@ -127,3 +127,14 @@ def test_a_key_revoked_today_was_still_valid_last_week_unless_the_revocation_say
         assert admission is not None
         assert admission.refusal(FROM, FROM + dt.timedelta(minutes=1)) == says
         assert admission.refusal(AT, AT) == "key-revoked"
+
+
+def test_a_suspicion_is_never_taken_back():
+    old = NETWORK.gateway_document.digest
+    first = signed(build_draft(CHAIN[-1], Changes(revoke=[Revoked(old, AT, "key-lost")]), AT), *NETWORK.roots)
+    last = parse_trust_chain(adopt_draft(CHAIN, first)[0])[-1]
+    with pytest.raises(RefusedError) as caught:
+        build_draft(last, Changes(revoke=[Revoked(old, AT + DAY, "key-lost")]), AT + DAY)
+    assert caught.value.code == "trust_draft.suspect_since"
+    again = parse_draft(build_draft(last, Changes(revoke=[Revoked(old, AT - DAY, "key-lost")]), AT + DAY))
+    assert next(node.revoked for node in again.nodes if node.revoked).suspect_since == AT - DAY
