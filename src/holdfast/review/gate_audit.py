@@ -3,14 +3,16 @@
 The gate is pure, so its word can be asked for again: from the lane vector and the policy that an event names, and from
 the decisions before it. Only words that let a case through are asked for; a case that was held back harmed nobody.
 
-Not covered: ages of evidence. A vector does not say since when its lanes are dated (``gate.md`` §1), so each is taken
-to be dated at the event, in the gate's favour. And whether the vector was what the evidence said: appraise it again.
+Not covered: ages of evidence. A vector does not say since when its lanes are dated (``gate.md`` §1), so the gate is
+asked twice, with lanes that are as young as can be and with lanes of no date at all, and either word will do: a case
+whose proof had grown too old is let through by a release alone. And whether the vector was what the evidence said:
+appraise it again.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.core import canonical
@@ -34,14 +36,15 @@ def refuse_word(case: Case | None, event: Event, policies: Documents, lanes: Doc
     wanted = LETS_THROUGH.get(event.kind)
     if case is None or wanted is None:
         return None
-    policy, vector = _policy(event.policy, policies), _vector(event.lanes, lanes, event.at)
+    policy, vector = _policy(event.policy, policies), _vector(event.lanes, lanes)
     if policy is None or vector is None:
         return None
-    result = decide(policy, vector, case.decisions, case.release, case.history, event.at)
-    if result.state == wanted:
+    young, old = (replace(vector, dated=dict.fromkeys(LANES, dated)) for dated in (event.at, None))
+    answers = [decide(policy, aged, case.decisions, case.release, case.history, event.at) for aged in (young, old)]
+    if any(answer.state == wanted for answer in answers):
         return None
-    because = "; ".join(reason.says.rstrip(".") for reason in result.reasons)
-    return f"event {event.seq} says {wanted}, and by what it names the gate says {result.state}: {because}"
+    because = "; ".join(reason.says.rstrip(".") for reason in answers[0].reasons)
+    return f"event {event.seq} says {wanted}, and by what it names the gate says {answers[0].state}: {because}"
 
 
 def _policy(digest: str | None, policies: Documents) -> QueuePolicy | None:
@@ -54,8 +57,8 @@ def _policy(digest: str | None, policies: Documents) -> QueuePolicy | None:
         return None
 
 
-def _vector(digest: str | None, lanes: Documents, at: dt.datetime) -> LaneVector | None:
-    """The vector under a digest, every lane dated ``at``; None where it is missing or is none."""
+def _vector(digest: str | None, lanes: Documents) -> LaneVector | None:
+    """The vector under a digest, no lane of it dated; None where it is missing or is none."""
     raw = lanes(digest) if digest is not None else None
     if raw is None or sha256_hex(raw) != digest:
         return None
@@ -66,7 +69,7 @@ def _vector(digest: str | None, lanes: Documents, at: dt.datetime) -> LaneVector
         found = {name: _lane(name, value["lanes"][name]) for name in LANES}
     except (HoldfastError, KeyError, TypeError):
         return None
-    return LaneVector(value["run"], found, dict.fromkeys(LANES, at))
+    return LaneVector(value["run"], found, dict.fromkeys(LANES))
 
 
 def _lane(name: str, value: Mapping[str, Any]) -> Lane:

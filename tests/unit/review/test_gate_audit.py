@@ -152,3 +152,12 @@ def test_the_vectors_of_an_export_date_nothing() -> None:
     forge(clinic, case)
     assert not [fault for fault in audit_export(exported(clinic, case)).faults if fault.code == "audit.gate"]
     assert at(0) < clinic.now
+
+
+def test_a_case_whose_proof_grew_old_and_that_was_released_early_is_as_the_gate_said() -> None:
+    clinic = Clinic()
+    clinic.queue(max_age_s=3600)
+    case = clinic.case(stage="settled")
+    clinic.pass_time(7200)
+    assert clinic.release(case).state == "PROVISIONAL"
+    assert codes(clinic) == set()
