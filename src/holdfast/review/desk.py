@@ -70,7 +70,7 @@ from holdfast.review.work import Work, begin, load_case, rows_by_id
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import GateResult, LaneVector, Reason, Release, decide, refuse_release, vector_of
 from holdfast.verifier.judgement import rule_in_request
-from holdfast.verifier.lanes import LANES, Lane
+from holdfast.verifier.lanes import LANES, Lane, restore_lane
 from holdfast.verifier.overturned import refuted_statements
 from holdfast.verifier.queue_policy import QueuePolicy, parse_queue_policy
 from holdfast.verifier.reliance import Reliance
@@ -1305,10 +1305,7 @@ def _views(reader: CaseReader, rows: Sequence[CaseRow]) -> Iterator[CaseView]:
     for row in rows:
         value = canonical.decode(shown[row.case].encode())
         seen, said = value["seen"], value["said"]
-        lanes = {
-            name: Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
-            for name, lane in seen["lanes"].items()
-        }
+        lanes = {name: restore_lane(name, lane) for name, lane in seen["lanes"].items()}
         # A recall reaches cases by their rows alone: then what was said before it is over.
         reasons = said["reasons"] if said["state"] == row.stands else canonical.decode(row.reasons.encode())
         yield CaseView(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.core.canonical import JSON
 
@@ -111,3 +113,10 @@ class Lane:
         if self.hops:
             found["hops"] = [hop.to_json() for hop in self.hops]
         return found
+
+
+def restore_lane(name: str, value: Mapping[str, Any]) -> Lane:
+    """A lane from what :meth:`Lane.to_json` made of it and its maker kept. Nothing is checked, and its deviations,
+    which do not stand there, are not told."""
+    hops = tuple(Hop(**hop) for hop in value.get("hops", ()))
+    return Lane(name, value["state"], value["basis"], value["says"], tuple(value["evidence"]), hops=hops)

@@ -16,7 +16,9 @@ from holdfast.ports.case_store import CaseFilter
 from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
 from holdfast.review.outbox import WaitingAct
+from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.lanes import LANES
+from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.network import RUN, Network, at
 from tests.helpers.review import (
     APPROVER,
@@ -745,3 +747,12 @@ def test_a_list_shows_each_lane_by_itself(clinic: Clinic) -> None:
     assert (shown["state"], shown["queue"], shown["subject"]) == ("HOLD", "default", "a loan")
     assert shown["reasons"][0]["lane"] == "settlement"
     assert clinic.now - dt.timedelta(days=1) < at(10)
+
+
+def test_a_case_tells_of_every_hop_what_its_appraisal_told(clinic: Clinic) -> None:
+    case = clinic.case(stage="settled")
+    found = appraise(parse_bundle(evidence("settled")), trust(), parse_policy(DEFAULT_POLICY), clinic.now)
+    assert found.lanes["privacy"].hops
+    assert clinic.desk.case(SYSTEM, case).view.lanes["privacy"] == found.lanes["privacy"]
+    (listed,) = clinic.desk.cases(SYSTEM, CaseFilter())
+    assert listed.lanes["privacy"].hops == found.lanes["privacy"].hops
