@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 from holdfast.client.channels import open_direct
 from holdfast.client.errors import parse_error
+from holdfast.client.lanes import parse_hops
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES, AttestationItem, StatementItem, parse_bundle
 from holdfast.core.encoding import b64_decode, hex_decode, time_decode
@@ -321,7 +322,9 @@ def _parse_lane(name: str, value: object) -> Lane:
     says, evidence = value.get("says"), value.get("evidence")
     if not isinstance(says, str) or not isinstance(evidence, list):
         raise MalformedError("gateway.run", f"lane {name} has no sentence or no evidence")
-    return Lane(name, value["state"], value["basis"], says, tuple(hex_decode(item, 32).hex() for item in evidence))
+    digests = tuple(hex_decode(item, 32).hex() for item in evidence)
+    hops = parse_hops(value.get("hops", []), "gateway.run")
+    return Lane(name, value["state"], value["basis"], says, digests, hops=hops)
 
 
 def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, at: dt.datetime) -> BoundTurn:

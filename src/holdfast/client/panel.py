@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from holdfast.client.errors import parse_error
+from holdfast.client.lanes import parse_hops
 from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.ports.http import HTTP, Answer
@@ -238,7 +239,8 @@ def parse_lanes(value: object) -> dict[str, Lane]:
         )
         if not fits:
             raise MalformedError("panel.answer", f"the lane {name} has no state that is known here")
-        found[name] = Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]))
+        hops = parse_hops(lane.get("hops", []), "panel.answer")
+        found[name] = Lane(name, lane["state"], lane["basis"], lane["says"], tuple(lane["evidence"]), hops=hops)
     return found
 
 

@@ -19,12 +19,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, cast
 
+from holdfast.client.lanes import parse_hops
 from holdfast.core.canonical import JSON, decode
 from holdfast.core.encoding import sha256_hex, time_decode
 from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import parse_verdict_blob
 from holdfast.errors import MalformedError
-from holdfast.verifier.lanes import BASES, HOPS, LANES, SIGHTS, STATES, Hop
+from holdfast.verifier.lanes import BASES, LANES, STATES, Hop
 
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 """A run id (``conventions.md`` §4): UUID version 7, or 4 on the private path."""
@@ -161,17 +162,8 @@ def parse_lane(name: str, value: object) -> LaneView:
         _text(fields.get("says", ""), "says"),
         _text(fields.get("does_not_say", ""), "does_not_say"),
         evidence,
-        tuple(_parse_hop(item) for item in _list(fields.get("hops", []), "hops")),
+        parse_hops(fields.get("hops", []), "panel.lane"),
     )
-
-
-def _parse_hop(value: object) -> Hop:
-    """One hop of a lane. Raises ``panel.lane``."""
-    fields = _object(value, "a hop")
-    node, seen = fields.get("node"), [fields.get(name) for name in ("identity", "plaintext", "sizes", "timing")]
-    if fields.get("hop") not in HOPS or any(sight not in SIGHTS for sight in seen):
-        raise MalformedError("panel.lane", "a hop is one that is known, and could see something or not")
-    return Hop(str(fields["hop"]), None if node is None else _text(node, "node"), *map(str, seen))
 
 
 @dataclass(frozen=True, slots=True)
