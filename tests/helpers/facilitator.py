@@ -14,6 +14,7 @@ from holdfast.adapters.payment_contracts import CAPTURES, TEST_TOKEN, payment_ac
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.client.chain import ChainReader
 from holdfast.core import canonical, evm, x402
 from holdfast.core.captures import BALANCE_OF
 from holdfast.core.transactions import UnsignedTransaction
@@ -21,7 +22,6 @@ from holdfast.core.x402 import PaymentPayload, PaymentRequirements, address_word
 from holdfast.errors import UnavailableError
 from holdfast.nodes.chain.rpc import JsonRpc
 from holdfast.nodes.chain.service import ChainRules, DevelopmentChain
-from holdfast.nodes.facilitator.chain import ChainReader
 from holdfast.nodes.facilitator.config import FacilitatorConfig, NetworkConfig
 from holdfast.nodes.facilitator.ledger import Ledger
 from holdfast.nodes.facilitator.metrics import METRICS

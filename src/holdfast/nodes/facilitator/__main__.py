@@ -16,12 +16,12 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.client.chain import ChainReader
 from holdfast.core import evm, x402
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import HoldfastError, MalformedError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.facilitator.app import create_app
-from holdfast.nodes.facilitator.chain import ChainReader
 from holdfast.nodes.facilitator.config import FacilitatorConfig, NetworkConfig
 from holdfast.nodes.facilitator.ledger import Ledger
 from holdfast.nodes.facilitator.metrics import METRICS

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from holdfast.client.chain import ChainReader, Fees, Mined
 from holdfast.core import evm, x402
 from holdfast.core.captures import Call, batch_call, capture_call, captured, refusal_of, refusals
 from holdfast.core.encoding import sha256_hex
@@ -29,7 +30,6 @@ from holdfast.core.opengradient_settlement import Batch, build_batch, settle_cal
 from holdfast.core.transactions import UnsignedTransaction, parse_transaction
 from holdfast.core.x402 import TransferAuthorization, VerifiedPayment, reason_of
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
-from holdfast.nodes.facilitator.chain import ChainReader, Fees, Mined
 from holdfast.nodes.facilitator.config import NetworkConfig
 from holdfast.nodes.facilitator.jobs import DataJob, Ending, Flight, Job, Purpose, Settled
 from holdfast.nodes.facilitator.ledger import Ledger

@@ -1,7 +1,7 @@
-"""One chain as the facilitator needs it: try a call, send bytes, see what became of them.
+"""One chain as whoever moves or follows tokens needs it: try a call, send bytes, see what became of them.
 
 Everything here reads a JSON-RPC endpoint's words strictly and decides nothing. The endpoint is believed for order and
-contents; a refusal by a contract is an answer (:class:`Reverted`), silence is an error.
+contents; a refusal by a contract is an answer, silence is an error.
 """
 
 from __future__ import annotations
