@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from figures import at_least, figure, no_peer, ratio
 
-from holdfast.client.gateway import BoundTurn, check_turn
+from holdfast.client.turns import BoundTurn, check_turn
 from holdfast.core import canonical
 from holdfast.core.evm import keccak256
 from holdfast.core.hpke import CHACHA20_POLY1305

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from holdfast.client.channels import Transport
-from holdfast.client.gateway import BoundTurn, GatewayClient
+from holdfast.client.gateway import GatewayClient
 from holdfast.client.private import INSIDE, open_private
+from holdfast.client.turns import BoundTurn
 from holdfast.core.binary_http import Request, Response, build_response, parse_request
 from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex
 from holdfast.core.keys import build_key_document

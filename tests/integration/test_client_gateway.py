@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.gateway import SyncGatewayClient, connect
+from holdfast.client.gateway import connect
 from holdfast.client.private import Direct, connect_private
+from holdfast.client.sync import SyncGatewayClient
 from holdfast.core.keys import parse_key_document
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
 from holdfast.errors import RefusedError, UnavailableError

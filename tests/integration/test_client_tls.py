@@ -15,8 +15,9 @@ from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.tls_pinning import fetch_certificate, pinned_context
 from holdfast.client.channels import open_direct
-from holdfast.client.gateway import GatewayClient, SyncGatewayClient, connect
+from holdfast.client.gateway import GatewayClient, connect
 from holdfast.client.private import connect_private
+from holdfast.client.sync import SyncGatewayClient
 from holdfast.core.attestation.certificates import read_spki
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import build_key_document

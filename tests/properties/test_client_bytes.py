@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.client.channels import Transport
-from holdfast.client.gateway import GatewayClient, parse_identity
+from holdfast.client.gateway import GatewayClient
+from holdfast.client.identity import parse_identity
 from holdfast.client.private import open_private
 from holdfast.core.attestation.certificates import read_spki
 from holdfast.core.encoding import b64_encode

@@ -27,8 +27,9 @@ from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View
 from holdfast.cli.network import Network, gateway_options, missing_trust, parse_url, read_key
 from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
 from holdfast.cli.trust import open_trust
-from holdfast.client.gateway import BoundTurn, GatewayClient, connect
+from holdfast.client.gateway import GatewayClient, connect
 from holdfast.client.private import Direct, connect_private
+from holdfast.client.turns import BoundTurn
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.verifier.identity import Requirements

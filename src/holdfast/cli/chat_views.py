@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.output import clean, lane_lines, shapes, words
-from holdfast.client.gateway import BoundTurn
+from holdfast.client.turns import BoundTurn
 from holdfast.errors import HoldfastError
 from holdfast.verifier.identity import CheckedIdentity
 from holdfast.verifier.lanes import LANES, Lane

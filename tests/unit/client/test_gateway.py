@@ -11,16 +11,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.gateway import (
-    BoundTurn,
-    GatewayClient,
-    Openings,
-    QueuedRun,
-    SyncGatewayClient,
-    parse_error,
-    parse_openings,
-    parse_run_view,
-)
+from holdfast.client.errors import parse_error
+from holdfast.client.gateway import GatewayClient
+from holdfast.client.run_views import Openings, QueuedRun, parse_openings, parse_run_view
+from holdfast.client.sync import SyncGatewayClient
+from holdfast.client.turns import BoundTurn
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UndecidedError, UsageError
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.gateway import IDENTITY_FOR_S, Attester, parse_attestation, parse_identity
+from holdfast.client.gateway import IDENTITY_FOR_S
+from holdfast.client.identity import parse_attestation, parse_identity
+from holdfast.client.turns import Attester
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.gateway import BoundTurn, GatewayClient
+from holdfast.client.gateway import GatewayClient
 from holdfast.client.private import choose_configuration
+from holdfast.client.turns import BoundTurn
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.hpke import AES_128_GCM, CHACHA20_POLY1305

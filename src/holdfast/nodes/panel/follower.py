@@ -28,7 +28,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from holdfast.client.errors import parse_error
-from holdfast.client.gateway import QueuedRun, parse_openings
+from holdfast.client.run_views import QueuedRun, parse_openings
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES
 from holdfast.core.rounds import Candidate, FinalityMessage

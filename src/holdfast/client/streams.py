@@ -1,0 +1,92 @@
+"""Reading a stream so that nothing is handed out before a mark covers it (``parts.md`` §7). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.client.errors import parse_error
+from holdfast.core import canonical
+from holdfast.core.encoding import hex_decode
+from holdfast.core.fold import Fold
+from holdfast.core.keys import PublicKey
+from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.parts import pseudo_random_key, strip_carriers
+from holdfast.errors import HoldfastError, MalformedError, RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A window of a stream whose mark verified."""
+
+    seq: int
+    events: tuple[Mapping[str, Any], ...]
+    """The events of the window, numbers kept as text."""
+    text: str
+    """What they add to the first choice's text."""
+
+
+def _delta_text(event: Mapping[str, Any]) -> str:
+    """What an event adds to the first choice's text."""
+    choices, found = event.get("choices"), ""
+    for choice in choices if isinstance(choices, list) else []:
+        if not isinstance(choice, dict) or str(choice.get("index", "0")) != "0":
+            continue
+        delta = choice.get("delta")
+        piece = delta.get("content") if isinstance(delta, dict) else choice.get("text")
+        found += piece if isinstance(piece, str) else ""
+    return found
+
+
+class StreamReader:
+    """Reads one stream's events, and holds each back until a mark covers it. Pure: hand it what arrived."""
+
+    def __init__(self, run: str, capability: str, key: PublicKey) -> None:
+        self._run = run
+        self._key = key
+        self._chain = MarkChain(pseudo_random_key(run, hex_decode(capability, 32)))
+        self._fold = Fold()
+        self._held: list[dict[str, Any]] = []
+        self.last: tuple[int, bytes] | None = None
+        """Number and chain value of the last mark that verified."""
+        self.carrier: Mapping[str, Any] = {}
+        """The ``holdfast`` member of the terminal frame."""
+        self.error: HoldfastError | None = None
+        """What the gateway said went wrong in the middle."""
+
+    def add(self, data: bytes) -> Marked | None:
+        """Take one event. Returns the window that it closes, if any; raises ``mark.*``, ``json.*``, ``parts.*``,
+        ``stream.fold`` or ``answer.run``."""
+        event = canonical.decode_exact(data)
+        if not isinstance(event, dict):
+            raise MalformedError("stream.fold", "an event is a JSON object")
+        carrier = event.get("holdfast")
+        carried: Mapping[str, Any] = carrier if isinstance(carrier, dict) else {}
+        if "run" in carried and carried["run"] != self._run:
+            raise RefusedError("answer.run", "an event of another run stands in this stream")
+        if "statements" in carried or "outcome" in carried:
+            self.carrier = carried
+        if isinstance(event.get("error"), dict) and "choices" not in event:
+            self.error = parse_error(0, canonical.encode_exact(event), "the gateway")
+            return None
+        self._chain.add(event)
+        self._held.append(strip_carriers("response", event))
+        if "mark" not in carried:
+            return None
+        mark, signature = parse_mark(carried["mark"])
+        verify_mark(mark, signature, chain=self._chain, run=self._run, key=self._key)
+        self.last = (mark.seq, mark.parts)
+        window, self._held = tuple(self._held), []
+        for covered in window:
+            self._fold.add(covered)
+        return Marked(mark.seq, window, "".join(map(_delta_text, window)))
+
+    @property
+    def unmarked(self) -> int:
+        """Events that arrived and that no mark covers."""
+        return len(self._held)
+
+    def document(self) -> dict[str, Any]:
+        """The folded response, as far as marks cover it."""
+        return self._fold.document()
