@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "spec" / "tools"
 ALLOWED = {
-    "__future__", "base64", "collections", "copy", "coincurve", "Crypto", "cryptography", "datetime", "decimal",
-    "hashlib", "hmac", "json", "pathlib", "re", "reference", "shutil", "suites", "sys", "textwrap", "typing", "uuid", "zlib",
+    "__future__", "base64", "binascii", "collections", "copy", "coincurve", "Crypto", "cryptography", "datetime", "decimal",
+    "hashlib", "hmac", "json", "math", "pathlib", "re", "reference", "shutil", "struct", "suites", "sys", "textwrap", "typing",
+    "uuid", "zlib",
 }  # fmt: skip
 """What the generator may import: the standard library's bytes and texts, and curves."""
 

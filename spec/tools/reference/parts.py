@@ -35,6 +35,9 @@ model /model /system_fingerprint
 tool /tools/** /tool_choice/** /functions/** /function_call/**
 format /response_format/**
 holdfast /holdfast/**
+input /inputs/** /input/**
+output /outputs/**
+artifact /artifact
 field /**
 """.strip().splitlines()
 ]

@@ -551,13 +551,18 @@ def payloads(out: Writer) -> None:
         "statement.sent",
     )
     case("unknown-settlement", "Three modes.", put("predicate", "settlement", to="later"), "statement.settlement")
-    case("unknown-endpoint", "Two endpoints.", put("predicate", "endpoint", to="embeddings"), "statement.endpoint")
+    case(
+        "unknown-endpoint",
+        "Endpoints are a closed list.",
+        put("predicate", "endpoint", to="images"),
+        "statement.endpoint",
+    )
     case("cached-as-text", "A boolean is true or false.", put("predicate", "cached", to="false"), "statement.predicate")
     case("empty-tree", "A document has at least one part.", put("predicate", "request", "size", to=0), "statement.tree")
     case("size-as-boolean", "true is not 1.", put("predicate", "request", "size", to=True), "statement.tree")
     case(
         "unknown-event",
-        "Four events.",
+        "Events are a closed list.",
         put("predicate", "event", to="delivered"),
         "statement.event",
         of=execution,

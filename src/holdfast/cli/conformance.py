@@ -39,6 +39,7 @@ from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_he
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.fold import Fold
 from holdfast.core.hpke import AEAD
+from holdfast.core.inference import Tensor, make_tensor, parse_inference
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
@@ -174,6 +175,21 @@ def _map_parts(arguments: Arguments) -> Answer:
     secret = hex_decode(arguments.one("secret"), 32)
     made = parts.commit(document, arguments.file(), parts.pseudo_random_key(run, secret))
     return {"root": made.tree.root.hex(), "size": made.tree.size, "parts": _part_list(made.parts)}
+
+
+def _read_inference(arguments: Arguments) -> Answer:
+    declared = dict(item.partition("=")[::2] for item in arguments.many("input"))
+    found = parse_inference(canonical.decode_exact(arguments.file()))
+    items = []
+    for number, item in enumerate(found.items):
+        read = {name: make_tensor(value, declared[name], f"{number}.{name}") for name, value in item.items()}
+        items.append({name: _shown_tensor(tensor) for name, tensor in read.items()})
+    return {"model": found.model, "mode": found.mode, "inputs": items}
+
+
+def _shown_tensor(tensor: Tensor) -> list[Any]:
+    data = tensor.data.hex() if isinstance(tensor.data, bytes) else list(tensor.data)
+    return [tensor.dtype, list(tensor.shape), data]
 
 
 def _verify_part(arguments: Arguments) -> Answer:
@@ -859,6 +875,7 @@ def _exact_object(raw: bytes) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "decode": _decode,
     "map-parts": _map_parts,
+    "read-inference": _read_inference,
     "verify-part": _verify_part,
     "fold": _fold,
     "verify-marks": _verify_marks,

@@ -88,6 +88,10 @@ _TYPES: tuple[tuple[str, str], ...] = (
     ("tool", "/function_call/**"),
     ("format", "/response_format/**"),
     ("holdfast", "/holdfast/**"),
+    ("input", "/inputs/**"),
+    ("input", "/input/**"),
+    ("output", "/outputs/**"),
+    ("artifact", "/artifact"),
 )
 """The table of ``parts.md`` §5, in order; what matches no row is ``field``."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.computations import COMPARISONS, Computation, binds, parse_computation
 from holdfast.core.encoding import (
     b64_decode,
     b64_encode,
@@ -40,10 +41,14 @@ IDENTITY_DIGEST_NAME = "sha256"
 """The DigestSet member of an identity: the digest of the node's key document (``statement.md`` §2, §4.5)."""
 KINDS = ("admission", "recall", "route", "execution", "payment", "decision", "artifact", "journal", "identity")
 """The closed list of statement kinds (``statement.md`` §2)."""
-EVENTS = ("generated", "failed", "interrupted", "disconnected")
+EVENTS = ("generated", "failed", "interrupted", "disconnected", "computed", "proved", "recomputed")
 """What an execution statement reports (``statement.md`` §4.2)."""
 CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
+COMPUTING_EVENTS = ("computed", "proved", "recomputed")
+"""What only a node that runs models says (``inference.md`` §4 to §6)."""
+ENDPOINTS = ("chat.completions", "completions", "inference", "embeddings", "classifications")
+"""What a route can be asked at (``statement.md`` §4.1)."""
 ACTS = ("approve", "reject", "release", "reopen", "recall")
 """By which somebody moves a case (``statement.md`` §4.3)."""
 PAYMENT_EVENTS = (
@@ -77,6 +82,12 @@ _ROUTE = frozenset(
     {"request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"}
 )
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
+_OF_EVENT = {
+    "computed": frozenset({"computation"}),
+    "proved": frozenset({"computation", "proof"}),
+    "recomputed": frozenset({"computation", "comparison"}),
+}
+"""Members that an execution has besides, by its event."""
 _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 _JOURNAL = frozenset({"journal", "seq"})
 _IDENTITY = frozenset({"ohttp", "tls", "predecessor"})
@@ -146,10 +157,23 @@ class Execution:
     response: Tree | None
     marks: MarkReference | None
     upstream: str
+    computation: Computation | None = None
+    """How a model was run; of ``computed``, ``proved`` and ``recomputed``."""
+    proof: bytes | None = None
+    """The commitment (32 bytes) to the proof document; of ``proved``."""
+    comparison: str | None = None
+    """What re-execution came to; of ``recomputed``."""
 
     @property
     def closing(self) -> bool:
         return self.event in CLOSING_EVENTS
+
+    @property
+    def binds(self) -> str | None:
+        """The two documents that a computation ties together (:func:`computations.binds`)."""
+        if self.computation is None or self.response is None:
+            return None
+        return binds(self.computation.request, (self.response.root, self.response.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +358,15 @@ def route_body(route: Route) -> dict[str, Any]:
 def execution_body(execution: Execution) -> dict[str, Any]:
     """An :class:`Execution` as predicate members."""
     marks = execution.marks
+    more: dict[str, Any] = {}
+    if execution.computation is not None:
+        more["computation"] = execution.computation.to_json()
+    if execution.proof is not None:
+        more["proof"] = execution.proof.hex()
+    if execution.comparison is not None:
+        more["comparison"] = execution.comparison
     return {
+        **more,
         "event": execution.event,
         "outcome": execution.outcome,
         "response": execution.response.to_json() if execution.response else None,
@@ -500,7 +532,7 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
             raise MalformedError("statement.predicate", "not the members of a route predicate")
         return _route(predicate)
     if kind == "execution":
-        if own != _EXECUTION:
+        if own != _EXECUTION | _OF_EVENT.get(str(predicate.get("event")), frozenset()):
             raise MalformedError("statement.predicate", "not the members of an execution predicate")
         return _execution(predicate)
     if kind == "decision":
@@ -523,8 +555,8 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
 
 
 def _route(value: dict[str, Any]) -> Route:
-    if value["endpoint"] not in ("chat.completions", "completions"):
-        raise MalformedError("statement.endpoint", "endpoint is chat.completions or completions")
+    if value["endpoint"] not in ENDPOINTS:
+        raise MalformedError("statement.endpoint", f"endpoint is one of {', '.join(ENDPOINTS)}")
     if value["settlement"] not in SETTLEMENTS:
         raise MalformedError("statement.settlement", "settlement is batch, individual or private")
     if not is_code(value["upstream"]):
@@ -580,9 +612,20 @@ def _execution(value: dict[str, Any]) -> Execution:
             raise MalformedError("statement.marks", "seq counts from 1")
         reference = MarkReference(marks["seq"], hex_decode(marks["parts"], 32))
     response = None if value["response"] is None else parse_tree(value["response"])
-    if (event == "generated") != (response is not None):
-        raise MalformedError("statement.response", "exactly a generated answer has a response")
-    return Execution(event, value["outcome"], response, reference, value["upstream"])
+    if (event == "generated" or event in COMPUTING_EVENTS) != (response is not None):
+        raise MalformedError("statement.response", "exactly what was generated or computed has a response")
+    if event not in COMPUTING_EVENTS:
+        return Execution(event, value["outcome"], response, reference, value["upstream"])
+    if reference is not None:
+        raise MalformedError("statement.marks", "what is computed is not streamed, so it has no marks")
+    computation = parse_computation(value["computation"])
+    if event == "proved" and computation.mode != "ZKML":
+        raise MalformedError("statement.computation", "only a run in mode ZKML is proved")
+    comparison = value.get("comparison")
+    if event == "recomputed" and comparison not in COMPARISONS:
+        raise MalformedError("statement.comparison", f"a comparison is one of {', '.join(COMPARISONS)}")
+    proof = hex_decode(value["proof"], 32) if event == "proved" else None
+    return Execution(event, value["outcome"], response, None, value["upstream"], computation, proof, comparison)
 
 
 def _decision(value: dict[str, Any]) -> DecisionBody:

@@ -16,6 +16,7 @@ from typing import Protocol
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import KeyDocument, verify_signature
 from holdfast.core.statements import (
+    CLOSING_EVENTS,
     DecisionBody,
     Execution,
     IdentityBody,
@@ -23,6 +24,7 @@ from holdfast.core.statements import (
     PaymentBody,
     Route,
     Statement,
+    Tree,
     parse_commitment,
     parse_envelope,
     parse_statement,
@@ -75,10 +77,17 @@ class KnownStatement:
     """Of a ``journal`` statement: whose head it is, and the number of that event."""
     pays: str | None = None
     """Of a ``payment`` statement: what only one of its attester's may be about (:func:`step_of`)."""
+    binds: str | None = None
+    """Of a computation: the documents that it ties together (``Execution.binds``)."""
 
     @property
     def closing(self) -> bool:
-        return self.kind == "execution" and self.event != "disconnected"
+        return self.kind == "execution" and self.event in CLOSING_EVENTS
+
+    @property
+    def computed(self) -> bool:
+        """Whether an inference node tells by it what it computed."""
+        return self.kind == "execution" and self.event == "computed"
 
 
 class History(Protocol):
@@ -128,6 +137,7 @@ class EntryCheck:
             journal=body.journal if isinstance(body, JournalHead) else None,
             seq=body.seq if isinstance(body, JournalHead) else None,
             pays=step_of(self.statement),
+            binds=body.binds if isinstance(body, Execution) else None,
         )
 
 
@@ -163,7 +173,7 @@ def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -
     refusal = admission.refusal(statement.claimed_at, max(until, statement.claimed_at))
     if refusal is not None:
         return refusal
-    if not ROLES_BY_KIND[statement.kind].intersection(admission.key_document.roles):
+    if not _roles_of(statement).intersection(admission.key_document.roles):
         return "role"
     key = admission.key_document.key_for("statement")
     if key is None or key.key_id != statement.envelope.key_id:
@@ -173,6 +183,15 @@ def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -
     except RefusedError:
         return "signature"
     return None
+
+
+def _roles_of(statement: Statement) -> set[str]:
+    """Who may make a statement (``statement.md`` §6): of executions, a gateway closes runs and an inference node
+    computes."""
+    body = statement.body
+    if not isinstance(body, Execution):
+        return ROLES_BY_KIND[statement.kind]
+    return {"inference"} if body.computation is not None else {"gateway"}
 
 
 def refuse_time(statement: Statement, seen_at: dt.datetime, policy: CheckPolicy) -> str | None:
@@ -310,15 +329,19 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     if any(parent.nonce and statement.nonce and parent.nonce != statement.nonce for parent in known):
         return "trace"
     body = statement.body
-    if statement.kind in ("admission", "recall", "route"):
+    if statement.kind in ("admission", "recall"):
         fits = all(kind in ("admission", "recall") for kind in kinds)
+    elif isinstance(body, Route):
+        fits = all(parent.kind in ("admission", "recall") or parent.computed for parent in known)
+        fits = fits and _computations_fit(known, "request", body.sent)
     elif isinstance(body, Execution) and body.closing:
         routes = [parent for parent in known if parent.kind == "route"]
         fits = len(routes) == 1 and routes[0].upstream == body.upstream
         fits = fits and routes[0].attester == statement.attester
-        fits = fits and all(kind in ("admission", "recall", "route") for kind in kinds)
+        fits = fits and all(parent.kind in ("admission", "recall", "route") or parent.computed for parent in known)
+        fits = fits and _computations_fit(known, "response", body.response)
     elif isinstance(body, Execution):
-        fits = len(known) == 1 and known[0].closing and known[0].attester == statement.attester
+        fits = _follow_up_fits(statement, body, known)
     elif statement.kind == "decision":
         fits = sum(parent.closing for parent in known) == 1
     elif isinstance(body, PaymentBody):
@@ -326,3 +349,31 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     else:
         fits = True
     return None if fits else "trace"
+
+
+def _computations_fit(parents: list[KnownStatement], document: str, tree: Tree | None) -> bool:
+    """At most one parent is a computation, and what it took or gave is the document that is signed here
+    (``trace.md`` §2(12))."""
+    found = [parent for parent in parents if parent.computed]
+    if not found:
+        return True
+    took, _, gave = (found[0].binds or "").partition(" ")
+    shown = "" if tree is None else f"{tree.root.hex()}/{tree.size}"
+    return len(found) == 1 and shown == (took if document == "request" else gave)
+
+
+def _follow_up_fits(statement: Statement, body: Execution, parents: list[KnownStatement]) -> bool:
+    """``trace.md`` §2(5) and §2(12): what an execution that closes nothing follows from."""
+    if body.event == "computed":
+        return not parents
+    if len(parents) != 1:
+        return False
+    parent = parents[0]
+    if body.event == "proved":
+        return parent.computed and parent.attester == statement.attester and parent.binds == body.binds
+    if body.event == "recomputed":
+        took = (body.binds or "").partition(" ")[0]
+        same = (parent.binds or "").partition(" ")[0] == took
+        alike = (parent.binds == body.binds) == (body.comparison == "equal")
+        return parent.computed and parent.attester != statement.attester and same and alike
+    return parent.closing and parent.attester == statement.attester

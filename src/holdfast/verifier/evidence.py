@@ -411,6 +411,7 @@ def _as_known(checked: CheckedStatement) -> KnownStatement:
         nonce=checked.statement.nonce,
         upstream=body.upstream if isinstance(body, Route | Execution) else None,
         attester=checked.statement.attester,
+        binds=body.binds if isinstance(body, Execution) else None,
     )
 
 

@@ -178,7 +178,7 @@ def test_lengths_are_in_bytes():
         (["predicate", "nonce"], None, "statement.nonce"),
         (["predicate", "parent_run"], None, "statement.parent_run"),
         (["predicate", "parent_run"], "x", "statement.parent_run"),
-        (["predicate", "endpoint"], "embeddings", "statement.endpoint"),
+        (["predicate", "endpoint"], "images", "statement.endpoint"),
         (["predicate", "settlement"], ["batch"], "statement.settlement"),
         (["predicate", "upstream"], "https://example.com", "statement.code"),
         (["predicate", "upstream"], "x" * 65, "statement.code"),

@@ -7,7 +7,8 @@ It is also the :class:`~holdfast.verifier.checks.History` for checking: what cou
 the final verdict once there is one, else the own opinion, so that nodes that were outvoted do not go on differing.
 
 Memory: about 110 bytes an entry (digest, run, time, codes, two positions), see ``bench/full_node.py``; a step of a
-payment that is told once takes about 300 more.
+payment that is told once takes about 300 more, and so does
+a computation.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 from holdfast.core.positions import PositionIndex
 from holdfast.core.rounds import VerdictEntry
+from holdfast.core.statements import CLOSING_EVENTS
 from holdfast.nodes.full.decide import CANNOT_TELL, OK, Opinion
 from holdfast.nodes.full.tree import VerifiedTree
 from holdfast.verifier.checks import EntryCheck, KnownStatement
@@ -54,6 +56,8 @@ class Row(NamedTuple):
     """Of a ``journal`` statement: the number of the event."""
     pays: str = ""
     """Of a ``payment`` statement: the step that it is about (``verifier.checks.step_of``)."""
+    binds: str = ""
+    """Of a computation: the documents that it ties together (``KnownStatement.binds``)."""
 
 
 def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int) -> Row:
@@ -78,6 +82,7 @@ def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int)
         known.journal or "",
         known.seq or 0,
         known.pays or "",
+        known.binds or "",
     )
 
 
@@ -135,6 +140,7 @@ class Ledger:
         self._unnoted: dict[int, tuple[str, int]] = {}
         """Heads that do not stand as acceptable (yet): a final round or a new trust may still say so."""
         self._pays: dict[int, str] = {}
+        self._binds: dict[int, str] = {}
         self._payments: dict[tuple[str, int], int] = {}
         """By step and number of its attester: the first payment statement about it that stands as acceptable."""
         self._final_codes: dict[int, str] = {}
@@ -176,6 +182,8 @@ class Ledger:
             self._unnoted[index] = (item.journal, item.seq)
         if item.pays:
             self._pays[index] = item.pays
+        if item.binds:
+            self._binds[index] = item.binds
         self._note(index)
 
     # What was found out
@@ -273,6 +281,7 @@ class Ledger:
             settlement=settlement or None,
             attester=self.attester(index),
             pays=self._pays.get(index),
+            binds=self._binds.get(index),
         )
 
     def closing(self, run: str, attester: str) -> str | None:
@@ -315,7 +324,7 @@ class Ledger:
 
     def _note_closing(self, index: int) -> None:
         kind, event, *_ = self._names.name(self._facts[index]).split(" ")
-        if kind != "execution" or event == "disconnected" or self._standing(index) != OK:
+        if kind != "execution" or event not in CLOSING_EVENTS or self._standing(index) != OK:
             return
         key = self._run_key_at(index)
         first = self._closings.find(key)
