@@ -148,7 +148,7 @@ class SignedGateway:
             shown = [("run", json.dumps(view).encode()) for view in self.views]
         else:
             shown = [("", data) for data in self._out("events", self._stream(body, dict(headers or {})))]
-        yield _Answer(self.status, shown, json.dumps(self.refusal).encode(), self._headers(headers))
+        yield EventsShown(self.status, shown, json.dumps(self.refusal).encode(), self._headers(headers))
 
     def _headers(self, asked: Mapping[str, str] | None) -> dict[str, str]:
         """What an answer says of its run: the queue too, when one was named."""
@@ -239,7 +239,7 @@ class SignedGateway:
         return bundle_of(self._out("journal", self._journal), self.run)
 
 
-class _Answer:
+class EventsShown:
     """Implements ``ports.http_stream.EventAnswer``."""
 
     def __init__(self, status: int, shown: list[tuple[str, bytes]], refusal: bytes, headers: Mapping[str, str]) -> None:

@@ -25,12 +25,14 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from holdfast.client.channels import open_direct
 from holdfast.client.errors import parse_error
 from holdfast.client.identity import parse_attestation, parse_identity
+from holdfast.client.paying import PAYMENT_REQUIRED, Attempt, Payer, unpaid
 from holdfast.client.run_views import Openings, RunView, parse_openings, parse_run_view, path_of
 from holdfast.client.streams import Marked, StreamReader
 from holdfast.client.turns import (
@@ -46,9 +48,11 @@ from holdfast.client.turns import (
 )
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES, parse_bundle
+from holdfast.core.paying import Seller
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
 from holdfast.errors import (
+    HoldfastError,
     MalformedError,
     RefusedError,
     UnavailableError,
@@ -135,6 +139,7 @@ class GatewayClient:
     ``requirements`` are asked of the gateway before anything else is; ``channel`` says where the transport ends.
     ``fallback`` makes the client that is asked instead when this one's way is not there (:class:`UnavailableError`
     before anything was answered); it is for callers who said so, and every turn of it says that it fell back.
+    ``payer`` pays within its wallet's limits (``client.paying``); without one, a gateway that wants money is an error.
     """
 
     def __init__(
@@ -149,6 +154,7 @@ class GatewayClient:
         requirements: Requirements | None = None,
         channel: Channel = PLAIN,
         fallback: Fallback | None = None,
+        payer: Payer | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.trust = trust
@@ -159,6 +165,7 @@ class GatewayClient:
         self._clock = clock
         self._channel = channel
         self._fallback = fallback
+        self._payer = payer
         self.fell_back: str | None = None
         """Why this client is asked instead of another (:attr:`Turn.fell_back`)."""
         self._attester: Attester | None = None
@@ -217,7 +224,8 @@ class GatewayClient:
             at=now,
             nonce=nonce,
         )
-        return Attester(document.digest, document.name, key, checked.admitted, checked)
+        payee = document.payment if checked.admitted else None
+        return Attester(document.digest, document.name, key, checked.admitted, checked, payee)
 
     async def _fetch_attestation(self, nonce: bytes) -> Answer:
         """An attestation for a nonce. Where it has to be fresh a gateway that is busy is asked again: it makes so many
@@ -306,7 +314,7 @@ class GatewayClient:
             client = await self._fallback(error)
             attester, sent, answer = await client._send(asked, timeout_s)  # noqa: SLF001 - another one of its kind
         if answer.status != 200:
-            raise parse_error(answer.status, answer.body, client.url)
+            raise client._error(answer)  # noqa: SLF001 - as above
         run, capability = parse_run(answer.headers, sent.queue)
         document = canonical.decode_exact(answer.body)
         if not isinstance(document, dict):
@@ -316,18 +324,35 @@ class GatewayClient:
         return await client.check(turn, attester)
 
     async def _send(self, asked: Question, timeout_s: float) -> tuple[Attester, Sent, Answer]:
-        """The question goes out; nothing that comes back has been looked at."""
+        """The question goes out, paid where that is asked; nothing else that comes back has been looked at."""
         attester = await self.attester()
         sent, headers = self._prepare(asked, streamed=False)
-        answer = await self._http.request(
-            "POST",
-            self.url + ENDPOINTS[sent.endpoint],
-            body=sent.body,
-            headers=headers,
-            timeout_s=timeout_s,
-            max_bytes=MAX_ANSWER_BYTES,
-        )
-        return attester, sent, answer
+        attempt = self._attempt(sent, attester)
+        while True:
+            answer = await self._http.request(
+                "POST",
+                self.url + ENDPOINTS[sent.endpoint],
+                body=sent.body,
+                headers=headers if attempt is None else {**headers, **attempt.headers},
+                timeout_s=timeout_s,
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+            if attempt is None or not await attempt.again(answer.status, answer.headers, answer.body):
+                break
+        return attester, await _with_paid(sent, attempt, answer.headers), answer
+
+    def _attempt(self, sent: Sent, attester: Attester) -> Attempt | None:
+        """The paying of one request; None where this client does not pay."""
+        if self._payer is None:
+            return None
+        path = ENDPOINTS[sent.endpoint]
+        return self._payer.attempt(self.url + path, Seller(path, attester.payee, attester.key))
+
+    def _error(self, answer: Answer) -> HoldfastError:
+        """What an answer other than 200 says."""
+        if answer.status == PAYMENT_REQUIRED and answer.headers.get("payment-required") is not None:
+            return unpaid(answer.headers, answer.body, self.url)
+        return parse_error(answer.status, answer.body, self.url)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -354,24 +379,29 @@ class GatewayClient:
                 opened = client._open(asked, idle_timeout_s)  # noqa: SLF001 - another one of its kind
                 attester, sent, answer = await stack.enter_async_context(opened)
             if answer.status != 200:
-                raise parse_error(answer.status, await answer.body(), client.url)
+                raise client._error(Answer(answer.status, await answer.body(), answer.headers))  # noqa: SLF001 - as above
             yield AnswerStream(client, answer, sent, attester)
 
     @contextlib.asynccontextmanager
     async def _open(self, asked: Question, idle_timeout_s: float) -> AsyncGenerator[tuple[Attester, Sent, EventAnswer]]:
-        """The question goes out; the head of what comes back is here."""
+        """The question goes out, paid where that is asked; the head of what comes back is here."""
         attester = await self.attester()
         sent, headers = self._prepare(asked, streamed=True)
-        async with self._events.open(
-            "POST",
-            self.url + ENDPOINTS[sent.endpoint],
-            body=sent.body,
-            headers=headers,
-            timeout_s=idle_timeout_s,
-            idle_timeout_s=idle_timeout_s,
-            max_bytes=MAX_EVENT_BYTES,
-        ) as answer:
-            yield attester, sent, answer
+        attempt = self._attempt(sent, attester)
+        while True:
+            async with self._events.open(
+                "POST",
+                self.url + ENDPOINTS[sent.endpoint],
+                body=sent.body,
+                headers=headers if attempt is None else {**headers, **attempt.headers},
+                timeout_s=idle_timeout_s,
+                idle_timeout_s=idle_timeout_s,
+                max_bytes=MAX_EVENT_BYTES,
+            ) as answer:
+                if attempt is None or answer.status != PAYMENT_REQUIRED:
+                    yield attester, await _with_paid(sent, attempt, answer.headers), answer
+                    return
+                await attempt.again(answer.status, answer.headers, await answer.body())
 
     async def check(self, turn: Turn, attester: Attester | None = None) -> BoundTurn:
         """Fetch the run's bundle and compare; waits a moment for a statement that is not there yet."""
@@ -436,6 +466,13 @@ class GatewayClient:
                     yield view
 
 
+async def _with_paid(sent: Sent, attempt: Attempt | None, headers: Mapping[str, str]) -> Sent:
+    """What was sent, with what was paid for the run that the answer names."""
+    if attempt is None or not is_run_id(headers.get("x-holdfast-run")):
+        return sent
+    return replace(sent, paid=await attempt.answered(headers, headers["x-holdfast-run"]))
+
+
 @contextlib.asynccontextmanager
 async def connect(
     url: str,
@@ -444,6 +481,7 @@ async def connect(
     trust: Trust | None = None,
     requirements: Requirements | None = None,
     insecure_plain_http: bool = False,
+    payer: Payer | None = None,
 ) -> AsyncGenerator[GatewayClient]:
     """A client over the network, with connections that close at the end.
 
@@ -463,6 +501,7 @@ async def connect(
             trust=trust,
             requirements=requirements,
             channel=way.channel,
+            payer=payer,
         )
         try:
             await client.attester()

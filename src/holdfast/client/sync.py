@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from holdfast.client.gateway import AnswerStream, GatewayClient, connect
+from holdfast.client.paying import Payer
 from holdfast.client.private import connect_private
 from holdfast.client.run_views import Openings, RunView
 from holdfast.client.streams import Marked
@@ -43,10 +44,13 @@ class SyncGatewayClient:
         trust: Trust | None = None,
         requirements: Requirements | None = None,
         insecure_plain_http: bool = False,
+        payer: Payer | None = None,
         make: Callable[[], contextlib.AbstractAsyncContextManager[GatewayClient]] | None = None,
     ) -> None:
         self._make = make or (
-            lambda: connect(url, key, trust=trust, requirements=requirements, insecure_plain_http=insecure_plain_http)
+            lambda: connect(
+                url, key, trust=trust, requirements=requirements, insecure_plain_http=insecure_plain_http, payer=payer
+            )
         )
         self._runner = asyncio.Runner()
         self._stack = contextlib.AsyncExitStack()

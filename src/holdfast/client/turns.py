@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.client.paying import Paid
 from holdfast.core.bundles import StatementItem, parse_bundle
 from holdfast.core.encoding import hex_decode
 from holdfast.core.keys import PublicKey, verify_signature
@@ -44,6 +45,8 @@ class Attester:
     """Whether trust admits it; otherwise its key was taken on first use, on the gateway's own word."""
     checked: CheckedIdentity
     """What was checked of it before anything was asked, with the transcript."""
+    payee: str | None = None
+    """Where it is paid, by the key document that trust admits; None where it is not admitted or names nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Turn:
     fell_back: str | None = None
     """Where the private path was asked for and not there, and the caller had said that the direct one will do: the code
     of why. Such a turn was as private as any direct one."""
+    paid: Paid | None = None
+    """What was signed for it; None where this client paid nothing."""
 
     @property
     def text(self) -> str:
@@ -214,6 +219,7 @@ class Sent:
     queue: str | None
     path: SealedPath | None
     fell_back: str | None
+    paid: Paid | None = None
 
 
 def parse_run(headers: Mapping[str, str], queue: str | None) -> tuple[str, str]:
@@ -257,4 +263,5 @@ def build_turn(
         carrier=carrier,
         path=sent.path,
         fell_back=sent.fell_back,
+        paid=sent.paid,
     )
