@@ -12,6 +12,7 @@ from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
 from suites import (
+    artifacts,
     attestations,
     bundles,
     decisions,
@@ -52,6 +53,7 @@ SUITES = (
     journals,
     identities,
     payment_statements,
+    artifacts,
     privacy,
     gate,
     sealed,

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
+from holdfast.core.artifacts import declared_artifact
 from holdfast.ports.case_store import (
     CaseFacts,
     CaseFilter,
@@ -18,7 +19,6 @@ from holdfast.ports.case_store import (
     LaneMark,
     LaneSpans,
 )
-from holdfast.review.facts import declared_artifact
 from holdfast.review.statistics import statistics_of
 from tests.contracts.test_case_store import case_id, fill, postgresql_url, row, store, url
 from tests.helpers.labelled import told

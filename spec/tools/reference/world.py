@@ -190,6 +190,7 @@ def statement(
     own = {
         "decision": "holdfast-record-v1",
         "payment": "holdfast-record-v1",
+        "artifact": "holdfast-record-v1",
         "journal": "holdfast-journal-v1",
         "identity": "sha256",
     }

@@ -30,6 +30,8 @@ from holdfast.core import (
     trust,
     x402,
 )
+from holdfast.core.artifact_changes import parse_change, verify_change, verify_history
+from holdfast.core.artifacts import parse_model_signature, verify_files, verify_model_signature
 from holdfast.core.attestation.certificates import parse_certificates
 from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
@@ -150,6 +152,7 @@ def _decode(arguments: Arguments) -> Answer:
         "key-document": parse_key_document,
         "decision-document": parse_decision_document,
         "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
+        "artifact-change": parse_change,
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,
     }
@@ -157,6 +160,31 @@ def _decode(arguments: Arguments) -> Answer:
         raise UsageError("usage.kind", f"unknown kind {kind}")
     decoders[kind](raw)
     return {}
+
+
+def _verify_manifest(arguments: Arguments) -> Answer:
+    """``artifacts.md`` §1, §2: a signed manifest, and, where they are given, whether files are its."""
+    document = parse_key_document(arguments.read(arguments.one("key-document")))
+    files = arguments.maybe("files")
+    key = document.key_for("statement")
+    if key is None:
+        raise UsageError("usage.file", "the key document has no statement key")
+    manifest = verify_model_signature(parse_model_signature(arguments.file()), key)
+    if files is not None:
+        verify_files(manifest, canonical.decode_object(arguments.read(files)))
+    return {"artifact": manifest.artifact, "root": manifest.root}
+
+
+def _verify_history(arguments: Arguments) -> Answer:
+    """``artifacts.md`` §5(1): changes of one label with what opens them, in order; no signature is checked."""
+    opened = []
+    for item in _fields(arguments.file(), "changes")["changes"]:
+        statement = statements.parse_statement(statements.parse_envelope(b64_decode(item["envelope"])))
+        change = verify_change(statement, b64_decode(item["document"]), hex_decode(item["salt"]))
+        opened.append((statement, change))
+    verify_history(opened)
+    last = opened[-1][1]
+    return {"label": last.label.name if last.label else None, "artifact": last.artifact}
 
 
 def _verify_lineage(arguments: Arguments) -> Answer:
@@ -880,6 +908,8 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "fold": _fold,
     "verify-marks": _verify_marks,
     "parse-statement": _parse_statement,
+    "verify-manifest": _verify_manifest,
+    "verify-history": _verify_history,
     "verify-statement": _verify_statement,
     "verify-entries": _verify_entries,
     "verify-trust": _verify_trust,

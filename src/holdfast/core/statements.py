@@ -62,6 +62,10 @@ PAYMENT_EVENTS = (
     "refunded",
 )
 """The steps of a payment (``statement.md`` §4.6)."""
+ARTIFACT_EVENTS = ("published", "declared", "labelled", "revoked")
+"""What a hub says of an artifact (``artifacts.md`` §4)."""
+CONTINUITIES = ("first", "byte_identical", "derivative", "compared", "same_name", "provider_claim")
+"""How far what a label means is what it meant before (``artifacts.md`` §4(5))."""
 JOURNALS = ("cases", "people")
 """The journals of a panel whose heads stand in the log (``statement.md`` §4.4)."""
 SETTLEMENTS = ("batch", "individual", "private")
@@ -92,9 +96,11 @@ _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 _JOURNAL = frozenset({"journal", "seq"})
 _IDENTITY = frozenset({"ohttp", "tls", "predecessor"})
 _PAYMENT = frozenset({"event", "record"})
+_ARTIFACT = frozenset({"event", "label", "continuity", "record"})
 _PATH = frozenset({"config", "suite", "profile", "relay"})
 _JOURNAL_RUN = b"urn:holdfast:journal-run:v1\x00"
 _IDENTITY_RUN = b"urn:holdfast:identity-run:v1\x00"
+_ARTIFACT_RUN = b"urn:holdfast:artifact-run:v1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +224,19 @@ class PaymentBody:
     record: bytes
 
 
-Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody
+@dataclass(frozen=True, slots=True)
+class ArtifactBody:
+    """Predicate of an ``artifact`` statement (``artifacts.md`` §4): what a hub did, and the commitment (32 bytes) to
+    the document that says to which artifact, who did it and why."""
+
+    event: str
+    label: str | None
+    """The label's id (hex), salted; None where no label is concerned."""
+    continuity: str | None
+    record: bytes
+
+
+Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody | ArtifactBody
 """The predicates that this version reads."""
 
 
@@ -402,6 +420,16 @@ def payment_body(payment: PaymentBody) -> dict[str, Any]:
     return {"event": payment.event, "record": payment.record.hex()}
 
 
+def artifact_body(artifact: ArtifactBody) -> dict[str, Any]:
+    """An :class:`ArtifactBody` as predicate members."""
+    return {
+        "event": artifact.event,
+        "label": artifact.label,
+        "continuity": artifact.continuity,
+        "record": artifact.record.hex(),
+    }
+
+
 def journal_run(attester: str) -> str:
     """The run id under which a panel tells of its journals: made of its own id (hex), so that it is no run's
     (``statement.md`` §4.4)."""
@@ -411,6 +439,11 @@ def journal_run(attester: str) -> str:
 def identity_run(attester: str) -> str:
     """The run id under which a node tells of itself, made likewise (``statement.md`` §4.5)."""
     return _own_run(_IDENTITY_RUN, attester)
+
+
+def artifact_run(attester: str) -> str:
+    """The run id under which a hub tells of artifacts, made likewise (``artifacts.md`` §4(6))."""
+    return _own_run(_ARTIFACT_RUN, attester)
 
 
 def _own_run(domain: bytes, attester: str) -> str:
@@ -436,7 +469,7 @@ def parse_statement(envelope: Envelope) -> Statement:
     hex_decode(predicate["attester"], 32)
     body = _body(kind, predicate)
     _check_subject(kind, body, name, root)
-    if isinstance(body, JournalHead | IdentityBody):
+    if isinstance(body, JournalHead | IdentityBody | ArtifactBody):
         _check_aside(kind, predicate)
     if isinstance(body, IdentityBody) and root.hex() != predicate["attester"]:
         raise MalformedError("statement.subject", "a node tells of no key document but its own")
@@ -479,6 +512,7 @@ def _digest_name(kind: str) -> str:
 _DIGEST_NAMES = {
     "decision": RECORD_DIGEST_NAME,
     "payment": RECORD_DIGEST_NAME,
+    "artifact": RECORD_DIGEST_NAME,
     "journal": JOURNAL_DIGEST_NAME,
     "identity": IDENTITY_DIGEST_NAME,
 }
@@ -551,6 +585,10 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
         if own != _PAYMENT:
             raise MalformedError("statement.predicate", "not the members of a payment predicate")
         return _payment(predicate)
+    if kind == "artifact":
+        if own != _ARTIFACT:
+            raise MalformedError("statement.predicate", "not the members of an artifact predicate")
+        return _artifact(predicate)
     return None
 
 
@@ -668,11 +706,32 @@ def _payment(value: dict[str, Any]) -> PaymentBody:
     return PaymentBody(value["event"], hex_decode(value["record"], 32))
 
 
+def _artifact(value: dict[str, Any]) -> ArtifactBody:
+    event, label, continuity = value["event"], value["label"], value["continuity"]
+    if event not in ARTIFACT_EVENTS:
+        raise MalformedError("statement.artifact", f"an artifact's event is one of {', '.join(ARTIFACT_EVENTS)}")
+    if (event == "labelled") != (label is not None) or (label is None) != (continuity is None):
+        raise MalformedError("statement.artifact", "exactly what is labelled has a label and a continuity")
+    if continuity is not None and continuity not in CONTINUITIES:
+        raise MalformedError("statement.artifact", f"a continuity is one of {', '.join(CONTINUITIES)}")
+    if label is not None:
+        hex_decode(label, 32)
+    return ArtifactBody(event, label, continuity, hex_decode(value["record"], 32))
+
+
+_OWN_RUNS = {"journal": journal_run, "identity": identity_run, "artifact": artifact_run}
+"""Kinds that are about no run, and the run id that their nodes use."""
+
+
 def _check_aside(kind: str, predicate: Mapping[str, Any]) -> None:
-    """What is about no run stands in no trace: its run id is its node's own, and it follows nothing."""
-    own = journal_run if kind == "journal" else identity_run
-    if predicate["run"] != own(predicate["attester"]):
+    """What is about no run stands in no trace: its run id is its node's own, and only what a hub says of artifacts
+    follows something."""
+    if predicate["run"] != _OWN_RUNS[kind](predicate["attester"]):
         raise MalformedError("statement.run", f"a statement of kind {kind} stands under the run id of its own node")
+    if kind == "artifact":
+        if not _OPTIONAL.isdisjoint(predicate):
+            raise MalformedError("statement.predicate", "what a hub says of artifacts answers no client")
+        return
     if predicate["parents"] or not _OPTIONAL.isdisjoint(predicate):
         raise MalformedError("statement.predicate", f"a statement of kind {kind} has no parents, nonce or parent run")
 
@@ -687,6 +746,8 @@ def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None
         fits = name == "decision" and root == body.record
     elif isinstance(body, PaymentBody):
         fits = name == "payment" and root == body.record
+    elif isinstance(body, ArtifactBody):
+        fits = name == "artifact" and root == body.record
     elif isinstance(body, JournalHead):
         fits = name == "head"
     elif isinstance(body, IdentityBody):

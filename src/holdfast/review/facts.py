@@ -16,13 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core import canonical
-from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.artifacts import declared_artifact
+from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Route
 from holdfast.verifier.appraisal import Appraisal
 
-ARTIFACT_TYPE = "urn:holdfast:declared-artifact:v1"
-"""``type`` of what a declared artifact is the digest of (``case.md`` §6(2))."""
 MAX_NAME = 256
 """Longest name that is taken for one, in code points (``case.md`` §6(2))."""
 KINDS = {"inputs": "source", "memory": "row"}
@@ -49,12 +47,6 @@ class Facts:
         if self.upstream is None or self.served is None:
             return None
         return declared_artifact(self.upstream, self.served, self.fingerprint)
-
-
-def declared_artifact(upstream: str, served: str, fingerprint: str | None) -> str:
-    """The digest (hex) that stands for what a provider says it ran (``case.md`` §6(2))."""
-    declared = {"type": ARTIFACT_TYPE, "upstream": upstream, "model": served, "system_fingerprint": fingerprint}
-    return sha256_hex(canonical.encode_known(declared))
 
 
 def facts_of(appraisal: Appraisal) -> Facts:

@@ -17,6 +17,7 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import KeyDocument, verify_signature
 from holdfast.core.statements import (
     CLOSING_EVENTS,
+    ArtifactBody,
     DecisionBody,
     Execution,
     IdentityBody,
@@ -76,7 +77,7 @@ class KnownStatement:
     seq: int | None = None
     """Of a ``journal`` statement: whose head it is, and the number of that event."""
     pays: str | None = None
-    """Of a ``payment`` statement: what only one of its attester's may be about (:func:`step_of`)."""
+    """Of a ``payment`` or ``artifact`` statement: what only one of its attester's may be about (:func:`step_of`)."""
     binds: str | None = None
     """Of a computation: the documents that it ties together (``Execution.binds``)."""
 
@@ -107,7 +108,7 @@ class History(Protocol):
         ...
 
     def paid(self, step: str, attester: str) -> str | None:
-        """Digest of an attester's first ``payment`` statement about a step (:func:`step_of`) whose code was ``ok``."""
+        """Digest of an attester's first statement about a step (:func:`step_of`) whose code was ``ok``."""
         ...
 
 
@@ -129,7 +130,7 @@ class EntryCheck:
             run=self.statement.run,
             kind=self.statement.kind,
             code=self.code,
-            event=body.event if isinstance(body, Execution | PaymentBody) else None,
+            event=body.event if isinstance(body, Execution | PaymentBody | ArtifactBody) else None,
             nonce=self.statement.nonce,
             upstream=body.upstream if isinstance(body, Route | Execution) else None,
             settlement=body.settlement if isinstance(body, Route) else None,
@@ -159,6 +160,7 @@ def check_entry(
         or refuse_head(statement, index, history)
         or refuse_identity(statement, trust)
         or refuse_payment(statement, trust, history)
+        or refuse_artifact(statement, history)
     )
     if why is not None:
         return EntryCheck(statement.digest, f"refuted:{why}", statement)
@@ -261,7 +263,7 @@ def refuse_payment(statement: Statement, trust: Trust, history: History) -> str 
     """Step 11: a payment goes on by the word of who charged or of a facilitator, and each step of it is told once.
     Returns ``payment``, ``duplicate-payment`` or None. The same statement again is no second step."""
     step = step_of(statement)
-    if step is None:
+    if step is None or not isinstance(statement.body, PaymentBody):
         return None
     parents = [history.known(digest) for digest in statement.parents]
     nodes = [parent.attester for parent in parents if parent is not None and parent.kind == "payment"]
@@ -285,13 +287,31 @@ def _is_facilitator(trust: Trust, node: str) -> bool:
     return admission is not None and "facilitator" in admission.key_document.roles
 
 
+def refuse_artifact(statement: Statement, history: History) -> str | None:
+    """Step 12: of two that change one label after the same change the first counts, so that a label's changes have one
+    order. Returns ``duplicate-artifact`` or None. The same statement again is no second change."""
+    step = step_of(statement)
+    if step is None or not isinstance(statement.body, ArtifactBody):
+        return None
+    first = history.paid(step, statement.attester)
+    return None if first is None or first == statement.digest else "duplicate-artifact"
+
+
 def step_of(statement: Statement) -> str | None:
     """What only one payment statement of an attester may be about (``statement.md`` §7(11)): of ``charged`` the run,
-    of a later event the statement that it follows. None for what may be told again."""
+    of a later event the statement that it follows; and what only one of its artifact statements may (§7(12)): of
+    ``labelled`` the label after the change that it follows, of ``revoked`` the artifact's publication. None for what
+    may be told again."""
     body = statement.body
+    if isinstance(body, ArtifactBody):
+        after = statement.parents[0] if statement.parents else ""
+        return {"labelled": f"{_LABEL}{body.label}:{after}", "revoked": f"revoked:{after}"}.get(body.event)
     if not isinstance(body, PaymentBody) or body.event in ("offered", "authorised"):
         return None
     return statement.run if body.event == "charged" else statement.parents[0] if statement.parents else ""
+
+
+_LABEL = "label:"
 
 
 PAYMENT_FOLLOWS = {
@@ -320,6 +340,18 @@ def _payment_fits(statement: Statement, body: PaymentBody, parents: list[KnownSt
     return len(parents) == 1 and events == [PAYMENT_FOLLOWS[body.event]]
 
 
+def _artifact_fits(statement: Statement, body: ArtifactBody, parents: list[KnownStatement]) -> bool:
+    """``trace.md`` §2(10)."""
+    if any(parent.attester != statement.attester for parent in parents):
+        return False
+    if body.event == "labelled":
+        of_label = f"{_LABEL}{body.label}:"
+        return len(parents) <= 1 and all((parent.pays or "").startswith(of_label) for parent in parents)
+    if body.event == "revoked":
+        return len(parents) == 1 and parents[0].event in ("published", "declared")
+    return not parents
+
+
 def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:
     """The rules of ``trace.md`` §2 for one statement and its parents. Returns ``trace`` or None."""
     known = list(parents)
@@ -346,6 +378,8 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
         fits = sum(parent.closing for parent in known) == 1
     elif isinstance(body, PaymentBody):
         fits = _payment_fits(statement, body, known)
+    elif isinstance(body, ArtifactBody):
+        fits = _artifact_fits(statement, body, known)
     else:
         fits = True
     return None if fits else "trace"

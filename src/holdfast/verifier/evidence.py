@@ -99,6 +99,7 @@ _APART = {"decision": "judgement", "payment": "payment"}
 _ASIDE = {
     "journal": ("a panel's journal", "statement.md §4.4", "trace.journal"),
     "identity": ("a node's keys", "statement.md §4.5", "trace.identity"),
+    "artifact": ("an artifact", "artifacts.md §4", "trace.artifact"),
 }
 """Kinds of statements that are about no run: what they tell of, where that is said, and the code of saying so."""
 _LAST_SECOND = 253_402_300_799

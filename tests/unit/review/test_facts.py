@@ -7,9 +7,10 @@ import json
 import pytest
 
 from holdfast.core import canonical
+from holdfast.core.artifacts import declared_artifact
 from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.encoding import b64_encode, sha256_hex
-from holdfast.review.facts import MAX_NAME, Facts, declared_artifact, facts_of, rounded
+from holdfast.review.facts import MAX_NAME, Facts, facts_of, rounded
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import build_policy, parse_policy
 from tests.helpers.labelled import told, told_at

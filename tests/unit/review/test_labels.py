@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.artifacts import declared_artifact
 from holdfast.core.encoding import time_encode
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.review.events import SYSTEM
-from holdfast.review.facts import declared_artifact
 from tests.helpers.labelled import told
 from tests.helpers.network import RUN, at
 from tests.helpers.review import APPROVER, AUDITOR, CONSUMER, OWNER, REVIEWER, SECOND, VIEWER, Clinic

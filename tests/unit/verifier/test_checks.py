@@ -7,12 +7,14 @@ import datetime as dt
 
 import pytest
 
+from holdfast.core.artifact_changes import ArtifactChange, build_change
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import build_key_document
 from holdfast.core.statements import (
     KINDS,
     Envelope,
     Execution,
+    artifact_run,
     build_commitment,
     build_envelope,
     build_payload,
@@ -27,6 +29,7 @@ from holdfast.verifier.checks import (
     CheckPolicy,
     KnownStatement,
     check_entry,
+    refuse_artifact,
     refuse_attester,
     refuse_parents,
     refuse_payment,
@@ -34,6 +37,7 @@ from holdfast.verifier.checks import (
     refuse_trace,
     step_of,
 )
+from tests.helpers.artifacts import DOCUMENT, LABEL, A, B, Said, labelled, trust_with_hub
 from tests.helpers.decisions import PANEL_DOCUMENT, Made, trust_with_panel
 from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
 from tests.helpers.payment_documents import FACILITATOR_DOCUMENT, Paid, document, trust_with_facilitator
@@ -288,6 +292,10 @@ def test_a_disconnect_follows_the_closing_execution_and_nothing_else(entries, wh
     assert parents_of(disconnected(*(digest for digest, _ in entries)), *entries, closing="aa" * 32) == why
 
 
+PUBLISHED = build_change(ArtifactChange("published", at(0), A, "Ada", "new", manifest="11" * 32, version="acme/risk@1"))
+REVOKED = build_change(ArtifactChange("revoked", at(1), A, "Ada", "poisoned"))
+
+
 def other(kind, *parents):
     return build_payload(
         kind,
@@ -485,9 +493,75 @@ def test_a_full_node_reads_a_decision(made, code):
         assert found.remember(2) == expected
 
 
-def test_an_artifact_may_follow_anything_of_its_run():
-    assert parents_of(other("artifact", "aa" * 32), known("execution")) is None
-    assert parents_of(other("artifact", "aa" * 32), known("execution", run=OTHER_RUN)) == "trace"
+def artifact(event, name, **more):
+    """What is known of an earlier artifact statement."""
+    base = KnownStatement(
+        0, artifact_run(DOCUMENT.digest), "artifact", "ok", event, None, None, attester=DOCUMENT.digest
+    )
+    return name, dataclasses.replace(base, **more)
+
+
+OF_LABEL = f"label:{LABEL.id}:"
+
+
+@pytest.mark.parametrize(
+    ("made", "parent", "why"),
+    [
+        (Said(labelled()), None, None),
+        (Said(labelled(B, A), ["aa" * 32]), artifact("labelled", "aa" * 32, pays=OF_LABEL), None),
+        (Said(labelled(B, A), ["aa" * 32]), artifact("labelled", "aa" * 32, pays="label:" + "22" * 32 + ":"), "trace"),
+        (Said(labelled(B, A), ["aa" * 32]), artifact("published", "aa" * 32), "trace"),
+        (
+            Said(labelled(B, A), ["aa" * 32]),
+            artifact("labelled", "aa" * 32, pays=OF_LABEL, attester="22" * 32),
+            "trace",
+        ),
+        (Said(labelled(B, A), ["aa" * 32]), artifact("labelled", "bb" * 32, pays=OF_LABEL), "parent"),
+        (Said(REVOKED), None, "trace"),
+        (Said(REVOKED, ["aa" * 32]), artifact("published", "aa" * 32), None),
+        (Said(REVOKED, ["aa" * 32]), artifact("declared", "aa" * 32), None),
+        (Said(REVOKED, ["aa" * 32]), artifact("revoked", "aa" * 32), "trace"),
+        (Said(REVOKED, ["aa" * 32]), artifact("published", "aa" * 32, run=OTHER_RUN), "trace"),
+        (Said(PUBLISHED, ["aa" * 32]), artifact("published", "aa" * 32), "trace"),
+        (Said(PUBLISHED), None, None),
+    ],
+)
+def test_what_a_hub_says_follows_its_own_words_about_the_same(made, parent, why):
+    history = Memory(*([parent] if parent else []))
+    assert refuse_parents(made.statement, 5, history) == why
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [
+        (Said(labelled()), OF_LABEL),
+        (Said(labelled(B, A), ["aa" * 32]), OF_LABEL + "aa" * 32),
+        (Said(REVOKED, ["aa" * 32]), "revoked:" + "aa" * 32),
+        (Said(PUBLISHED), None),
+    ],
+)
+def test_of_two_changes_after_the_same_one_the_first_counts(made, step):
+    assert step_of(made.statement) == step
+    assert refuse_artifact(made.statement, Memory()) is None
+    same = artifact("any", made.statement.digest, pays=step)
+    other = artifact("any", "dd" * 32, pays=step)
+    assert refuse_artifact(made.statement, Memory(same)) is None
+    assert refuse_artifact(made.statement, Memory(other)) == (None if step is None else "duplicate-artifact")
+    for change in ({"code": "refuted:trace"}, {"attester": OTHER_GATEWAY}, {"pays": "label:x:"}):
+        changed = other[0], dataclasses.replace(other[1], **change)
+        assert refuse_artifact(made.statement, Memory(changed)) is None
+
+
+def test_an_artifact_statement_is_remembered_by_its_step():
+    trust = trust_with_hub(NETWORK)
+    first, moved = Said(labelled()), None
+    found = check_entry(first.envelope, index=0, seen_at=at(3), trust=trust, policy=CheckPolicy(), history=Memory())
+    kept = found.remember(0)
+    assert (found.code, kept.event, kept.pays) == ("ok", "labelled", OF_LABEL)
+    moved = Said(labelled(B, A, 1.0), [first.statement.digest])
+    history = Memory((first.statement.digest, kept))
+    again = check_entry(moved.envelope, index=1, seen_at=at(3), trust=trust, policy=CheckPolicy(), history=history)
+    assert again.code == "ok"
 
 
 def test_parents_may_come_from_an_iterator():

@@ -69,12 +69,12 @@ def test_an_execution_is_told_as_what_it_was(event, outcome, code, says):
 
 def test_a_statement_of_another_kind_is_told_as_made():
     payload = build_payload(
-        "artifact", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("model", bytes(32)), body={}
+        "recall", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("rows", bytes(32)), body={}
     )
     row = rows([stated(payload)])[0]
     assert (row["code"], row["says"], row["at"]) == (
-        "artifact",
-        "A artifact statement was made.",
+        "recall",
+        "A recall statement was made.",
         "2026-01-01T12:00:02.000Z",
     )
 
