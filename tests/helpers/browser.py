@@ -52,9 +52,11 @@ def find_chromium() -> str | None:
 class Page:
     """One tab."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
         self._browser = browser
         self._session = session
+        self.context = context
+        """What it shares storage with."""
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.received_bytes = 0
@@ -160,14 +162,25 @@ class Browser:
         return await asyncio.wait_for(future, 20)
 
     async def page(
-        self, *, width: int = 1280, height: int = 860, dark: bool = False, scripts: bool = True, calm: bool = False
+        self,
+        *,
+        width: int = 1280,
+        height: int = 860,
+        dark: bool = False,
+        scripts: bool = True,
+        calm: bool = False,
+        beside: Page | None = None,
     ) -> Page:
-        """A new tab of this size and theme; ``scripts=False`` switches JavaScript off, ``calm`` reduces motion."""
-        context = await self.call("Target.createBrowserContext", {"disposeOnDetach": True})
-        where = {"url": "about:blank", "browserContextId": context["browserContextId"]}
+        """A new tab of this size and theme; ``scripts=False`` switches JavaScript off, ``calm`` reduces motion. It
+        shares storage with the tab it is ``beside``, else with none."""
+        if beside is not None:
+            context = beside.context
+        else:
+            context = (await self.call("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
+        where = {"url": "about:blank", "browserContextId": context}
         target = await self.call("Target.createTarget", where)
         attached = await self.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
-        page = Page(self, attached["sessionId"])
+        page = Page(self, attached["sessionId"], context)
         self._pages[attached["sessionId"]] = page
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.call(f"{domain}.enable")

@@ -135,6 +135,12 @@ class FakeGateway:
         self.key = key
         self.runs: dict[str, FakeRun] = {}
         self.models = ["holdfast-responder", "llama3.2:3b", "gpt-4o-mini"]
+        self.prices: dict[str, dict[str, str]] = {}
+        """Prices by model; a model without any names none."""
+        self.answer = ANSWER
+        """What every question is answered with."""
+        self.served = "holdfast-responder"
+        """What the answers call their model."""
         self.down = False
         self.break_after: int | None = None
         """Break the connection after this many pieces."""
@@ -225,7 +231,16 @@ class FakeGateway:
         return None
 
     async def _models(self, request: Request) -> Response:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "x"} for name in self.models]
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": "x",
+                "holdfast": {"upstream": "builtin"} | ({"prices": self.prices[name]} if name in self.prices else {}),
+            }
+            for name in self.models
+        ]
         return self._refuse(request) or JSONResponse({"object": "list", "data": data})
 
     async def _chat(self, request: Request) -> Response:
@@ -244,9 +259,9 @@ class FakeGateway:
             )
         if body.get("stream"):
             return StreamingResponse(self._stream(run, request), media_type="text/event-stream", headers=headers)
-        run.answer = ANSWER
+        run.answer = self.answer
         await self.advance(run)
-        message = {"role": "assistant", "content": ANSWER}
+        message = {"role": "assistant", "content": self.answer}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         extra = {"run": run.run, "capability": run.capability}
         return JSONResponse(
@@ -258,7 +273,7 @@ class FakeGateway:
             value: dict[str, Any] = {
                 "id": "x",
                 "object": "chat.completion.chunk",
-                "model": "holdfast-responder",
+                "model": self.served,
                 "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
             }
             if holdfast:
@@ -268,7 +283,7 @@ class FakeGateway:
         complete, marks = False, 0
         try:
             yield frame({"role": "assistant", "content": ""}, run=run.run, capability=run.capability)
-            for index, word in enumerate(ANSWER.split(" ")):
+            for index, word in enumerate(self.answer.split(" ")):
                 if self.break_after is not None and index >= self.break_after:
                     raise ConnectionError
                 piece = word if index == 0 else f" {word}"

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.enable_socket
 
 ACCESS_KEY = Secret("correct horse battery staple", "env:ACCESS")
 UNKNOWN = "0192a3b4-c5d6-4e8f-9a0b-1c2d3e4f5a6b"
-PAGES = ("/", "/rounds", "/rounds/7", "/about", "/nothing", f"/runs/{UNKNOWN}")
+PAGES = ("/", "/chat", "/rounds", "/rounds/7", "/about", "/nothing", f"/runs/{UNKNOWN}")
 
 
 def visible(page: str) -> str:
@@ -719,7 +719,7 @@ def test_what_a_node_says_is_never_markup():
             panel.gateway.models = [attack]
             panel.nodes[0].doing = attack
             panel.nodes[0].rounds[7]["state"] = attack
-            for path in ("/", f"/runs/{run.run}", "/rounds", "/rounds/7"):
+            for path in ("/", "/chat", f"/runs/{run.run}", "/rounds", "/rounds/7"):
                 tags = parse((await panel.get(path))[1])
                 assert not [tag for tag, _ in tags if tag == "img"]
                 assert not [attrs for tag, attrs in tags if tag == "script" and not attrs.get("src")]

@@ -31,6 +31,7 @@ from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
+from holdfast.web.chat import ChatPages
 from holdfast.web.forms import read_form
 from holdfast.web.openapi import document
 from holdfast.web.opening import OpeningPages
@@ -65,6 +66,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         Route("/rounds", site.rounds),
         Route("/about", site.about),
         Route("/about.json", site.about_json),
+        *ChatPages(service, site.page).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
         Route("/static/{version}/{name:path}", site.assets.serve),
@@ -146,7 +148,7 @@ class Site:
         models, runs = await asyncio.gather(_attempt(self.service.models()), _attempt(self.service.runs()))
         trouble = more.pop("trouble", None) or (models if isinstance(models, HoldfastError) else None)
         values: dict[str, Any] = {
-            "models": () if isinstance(models, HoldfastError) else models,
+            "models": () if isinstance(models, HoldfastError) else [model.id for model in models],
             "runs": () if isinstance(runs, HoldfastError) else runs,
             "runs_trouble": runs if isinstance(runs, HoldfastError) and trouble is None else None,
             "trouble": trouble,

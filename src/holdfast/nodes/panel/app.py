@@ -44,6 +44,7 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.live import live_routes
 from holdfast.nodes.panel.openapi import document
+from holdfast.nodes.panel.paying import asking_headers
 from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
@@ -307,7 +308,7 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
 
     async def index(_: Request) -> Response:
         models, runs = await asyncio.gather(service.models(), service.runs())
-        return json_response({"models": list(models), "runs": [run.to_json() for run in runs]})
+        return json_response({"models": [model.id for model in models], "runs": [run.to_json() for run in runs]})
 
     async def run(request: Request) -> Response:
         return json_response((await service.run(request.path_params["run"])).to_json())
@@ -335,8 +336,9 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
             raise MalformedError("panel.ask", "a question has a model and messages")
         messages = parse_messages(body["messages"])
         source = contextlib.AsyncExitStack()
-        answer = await source.enter_async_context(service.ask_streaming(body["model"], messages))
-        headers = {"x-holdfast-run": answer.run} if answer.run else {}
+        payment = asking_headers(request.headers)
+        answer = await source.enter_async_context(service.ask_streaming(body["model"], messages, payment))
+        headers = ({"x-holdfast-run": answer.run} if answer.run else {}) | dict(answer.paying)
         if answer.refusal is not None:
             await source.aclose()
             refusal = error_response(answer.refusal)

@@ -19,7 +19,7 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -27,10 +27,11 @@ import aiohttp
 
 from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
-from holdfast.nodes.panel import views
+from holdfast.nodes.panel import paying, views
 from holdfast.nodes.panel.access import Access
 from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.models import ModelView, parse_models
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import (
@@ -65,6 +66,8 @@ class Upstream:
     run: str | None
     chunks: AsyncIterator[bytes]
     refusal: HoldfastError | None = None
+    paying: Mapping[str, str] = field(default_factory=dict)
+    """What of its headers is about money (``paying.ANSWERED``)."""
 
 
 class SSELines:
@@ -127,7 +130,7 @@ class PanelService:
         self.access = Access(config, clock)
         self.open_streams = 0
         self._session: aiohttp.ClientSession | None = None
-        self._models: tuple[float, tuple[str, ...]] | None = None
+        self._models: tuple[float, tuple[ModelView, ...]] | None = None
         self._capabilities: OrderedDict[str, str] = OrderedDict()
         self._voters: dict[str, str] = {}
         """Vote address of each full node, as it last said; names votes while the node is away."""
@@ -163,13 +166,20 @@ class PanelService:
 
     # ---- reads ----------------------------------------------------------------------------------------------------
 
-    async def models(self) -> tuple[str, ...]:
-        """Model names the gateway offers; kept for ``models_cache_ms``."""
+    async def models(self) -> tuple[ModelView, ...]:
+        """The models that the gateway offers; kept for ``models_cache_ms``."""
         now = self.clock.monotonic()
         if self._models is None or now - self._models[0] > self.config.models_cache_ms / 1000:
             value = await self._get_json(f"{self._gateway}/v1/models", who="the gateway", auth=True)
-            self._models = (now, views.parse_models(value))
+            self._models = (now, parse_models(value))
         return self._models[1]
+
+    async def payee(self) -> str:
+        """Whom the gateway's key document names to be paid; empty where it names nobody or does not answer."""
+        try:
+            return paying.payee_of(await self._get_json(f"{self._gateway}/v1/identity", who="the gateway"))
+        except HoldfastError:
+            return ""
 
     async def runs(self) -> tuple[RunSummary, ...]:
         """The newest runs of the workspace."""
@@ -246,19 +256,23 @@ class PanelService:
             return canonical.decode_object(raw), self._remember(response)
 
     @contextlib.asynccontextmanager
-    async def ask_streaming(self, model: str, messages: Sequence[Mapping[str, Any]]) -> AsyncIterator[Upstream]:
-        """One turn, streamed. Leaving the block closes the connection to the gateway, which notes the disconnect."""
+    async def ask_streaming(
+        self, model: str, messages: Sequence[Mapping[str, Any]], payment: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Upstream]:
+        """One turn, streamed; ``payment`` are the headers that pay for it. Leaving the block closes the connection to
+        the gateway, which notes the disconnect."""
         body = {"model": model, "messages": list(messages), "stream": True}
         async with (
             self._stream_slot(),
-            self._open("POST", f"{self._gateway}/v1/chat/completions", body) as response,
+            self._open("POST", f"{self._gateway}/v1/chat/completions", body, payment) as response,
         ):
             refusal = None
             self._count_question(response.status)
             if response.status != 200:
                 raw = await self._read(response, self.config.max_view_bytes)
                 refusal = self._refusal(response.status, raw)
-            yield Upstream(self._remember(response), self._without_secrets(response), refusal)
+            money = paying.answered_headers(response.headers)
+            yield Upstream(self._remember(response), self._without_secrets(response), refusal, money)
 
     def _count_question(self, status: int) -> None:
         outcome = "answered" if status == 200 else "refused" if status < 500 else "failed"
@@ -440,6 +454,8 @@ class PanelService:
     @staticmethod
     def _refusal(status: int, raw: bytes) -> HoldfastError:
         """What a node answered instead of what was asked for, in its own words."""
+        if status == paying.PAYMENT_REQUIRED_STATUS:
+            return paying.payment_refusal(raw)
         message, code, hint = f"the node answered with status {status}", "panel.upstream", ""
         with contextlib.suppress(MalformedError):
             value = canonical.decode(raw)

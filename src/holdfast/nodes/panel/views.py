@@ -433,12 +433,6 @@ def parse_summaries(value: object) -> tuple[RunSummary, ...]:
     return tuple(summaries)
 
 
-def parse_models(value: object) -> tuple[str, ...]:
-    """``GET /v1/models`` of the gateway to model names, in its order. Raises ``panel.shape``."""
-    data = _list(_object(value, "the models").get("data"), "models")
-    return tuple(_text(_object(item, "a model").get("id"), "model id") for item in data)
-
-
 def message_text(message: object) -> str:
     """The readable text of one chat message; parts that are no text are named in brackets."""
     fields = message if isinstance(message, dict) else {}

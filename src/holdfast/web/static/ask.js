@@ -6,6 +6,7 @@
 import { updateLanes } from "./lanes.js";
 import { LiveRuns } from "./live.js";
 import { announce, clone, keepTimes, sentence } from "./parts.js";
+import { events, refusal, token } from "./stream.js";
 import { typeset } from "./typeset.js";
 
 const KEY = "holdfast-conversation";
@@ -151,34 +152,6 @@ function takeEvent(turn, data) {
     bind(turn);
   }
 }
-
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const pieces = (rest + value).split(/\r?\n\r?\n/);
-    rest = pieces.pop();
-    for (const piece of pieces) {
-      const data = piece
-        .split(/\r?\n/)
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5).trimStart());
-      if (data.length) yield data.join("\n");
-    }
-  }
-}
-
-async function refusal(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return { message: `The panel answered with status ${response.status}`, hint: "" };
-  }
-}
-
-const token = () => document.querySelector('meta[name="holdfast-token"]').content;
 
 async function ask(question) {
   const turn = addTurn(question);

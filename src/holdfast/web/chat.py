@@ -1,0 +1,93 @@
+"""``/chat``: conversations, each turn with its route strip. The shell is made here; what is said stays in the browser.
+
+The strip is a row of cells, each of one lane; which cells there are and what each asks stands here, once. Scripts fill
+them from the same views as everywhere (``static/chat/``). Not covered: asking itself (``nodes/panel/app.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from holdfast.errors import HoldfastError
+from holdfast.nodes.edge import json_response
+from holdfast.nodes.panel import paying
+from holdfast.nodes.panel.models import ModelView
+from holdfast.nodes.panel.people import ActRoute
+from holdfast.nodes.panel.service import PanelService
+from holdfast.web.cases import Page
+
+CELLS = (
+    {"lane": "inputs", "name": "Admitted data"},
+    {"lane": "memory", "name": "Memory"},
+    {"lane": "route", "name": "Provider, model"},
+    {"lane": "privacy", "name": "Could see it"},
+    {"lane": "payment", "name": "Paid"},
+    {"lane": "computation", "name": "Proof"},
+    {"lane": "settlement", "name": "Settlement"},
+)
+"""The cells of a turn's strip in their order, each of one lane."""
+MODULES = (
+    "chat/answering.js",
+    "chat/conversations.js",
+    "chat/differences.js",
+    "chat/markdown.js",
+    "chat/strip.js",
+    "chat/turn.js",
+    "lanes.js",
+    "live.js",
+    "parts.js",
+    "pay/dialog.js",
+    "pay/limits.js",
+    "pay/wallet.js",
+    "pay/x402.js",
+    "stream.js",
+)
+"""What the page's script needs, named in the page so that a browser asks for all of it at once."""
+
+
+class ChatPages:
+    """The handlers."""
+
+    def __init__(self, service: PanelService, page: Page) -> None:
+        self._service = service
+        self._page = page
+
+    def routes(self) -> list[BaseRoute]:
+        """The page and its twin."""
+        people = self._service.people
+        return [
+            ActRoute(people, "run:ask", "/chat", self.chat),
+            ActRoute(people, "run:ask", "/chat.json", self.chat_json),
+        ]
+
+    async def chat(self, request: Request) -> Response:
+        """``GET /chat``. It stands even when the gateway does not."""
+        models, trouble, payee = await self._found()
+        values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "faucet": ""}
+        values |= {"cells": CELLS, "modules": MODULES, "not_evidence_of": paying.scope()}
+        return self._page(request, "chat.html", "/chat", **values)
+
+    async def chat_json(self, _: Request) -> Response:
+        """``GET /chat.json``; like the page it stands without the gateway, and says so."""
+        models, trouble, payee = await self._found()
+        return json_response(
+            {
+                "models": [model.to_json() for model in models],
+                "strip": [dict(cell) for cell in CELLS],
+                "payee": payee or None,
+                "paid_is_no_evidence_of": paying.scope(),
+                "trouble": None if trouble is None else trouble.message,
+            }
+        )
+
+    async def _found(self) -> tuple[tuple[ModelView, ...], HoldfastError | None, str]:
+        payee = asyncio.create_task(self._service.payee())
+        try:
+            return await self._service.models(), None, await payee
+        except HoldfastError as error:
+            return (), error, await payee

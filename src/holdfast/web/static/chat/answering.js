@@ -1,0 +1,78 @@
+/* One turn on the wire: asks the panel, reads the answer as it comes, and says what of it may be shown as bound.
+
+   `Answer` folds frames into a text. How much of it is bound is for a witness to say: `CountedMarks` believes each mark
+   and checks none; whoever checks marks in the page is another witness with the same two methods. */
+
+import { PaymentNeeded, parseRequired } from "../pay/x402.js";
+import { events, refusal, token } from "../stream.js";
+
+/** Counts marks: everything before one is taken to be bound by it. */
+export class CountedMarks {
+  marks = 0;
+
+  /** How many characters are bound after this frame, of an answer of `length` so far; `was` before it. */
+  take(frame, length, was) {
+    if (!frame.holdfast?.mark) return was;
+    this.marks += 1;
+    return length;
+  }
+
+  /** The same at the end of an answer that is complete. */
+  end(length, was) {
+    return this.marks ? length : was;
+  }
+}
+
+/** Take one frame of a stream into a turn; whether its text or what is bound of it moved. */
+export function fold(turn, frame, witness) {
+  if (frame.error) throw frame.error;
+  turn.run ??= frame.holdfast?.run ?? null;
+  turn.served ||= typeof frame.model === "string" ? frame.model : "";
+  const before = turn.answer.length + turn.bound;
+  for (const choice of frame.choices ?? []) {
+    if (choice.index === 0 && choice.delta?.content) turn.answer += choice.delta.content;
+    if (choice.finish_reason) turn.outcome = "complete";
+  }
+  turn.bound = witness.take(frame, turn.answer.length, turn.bound);
+  turn.marks = witness.marks;
+  return turn.answer.length + turn.bound !== before;
+}
+
+/* What a payment for several turns is known by at the gateway, while it lasts. */
+let session = null;
+
+/** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing; where
+    one is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
+export async function answer(turn, messages, { signal, moved, payment = null, witness = new CountedMarks() }) {
+  const response = await send(turn, messages, signal, payment);
+  turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
+  moved();
+  if (response.status === 402)
+    throw new PaymentNeeded(parseRequired(response.headers.get("payment-required")), await refusal(response));
+  if (!response.ok) throw await refusal(response);
+  for await (const data of events(response.body)) {
+    if (data === "[DONE]") continue;
+    fold(turn, JSON.parse(data), witness);
+    moved();
+  }
+  if (turn.outcome === "complete") turn.bound = witness.end(turn.answer.length, turn.bound);
+  else throw { code: "page.incomplete", message: "The answer ended in the middle", hint: "What was marked until then stays bound; the rest is not" };
+}
+
+async function send(turn, messages, signal, payment) {
+  const asked = session;
+  const response = await fetch("/ask", {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "x-holdfast-token": token(),
+      ...(payment ? { "payment-signature": payment } : {}),
+      ...(asked && !payment ? { "x-upto-session": asked } : {}),
+    },
+    body: JSON.stringify({ model: turn.model, messages }),
+    signal,
+  });
+  session = response.headers.get("x-upto-session") ?? (response.status === 402 ? null : session);
+  if (response.status !== 402 || !asked || payment) return response;
+  return send(turn, messages, signal, null); // that payment is used up
+}

@@ -1,0 +1,192 @@
+/* Conversations as trees of turns, kept in this browser. Asking again or otherwise adds a turn beside the first one
+   and takes none away; the path shown leads from the beginning to the conversation's head.
+
+   All of it is in memory; IndexedDB keeps it where the browser lets us, and where it does not, it lasts as long as the
+   page (`kept` says which). Other tabs are told of every change.
+   What goes to a model is made in one place, `messages`; what is searched, exported or attached hangs on a turn. */
+
+const VERSION = 1;
+
+const wait = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+function open(name) {
+  const request = indexedDB.open(name, VERSION);
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore("conversations", { keyPath: "id" });
+    request.result.createObjectStore("turns", { keyPath: "id" }).createIndex("conversation", "conversation");
+  };
+  return wait(request);
+}
+
+export class Conversations {
+  #base = null;
+  #all = new Map();
+  #turns = new Map();
+  #loaded = new Set();
+  #others;
+
+  /** `owner` keeps people who share a browser apart. `changed(id)` hears of what another tab did. */
+  constructor(owner, changed) {
+    this.name = `holdfast-chat/${owner}`;
+    this.#others = new BroadcastChannel(this.name);
+    this.#others.onmessage = async ({ data }) => {
+      await this.#again(data);
+      changed(data);
+    };
+  }
+
+  /** Whether they outlive the page. */
+  get kept() {
+    return this.#base !== null;
+  }
+
+  async start() {
+    try {
+      this.#base = await open(this.name);
+      for (const conversation of await this.#every("conversations")) this.#all.set(conversation.id, conversation);
+    } catch {
+      this.#base = null;
+    }
+  }
+
+  /** Newest first. */
+  list() {
+    return [...this.#all.values()].sort((a, b) => b.changed - a.changed);
+  }
+
+  get(id) {
+    return this.#all.get(id);
+  }
+
+  /** Read the turns of one. */
+  async load(id) {
+    if (this.#loaded.has(id) || !this.#base || !this.#all.has(id)) return;
+    this.#loaded.add(id);
+    for (const turn of await wait(this.#store("turns").index("conversation").getAll(id))) this.#turns.set(turn.id, turn);
+  }
+
+  begin(title) {
+    const now = Date.now();
+    const conversation = { id: crypto.randomUUID(), title, created: now, changed: now, head: null };
+    this.#loaded.add(conversation.id);
+    this.#all.set(conversation.id, conversation);
+    return conversation;
+  }
+
+  /** A new turn under `parent` (null at the beginning), which becomes the head. */
+  add(conversation, parent, question, model) {
+    const turn = {
+      id: crypto.randomUUID(),
+      conversation: conversation.id,
+      parent,
+      question,
+      model,
+      answer: "",
+      bound: 0,
+      marks: 0,
+      run: null,
+      outcome: "answering",
+      served: "",
+      paid: "",
+      lanes: null,
+      at: Date.now(),
+    };
+    this.#turns.set(turn.id, turn);
+    conversation.head = turn.id;
+    this.save(conversation, turn);
+    return turn;
+  }
+
+  /** From the first turn to `turn`. */
+  path(turn) {
+    const found = [];
+    for (let at = this.#turns.get(turn); at; at = this.#turns.get(at.parent)) found.unshift(at);
+    return found;
+  }
+
+  /** The turns that were asked in the same place, oldest first. */
+  beside(turn) {
+    return this.#below(turn.conversation, turn.parent);
+  }
+
+  /** Show the newest path through this turn. */
+  choose(conversation, turn) {
+    let head = turn;
+    for (let next = this.#below(head.conversation, head.id); next.length; next = this.#below(head.conversation, head.id))
+      head = next.at(-1);
+    conversation.head = head.id;
+    this.save(conversation);
+  }
+
+  /** What a model is sent: questions and answers up to this turn, whose own answer is still to come. */
+  messages(turn) {
+    const messages = [];
+    for (const each of this.path(turn.id)) {
+      messages.push({ role: "user", content: each.question });
+      if (each.answer && each !== turn) messages.push({ role: "assistant", content: each.answer });
+    }
+    return messages;
+  }
+
+  save(conversation, turn) {
+    conversation.changed = Date.now();
+    this.#write((base) => {
+      base.objectStore("conversations").put(conversation);
+      if (turn) base.objectStore("turns").put(turn);
+    }, conversation.id);
+  }
+
+  /** What is known of a turn's run moved; nothing was said. */
+  keep(turn) {
+    this.#write((base) => base.objectStore("turns").put(turn), null);
+  }
+
+  forget(id) {
+    const gone = [...this.#turns.values()].filter((turn) => turn.conversation === id);
+    this.#all.delete(id);
+    for (const turn of gone) this.#turns.delete(turn.id);
+    this.#write((base) => {
+      base.objectStore("conversations").delete(id);
+      for (const turn of gone) base.objectStore("turns").delete(turn.id);
+    }, id);
+  }
+
+  #below(conversation, parent) {
+    return [...this.#turns.values()]
+      .filter((turn) => turn.conversation === conversation && turn.parent === parent)
+      .sort((a, b) => a.at - b.at);
+  }
+
+  #store(name) {
+    return this.#base.transaction(name).objectStore(name);
+  }
+
+  #every(name) {
+    return wait(this.#store(name).getAll());
+  }
+
+  #write(work, tell) {
+    if (!this.#base) return;
+    try {
+      const change = this.#base.transaction(["conversations", "turns"], "readwrite");
+      work(change);
+      change.oncomplete = () => tell && this.#others.postMessage(tell);
+    } catch {
+      this.#base = null; // what the browser does not keep lasts as long as the page
+    }
+  }
+
+  /** Read one again that another tab changed. */
+  async #again(id) {
+    if (!this.#base) return;
+    const found = await wait(this.#store("conversations").get(id));
+    if (found) this.#all.set(id, Object.assign(this.#all.get(id) ?? {}, found));
+    else this.#all.delete(id);
+    if (!this.#loaded.delete(id)) return;
+    await this.load(id);
+  }
+}

@@ -1,0 +1,250 @@
+/* The chat page: the conversation on show, the form, the list of conversations. What a turn looks like is in turn.js,
+   what it asks in answering.js, what is kept in conversations.js, what is paid in pay/. */
+
+import { LiveRuns } from "../live.js";
+import { announce, clone } from "../parts.js";
+import { pay } from "../pay/dialog.js";
+import { PaymentNeeded } from "../pay/x402.js";
+import { answer } from "./answering.js";
+import { Conversations } from "./conversations.js";
+import { TurnView } from "./turn.js";
+
+const find = (id) => document.getElementById(id);
+const form = find("ask");
+const prompt = find("prompt");
+const model = find("model");
+const send = find("send");
+const talk = find("talk");
+const TITLE = 72;
+
+const conversations = new Conversations(document.body.dataset.owner, changed);
+let current = null;
+let views = [];
+let running = null;
+/* Where the next question goes: under the head, or beside the turn that is edited. */
+let editing = null;
+
+const ready = (async () => {
+  await conversations.start();
+  find("not-kept").hidden = conversations.kept;
+  await open(wanted());
+})();
+
+const live = new LiveRuns(
+  (run) => {
+    for (const view of views.filter((each) => each.turn.run === run.run)) {
+      view.see(run.lanes);
+      if (view.turn.outcome !== "answering") conversations.keep(view.turn);
+    }
+  },
+  (trouble) => {
+    for (const view of views) if (trouble.run === null || view.turn.run === trouble.run) view.troubled(trouble.says);
+  },
+);
+
+// ---- what is on show ------------------------------------------------------------------------------------------------
+
+function show() {
+  const turns = current ? conversations.path(current.head) : [];
+  const known = new Map(views.map((view) => [view.turn, view]));
+  live.clear();
+  views = turns.map((turn, index) => {
+    if (turn.outcome === "answering" && running?.turn !== turn) turn.outcome = "broken"; // the page was left
+    if (running?.turn === turn && known.has(turn)) return known.get(turn);
+    return new TurnView(turn, { before: turns[index - 1], beside: conversations.beside(turn), acts: { retry, edit, choose } });
+  });
+  talk.replaceChildren(...views.map((view) => view.node));
+  document.body.classList.toggle("has-turns", views.length > 0);
+  for (const view of views) if (view.turn.run) live.follow(view.turn.run);
+  list();
+}
+
+function list() {
+  const items = conversations.list().map((conversation) => {
+    const item = clone("t-conversation");
+    const link = item.querySelector("a");
+    link.href = `#${conversation.id}`;
+    link.textContent = conversation.title;
+    if (conversation === current) link.setAttribute("aria-current", "true");
+    const button = item.querySelector("button");
+    button.setAttribute("aria-label", `Forget ${conversation.title}`);
+    button.addEventListener("click", () => forget(conversation.id));
+    return item;
+  });
+  find("conversations").replaceChildren(...items);
+  find("no-conversations").hidden = items.length > 0;
+}
+
+async function open(id) {
+  stop();
+  await conversations.load(id);
+  current = conversations.get(id) ?? null;
+  edit(null);
+  show();
+  if (views.length) views.at(-1).foot.scrollIntoView({ block: "end" });
+}
+
+/** Another tab did something. */
+function changed(id) {
+  if (current?.id === id && !running) {
+    current = conversations.get(id) ?? null;
+    show();
+  } else list();
+}
+
+function forget(id) {
+  if (current?.id === id) stop();
+  conversations.forget(id);
+  if (current?.id === id) location.hash = "";
+  list();
+}
+
+// ---- asking ---------------------------------------------------------------------------------------------------------
+
+async function ask(question, parent) {
+  current ??= conversations.begin(question.slice(0, TITLE).replace(/\s+/g, " "));
+  if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
+  const turn = conversations.add(current, parent, question, model.value);
+  running = { turn, control: new AbortController() };
+  const { control } = running;
+  show();
+  const view = views.at(-1);
+  view.node.scrollIntoView({ block: "start" });
+  busy(true);
+  const error = await follow(view, control).catch((problem) => problem);
+  if (error) turn.outcome = control.signal.aborted ? "stopped" : turn.answer ? "broken" : "refused";
+  if (running?.turn === turn) running = null;
+  busy(running !== null);
+  view.end(error && !control.signal.aborted ? shaped(error) : null);
+  if (!error) announce(`Answered: ${turn.answer.slice(0, 600)}`);
+  const conversation = conversations.get(turn.conversation);
+  if (conversation) conversations.save(conversation, turn);
+  list();
+}
+
+/** Ask, have it paid for where that is asked, and ask again with the payment: once. */
+async function follow(view, control) {
+  const { turn } = view;
+  const messages = conversations.messages(turn);
+  const signal = control.signal;
+  const moved = () => advance(view);
+  try {
+    await answer(turn, messages, { signal, moved });
+  } catch (needed) {
+    if (!(needed instanceof PaymentNeeded)) throw needed;
+    const paid = await pay(needed, turn.question);
+    turn.paid = paid.amount;
+    await answer(turn, messages, { signal, moved, payment: paid.header }).catch((error) => {
+      if (!(error instanceof PaymentNeeded)) throw error;
+      throw { code: "page.asked_again", message: `It was not taken: ${error.message}`, hint: "What you signed may be used until it runs out; this page does not sign twice for one question" };
+    });
+  }
+}
+
+function advance(view) {
+  const follows = inSight(view);
+  view.show();
+  if (view.turn.run) live.follow(view.turn.run);
+  if (follows) view.foot.scrollIntoView({ block: "nearest" });
+}
+
+/** Whether the end of the answer was on the screen; who has scrolled away is not pulled back. */
+const inSight = (view) => view.foot.getBoundingClientRect().top < innerHeight;
+
+const shaped = (error) =>
+  error.code !== undefined && error.message
+    ? error
+    : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not" };
+
+function retry(turn) {
+  if (!running) ask(turn.question, turn.parent);
+}
+
+/** Write a question anew; null goes back to asking the next one. */
+function edit(turn) {
+  editing = turn;
+  find("editing").hidden = turn === null;
+  if (turn) prompt.value = turn.question;
+  prompt.focus({ preventScroll: true });
+}
+
+function choose(turn) {
+  if (running) return;
+  conversations.choose(current, turn);
+  show();
+}
+
+function stop() {
+  running?.control.abort();
+}
+
+function busy(on) {
+  send.classList.toggle("busy", on);
+  send.querySelector(".icon").className = `icon icon-${on ? "stop" : "send"}`;
+  send.querySelector(".visually-hidden").textContent = on ? "Stop" : "Ask";
+}
+
+// ---- the form -------------------------------------------------------------------------------------------------------
+
+send.addEventListener("click", (event) => {
+  if (!running) return;
+  event.preventDefault();
+  stop();
+});
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  await ready; // who is quick asks once what is kept is there
+  const question = prompt.value.trim();
+  if (running || !question || !model.value) return;
+  const parent = editing ? editing.parent : (current?.head ?? null);
+  prompt.value = "";
+  edit(null);
+  ask(question, parent);
+});
+
+prompt.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (!running) form.requestSubmit();
+  } else if (event.key === "Escape") {
+    stop();
+    if (editing) prompt.value = "";
+    edit(null);
+  }
+});
+
+find("edit-cancel").addEventListener("click", () => {
+  prompt.value = "";
+  edit(null);
+});
+
+function pick() {
+  for (const about of document.querySelectorAll(".model-about [data-model]")) about.hidden = about.dataset.model !== model.value;
+}
+
+model.addEventListener("change", () => {
+  pick();
+  try {
+    localStorage.setItem("holdfast-model", model.value);
+  } catch {
+    /* The choice lasts as long as the page. */
+  }
+});
+
+function restoreModel() {
+  try {
+    const wanted = localStorage.getItem("holdfast-model");
+    if ([...model.options].some((option) => option.value === wanted)) model.value = wanted;
+  } catch {
+    /* The gateway's first model, then. */
+  }
+  pick();
+}
+
+const wanted = () => location.hash.slice(1);
+addEventListener("hashchange", () => wanted() === (current?.id ?? "") || open(wanted()));
+
+find("list").open = !matchMedia("(max-width: 62rem)").matches;
+restoreModel();
+await ready;

@@ -1,0 +1,165 @@
+/* One turn on the screen: question, what went otherwise than before, answer, route strip, lanes, and what can be done
+   with it. Everything shown is set from the turn's record; nothing is read back from the page. */
+
+import { updateLanes } from "../lanes.js";
+import { announce, clone, sentence } from "../parts.js";
+import { differences } from "./differences.js";
+import { lastBlock, render } from "./markdown.js";
+import { Strip } from "./strip.js";
+
+const OUTCOMES = {
+  answering: "Answering",
+  complete: "",
+  stopped: "You stopped it. The gateway signs that too",
+  broken: "Broken off",
+  refused: "",
+};
+
+export class TurnView {
+  #bound = -1;
+  #seen = false;
+
+  /** `acts` are `{retry, edit, choose}`, called with the turn; `before` is the turn before it, or nothing. */
+  constructor(turn, { before = null, beside = [turn], acts }) {
+    this.turn = turn;
+    this.before = before;
+    this.node = clone("t-talk");
+    const find = (selector) => this.node.querySelector(selector);
+    this.answer = find(".answer");
+    this.foot = find(".talk-foot");
+    this.lanes = find(".talk-lanes");
+    this.strip = new Strip(find(".route-strip"), this.lanes);
+    find(".question").textContent = turn.question;
+    find('[data-act="retry"]').addEventListener("click", () => acts.retry(turn));
+    find('[data-act="edit"]').addEventListener("click", () => acts.edit(turn));
+    find('[data-act="source"]').addEventListener("click", (event) => this.#source(event.currentTarget));
+    this.#siblings(beside, acts.choose);
+    this.#busy(turn.outcome === "answering");
+    this.show();
+    if (turn.lanes) this.see(turn.lanes);
+  }
+
+  #siblings(beside, choose) {
+    const box = this.node.querySelector(".siblings");
+    const at = beside.indexOf(this.turn);
+    box.hidden = beside.length < 2;
+    box.querySelector(".siblings-at").textContent = `${at + 1} of ${beside.length}`;
+    for (const [name, step] of [["older", -1], ["newer", 1]]) {
+      const button = box.querySelector(`[data-act="${name}"]`);
+      button.disabled = beside[at + step] === undefined;
+      button.addEventListener("click", () => choose(beside[at + step]));
+    }
+  }
+
+  /** The answer as the bytes are that were bound, or set in type again. */
+  #source(button) {
+    const raw = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(raw));
+    this.answer.classList.toggle("raw", raw);
+    this.#bound = -1;
+    this.show();
+  }
+
+  #busy(on) {
+    this.answer.toggleAttribute("data-busy", on);
+    for (const button of this.node.querySelectorAll('[data-act="retry"], [data-act="edit"]')) button.disabled = on;
+  }
+
+  /** The answer as far as it has come: what is bound in ink, the rest grey. */
+  show() {
+    const { turn, answer } = this;
+    if (turn.bound !== this.#bound) {
+      const bound = turn.answer.slice(0, turn.bound);
+      if (answer.classList.contains("raw")) answer.replaceChildren(bound);
+      else render(answer, bound);
+      this.#bound = turn.bound;
+    }
+    this.#tail(turn.answer.slice(turn.bound));
+    this.#status();
+    if (turn.run) this.#run(turn.run);
+  }
+
+  #tail(text) {
+    let tail = answerTail(this.answer);
+    if (!text) {
+      tail?.remove();
+      return;
+    }
+    if (!tail) {
+      tail = document.createElement("span");
+      tail.className = "tail";
+      const own = /\n\s*$/.test(this.turn.answer.slice(0, this.turn.bound));
+      (own ? this.answer : lastBlock(this.answer)).append(tail);
+    }
+    if (tail.textContent !== text) tail.textContent = text;
+  }
+
+  #run(run) {
+    if (this.node.dataset.run === run) return;
+    this.node.dataset.run = run;
+    const link = this.node.querySelector(".turn-run");
+    link.href = `/runs/${run}`;
+    link.hidden = false;
+    this.node.querySelector(".route-strip").hidden = false;
+  }
+
+  #status() {
+    const marks = this.turn.marks === 1 ? "1 mark" : `${this.turn.marks} marks`;
+    const words = [OUTCOMES[this.turn.outcome], this.turn.marks ? marks : ""].filter(Boolean);
+    this.node.querySelector(".turn-status").textContent = words.join(", ");
+  }
+
+  /** The lanes of the turn's run, as the gateway tells them now. */
+  see(lanes) {
+    this.turn.lanes = lanes;
+    const changes = updateLanes(this.lanes, lanes, { quiet: !this.#seen });
+    if (this.#seen && changes.length) announce(changes.join(". "));
+    this.#seen = true;
+    this.strip.show(lanes, this.turn);
+    this.#differs();
+  }
+
+  #differs() {
+    const found = differences(this.before, this.turn);
+    const list = this.node.querySelector(".differs");
+    list.hidden = !found.length;
+    list.replaceChildren(
+      ...found.map(({ lane, says }) => {
+        const line = document.createElement("li");
+        line.dataset.about = lane;
+        line.textContent = says;
+        return line;
+      }),
+    );
+  }
+
+  /** It is over, however it went; `error` is why, where it went wrong. */
+  end(error = null) {
+    this.#busy(false);
+    this.show();
+    if (this.turn.lanes) this.strip.show(this.turn.lanes, this.turn);
+    const box = this.node.querySelector(".turn-trouble");
+    box.replaceChildren();
+    if (!error) return;
+    const trouble = document.createElement("div");
+    trouble.className = "trouble";
+    trouble.setAttribute("role", "alert");
+    const text = document.createElement("div");
+    for (const line of [error.message, error.hint]) {
+      if (!line) continue;
+      const paragraph = document.createElement("p");
+      paragraph.textContent = sentence(line);
+      text.append(paragraph);
+    }
+    trouble.append(text);
+    box.append(trouble);
+  }
+
+  /** The gateway is silent about the run. */
+  troubled(says) {
+    this.node.querySelector(".live-says").hidden = false;
+    this.node.querySelector(".live-says").textContent = sentence(says);
+  }
+}
+
+const answerTail = (answer) => answer.querySelector(".tail");
