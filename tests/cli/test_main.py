@@ -134,6 +134,7 @@ OFFLINE = {
     "trust adopt",
     "keys show",
     "keys rotate",
+    "pay history",
     "config show",
     "node",
 }
@@ -167,6 +168,9 @@ def test_every_command_speaks_json_and_finds_its_network(path: str) -> None:
         return
     if path == "registry deploy":  # there is no network yet that could be described
         assert "--chain" in options
+        return
+    if path == "pay faucet":  # the key that gives tokens away lies in the state folder, and nowhere else
+        assert "--state" in options
         return
     assert "--state" in options
     if path != "up" and path.split(maxsplit=1)[0] not in BESIDE_THE_DATABASE:

@@ -49,6 +49,10 @@ CREATE TABLE IF NOT EXISTS runs (
     PRIMARY KEY (identity, run)
 );
 """
+_SELECT = (
+    "SELECT identity, at, payer, network, asset, scheme, amount, payee, expires_at, resource, asked, sent, told,"
+    " trouble FROM spent"
+)
 _BUSY_S = 10.0
 
 
@@ -167,13 +171,15 @@ class SpendingRecord:
 
     def history(self, limit: int = 50, payer: str | None = None) -> list[Spent]:
         """The newest entries first, of one payer or of all."""
+        return self._read("WHERE ? IS NULL OR payer = ? ORDER BY number DESC LIMIT ?", (payer, payer, limit))
+
+    def of_run(self, run: str) -> list[Spent]:
+        """What was signed for a run, the newest first."""
+        return self._read("WHERE identity IN (SELECT identity FROM runs WHERE run = ?) ORDER BY number DESC", (run,))
+
+    def _read(self, which: str, values: tuple[object, ...]) -> list[Spent]:
         with self._lock:
-            rows = self._database.execute(
-                "SELECT identity, at, payer, network, asset, scheme, amount, payee, expires_at, resource, asked, sent,"
-                " told, trouble FROM spent WHERE ? IS NULL OR payer = ? ORDER BY number DESC LIMIT ?",
-                (payer, payer, limit),
-            ).fetchall()
-            return [self._row(row) for row in rows]
+            return [self._row(row) for row in self._database.execute(f"{_SELECT} {which}", values).fetchall()]
 
     def _row(self, row: tuple[Any, ...]) -> Spent:
         values = [*row[:6], int(row[6]), *row[7:11]]

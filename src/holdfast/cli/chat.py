@@ -6,7 +6,7 @@ it, and an answer counts as whole once its statements name it. While the run set
 account; in the end the bundle is fetched and appraised here, and where that differs, it is said.
 
 On a terminal the strip moves in place; elsewhere, and with ``--json``, lines are printed. The questions come from
-``--once`` or, line by line, from standard input.
+``--once`` or, line by line, from standard input. ``--pay`` asks without a key and pays from a wallet.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -27,9 +28,12 @@ from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View
 from holdfast.cli.network import Network, gateway_options, missing_trust, parse_url, read_key
 from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
 from holdfast.cli.trust import open_trust
+from holdfast.cli.wallets import find_wallet, wallet_option
 from holdfast.client.gateway import GatewayClient, connect
+from holdfast.client.paying import Paid, Payer
 from holdfast.client.private import Direct, connect_private
 from holdfast.client.turns import BoundTurn
+from holdfast.client.wallet_file import WalletFile, open_wallet
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.verifier.identity import Requirements
@@ -74,6 +78,9 @@ class Talk:
 @click.option(
     "--or-direct", is_flag=True, help="With --private: where the relay is not there, ask directly and say so."
 )
+@click.option("--pay", is_flag=True, help="Without a key: pay from a wallet, within the limits in its file.")
+@wallet_option
+@click.option("--pay-at-most", metavar="DECIMAL", help="Lower the wallet's limit of a request, in whole units.")
 @click.option(
     "--settlement",
     type=click.Choice(["batch", "individual", "private"]),
@@ -92,6 +99,9 @@ def chat(
     relay: str | None,
     relay_key: str | None,
     or_direct: bool,
+    pay: bool,
+    wallet_path: Path | None,
+    pay_at_most: str | None,
     settlement: str | None,
     trust_file: str | None,
     trust_pin: str | None,
@@ -107,14 +117,17 @@ def chat(
     trust: Trust | None = None
     if trust_file is not None:
         trust = open_trust(trust_file, trust_pin)
-    elif not private:
+    elif not private and (network.key is not None or network.trust_path is not None):
         trust = network.find_trust()
     elif network.trust_path is not None:  # asking the gateway for it would show it this address
         trust = network.load_trust()
+    wallet = _wallet(network, private=private, pay=pay, path=wallet_path, at_most=pay_at_most)
     if private:
         way = _private(network, trust, relay=relay, relay_key=relay_key, or_direct=or_direct)
     elif relay is not None or relay_key is not None or or_direct:
         raise UsageError("chat.private", "--relay, --relay-key and --or-direct belong to --private")
+    elif wallet is not None:
+        way = _paying(network, trust, wallet)
     else:
         way = connect(
             network.gateway,
@@ -134,7 +147,7 @@ def chat(
         client = runner.run(stack.enter_async_context(way))
         try:
             talk = Talk(model or runner.run(_first_model(client)), settlement)
-            session = _Session(runner, client, talk, view, wait, interactive=live and sys.stdin.isatty())
+            session = _Session(runner, client, talk, view, wait, interactive=live and sys.stdin.isatty(), wallet=wallet)
             if once is not None:
                 return session.turn(once)
             if session.interactive:
@@ -173,6 +186,50 @@ def _private(
     )
 
 
+def _wallet(network: Network, *, private: bool, pay: bool, path: Path | None, at_most: str | None) -> WalletFile | None:
+    """The wallet of ``--pay``; raises ``chat.pay``, ``wallet.*`` or ``settings.*``."""
+    if not pay:
+        if path is not None or at_most is not None:
+            raise UsageError("chat.pay", "--wallet and --pay-at-most belong to --pay")
+        return None
+    if private:
+        raise UsageError(
+            "chat.pay",
+            "on the private path the relay pays: a payment of yours would tell the gateway who asks",
+            hint="leave --pay or --private away",
+        )
+    wallet = find_wallet(network, path)
+    return wallet if at_most is None else wallet.at_most(at_most)
+
+
+@contextlib.asynccontextmanager
+async def _paying(network: Network, trust: Trust | None, wallet: WalletFile) -> AsyncGenerator[GatewayClient]:
+    """The way of ``--pay``: nobody's key, and a wallet that pays."""
+    async with (
+        open_wallet(wallet) as purse,
+        connect(
+            network.gateway,
+            None,
+            trust=trust,
+            requirements=Requirements(network.attested),
+            insecure_plain_http=network.insecure_plain_http,
+            payer=Payer(purse),
+        ) as client,
+    ):
+        yield client
+
+
+def _paid(paid: Paid, wallet: WalletFile | None) -> str:
+    """What was signed for an answer, in a line."""
+    asset = None if wallet is None else wallet.asset(paid.network, paid.asset)
+    amount = f"{paid.authorised} base units of {paid.asset}" if asset is None else asset.show(paid.authorised)
+    most = "at most " if paid.scheme == "upto" else ""
+    further = " for this and further questions" if paid.scheme == "upto" else ""
+    said = "" if paid.said is None else f"; the gateway says that {paid.said.transaction or 'nothing'} moved it"
+    trouble = "" if paid.trouble is None else f"; this is not right: {paid.trouble}"
+    return f"signed {most}{amount}{further}, to {paid.payee}{said}{trouble}"
+
+
 async def _first_model(client: GatewayClient) -> str:
     models = await client.models()
     if not models:
@@ -204,8 +261,10 @@ class _Session:
         wait_s: float,
         *,
         interactive: bool,
+        wallet: WalletFile | None = None,
     ) -> None:
         self._runner = runner
+        self._wallet = wallet
         self._client = client
         self._talk = talk
         self._view = view
@@ -305,6 +364,9 @@ class _Session:
         if bound is not None:
             self._remember(question, bound)
             view.answered(bound)
+            paid = bound.turn.paid
+            if paid is not None and (paid.new or paid.trouble is not None):
+                view.note(_paid(paid, self._wallet))
         await self._settle(watching, view)
 
     def _remember(self, question: str, bound: BoundTurn) -> None:

@@ -77,6 +77,8 @@ GENESIS_FILE = "genesis.json"
 """Accounts of the chain before its first block: the payment contracts, and who pays for captures and for tokens."""
 PAYMENT_COIN = 10**24
 """What the facilitator's account and the faucet's have for gas from the start."""
+WALLET_FOLDER = "wallet"
+"""The wallet of whoever tries the network out, once the faucet has made it."""
 GATEWAY_INTERVAL_S = 24 * 3600
 """How long an attestation keeps a gateway of a development network active."""
 GATEWAY_COIN = 10**18

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("holdfast.cli.up:up_command", "Start a whole network on this machine"),
     "chat": ("holdfast.cli.chat:chat", "Ask in the terminal and watch the lanes move"),
     "run": ("holdfast.cli.runs:run", "Show runs, export their bundles"),
+    "pay": ("holdfast.cli.pay:pay", "Look after a wallet, see what runs cost"),
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents, make the next version"),
     "keys": ("holdfast.cli.keys:keys", "Show key documents, hand a node over to new keys"),
     "verify": ("holdfast.cli.verify:verify", "Check a bundle offline and print its eleven lanes"),

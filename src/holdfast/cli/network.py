@@ -273,13 +273,29 @@ def find_network(state: str | None, gateway: str | None, key: str | None) -> Net
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--state``, ``--gateway`` and ``--key`` to a command; it receives ``network``."""
+    return _with_network(command, find_network)
 
+
+def optional_network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`network_options`, for commands that can do without: ``network`` is None where nobody named one and the
+    default state folder has none."""
+
+    def find(state: str | None, gateway: str | None, key: str | None) -> Network | None:
+        nowhere = not (Path(DEFAULT_STATE) / DESCRIPTION).exists()
+        return None if state is None and gateway is None and nowhere else find_network(state, gateway, key)
+
+    return _with_network(command, find)
+
+
+def _with_network(
+    command: Callable[..., Any], find: Callable[[str | None, str | None, str | None], Network | None]
+) -> Callable[..., Any]:
     @click.option("--state", metavar="DIR", help=f"State folder of 'holdfast up'.  [default: {DEFAULT_STATE}]")
     @click.option("--gateway", metavar="URL", help="A gateway, instead of a state folder.")
     @click.option("--key", metavar="REF", help=f"Workspace key: file:PATH or env:NAME; else ${KEY_VARIABLE}.")
     @functools.wraps(command)
     def found(*arguments: Any, state: str | None, gateway: str | None, key: str | None, **options: Any) -> Any:
-        return command(*arguments, network=find_network(state, gateway, key), **options)
+        return command(*arguments, network=find(state, gateway, key), **options)
 
     return found
 

@@ -509,6 +509,7 @@ def _forget(state: Path) -> None:
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,
+        development.WALLET_FOLDER,
         *(name for name in NODES if name.startswith("full-")),
     }
     found = {item.name for item in state.iterdir()} if state.exists() else set()

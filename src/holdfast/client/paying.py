@@ -71,7 +71,7 @@ class PaymentSigner(Protocol):
 
 
 class Tokens(Protocol):
-    """What a wallet asks chains that its owner chose (``adapters/tokens_evm.py``)."""
+    """What a wallet asks chains that its owner chose (``client/tokens.py``)."""
 
     async def allowance(self, network: str, token: str, owner: str) -> int:
         """Base units that Permit2 may move."""

@@ -14,7 +14,7 @@ the payee takes more than it should (``core.payments``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical, evm
@@ -82,11 +82,6 @@ class Limits:
         """The limit of an asset, if it may be used at all."""
         return next((item for item in self.assets if (item.network, item.asset) == (network, asset)), None)
 
-    def at_most(self, per_request: int) -> Limits:
-        """These, with no request above ``per_request`` base units."""
-        lowered = (replace(item, per_request=min(item.per_request, per_request)) for item in self.assets)
-        return replace(self, assets=tuple(lowered))
-
 
 @dataclass(frozen=True, slots=True)
 class Seller:
@@ -128,7 +123,7 @@ def parse_asked(headers: Mapping[str, str], body: bytes) -> PaymentRequired | No
         shown = canonical.decode(body) if body else None
     except HoldfastError:
         shown = None  # a page for people, say; the header is what counts
-    if isinstance(shown, dict) and "accepts" in shown and shown != value:
+    if isinstance(shown, dict) and "accepts" in shown and shown["accepts"] != value.get("accepts"):
         raise RefusedError("paying.altered", "the server asks for one thing in the header and another in the body")
     return parse_payment_required(value)
 
