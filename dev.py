@@ -543,7 +543,7 @@ def everything() -> int:
     steps.append(("package", package([])))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     say("all tests, with %s" % " ".join("%s=%s" % item for item in wanted.items()))
-    more = {**wanted, **javascript_client(), **real_anvil(), **opengradient_clients()}
+    more = {**wanted, **javascript_client(), **walrus_wasm(), **real_anvil(), **opengradient_clients()}
     counts, code = counted_pytest("tests", more)
     steps.append(("tests", code))
     failed = [name for name, result in steps[:-1] if result != 0]
@@ -612,6 +612,8 @@ def system_packages() -> None:
             return
 
 
+WALRUS_WASM = "@mysten/walrus-wasm@0.3.0"
+"""Walrus' own encoder; the bench has the same version."""
 JAVASCRIPT_CLIENT = "openai@6.49.0"
 ANVIL = "@foundry-rs/anvil@1.7.1"
 """Newer ones may start differently: the adapter's options were measured with this one."""
@@ -623,6 +625,15 @@ def javascript_client() -> "Dict[str, str]":
         return {}
     modules = from_npm("javascript", JAVASCRIPT_CLIENT, "openai", "the test of OpenAI's JavaScript client")
     return {"HOLDFAST_NODE_MODULES": modules} if modules else {}
+
+
+def walrus_wasm() -> "Dict[str, str]":
+    """Where Walrus' own encoder is, as a variable for the test that compares ids; it is fetched where npm can."""
+    if os.environ.get("HOLDFAST_WALRUS"):
+        return {}
+    inside = os.path.join("@mysten", "walrus-wasm")
+    modules = from_npm("walrus", WALRUS_WASM, inside, "the test against Walrus' own encoder")
+    return {"HOLDFAST_WALRUS": modules} if modules else {}
 
 
 def real_anvil() -> "Dict[str, str]":

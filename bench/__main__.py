@@ -13,6 +13,7 @@ BENCHES = {
     "attestation": "evidence of enclaves, against dcap-qvl",
     "opengradient": "answers as OpenGradient's client checks them, theirs and ours",
     "ohttp": "requests and chunks of the private path, against pyhpke",
+    "walrus": "ids of Walrus blobs, against the official WebAssembly",
     "relay": "what a relay adds to an answer",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",

@@ -35,6 +35,7 @@ from suites import (
     statements,
     texts,
     trusts,
+    walrus,
 )
 
 SUITES = (
@@ -61,6 +62,7 @@ SUITES = (
     private_path,
     payments,
     registrations,
+    walrus,
 )
 
 

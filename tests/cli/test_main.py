@@ -128,6 +128,7 @@ OFFLINE = {
     "verify",
     "attestation verify",
     "enclave measure",
+    "hub blob-id",
     "trust show",
     "trust draft",
     "trust sign",

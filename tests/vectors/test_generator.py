@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "spec" / "tools"
 ALLOWED = {
     "__future__", "base64", "binascii", "collections", "copy", "coincurve", "Crypto", "cryptography", "datetime", "decimal",
-    "hashlib", "hmac", "json", "math", "pathlib", "re", "reference", "shutil", "struct", "suites", "sys", "textwrap", "typing",
-    "uuid", "zlib",
+    "functools", "hashlib", "hmac", "json", "math", "pathlib", "re", "reference", "shutil", "struct", "suites", "sys",
+    "textwrap", "typing", "uuid", "zlib",
 }  # fmt: skip
 """What the generator may import: the standard library's bytes and texts, and curves."""
 

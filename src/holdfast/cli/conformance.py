@@ -23,11 +23,13 @@ from holdfast.core import (
     ohttp,
     opengradient,
     parts,
+    quilt,
     registry,
     rounds,
     statements,
     tiles,
     trust,
+    walrus,
     x402,
 )
 from holdfast.core.artifact_changes import parse_change, verify_change, verify_history
@@ -150,6 +152,8 @@ def _decode(arguments: Arguments) -> Answer:
         "time": lambda value: time_decode(value.decode("utf-8", "replace")),
         "vkey": lambda value: notes.parse_vkey(value.decode("utf-8", "replace")),
         "key-document": parse_key_document,
+        "walrus-id": lambda value: walrus.parse_id(value.decode("utf-8", "replace")),
+        "walrus-patch-id": lambda value: quilt.parse_patch_id(value.decode("utf-8", "replace")),
         "decision-document": parse_decision_document,
         "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
         "artifact-change": parse_change,
@@ -900,6 +904,33 @@ def _exact_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
+def _walrus_blob_id(arguments: Arguments) -> Answer:
+    shards = _integer(arguments.one("shards"))
+    return {"id": walrus.encode_id(walrus.blob_id(arguments.file(), shards))}
+
+
+def _verify_walrus_blob(arguments: Arguments) -> Answer:
+    shards, identifier = _integer(arguments.one("shards")), walrus.parse_id(arguments.one("id"))
+    walrus.verify_blob(arguments.file(), identifier, shards)
+    return {}
+
+
+def _read_quilt(arguments: Arguments) -> Answer:
+    shards = _integer(arguments.one("shards"))
+    return {
+        "patches": [
+            {
+                "identifier": placed.patch.identifier,
+                "start": placed.start,
+                "end": placed.end,
+                "tags": dict(placed.patch.tags),
+                "data": b64_encode(placed.patch.data),
+            }
+            for placed in quilt.parse_quilt(arguments.file(), shards)
+        ]
+    }
+
+
 COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "decode": _decode,
     "map-parts": _map_parts,
@@ -947,6 +978,9 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "parse-payment": _parse_payment,
     "verify-payment": _verify_payment,
     "build-settlement": _build_settlement,
+    "walrus-blob-id": _walrus_blob_id,
+    "verify-walrus-blob": _verify_walrus_blob,
+    "read-quilt": _read_quilt,
 }
 """Every command of the protocol."""
 
