@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class Page:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.received_bytes = 0
+        self._bound: dict[str, Callable[[str], Awaitable[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One DevTools command."""
@@ -108,6 +110,11 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
+    async def bind(self, name: str, function: Callable[[str], Awaitable[None]]) -> None:
+        """Give the page a function of this name that takes one text and runs here."""
+        self._bound[name] = function
+        await self.call("Runtime.addBinding", name=name)
+
     async def screenshot(self, path: Path, *, full: bool = True) -> None:
         """A PNG of the page."""
         answer = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)
@@ -122,6 +129,10 @@ class Page:
             self.complaints.append(event["entry"]["text"])
         elif method == "Runtime.consoleAPICalled" and event["type"] in {"error", "assert"}:
             self.complaints.append(str(event["args"]))
+        elif method == "Runtime.bindingCalled":
+            task = asyncio.create_task(self._bound[event["name"]](event["payload"]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         elif method == "Network.requestWillBeSent":
             self.requests.append(event["request"]["url"])
         elif method == "Network.loadingFinished":

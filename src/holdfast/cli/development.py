@@ -392,6 +392,12 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         },
     }
     if layout.pays:
+        tables["panel"] |= {
+            "faucet_key": str(layout.key("faucet.key")),
+            "faucet_chain": layout.url("chain"),
+            "faucet_network": f"eip155:{CHAIN_ID}",
+            "faucet_token": TEST_TOKEN,
+        }
         tables[FACILITATOR] = {
             "listen": listen[FACILITATOR],
             "state": str(state / FACILITATOR),

@@ -67,27 +67,35 @@ class ChatPages:
 
     async def chat(self, request: Request) -> Response:
         """``GET /chat``. It stands even when the gateway does not."""
-        models, trouble, payee = await self._found()
-        values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "faucet": ""}
+        models, trouble, payee, credit = await self._found()
+        values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "credit": credit}
+        values["faucet"] = self._service.faucet
         values |= {"cells": CELLS, "modules": MODULES, "not_evidence_of": paying.scope()}
         return self._page(request, "chat.html", "/chat", **values)
 
     async def chat_json(self, _: Request) -> Response:
         """``GET /chat.json``; like the page it stands without the gateway, and says so."""
-        models, trouble, payee = await self._found()
+        models, trouble, payee, credit = await self._found()
         return json_response(
             {
                 "models": [model.to_json() for model in models],
                 "strip": [dict(cell) for cell in CELLS],
                 "payee": payee or None,
+                "credit": None if credit is None else credit.to_json(),
+                "faucet": None if self._service.faucet is None else self._service.faucet.network,
                 "paid_is_no_evidence_of": paying.scope(),
                 "trouble": None if trouble is None else trouble.message,
             }
         )
 
-    async def _found(self) -> tuple[tuple[ModelView, ...], HoldfastError | None, str]:
-        payee = asyncio.create_task(self._service.payee())
+    async def _found(self) -> tuple[tuple[ModelView, ...], HoldfastError | None, str, paying.Credit | None]:
+        """Models, or why there are none; who is paid; the credit that is left."""
+        service = self._service
+        (models, trouble), payee, credit = await asyncio.gather(self._models(), service.payee(), service.credit())
+        return models, trouble, payee, credit
+
+    async def _models(self) -> tuple[tuple[ModelView, ...], HoldfastError | None]:
         try:
-            return await self._service.models(), None, await payee
+            return await self._service.models(), None
         except HoldfastError as error:
-            return (), error, await payee
+            return (), error

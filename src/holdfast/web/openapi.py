@@ -32,7 +32,10 @@ def twins() -> dict[str, Any]:
         "/about.json": answer("The words that the pages use", {"type": "object"}),
         "/chat.json": answer(
             "Models with prices and what they can prove, and the cells of a turn's strip",
-            {"type": "object", "required": ["models", "strip", "payee", "paid_is_no_evidence_of", "trouble"]},
+            {
+                "type": "object",
+                "required": ["models", "strip", "payee", "credit", "faucet", "paid_is_no_evidence_of", "trouble"],
+            },
         ),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),
         "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, *filters),

@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.faucet_evm import EvmFaucet
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.signer_files import load_signer
+from holdfast.adapters.signer_secp256k1 import load_signer as load_account
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
@@ -37,6 +39,7 @@ from holdfast.nodes.panel.app import create_app
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.contents import Contents
 from holdfast.nodes.panel.decisions import Decisions
+from holdfast.nodes.panel.faucet import Faucet
 from holdfast.nodes.panel.follower import Follower
 from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.people import PanelPeople
@@ -65,10 +68,24 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
+    faucet = _build_faucet(config)
     if not config.review:
-        return PanelService(config, clock, metrics, None, people)
+        return PanelService(config, clock, metrics, None, people, faucet=faucet)
     review, webhooks, anchors = _build_review(config, clock, metrics, people)
-    return PanelService(config, clock, metrics, review, people, webhooks, anchors)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet)
+
+
+def _build_faucet(config: PanelConfig) -> Faucet | None:
+    """What gives test tokens, where the settings name the key of one."""
+    if config.faucet_key is None:
+        return None
+    owner = load_account(config.faucet_key, "account")
+    source = EvmFaucet(config.faucet_chain, config.faucet_network, config.faucet_token, owner)
+
+    async def give(address: str) -> str:
+        return (await source.give(address)).transaction
+
+    return Faucet(source.network, source.url, give, source.close)
 
 
 def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:

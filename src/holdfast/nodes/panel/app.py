@@ -42,6 +42,7 @@ from holdfast.nodes.edge import (
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
+from holdfast.nodes.panel.faucet import give
 from holdfast.nodes.panel.live import live_routes
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.paying import asking_headers
@@ -346,6 +347,10 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
             return refusal
         return Live(_answer(answer.chunks), "text/event-stream", headers, source)
 
+    async def faucet(request: Request) -> Response:
+        require_change(service, request, request.headers.get("x-holdfast-token"))
+        return await give(service.faucet, request)
+
     async def rounds(_: Request) -> Response:
         return json_response((await service.rounds()).to_json())
 
@@ -360,6 +365,7 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         ActRoute(people, "run:read", "/runs/{run}/bundle", bundle),
         ActRoute(people, "run:read", "/events", events),
         ActRoute(people, "run:ask", "/ask", ask, methods=["POST"]),
+        ActRoute(people, "run:ask", "/pay/faucet", faucet, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
         Route("/openapi.json", openapi),

@@ -84,6 +84,12 @@ class PanelConfig(PeopleConfig):
     webhook_keep_days: int = setting(
         30, "How long webhooks that were delivered or dropped stay listed", minimum=1, maximum=3_650
     )
+    faucet_key: Path | None = setting(
+        None, "Key (mode 0600) that owns a development chain's test token: the chat page gives it away. Never elsewhere"
+    )
+    faucet_chain: str = setting("http://127.0.0.1:8545", "JSON-RPC of that chain, as this panel and wallets reach it")
+    faucet_network: str = setting("eip155:31337", "That chain by its id, eip155:<chain id>")
+    faucet_token: str = setting("", "Address of the test token; needed with faucet_key")
     access_key: Secret | None = setting(
         None,
         "Key that opens the door, as file:… or env:…; needed off loopback. It reads while nobody has an account",

@@ -136,6 +136,14 @@ def _paths() -> Schema:
             "post": answer("Ask from a page", _TEXT, content_type="text/event-stream", body=ref("Question"))
             | {"parameters": [{"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}]}
         },
+        "/pay/faucet": {
+            "post": answer(
+                "Test tokens of a development chain for a wallet",
+                closed({"address": _TEXT, "network": _TEXT, "transaction": _TEXT}),
+                body=closed({"address": _TEXT}),
+            )
+            | {"parameters": [{"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}]}
+        },
         "/rounds.json": {"get": answer("Rounds as each full node tells them", ref("Rounds"))},
         "/rounds/{number}.json": {"get": answer("One round", ref("Rounds"), place("number", _COUNT))},
         "/v1/session": {

@@ -12,18 +12,25 @@ Not covered: what a payment means (``spec/payments.md``), and what was paid for 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from holdfast.core import canonical, x402
+from holdfast.core.canonical import JSON
 from holdfast.core.encoding import b64_decode
 from holdfast.core.keys import parse_key_document
 from holdfast.core.payments import NOT_EVIDENCE_OF
+from holdfast.core.pricing import parse_decimal
+from holdfast.core.statements import is_code
 from holdfast.errors import HoldfastError, MalformedError, RefusedError
 
 PAYMENT_REQUIRED_STATUS = 402
+STATE = "x-holdfast-payment"
+"""Of an answer: ``authorised`` (something was signed, nothing was taken yet) or ``credit``."""
 ASKING = ("payment-signature", "x-upto-session")
 """What a page sends along with a question: a signed payment, or what an earlier one is known by."""
-ANSWERED = ("payment-required", "payment-response", "x-upto-session")
+ANSWERED = ("payment-required", "payment-response", "x-upto-session", STATE)
 """What comes back with an answer, or instead of one."""
 MAX_SESSION_CHARACTERS = 128
 """Longest name of a payment for several turns."""
@@ -46,14 +53,17 @@ def answered_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def payment_refusal(raw: bytes) -> RefusedError:
     """Status 402 in the one error shape; why, where the gateway says so in x402's words or in ours."""
-    try:
+    said: object = None
+    with contextlib.suppress(HoldfastError):
         said = canonical.decode_object(raw).get("error")
-    except HoldfastError:
-        said = None
-    message = said.get("message") if isinstance(said, dict) else said
-    if not isinstance(message, str) or not message:
-        message = "this answer has to be paid for"
-    return RefusedError("payment.required", message, hint="pay with a wallet, or ask for credit", status=402)
+    told = said if isinstance(said, dict) else {"message": said}
+    code, message, hint = (told.get(name) for name in ("code", "message", "hint"))
+    return RefusedError(
+        code if isinstance(code, str) and is_code(code) else "payment.required",
+        message if isinstance(message, str) and message else "this answer has to be paid for",
+        hint=hint if isinstance(hint, str) and hint else "pay with a wallet, or ask for credit",
+        status=PAYMENT_REQUIRED_STATUS,
+    )
 
 
 def payee_of(identity: object) -> str:
@@ -63,6 +73,26 @@ def payee_of(identity: object) -> str:
     if not isinstance(text, str):
         raise MalformedError("panel.shape", "an identity has a key document")
     return parse_key_document(b64_decode(text)).payment or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a workspace may still ask for without a wallet; decimals of US dollars in strings."""
+
+    left: str
+    granted: str
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"left": self.left, "granted": self.granted, "unit": "USD"}
+
+
+def parse_credit(value: object) -> Credit:
+    """``GET /v1/account`` of the gateway. Raises ``panel.shape`` or ``pricing.decimal``."""
+    if not isinstance(value, dict):
+        raise MalformedError("panel.shape", "an account is an object")
+    for name in ("left", "granted"):
+        parse_decimal(value.get(name))
+    return Credit(value["left"], value["granted"])
 
 
 def scope() -> list[str]:

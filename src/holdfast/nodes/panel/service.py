@@ -31,6 +31,7 @@ from holdfast.nodes.panel import paying, views
 from holdfast.nodes.panel.access import Access
 from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.faucet import Faucet
 from holdfast.nodes.panel.models import ModelView, parse_models
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
@@ -112,6 +113,7 @@ class PanelService:
         people: PanelPeople | None = None,
         webhooks: Webhooks | None = None,
         anchors: Anchors | None = None,
+        faucet: Faucet | None = None,
     ) -> None:
         self.config = config
         self.review = review
@@ -122,6 +124,8 @@ class PanelService:
         """What tells endpoints of what the gate lets through; None where none is configured."""
         self.anchors = anchors
         """What puts heads of the journals into the log; None where nothing does."""
+        self.faucet = faucet
+        """What gives test tokens of a development chain; None where nothing does."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")
@@ -144,6 +148,8 @@ class PanelService:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.faucet is not None:
+            await self.faucet.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -180,6 +186,14 @@ class PanelService:
             return paying.payee_of(await self._get_json(f"{self._gateway}/v1/identity", who="the gateway"))
         except HoldfastError:
             return ""
+
+    async def credit(self) -> paying.Credit | None:
+        """What the workspace may still ask for without a wallet; None where the gateway keeps no account of it."""
+        try:
+            value = await self._get_json(f"{self._gateway}/v1/account", who="the gateway", auth=True)
+            return paying.parse_credit(value)
+        except HoldfastError:
+            return None
 
     async def runs(self) -> tuple[RunSummary, ...]:
         """The newest runs of the workspace."""

@@ -38,6 +38,12 @@ export function fold(turn, frame, witness) {
   return turn.answer.length + turn.bound !== before;
 }
 
+/* What the gateway says of how an answer is paid, in a few words. */
+const PAID = {
+  credit: () => "from credit",
+  authorised: (amount) => (amount ? `signed ${amount}` : "signed before"),
+};
+
 /* What a payment for several turns is known by at the gateway, while it lasts. */
 let session = null;
 
@@ -46,9 +52,10 @@ let session = null;
 export async function answer(turn, messages, { signal, moved, payment = null, witness = new CountedMarks() }) {
   const response = await send(turn, messages, signal, payment);
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
+  turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
   moved();
-  if (response.status === 402)
-    throw new PaymentNeeded(parseRequired(response.headers.get("payment-required")), await refusal(response));
+  const required = response.headers.get("payment-required");
+  if (response.status === 402 && required) throw new PaymentNeeded(parseRequired(required), await refusal(response));
   if (!response.ok) throw await refusal(response);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") continue;

@@ -120,6 +120,16 @@ async function ask(question, parent) {
   const conversation = conversations.get(turn.conversation);
   if (conversation) conversations.save(conversation, turn);
   list();
+  showCredit();
+}
+
+/** What is left of the credit after a turn; as it was where the panel does not say. */
+async function showCredit() {
+  const box = find("credit");
+  if (box.hidden) return;
+  const { credit } = await (await fetch("/chat.json")).json().catch(() => ({}));
+  if (!credit) return;
+  for (const name of ["left", "granted"]) box.querySelector(`[data-part="${name}"]`).textContent = credit[name];
 }
 
 /** Ask, have it paid for where that is asked, and ask again with the payment: once. */
@@ -133,7 +143,7 @@ async function follow(view, control) {
   } catch (needed) {
     if (!(needed instanceof PaymentNeeded)) throw needed;
     const paid = await pay(needed, turn.question);
-    turn.paid = paid.amount;
+    turn.paid = paid.amount; // until the gateway says what became of it
     await answer(turn, messages, { signal, moved, payment: paid.header }).catch((error) => {
       if (!(error instanceof PaymentNeeded)) throw error;
       throw { code: "page.asked_again", message: `It was not taken: ${error.message}`, hint: "What you signed may be used until it runs out; this page does not sign twice for one question" };

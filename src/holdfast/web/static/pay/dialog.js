@@ -66,6 +66,9 @@ async function look(entry) {
   }
 }
 
+/** A development chain is one that the panel has a faucet for. */
+const beOn = (entry) => wallet.beOn(entry.chainId, dialog.dataset.faucet === entry.network ? dialog.dataset.rpc : "");
+
 function knownPayee(payee) {
   if (!dialog.dataset.payee) return "the gateway's key document names nobody to be paid";
   return payee === dialog.dataset.payee ? "the address in the gateway's key document" : "not the address in the gateway's key document";
@@ -76,7 +79,7 @@ async function lookWithWallet(entry) {
   part("no-wallet").hidden = wallet.found();
   part("account").textContent = shown.account ?? "none";
   if (!shown.account) return showAmount();
-  await wallet.beOn(entry.chainId);
+  await beOn(entry);
   const [described, held] = await Promise.all([wallet.describe(entry.asset), wallet.balance(entry.asset, shown.account)]);
   if (shown?.entry !== entry) return undefined;
   shown.token = described;
@@ -118,7 +121,7 @@ async function signed() {
   const { needed, entry, account } = shown;
   const refused = takeLimits();
   if (refused) throw { message: refused, hint: "Nothing was signed" };
-  await wallet.beOn(entry.chainId);
+  await beOn(entry);
   const now = Math.floor(Date.now() / 1000);
   const allowance = throughPermit2(entry) ? await allow(needed.required, entry, account, now) : null;
   const { authorization, typed } = toSign(entry, account, now, crypto.getRandomValues(new Uint8Array(32)));

@@ -36,10 +36,20 @@ export async function known() {
   return address ? address.toLowerCase() : null;
 }
 
-/** Have the wallet on this chain; a wallet signs for the chain it is on alone. */
-export async function beOn(chainId) {
+const UNKNOWN_CHAIN = 4902;
+
+/** Have the wallet on this chain; a wallet signs for the chain it is on alone. `rpc` is where a development chain is
+    reached, for a wallet that does not know it. */
+export async function beOn(chainId, rpc = "") {
   if (Number(await request("eth_chainId")) === chainId) return;
-  await request("wallet_switchEthereumChain", [{ chainId: `0x${chainId.toString(16)}` }]);
+  const chain = { chainId: `0x${chainId.toString(16)}` };
+  try {
+    await provider().request({ method: "wallet_switchEthereumChain", params: [chain] });
+  } catch (error) {
+    if (error?.code !== UNKNOWN_CHAIN || !rpc) throw refused(error);
+    const coin = { name: "Ether", symbol: "ETH", decimals: 18 };
+    await request("wallet_addEthereumChain", [{ ...chain, chainName: `Development ${chainId}`, rpcUrls: [rpc], nativeCurrency: coin }]);
+  }
   if (Number(await request("eth_chainId")) !== chainId)
     throw { code: "wallet.chain", message: `The wallet is on another chain than ${chainId}`, hint: "Add that chain to the wallet and choose it" };
 }
