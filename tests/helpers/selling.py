@@ -23,7 +23,7 @@ from tests.helpers.payments import FACILITATOR
 
 
 class SellingGateway(FakeGateway):
-    """Asks for ``ways`` (none: for credit alone) once ``free`` answers were given. ``alter`` changes what it asks for on its way out."""
+    """Asks for ``ways`` (none: for credit alone) once ``free`` answers were given. ``alter`` changes that."""
 
     def __init__(self, *ways: PaymentRequirements, free: int = 0, sponsors: bool = False, **options: Any) -> None:
         super().__init__(**options)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
+from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection, call_contract
 from holdfast.adapters.registry_evm import EvmRegistry
 from holdfast.adapters.signer_secp256k1 import load_signer
 from holdfast.cli.development import OPENGRADIENT_KEY
@@ -27,6 +28,7 @@ from holdfast.core.x402 import address_word
 from holdfast.ports.registry import GATEWAY_KIND, RegisteredNode
 from holdfast.verifier.lanes import LANES
 from tests.helpers.facilitator import request
+from tests.helpers.panel import TOKEN
 from tests.helpers.payments import MINT, eip3009, payer, requirements
 from tests.helpers.processes import NetworkProcess, fetch, network, processes_of, wait_for
 
@@ -105,6 +107,35 @@ async def mint(net: NetworkProcess, address: str, amount: int) -> None:
         await account.transact(net.ready["token"], MINT + address_word(address) + evm.word(amount))
     finally:
         await connection.close()
+
+
+def test_the_panel_of_a_development_network_gives_a_wallet_test_tokens(net: NetworkProcess) -> None:
+    async def ask() -> dict[str, Any]:
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(net.ready["panel"], cookie_jar=jar) as http:
+            async with http.get("/chat", headers={"accept": "text/html"}) as page:
+                found = TOKEN.search(text := await page.text())
+                assert found is not None
+                assert f'data-faucet="{net.ready["payment_network"]}"' in text
+            headers = {"origin": net.ready["panel"], "sec-fetch-site": "same-origin", "x-holdfast-token": found[1]}
+            body = {"address": payer(77).address}
+            async with http.post("/pay/faucet", json=body, headers=headers) as answer:
+                assert answer.status == 200
+                given: dict[str, Any] = await answer.json()
+                return given
+
+    async def held() -> int:
+        connection = EvmConnection(net.ready["chain"])
+        try:
+            found = await call_contract(connection, net.ready["token"], "TestToken", "balanceOf", payer(77).address)
+        finally:
+            await connection.close()
+        return int(found)
+
+    given = asyncio.run(ask())
+    assert given["network"] == net.ready["payment_network"]
+    assert len(given["transaction"]) == 66
+    assert asyncio.run(held()) == 1000 * 10**18
 
 
 def test_opengradients_clients_find_an_active_gateway_whose_certificate_and_signature_hold(

@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.core.payments import NOT_EVIDENCE_OF
+from holdfast.errors import MalformedError
 from holdfast.nodes.panel import paying
+from holdfast.nodes.panel.faucet import Faucet
 from holdfast.web.chat import CELLS
 from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.live_pages import live_pages
 from tests.helpers.panel import open_panel
+from tests.helpers.payments import PAYEE
 
 pytestmark = pytest.mark.enable_socket
 QUESTION = {"model": "holdfast-responder", "messages": [{"role": "user", "content": "Why?"}]}
@@ -84,23 +87,24 @@ def test_the_twin_says_what_a_payment_is_no_evidence_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "code", "message"),
     [
-        (b"{}", "this answer has to be paid for"),
-        (b"not json", "this answer has to be paid for"),
-        (b'{"x402Version":2,"error":"the free credit is used up","accepts":[]}', "the free credit is used up"),
-        (b'{"error":{"message":"no credit","code":"payment.credit"}}', "no credit"),
-        (b'{"error":7}', "this answer has to be paid for"),
+        (b"{}", "payment.required", "this answer has to be paid for"),
+        (b"not json", "payment.required", "this answer has to be paid for"),
+        (b'{"x402Version":2,"error":"it is used up","accepts":[]}', "payment.required", "it is used up"),
+        (b'{"error":{"message":"no credit","code":"payment.credit"}}', "payment.credit", "no credit"),
+        (b'{"error":{"message":"no credit","code":"Payment Credit!"}}', "payment.required", "no credit"),
+        (b'{"error":7}', "payment.required", "this answer has to be paid for"),
     ],
 )
-def test_what_has_to_be_paid_reaches_the_page_with_its_header(body: bytes, message: str) -> None:
+def test_what_has_to_be_paid_reaches_the_page_with_its_header(body: bytes, code: str, message: str) -> None:
     async def check() -> None:
         async with open_panel(Till(body)) as panel:
             headers = await panel.change_headers()
             async with panel.http.post(panel.url + "/ask", json=QUESTION, headers=headers) as answer:
                 assert answer.status == 402
                 error = (await answer.json())["error"]
-                assert (error["code"], error["message"]) == ("payment.required", message)
+                assert (error["code"], error["message"]) == (code, message)
                 assert answer.headers["payment-required"] == "e30="
 
     asyncio.run(check())
@@ -149,5 +153,43 @@ def test_a_refusal_that_is_not_about_money_is_none() -> None:
             async with panel.http.post(panel.url + "/ask", json=QUESTION, headers=headers) as answer:
                 assert answer.status == 502
                 assert not any(name in answer.headers for name in paying.ANSWERED)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("value", [[], {}, {"left": 1, "granted": "1"}, {"left": "1"}, {"left": "-1", "granted": "1"}])
+def test_an_account_that_does_not_add_up_to_amounts_is_refused(value: object) -> None:
+    with pytest.raises(MalformedError):
+        paying.parse_credit(value)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"address": 1}, {"address": "0x1"}, {"address": PAYEE, "amount": "9"}, {"address": "0x" + "g" * 40}]
+)
+def test_a_faucet_is_asked_with_an_address_and_nothing_else(body: dict[str, object]) -> None:
+    async def check() -> None:
+        given: list[str] = []
+
+        async def give(address: str) -> str:
+            given.append(address)
+            return "0x" + "11" * 32
+
+        async def close() -> None:
+            given.append("closed")
+
+        async with open_panel() as panel:
+            panel.service.faucet = Faucet("eip155:31337", "http://127.0.0.1:1/", give, close)
+            headers = await panel.change_headers()
+            async with panel.http.post(panel.url + "/pay/faucet", json=body, headers=headers) as answer:
+                assert answer.status == 400
+            assert given == []
+            upper = {"address": "0x" + "EE" * 20}
+            async with panel.http.post(panel.url + "/pay/faucet", json=upper, headers=headers) as answer:
+                assert await answer.json() == {
+                    "address": PAYEE,
+                    "network": "eip155:31337",
+                    "transaction": "0x" + "11" * 32,
+                }
+        assert given == [PAYEE, "closed"]
 
     asyncio.run(check())

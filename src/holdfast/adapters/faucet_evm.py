@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection, contract_interface, quantity
+from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection, call_contract, contract_interface, quantity
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.core.evm import parse_address
 from holdfast.core.x402 import chain_id_of
@@ -24,8 +24,8 @@ class Given:
     """What an address was given."""
 
     address: str
-    amount: int
-    """Base units of the token."""
+    holds: int
+    """Base units of the token that it has now."""
     transaction: str
     """The mint: ``0x`` and 64 hex digits."""
 
@@ -53,9 +53,19 @@ class EvmFaucet:
         held = quantity(await account.connection.request("eth_getBalance", receiver, "latest"), "balance")
         if held < COIN // 10:
             await account.transact(receiver, b"", value=COIN)
-        return Given(receiver, amount, "0x" + minted.transaction)
+        holds = await call_contract(account.connection, self.token, "TestToken", "balanceOf", receiver)
+        return Given(receiver, holds, "0x" + minted.transaction)
 
     async def close(self) -> None:
         """Let go of the chain."""
         if self._account is not None:
             await self._account.connection.close()
+
+
+async def give_once(url: str, network: str, token: str, owner: Secp256k1Signer, address: str, amount: int) -> Given:
+    """:meth:`EvmFaucet.give` by a faucet that is made for it."""
+    faucet = EvmFaucet(url, network, token, owner)
+    try:
+        return await faucet.give(address, amount)
+    finally:
+        await faucet.close()

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from holdfast.adapters.clock_system import SystemClock
-from holdfast.adapters.signer_secp256k1 import Secp256k1Signer, load_signer
+from holdfast.adapters.signer_secp256k1 import load_signer
 from holdfast.adapters.spending_sqlite import SpendingRecord, Spent
 from holdfast.cli.development import WALLET_FOLDER
 from holdfast.cli.network import DEFAULT_STATE, Network, find_network, optional_network_options, with_http
@@ -46,8 +46,6 @@ from holdfast.core.x402 import PERMIT2, chain_id_of
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 
 _ADDRESS = re.compile(r"(?:0x)?[0-9a-fA-F]{40}\Z")
-_GAS_COIN = 10**17
-"""What the faucet gives for transactions of one's own, base units of the development chain's coin."""
 _UNLIMITED = 2**256 - 1
 
 
@@ -389,13 +387,15 @@ def faucet(state: str | None, key: str | None, amount: str, as_json: bool) -> No
     units = parse_decimal(amount) * 10**TOKEN_DECIMALS
     if units.denominator != 1:
         raise UsageError("wallet.amount", f"the test token has {TOKEN_DECIMALS} decimals")
+    from holdfast.adapters.faucet_evm import give_once  # noqa: PLC0415 - slow to import
+
     signer = load_signer(state_of(network) / "keys" / "faucet.key", "account")
-    transaction, holds = asyncio.run(_fund(signer, chain_id_of(payment_network), token, chain, address, int(units)))
-    shown = format_decimal(Fraction(holds, 10**TOKEN_DECIMALS))
+    given = asyncio.run(give_once(chain, payment_network, token, signer, address, int(units)))
+    shown = format_decimal(Fraction(given.holds, 10**TOKEN_DECIMALS))
     if as_json:
         where = None if wallet is None else str(state_of(network) / WALLET_FOLDER / FILE)
         made = {"address": address, "token": token, "network": payment_network, "balance": shown}
-        emit_json({**made, "transaction": transaction, "wallet": where})
+        emit_json({**made, "transaction": given.transaction, "wallet": where})
         return
     emit(f"{address} has {shown} {TOKEN_NAME} on {payment_network} now (test tokens: worth nothing elsewhere)")
     if wallet is not None:
@@ -407,27 +407,3 @@ def _address_of(key: str) -> str:
     if _ADDRESS.match(key.strip()):
         return evm.parse_address("0x" + key.strip().removeprefix("0x").lower())
     return parse_key(key).address
-
-
-async def _fund(
-    signer: Secp256k1Signer, chain_id: int, token: str, chain: str, address: str, units: int
-) -> tuple[str, int]:
-    """Mint, and give coin where there is little; returns the transaction and what the address holds then."""
-    from holdfast.adapters.evm_rpc import (  # noqa: PLC0415 - slow to import
-        EvmAccount,
-        EvmConnection,
-        call_contract,
-        contract_interface,
-        quantity,
-    )
-
-    connection = EvmConnection(chain)
-    try:
-        account = EvmAccount(connection, signer, chain_id)
-        minted, _ = await account.transact(token, contract_interface("TestToken").call_data("mint", [address, units]))
-        coin = quantity(await connection.request("eth_getBalance", address, "latest"), "balance")
-        if coin < _GAS_COIN // 10:
-            await account.transact(address, b"", value=_GAS_COIN)
-        return "0x" + minted.transaction, await call_contract(connection, token, "TestToken", "balanceOf", address)
-    finally:
-        await connection.close()

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
-from holdfast.adapters.faucet_evm import EvmFaucet
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import Argon2Passwords
@@ -79,6 +78,8 @@ def _build_faucet(config: PanelConfig) -> Faucet | None:
     """What gives test tokens, where the settings name the key of one."""
     if config.faucet_key is None:
         return None
+    from holdfast.adapters.faucet_evm import EvmFaucet  # noqa: PLC0415 - slow to import, for development chains alone
+
     owner = load_account(config.faucet_key, "account")
     source = EvmFaucet(config.faucet_chain, config.faucet_network, config.faucet_token, owner)
 
