@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from holdfast.adapters.metrics_memory import MemoryMetrics
@@ -20,6 +21,7 @@ from holdfast.nodes.relay.admission import AccountAdmission, Quota
 from holdfast.nodes.relay.app import RelayApp, create_app
 from holdfast.nodes.relay.batches import Batch, Tick
 from holdfast.nodes.relay.config import RelayKey
+from holdfast.nodes.relay.credit import Credit
 from holdfast.nodes.relay.service import Passages
 from holdfast.nodes.relay.targets import Target, Targets
 from holdfast.ports.http import Answer
@@ -100,6 +102,26 @@ class GatewayIdentity:
         return Answer(200, json.dumps(value).encode())
 
 
+@dataclass
+class GatewayAccounts:
+    """Implements ``ports.http.HTTP`` for ``GET /v1/account`` of a gateway."""
+
+    status: int = 404
+    body: bytes = b"{}"
+    silent: bool = False
+    asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+    def say(self, left: object) -> None:
+        """An account with so much left."""
+        self.status, self.body = 200, json.dumps({"account": "relay", "unit": "USD", "left": left}).encode()
+
+    async def request(self, method: str, url: str, **how: Any) -> Answer:
+        self.asked.append((f"{method} {url}", how.get("headers") or {}))
+        if self.silent:
+            raise UnavailableError("http.unreachable", "silent")
+        return Answer(self.status, self.body)
+
+
 class MemoryLogReader(LogReader):
     """A log with one gateway's identity as its second entry."""
 
@@ -135,6 +157,14 @@ class RelayWorld:
             idle_timeout_s=10,
             at_once=at_once,
         )
+        self.accounts = GatewayAccounts()
+        self.credit = Credit(
+            {"http://gateway.test": Secret("hf_relay", "test")},
+            self.accounts,
+            self.clock,
+            floor=Fraction(1, 20),
+            every_s=300,
+        )
         keys = [RelayKey("first", Secret(KEY, "test")), RelayKey("second", Secret(OTHER_KEY, "test"))]
         self.admission = AccountAdmission(keys, quota, self.clock.monotonic)
 
@@ -145,6 +175,7 @@ class RelayWorld:
             self.admission,
             self.passages,
             self.metrics,
+            self.credit,
             identity={"node": "ab" * 32, "key_document": ""},
             readiness=self.targets.readiness,
             lifespan=_no_lifespan,

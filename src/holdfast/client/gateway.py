@@ -350,6 +350,12 @@ class GatewayClient:
 
     def _error(self, answer: Answer) -> HoldfastError:
         """What an answer other than 200 says."""
+        if answer.status == PAYMENT_REQUIRED and self._channel.kind == "sealed":
+            return UnavailableError(
+                "paying.relay",
+                "the relay's credit at the gateway is used up, and this client pays nothing on the private path",
+                hint="the relay's operator has to add some; another relay may have it",
+            )
         if answer.status == PAYMENT_REQUIRED and answer.headers.get("payment-required") is not None:
             return unpaid(answer.headers, answer.body, self.url)
         return parse_error(answer.status, answer.body, self.url)

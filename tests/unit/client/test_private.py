@@ -326,3 +326,23 @@ def test_a_refusal_of_the_keys_never_leads_to_the_direct_path() -> None:
         raise AssertionError("the direct path was taken")
 
     assert world.refusal(instead=instead).code == "keys_proof.attester"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_relay_that_has_no_credit_left_is_not_paid_for(streamed: bool) -> None:
+    """An authorization inside a sealed request would name its payer to whoever reads the question."""
+    world = World()
+
+    async def ask() -> None:
+        client = await world.client()
+        world.gateway.status = 402
+        if not streamed:
+            await client.ask(REQUEST)
+            return
+        async with client.stream(REQUEST):
+            pass
+
+    with pytest.raises(UnavailableError) as refused:
+        asyncio.run(ask())
+    assert refused.value.code == "paying.relay"
+    assert not any("payment-signature" in headers for _, _, headers in world.gateway.requests)

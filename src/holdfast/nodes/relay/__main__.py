@@ -19,6 +19,7 @@ from holdfast.adapters.trust_file import TrustFile
 from holdfast.client.log import LogReader
 from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.core.pricing import parse_decimal
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.process import run_node
@@ -26,6 +27,7 @@ from holdfast.nodes.relay.admission import AccountAdmission, Quota
 from holdfast.nodes.relay.app import RelayApp, create_app
 from holdfast.nodes.relay.batches import Batch, Tick
 from holdfast.nodes.relay.config import RelayConfig, RelayGateway
+from holdfast.nodes.relay.credit import Credit
 from holdfast.nodes.relay.metrics import METRICS
 from holdfast.nodes.relay.service import Passages
 from holdfast.nodes.relay.targets import Target, Targets
@@ -38,7 +40,14 @@ def build(config: RelayConfig) -> App:
     trust = TrustFile(config.trust, FileStorage(config.state))
     found = [Target(item.url.rstrip("/"), _forwarder(item, config), item.billing_frames) for item in config.gateways]
     targets = Targets(found, http, LogReader(http, config.log), trust, clock, every_s=config.keys_seconds)
-    quota = Quota(config.window_s, config.window_requests, config.window_bytes, config.at_once)
+    credit = Credit(
+        {item.url.rstrip("/"): item.key for item in config.gateways},
+        http,
+        clock,
+        floor=parse_decimal(config.credit_floor),
+        every_s=config.credit_seconds,
+    )
+    quota = Quota(config.window_s, config.window_requests, config.window_bytes, config.at_once, config.day_requests)
     passages = Passages(
         Batch(Tick(clock, config.batch_ms / 1000), random.SystemRandom().shuffle),
         Tick(clock, config.tick_ms / 1000),
@@ -50,11 +59,13 @@ def build(config: RelayConfig) -> App:
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         asking = asyncio.create_task(targets.work(), name="relay-targets")
+        paying = asyncio.create_task(credit.work(), name="relay-credit")
         try:
             yield
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            for task in (asking, paying):
+                task.cancel()
+            await asyncio.gather(asking, paying, return_exceptions=True)
             await asyncio.gather(*(target.forwarder.close() for target in found))
             await http.close()
 
@@ -63,6 +74,7 @@ def build(config: RelayConfig) -> App:
         AccountAdmission(config.accounts, quota, clock.monotonic),
         passages,
         PrometheusMetrics(METRICS),
+        credit,
         identity={"node": document.digest, "key_document": b64_encode(document.raw)},
         readiness=targets.readiness,
         lifespan=lifespan,

@@ -4,8 +4,9 @@
 that are counted without naming anybody (Privacy Pass, RFC 9576) would stand there as well. Whatever stands there sees
 the request's headers and sizes, and never where the request goes: no account can be tied to a gateway by what is kept.
 
-Rules: with no key configured nobody is admitted. Counts live in memory, by account, for the window under way, and are
-written nowhere. What an answer takes beyond the window's bytes is not cut off: the next request waits instead.
+Rules: with no key configured nobody is admitted. Counts live in memory, by account, for the window and the day under
+way, and are written nowhere: a start begins a new day. What an answer takes beyond the window's bytes is not cut off:
+the next request waits instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from holdfast.core.encoding import sha256
 from holdfast.errors import RefusedError
 from holdfast.nodes.edge import bearer_token
 from holdfast.nodes.relay.config import RelayKey
+
+DAY_S = 86_400
+"""A day of a quota, counted from whenever the clock's are."""
 
 
 class OverQuotaError(RefusedError):
@@ -61,16 +65,22 @@ class Quota:
     requests: int
     size_bytes: int
     at_once: int
+    day_requests: int | None = None
+    """In :data:`DAY_S`; None: as many as the windows let through."""
 
 
 @dataclass(slots=True)
 class _Account:
-    """What an account took in the window under way."""
+    """What an account took in the window and the day under way."""
 
+    day_requests: int | None
+    """How many it may make in a day."""
     window: int = -1
     requests: int = 0
     size_bytes: int = 0
     open: int = 0
+    day: int = -1
+    in_day: int = 0
 
 
 class AccountAdmission:
@@ -78,7 +88,8 @@ class AccountAdmission:
 
     def __init__(self, keys: Sequence[RelayKey], quota: Quota, monotonic: Callable[[], float]) -> None:
         self._names = {sha256(item.key.reveal().encode()): item.name for item in keys}
-        self._accounts = {item.name: _Account() for item in keys}
+        own = {item.name: item.day_requests for item in keys}
+        self._accounts = {name: _Account(quota.day_requests if day is None else day) for name, day in own.items()}
         self._quota = quota
         self._monotonic = monotonic
 
@@ -95,10 +106,14 @@ class AccountAdmission:
             raise OverQuotaError("relay.at_once", f"{quota.at_once} requests of this account are under way", 1)
         if account.requests >= quota.requests:
             message = f"this account has made {quota.requests} requests in {quota.window_s:g} s"
-            raise OverQuotaError("relay.requests", message, self._left_s())
+            raise OverQuotaError("relay.requests", message, self._left_s(quota.window_s))
+        if account.day_requests is not None and account.in_day >= account.day_requests:
+            message = f"this account has made the {account.day_requests} requests that the relay pays for in a day"
+            raise OverQuotaError("relay.day", message, self._left_s(DAY_S))
         if account.size_bytes >= quota.size_bytes:
             raise self._too_much()
         account.requests += 1
+        account.in_day += 1
         account.open += 1
         return _AccountTicket(self, account)
 
@@ -112,16 +127,18 @@ class AccountAdmission:
     def _too_much(self) -> OverQuotaError:
         quota = self._quota
         message = f"this account has passed {quota.size_bytes} bytes in {quota.window_s:g} s"
-        return OverQuotaError("relay.bytes", message, self._left_s())
+        return OverQuotaError("relay.bytes", message, self._left_s(quota.window_s))
 
     def _turn(self, account: _Account) -> None:
-        """Begin a new window when it is time."""
-        window = int(self._monotonic() // self._quota.window_s)
+        """Begin a new window and a new day when it is time."""
+        now = self._monotonic()
+        window, day = int(now // self._quota.window_s), int(now // DAY_S)
         if account.window != window:
             account.window, account.requests, account.size_bytes = window, 0, 0
+        if account.day != day:
+            account.day, account.in_day = day, 0
 
-    def _left_s(self) -> int:
-        span = self._quota.window_s
+    def _left_s(self, span: float) -> int:
         return max(1, ceil(span - self._monotonic() % span))
 
 

@@ -17,6 +17,7 @@ from holdfast.errors import MalformedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.relay.admission import Admission, OverQuotaError, Ticket
+from holdfast.nodes.relay.credit import Credit
 from holdfast.nodes.relay.service import Passage, Passages, parse_sealed
 from holdfast.nodes.relay.targets import Targets
 from holdfast.ports.metrics import Metrics
@@ -49,6 +50,7 @@ class RelayApp:
         admission: Admission,
         passages: Passages,
         metrics: Metrics,
+        credit: Credit,
         *,
         identity: Mapping[str, Any],
         readiness: Callable[[], Mapping[str, str]],
@@ -58,6 +60,7 @@ class RelayApp:
         self._admission = admission
         self._passages = passages
         self._metrics = metrics
+        self._credit = credit
         self._identity = identity
         self._readiness = readiness
         self._lifespan = lifespan
@@ -102,6 +105,7 @@ class RelayApp:
         """One request; returns how it ended."""
         named = headers.get(b"x-tee-id")
         target = self._targets.find(named.decode("latin-1") if named is not None else None)
+        self._credit.require(target)
         body = await read_body(receive)
         ticket.take_request(len(body))
         sealed = parse_sealed(headers, body)
@@ -146,6 +150,8 @@ class RelayApp:
         elif path == "/metrics":
             self._metrics.level("holdfast_relay_open", self._passages.open)
             self._metrics.level("holdfast_relay_gateways", self._targets.shown)
+            if (least := self._credit.least) is not None:
+                self._metrics.level("holdfast_relay_credit_usd", least)
             await _bytes(send, self._metrics.render(), METRICS_TYPE.encode())
         elif path == "/v1/gateways":
             await _json(send, {"gateways": self._targets.describe()})

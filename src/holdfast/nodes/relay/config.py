@@ -14,6 +14,7 @@ class RelayKey:
 
     name: str = setting(help="Account: lower-case letters, digits and hyphens")
     key: Secret = setting(help="The key, as file:… or env:…")
+    day_requests: int | None = setting(None, "Requests of this account in a day, instead of the relay's", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ class RelayConfig:
     window_s: int = setting(60, "Quotas are counted over windows of so many seconds", minimum=1, maximum=86_400)
     window_requests: int = setting(600, "Requests of one account in a window", minimum=1)
     window_bytes: int = setting(256 << 20, "Bytes of one account in a window, both ways together", minimum=1024)
+    day_requests: int | None = setting(
+        None,
+        "Requests of one account in a day, for which the relay pays; without it the windows alone bound them",
+        minimum=1,
+    )
+    credit_floor: str = setting(
+        "0.05", "US dollars of the relay's credit at a gateway below which it passes nothing on"
+    )
+    credit_seconds: int = setting(
+        300, "How often gateways are asked what is left of it; never because of a request", minimum=10, maximum=86_400
+    )
     at_once: int = setting(64, "Requests of one account under way at once", minimum=1)
     requests_at_once: int = setting(1024, "Requests of everybody under way at once", minimum=1)
     request_bytes: int = setting(20 << 20, "Largest encapsulated request", minimum=1024, maximum=20 << 20)

@@ -63,6 +63,25 @@ def test_requests_over_the_quota_wait_for_the_next_window() -> None:
     admission.admit(KEY).close()
 
 
+def test_the_requests_of_a_day_are_counted_by_account() -> None:
+    """The relay pays for them, whatever the windows let through."""
+    hands = Hands()
+    keys = [RelayKey("one", Secret("hf_one", "test")), RelayKey("two", Secret("hf_two", "test"), day_requests=1)]
+    admission = AccountAdmission(keys, replace(QUOTA, requests=100, day_requests=3), hands)
+    for _ in range(3):
+        admission.admit(KEY).close()
+        hands.now += 60
+    admission.admit(OTHER).close()
+    for headers in (KEY, OTHER):
+        with pytest.raises(OverQuotaError) as found:
+            admission.admit(headers)
+        assert (found.value.code, found.value.status) == ("relay.day", 429)
+        assert found.value.retry_after_s == 86_400 - 185
+    hands.now = 86_400.0
+    for headers in (KEY, OTHER):
+        admission.admit(headers).close()
+
+
 def test_requests_at_once_are_counted_while_they_are_under_way() -> None:
     admission, _ = made(replace(QUOTA, requests=100))
     first, second = admission.admit(KEY), admission.admit(KEY)
@@ -108,7 +127,7 @@ def test_one_account_does_not_use_up_another() -> None:
     admission.admit(OTHER)
 
 
-def test_what_is_kept_of_an_account_is_four_numbers() -> None:
+def test_what_is_kept_of_an_account_is_numbers() -> None:
     """And no key, address, gateway or time of a request."""
     admission, _ = made()
     admission.admit(KEY).take_request(10)
@@ -118,5 +137,8 @@ def test_what_is_kept_of_an_account_is_four_numbers() -> None:
         "requests": 1,
         "size_bytes": 10,
         "open": 1,
+        "day": 0,
+        "in_day": 1,
+        "day_requests": None,
     }
     assert b"hf_one" not in repr(vars(admission)).encode()
