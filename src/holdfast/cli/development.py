@@ -35,6 +35,8 @@ from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
 from holdfast.core.notes import COSIGNATURE, VerifierKey
+from holdfast.core.opengradient import PLACEHOLDER_KEY
+from holdfast.core.pricing import build_price_card
 from holdfast.core.registry import measurement_hash
 from holdfast.core.rounds import ChainDomain
 from holdfast.core.statements import pre_authentication_encoding
@@ -83,6 +85,14 @@ GATEWAY_INTERVAL_S = 24 * 3600
 """How long an attestation keeps a gateway of a development network active."""
 GATEWAY_COIN = 10**18
 """What the gateway's account gets to register and beat with; it pays for years."""
+PRICE_CARD_FILE = "price-card.json"
+"""What the gateway sells at; change it here, and start again."""
+PRICES = {"*": {"input": "0.5", "output": "1.5"}}
+"""US dollars for a million tokens, whatever the model, where there is no price card yet."""
+TOKEN_USD = "0.1"  # noqa: S105 (a price)
+"""What the test token counts as."""
+FREE_CREDIT = "25"
+"""US dollars that each workspace gets once: enough to try everything."""
 NETWORK_FILE = "network.json"
 """What other commands read to find the network (written when it is ready)."""
 SETTINGS_FILE = "holdfast.toml"
@@ -98,9 +108,8 @@ RELAY_WORKSPACE = "relay"
 """The workspace of everything that comes through the relay."""
 OPENGRADIENT_WORKSPACE = "opengradient"
 """The workspace of OpenGradient's clients, which send one key for all (:data:`OPENGRADIENT_KEY`)."""
-OPENGRADIENT_KEY = "0x" + "1234567890abcdef" * 4
-"""The placeholder that their clients send as a key (``opengradient`` 1.1.4, ``client/llm.py``): it is no secret, and in
-a network that is not for development it has no workspace."""
+OPENGRADIENT_KEY = PLACEHOLDER_KEY
+"""What they send as a key; in a network that is not for development it has no workspace."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -133,6 +142,8 @@ class Layout:
 
     state: Path
     base_port: int
+    payments: str = "optional"
+    """Whether answers cost something: the gateway's setting of that name."""
 
     def port(self, service: str) -> int:
         return self.base_port + SERVICES.index(service)
@@ -249,6 +260,36 @@ def make_genesis(layout: Layout, keys: Keys) -> None:
     write_private(path, canonical.encode({"alloc": alloc}) + b"\n")
 
 
+def make_price_card(layout: Layout) -> None:
+    """Write the price card, unless there is one."""
+    path = layout.state / PRICE_CARD_FILE
+    if not path.exists():
+        write_private(path, build_price_card(PRICES).raw + b"\n")
+
+
+def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
+    """What the gateway takes: credit, and the test token where the chain has it."""
+    if layout.payments == "off":
+        return {}
+    found: dict[str, Any] = {
+        "payments": layout.payments,
+        "price_card": str(layout.state.resolve() / PRICE_CARD_FILE),
+        "free_credit": FREE_CREDIT,
+    }
+    if layout.pays:
+        network, token = f"eip155:{CHAIN_ID}", TestToken(keys.faucet)
+        found |= {
+            "facilitator": layout.url(FACILITATOR),
+            "pay_to": keys.gateway_account,
+            "payment_network": network,
+            "payment_asset": TEST_TOKEN,
+            "payment_asset_name": token.name,
+            "payment_asset_version": token.version,
+            "rates": [{"asset": TEST_TOKEN, "network": network, "decimals": token.decimals, "usd": TOKEN_USD}],
+        }
+    return found
+
+
 def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
     """The gateway's key document. A new one names OpenGradient's key, the TLS key, the key that requests are sealed to
     and where the gateway is paid; one from before stays as it is, and that gateway runs without them."""
@@ -358,6 +399,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "full_nodes": full_nodes,
             **ohttp,
             **opengradient,
+            **_payment_settings(layout, keys),
         },
         "relay": {
             "listen": listen["relay"],

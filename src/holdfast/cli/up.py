@@ -352,6 +352,7 @@ class Network:
         keys = development.make_keys(layout)
         development.make_queues(layout)
         development.make_genesis(layout, keys)
+        development.make_price_card(layout)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
         configs = load_configs(settings, ["chain", "log", "panel", "relay"], os.environ)
@@ -470,13 +471,15 @@ def _locked(state: Path) -> Iterator[None]:
 @click.option("--fresh", is_flag=True, help="Forget the folder's network first: keys, trust, runs, everything.")
 @click.option("--port", type=click.IntRange(1024, 65535 - len(SERVICES)), default=8500, show_default=True,
               help="Base of the ports: panel, gateway, log, chain, full nodes, relay, gateway under TLS.")  # fmt: skip
+@click.option("--payments", type=click.Choice(["off", "optional", "required"]), default="optional", show_default=True,
+              help="Whether answers cost something; optional: each workspace has free credit.")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True,
               help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
-def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_json: bool) -> None:
+def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Path | None, as_json: bool) -> None:
     """Run a whole development network on this machine."""
     console = Console(as_json=as_json)
-    layout = Layout(state.absolute(), port)
+    layout = Layout(state.absolute(), port, payments)
     configure_logging("up", "error")
     if not as_json:
         click.echo("Starting a Holdfast development network.")
@@ -505,7 +508,7 @@ def up_command(state: Path, fresh: bool, port: int, overrides: Path | None, as_j
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
-    known |= {FACILITATOR, development.GENESIS_FILE}
+    known |= {FACILITATOR, development.GENESIS_FILE, development.PRICE_CARD_FILE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

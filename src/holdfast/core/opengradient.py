@@ -28,6 +28,8 @@ from holdfast.core.encoding import b64_decode, b64_encode, sha256
 from holdfast.core.evm import keccak256
 from holdfast.errors import MalformedError, RefusedError
 
+PLACEHOLDER_KEY = "0x" + "1234567890abcdef" * 4
+"""What their clients send as a key (``opengradient`` 1.1.4, ``client/llm.py``): everybody has it, it is no secret."""
 ENDPOINTS = ("chat.completions", "completions")
 """What can be asked, by the names of ``statement.md`` §4.1."""
 KEY_BYTES, KEY_BITS, KEY_EXPONENT = 294, 2048, 65537

@@ -35,6 +35,8 @@ KINDS = {
     "search": ("searches", 1),
 }
 """What a card prices: the name of the quantity, and how many of it one price is for; in the order of a charge."""
+ANY_MODEL = "*"
+"""The label in a card under which every model is sold that it does not name."""
 UNKNOWN_USAGE = "pricing.unknown_usage"
 """``what`` of the line of a charge whose usage nobody reported."""
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,17}[1-9])?\Z")
@@ -50,7 +52,7 @@ class PriceCard:
 
     def prices(self, model: str) -> Mapping[str, str]:
         """The prices of a model; raises ``pricing.model`` where it is not sold."""
-        found = self.models.get(model)
+        found = self.models.get(model) or self.models.get(ANY_MODEL)
         if found is None:
             raise RefusedError(
                 "pricing.model", f"{model!r} has no price here", status=404, hint="GET /v1/models lists what is sold"

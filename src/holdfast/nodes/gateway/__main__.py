@@ -24,12 +24,14 @@ from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_rsa import load_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_signer as load_account
 from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.till_store_sql import SQLTillStore
 from holdfast.adapters.tls_files import load_certificate, spki_digest
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
+from holdfast.client.facilitator import HTTPFacilitator
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
@@ -45,7 +47,9 @@ from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
+from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.checkout import WORKSPACE, Checkout
 from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -65,9 +69,12 @@ from holdfast.nodes.gateway.oblivious import (
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
+from holdfast.nodes.gateway.prices import build_selling
+from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.tasks import Background
+from holdfast.nodes.gateway.till import Till
 from holdfast.nodes.gateway.turn import Identity
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.process import run_node
@@ -177,11 +184,13 @@ def build(config: GatewayConfig) -> App:
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
         answer_signer=answer_signer,
     )
+    till = _till(config, document, identity, http, clock, metrics)
     membership = _membership(config, document, answer_signer, attestations, clock, metrics)
     facilitator = _facilitator(config, answer_signer, http, clock, metrics)
     beside = {"identity": introduction.work, "attestations": attestations.work}
     beside |= {"registry": membership.work} if membership is not None else {}
     beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
+    beside |= {"till": partial(till.work, partial(find_closing, indexer, ledger))} if till is not None else {}
     background = Background(
         config,
         gateway,
@@ -201,6 +210,8 @@ def build(config: GatewayConfig) -> App:
         async with background.running():
             yield
         await http.close()
+        if till is not None:
+            till.close()
         if membership is not None:
             await membership.close()
         if answer_signer is not None:
@@ -224,6 +235,9 @@ def build(config: GatewayConfig) -> App:
             config, document, answer_signer, sealed_key, clock, attestations.for_strangers, membership, facilitator
         ),
         attest=attestations.answer,
+        checkout=None
+        if till is None
+        else Checkout(till, workspaces, metrics, public_url=config.public_url, facilitator=config.facilitator),
     )
     direct = create_app(app, request_bytes=config.request_bytes, request_seconds=config.request_seconds)
     if sealed_key is None:
@@ -246,6 +260,33 @@ def build(config: GatewayConfig) -> App:
         sign_configuration=answer_signer.key_configuration if answer_signer is not None else None,
     )
     return SplitApp(direct, create_oblivious(oblivious, settings))
+
+
+def _till(
+    config: GatewayConfig,
+    document: KeyDocument,
+    identity: Identity,
+    http: AiohttpHTTP,
+    clock: SystemClock,
+    metrics: PrometheusMetrics,
+) -> Till | None:
+    """Where answers cost something: what is sold, the books, and who captures. Raises ``settings.payments``."""
+    if config.payments == "off":
+        return None
+    if config.price_card is None:
+        raise UsageError("settings.payments", "payments need a price card", param="price_card")
+    if any(item.name == WORKSPACE for item in config.workspaces):
+        raise UsageError("settings.payments", f"workspace {WORKSPACE} is for callers without a key", param="workspaces")
+    try:
+        card = config.price_card.read_bytes()
+    except OSError as error:
+        raise UsageError("settings.payments", f"cannot read {config.price_card}: {error.strerror}") from error
+    selling = build_selling(config, card.rstrip(b"\n"), document.payment, clock.now())
+    store = SQLTillStore(config.till_database or f"sqlite:///{config.state / 'till.sqlite'}")
+    facilitator = None
+    if config.facilitator is not None:
+        facilitator = HTTPFacilitator(http, config.facilitator, config.facilitator_token)
+    return Till(selling, Books(store), identity, clock, metrics, random_bytes=os.urandom, facilitator=facilitator)
 
 
 def _load_ohttp_key(path: Path | None, document: KeyDocument) -> GatewayKey | None:

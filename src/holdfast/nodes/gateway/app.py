@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,8 +18,9 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError, Unavail
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
+from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
-from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
@@ -34,11 +36,13 @@ _READS = {
     "/readyz",
     "/metrics",
     "/openapi.json",
+    "/v1/account",
     "/v1/attestation",
     "/v1/identity",
     "/v1/models",
     "/v1/network",
     "/v1/openings",
+    "/v1/prices",
     "/v1/runs",
     *OPENGRADIENT_READS,
 }
@@ -77,7 +81,9 @@ class GatewayApp:
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         opengradient: Surface | None = None,
         attest: Callable[[bytes | None], Awaitable[Mapping[str, Any]]],
+        checkout: Checkout | None = None,
     ) -> None:
+        """``checkout``: where answers cost something, who sees to it that they are paid."""
         self._gateway = gateway
         self._desk = desk
         self._workspaces = workspaces
@@ -91,6 +97,7 @@ class GatewayApp:
         self._opengradient = opengradient
         self._signs = opengradient.signs if opengradient is not None else "never"
         self._attest = attest
+        self._checkout = checkout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -112,7 +119,7 @@ class GatewayApp:
     async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         sealed: SealedOrigin | None = scope.get(ORIGIN)
-        caller = sealed.caller if sealed else self._workspaces.caller(headers.get(b"authorization"))
+        caller, account = self._caller(headers.get(b"authorization"), sealed)
         settlement = self._settlement if sealed is None or sealed.json_profile else "private"
         body = await read_body(receive)
         ask = parse_ask(
@@ -123,7 +130,17 @@ class GatewayApp:
             settlement=settlement,
             signs="always" if sealed and sealed.json_profile and self._signs != "never" else self._signs,
         )
-        run = await self._gateway.open(ask, caller.workspace, caller.person, sealed.path if sealed else None)
+        checkout, visit = self._checkout, None
+        try:
+            if checkout is not None:
+                visit = checkout.visit(scope, account, sealed=sealed is not None)
+            path = sealed.path if sealed else None
+            run = await self._gateway.open(ask, caller.workspace, caller.person, path, visit)
+        except HoldfastError as error:
+            if checkout is None or error.status != HTTPStatus.PAYMENT_REQUIRED:
+                raise
+            await checkout.refuse(send, error, visit)
+            return
         try:
             if ask.streamed:
                 await self._stream(run, receive, send)
@@ -131,6 +148,14 @@ class GatewayApp:
                 await self._whole(run, receive, send)
         finally:
             self._metrics.count("holdfast_gateway_runs_total", endpoint, run.outcome or "unknown")
+
+    def _caller(self, authorization: bytes | None, sealed: SealedOrigin | None) -> tuple[Caller, str | None]:
+        """Who asks, and whose credit pays. Raises ``auth.*``."""
+        if sealed is not None:
+            return sealed.caller, sealed.caller.workspace
+        if self._checkout is not None:
+            return self._checkout.caller(authorization)
+        return self._workspaces.caller(authorization), None
 
     async def _whole(self, run: Run, receive: Receive, send: Send) -> None:
         watch = Watch(receive, _WATCH_AFTER_S, lambda: run.closing)
@@ -204,12 +229,16 @@ class GatewayApp:
     async def _read_guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         match = _RUN.match(path)
-        if ORIGIN not in scope and path in _READ_BY_ANY_KEY:
+        if ORIGIN not in scope and path in _READ_BY_ANY_KEY and (self._checkout is None or path != "/v1/models"):
             self._workspaces.name(headers.get(b"authorization"))
         if path == "/v1/models":
             await _json(send, await self._models())
         elif path == "/v1/network":
             await _json(send, self._network())
+        elif path == "/v1/prices" and self._checkout is not None:
+            await _json(send, self._checkout.prices())
+        elif path == "/v1/account" and self._checkout is not None and ORIGIN not in scope:
+            await _json(send, await self._checkout.account(headers.get(b"authorization")))
         elif path == "/v1/runs":
             workspace = self._workspaces.reader(headers.get(b"authorization"))
             limit = _number(scope["query_string"], "limit", 20, 1, 200)
@@ -255,11 +284,15 @@ class GatewayApp:
                 "object": "model",
                 "created": offer.model.created,
                 "owned_by": offer.model.owned_by,
-                "holdfast": {"upstream": offer.upstream.code},
+                "holdfast": {"upstream": offer.upstream.code, **self._prices_of(offer.model.id)},
             }
             for offer in offers
         ]
         return {"object": "list", "data": data}
+
+    def _prices_of(self, model: str) -> dict[str, Any]:
+        """What a model costs, in US dollars as its price card says it; null where it is not sold."""
+        return {} if self._checkout is None else {"prices": self._checkout.prices_of(model)}
 
     async def _watch_run(self, run: str, receive: Receive, send: Send) -> None:
         events = self._desk.events(run)
@@ -316,7 +349,7 @@ def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-holdfast-capability", run.secret.hex().encode()))
     if run.opening.queue is not None:
         headers.append((b"x-holdfast-queue", run.opening.queue.encode()))
-    return headers
+    return headers + payment_headers(run.visit)
 
 
 def _event(payload: bytes) -> bytes:

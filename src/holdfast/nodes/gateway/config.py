@@ -51,6 +51,19 @@ class FullNodeReader:
 
 
 @dataclass(frozen=True, slots=True)
+class RateSetting:
+    """What one whole unit of an asset is worth."""
+
+    asset: str = setting(help="Address of the token")
+    network: str = setting(help="Network as x402 writes it, like eip155:8453")
+    decimals: int = setting(help="Decimals of the token", minimum=0, maximum=36)
+    usd: str = setting(help="US dollars for one whole unit, as a decimal")
+    at: str | None = setting(
+        None, "When that was found out (RFC 3339); with it the rate gets old, without it holds while it is configured"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Where the gateway listens, who may ask, who answers, and how much it takes on."""
 
@@ -129,6 +142,45 @@ class GatewayConfig:
         300, "How far back the time of such a heartbeat lies, because a chain's clock lags", minimum=0
     )
     watchers: int = setting(512, "Live event streams at once", minimum=1)
+    # Payments, as spec/payments.md and spec/pricing.md have them
+    payments: str = setting(
+        "off",
+        "Whether answers cost something: off, optional (every workspace has free credit) or required",
+        choices=("off", "optional", "required"),
+    )
+    price_card: Path | None = setting(None, "Price card (spec/pricing.md §2), canonical JSON; needed for payments")
+    free_credit: str = setting("1", "US dollars of credit that each workspace gets once, where payments are optional")
+    output_tokens: int = setting(
+        4096, "Tokens that an answer may have where its request names no limit: its cap counts with them", minimum=1
+    )
+    till_database: str | None = setting(None, "SQLAlchemy URL of the till; default: SQLite in the state folder")
+    facilitator: str | None = setting(None, "Base URL of the facilitator; without one only credit pays")
+    facilitator_token: Secret | None = setting(None, "Bearer token for the facilitator, as file:… or env:…")
+    pay_to: str | None = setting(None, "Address that is paid; default: the payment address of the key document")
+    payment_network: str | None = setting(None, "Network that payments are taken on, like eip155:8453")
+    payment_asset: str | None = setting(None, "Address of the token that payments are taken in")
+    payment_asset_name: str = setting("", "Name in that token's EIP-712 domain")
+    payment_asset_version: str = setting("1", "Version in that token's EIP-712 domain")
+    payment_methods: tuple[str, ...] = setting(
+        ("eip3009", "permit2-upto", "permit2-exact"), "How payers may pay, in the order in which it is offered"
+    )
+    rates: tuple[RateSetting, ...] = setting((), "What tokens are worth; one for payment_asset is needed")
+    rate_seconds: int = setting(86_400, "How old a rate with a time may be", minimum=1)
+    capture: str = setting(
+        "on_proof",
+        "When money is taken: after the answer, or only for a run that is final and not refuted",
+        choices=("on_answer", "on_proof"),
+    )
+    session_usd: str = setting(
+        "0.5", "US dollars that an upto payment is asked for at least: further requests go on it"
+    )
+    exposure_usd: str = setting("10", "US dollars that one payer may use without having paid yet")
+    payment_seconds: int = setting(900, "How long a payment is to hold, seconds", minimum=30, maximum=86_400)
+    finality_seconds: int = setting(120, "How long runs take to be final, nearly all of them, seconds", minimum=0)
+    capture_seconds: int = setting(60, "What a capture needs before a payment runs out, seconds", minimum=6)
+    public_url: str | None = setting(
+        None, "Where callers reach this gateway, as offers are to say; default: what each request says"
+    )
     # The private path (spec/ohttp.md)
     ohttp_key: Path | None = setting(
         None, "X25519 key (PEM, mode 0600) that requests are sealed to; without one there is no private path"

@@ -9,7 +9,7 @@ Not covered: finding a run by id (``adapters.run_index_sql``) and delivery to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -102,11 +102,14 @@ class Ledger:
         sealed: bytes = b"",
         published: bytes = b"",
         disclosed: bytes = b"",
+        usage: Mapping[str, int] | None = None,
     ) -> Place:
-        """Make the closing statements durable, with the sealed response, in mode ``individual`` the blob, and the parts
-        of the response that are disclosed."""
+        """Make the closing statements durable, with the sealed response, in mode ``individual`` the blob, the parts
+        of the response that are disclosed and, of a run that is paid for, what it reports to have used."""
         route, execution = statements
         header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
+        if usage is not None:
+            header["usage"] = dict(usage)
         if marks:
             header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:
@@ -174,6 +177,8 @@ class Closing:
     """What opens the commitments, in mode ``private``; empty otherwise."""
     marks: tuple[ShownMark, ...]
     """The first and the last mark of a stream."""
+    usage: Mapping[str, int] | None = None
+    """What a run that is paid for reports to have used, by the names of a charge's lines."""
 
 
 def parse_closing(record: StoredRecord) -> Closing:
@@ -184,4 +189,5 @@ def parse_closing(record: StoredRecord) -> Closing:
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
     entries = (first or route, second or execution)
-    return Closing((route, execution), entries, sealed, published, disclosed, salts, marks)
+    usage = record.header.get("usage")
+    return Closing((route, execution), entries, sealed, published, disclosed, salts, marks, usage)

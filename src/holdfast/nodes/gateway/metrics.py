@@ -7,6 +7,8 @@ from holdfast.ports.metrics import Metric
 METRICS = (
     Metric("holdfast_gateway_runs_total", "count", "Runs, by endpoint and outcome", ("endpoint", "outcome")),
     Metric("holdfast_gateway_runs_open", "level", "Runs under way"),
+    Metric("holdfast_gateway_charges_total", "count", "Runs that were charged, by scheme", ("scheme",)),
+    Metric("holdfast_gateway_unpaid_total", "count", "Requests answered 402, by code", ("code",)),
     Metric("holdfast_gateway_outbox_bytes", "level", "Write-ahead log that waits to be delivered to the log"),
     Metric("holdfast_gateway_commit_seconds", "level", "Moving average of one durable commit"),
     Metric("holdfast_gateway_registered", "level", "1 while the registry counts this gateway as active"),

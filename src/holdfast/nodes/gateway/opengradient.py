@@ -86,13 +86,18 @@ def change_sent(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "web_search" in value:
         value = {name: item for name, item in value.items() if name != "web_search"}
         rewrites.append("web-search-removed")
+    value, asked = ask_usage(value)
+    return value, rewrites + asked
+
+
+def ask_usage(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A request whose stream reports what was used, and the code of the change where it was one."""
     options = value.get("stream_options")
     if value.get("stream") is True and (options is None or isinstance(options, dict)):
         asked = {**(options or {}), "include_usage": True}
         if asked != options:
-            value = {**value, "stream_options": asked}
-            rewrites.append("usage-asked")
-    return value, rewrites
+            return {**value, "stream_options": asked}, ["usage-asked"]
+    return value, []
 
 
 def shape_answer(endpoint: str, value: Any) -> Any:

@@ -8,8 +8,8 @@ kind     header                                                       blobs
 OPEN     everything needed to close the run without its caller,       sealed request text, disclosed parts
          the wrap of its secret
 MARK     run, when, the mark                                          none
-CLOSE    run, times, outcome, first and last mark, private salts      two envelopes, two log entries, sealed
-                                                                      response, published blob (``individual``),
+CLOSE    run, times, outcome, first and last mark, private salts,     two envelopes, two log entries, sealed
+         what a paid run used                                         response, published blob (``individual``),
                                                                       disclosed parts
 FOLLOW   run, at                                                      envelope, entry for the log
 ======== ============================================================ =========================================

@@ -18,7 +18,14 @@ from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
-from holdfast.nodes.gateway.opengradient import SETTLEMENT_HEADER, Signs, change_sent, hash_request, parse_settlement
+from holdfast.nodes.gateway.opengradient import (
+    SETTLEMENT_HEADER,
+    Signs,
+    ask_usage,
+    change_sent,
+    hash_request,
+    parse_settlement,
+)
 from holdfast.review.events import parse_text
 
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
@@ -266,8 +273,9 @@ def _subject(value: object, queue: object) -> str | None:
         raise MalformedError("request.subject", error.message, param="holdfast.subject") from error
 
 
-def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> BoundRequest:
-    """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model.
+def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str, *, paid: bool = False) -> BoundRequest:
+    """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model; a run that is
+    ``paid`` for has to report what it used.
 
     Nothing is rewritten unless it must be: then the sent document is one of its own and says why.
     """
@@ -280,6 +288,9 @@ def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str) -> Boun
         rewrites.append("holdfast-removed")
     if ask.signed is not None:
         sent_value, changed = change_sent(sent_value)
+        rewrites += changed
+    elif paid:
+        sent_value, changed = ask_usage(sent_value)
         rewrites += changed
     if sent_value.get("model") != provider_model:
         sent_value = {**sent_value, "model": provider_model}

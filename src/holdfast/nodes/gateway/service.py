@@ -2,7 +2,7 @@
 
 Order (``statement.md`` §4, ``parts.md`` §7), the same for whole answers and streams:
 
-1. The request is parsed and committed; an OPEN record is durable.
+1. The request is parsed and committed; what it may cost is held (``till``), then an OPEN record is durable.
 2. The upstream is called.
 3. Streams: a mark is durable before the event that carries it leaves.
 4. Route and execution statements are signed; a CLOSE record is durable.
@@ -30,9 +30,10 @@ from holdfast.core.statements import Execution, SealedPath
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Interrupted, Ledger, ShownMark
+from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
+from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
     Identity,
     Opening,
@@ -87,6 +88,8 @@ class Run:
     """The first mark that left and the last."""
     blob: str | None = None
     """SHA-256 of the published blob, in mode ``individual``."""
+    visit: Visit | None = None
+    """Who pays for it; None where nothing costs anything."""
 
     @property
     def id(self) -> str:
@@ -125,15 +128,25 @@ class Gateway:
 
     # Opening
 
-    async def open(self, ask: Ask, workspace: str, requester: str | None = None, path: SealedPath | None = None) -> Run:
+    async def open(
+        self,
+        ask: Ask,
+        workspace: str,
+        requester: str | None = None,
+        path: SealedPath | None = None,
+        visit: Visit | None = None,
+    ) -> Run:
         """Find who answers, bind the request and make the run durable. Raises ``request.*``, ``gateway.busy`` or
-        ``gateway.sealed``. ``path`` says how the request came sealed, where it did.
+        ``gateway.sealed``, and where something is to be paid what :meth:`Visit.admit` and :meth:`Visit.hold` raise.
+        ``path`` says how the request came sealed, where it did.
 
         ``requester`` is the person whose key asks; it is kept where the run names a queue, for nobody else asks for it.
         """
         if self.under_way >= self.limits.runs_at_once:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
         offer = await self.catalog.find(ask.model, aliases=ask.signed is not None)
+        if visit is not None:
+            await visit.admit(ask, offer.model.id)
         now = self._clock.now()
         private = ask.options.settlement == "private"
         timed = not private and path is None
@@ -147,7 +160,7 @@ class Gateway:
                 "nobody could open a sealed answer: this workspace has no panel that trust admits and that has a key",
                 hint="name the panel's key document in the workspace's settings, or ask without sealed",
             )
-        bound = bind_request(ask, run, secret, offer.provider_model)
+        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None)
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -172,16 +185,27 @@ class Gateway:
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         self.under_way += 1
-        self._indexer.opening(run)
         try:
-            place = await self._ledger.open_run(opening, kept, shown)
-        except BaseException as error:
+            if visit is not None:
+                await visit.hold(opening)
+            place = await self._write_opening(opening, kept, shown, visit)
+        except BaseException:
             self.under_way -= 1
-            if isinstance(error, UsageError):
-                self._indexer.unopened(run)
             raise
         self._indexer.opened(opening, place.start)
-        return Run(ask, bound, opening, secret, offer)
+        return Run(ask, bound, opening, secret, offer, visit=visit)
+
+    async def _write_opening(self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None) -> Place:
+        """Make a run durable; one that is not begun costs nothing."""
+        self._indexer.opening(opening.run)
+        try:
+            return await self._ledger.open_run(opening, kept, shown)
+        except BaseException as error:
+            if visit is not None:
+                visit.abandon(opening.run)
+            if isinstance(error, UsageError):
+                self._indexer.unopened(opening.run)
+            raise
 
     # Whole answers
 
@@ -205,7 +229,7 @@ class Gateway:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
             raise fault_of(error) from error
         execution = Execution("generated", COMPLETE, response.tree, None, run.offer.upstream.code)
-        sealed = await self._close(run, execution, text, response)
+        sealed = await self._close(run, execution, text, response, usage_of(value))
         if run.opening.sealed:
             return sealed_body(self.carrier(run, sealed=sealed))
         return attach(attach_fields(text, signature), self.carrier(run))
@@ -286,7 +310,7 @@ class Gateway:
                 timeout_s=self.limits.upstream_s,
                 idle_timeout_s=self.limits.idle_s,
             )
-            if run.ask.signed is not None:
+            if run.ask.signed is not None or "usage-asked" in run.bound.rewrites:
                 events = shape_stream(run.ask.endpoint, events)
             try:
                 return events, await anext(events, None)
@@ -323,7 +347,7 @@ class Gateway:
         outcome = COMPLETE if binder.finished else UNFINISHED
         signature = await self._sign_answer(run, binder.fold.document()) if binder.finished else {}
         execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
-        await self._close(run, execution, text, response)
+        await self._close(run, execution, text, response, usage_of(binder.fold.document()))
         return attach(attach_fields(held, signature), self.carrier(run, mark))
 
     async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
@@ -340,7 +364,7 @@ class Gateway:
             await self._close(run, Execution("interrupted", outcome, None, binder.reference(), upstream))
             return
         execution = Execution("generated", outcome, response.tree, binder.reference(), upstream)
-        await self._close(run, execution, text, response)
+        await self._close(run, execution, text, response, usage_of(binder.fold.document()))
 
     def _error_frame(self, run: Run, error: HoldfastError) -> bytes:
         return attach(canonical.encode_known(error.to_json()), self.carrier(run))
@@ -348,10 +372,15 @@ class Gateway:
     # Closing
 
     async def _close(
-        self, run: Run, execution: Execution, text: bytes = b"", response: Commitment | None = None
+        self,
+        run: Run,
+        execution: Execution,
+        text: bytes = b"",
+        response: Commitment | None = None,
+        usage: Mapping[str, int] | None = None,
     ) -> bytes:
         """Sign route and execution and make them durable; the run is over. Returns the answer as it is stored: under
-        its run's secret, or nothing."""
+        its run's secret, or nothing. ``usage`` is what the answer says it used."""
         now = self._clock.now()
         opening = run.opening
         statements = close_statements(
@@ -368,6 +397,7 @@ class Gateway:
         run.closing = True
         self.under_way -= 1
         closed_at = opening.stamp(now)
+        used = usage if run.visit is not None else None
         try:
             place = await self._ledger.close_run(
                 opening,
@@ -378,16 +408,19 @@ class Gateway:
                 sealed=sealed,
                 published=published,
                 disclosed=shown,
+                usage=used,
             )
         except UsageError as error:
             if error.code != "wal.record_size":
                 raise
             _LOG.warning("the answer of run %s is too large to be kept: only its statements are", run.id)
             run.blob = None
-            place = await self._ledger.close_run(opening, closed_at, execution.outcome, statements)
+            place = await self._ledger.close_run(opening, closed_at, execution.outcome, statements, usage=used)
         run.closed, run.outcome = statements, execution.outcome
         self._indexer.changed(run.id, outcome=execution.outcome, closed_at=closed_at, close_place=place.start)
         self._on_closed(run.id, execution.outcome)
+        if run.visit is not None:
+            run.visit.closed(Closing(run.id, statements[1].digest, execution.response, used))
         return sealed
 
     async def disconnected(self, run: Run) -> None:
