@@ -111,7 +111,7 @@ def closed(store: TillStore, *charges: int, new: NewAuthorization | None = None)
     for run, amount in enumerate(charges, 1):
         taken(store, on_payment(run, max(amount, 100), accept=new if run == 1 else None))
         charged(store, run, amount)
-    assert store.close_authorization(new.identity)
+    assert store.close_authorization(new.identity) == (new.scheme != "exact")
     return new.identity
 
 
@@ -178,6 +178,12 @@ def test_an_authorization_that_serves_no_more_pays_for_nothing(store: TillStore)
     assert refusal(store.hold([on_payment(2)])) == "payment.closed"
     assert not store.close_authorization(signed().identity)
     assert not store.close_authorization("f" * 64)
+
+
+def test_an_exact_payment_is_for_one_run(store: TillStore) -> None:
+    taken(store, on_payment(1, 100, accept=signed(cap=100, scheme="exact")))
+    charged(store, 1, 30)
+    assert refusal(store.hold([on_payment(2, 10)])) == "payment.closed"
 
 
 def test_a_payer_is_exposed_up_to_a_limit_over_all_authorizations(store: TillStore) -> None:

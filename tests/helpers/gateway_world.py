@@ -33,6 +33,7 @@ from holdfast.nodes.edge import Edge
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.checkout import Checkout
 from holdfast.nodes.gateway.config import WorkspaceKey
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -153,6 +154,8 @@ class World:
         self.enclave: Enclave | None = None
         self.attestations: Attestations | None = None
         """What attests the gateway, where a test wants it attested."""
+        self.checkout: Checkout | None = None
+        """Who sees to it that answers are paid, where they cost something."""
         self.wrap_trust: Trust | None = None
         """Trust by which a panel may be encrypted to, where it is another one: the usual one knows no panel."""
 
@@ -225,15 +228,10 @@ class World:
 
     def inner(self) -> GatewayApp:
         """The same without its edge."""
-        keys = [
-            WorkspaceKey("first", Secret(KEY, "test")),
-            WorkspaceKey("second", Secret(OTHER_KEY, "test")),
-            WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
-        ]
         return GatewayApp(
             self.gateway,
             self.desk,
-            Workspaces(keys),
+            self.workspaces,
             MemoryMetrics(),
             identity=dict,
             network=dict,
@@ -243,7 +241,18 @@ class World:
             lifespan=_no_lifespan,
             opengradient=self.surface() if self.signs != "never" else None,
             attest=self._attest,
+            checkout=self.checkout,
         )
+
+    @property
+    def workspaces(self) -> Workspaces:
+        """Two of one each, and one whose key everybody has."""
+        keys = [
+            WorkspaceKey("first", Secret(KEY, "test")),
+            WorkspaceKey("second", Secret(OTHER_KEY, "test")),
+            WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
+        ]
+        return Workspaces(keys)
 
     def surface(self) -> Surface:
         """OpenGradient's side of the gateway."""

@@ -519,7 +519,8 @@ def _hold_authorization(connection: sa.Connection, order: NewHold) -> None:
         _change(connection, identity, held=found.held + order.cap, last_at=order.at)
         return
     new = {name: getattr(order.accept, name) for name in _NEW}
-    sums = {"at": order.at, "last_at": order.at, "stands": "open", "held": order.cap, "charged": 0}
+    stands = "closed" if order.accept.scheme == "exact" else "open"
+    sums = {"at": order.at, "last_at": order.at, "stands": stands, "held": order.cap, "charged": 0}
     connection.execute(sa.insert(_AUTHORIZATIONS), new | sums)
 
 

@@ -60,11 +60,27 @@ _SETTLEMENT_TYPE: dict[str, Any] = {
 }
 
 
+_PAYMENT_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "PAYMENT-SIGNATURE",
+        "in": "header",
+        "description": "Where this gateway takes payments: an x402 payment payload, base64 of JSON",
+        "schema": {"type": "string", "maxLength": 24_576},
+    },
+    {
+        "name": "X-Upto-Session",
+        "in": "header",
+        "description": "Instead of one: the session that an earlier answer named",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+]
+
+
 def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
-            "parameters": [_SETTLEMENT_TYPE],
+            "parameters": [_SETTLEMENT_TYPE, *_PAYMENT_HEADERS],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(request)}}},
             "responses": {
                 "200": {
@@ -73,11 +89,23 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
                         "x-holdfast-run": {"schema": _TEXT},
                         "x-holdfast-capability": {"schema": _TEXT},
                         "x-holdfast-queue": {"schema": _CODE, "description": "The review queue that was named, if any"},
+                        "x-holdfast-payment": {
+                            "schema": {"enum": ["authorised", "credit"]},
+                            "description": "How it is paid, if it is; nothing was taken yet where it is authorised",
+                        },
+                        "x-upto-session": {
+                            "schema": _TEXT,
+                            "description": "What pays for further requests, if anything",
+                        },
                     },
                     "content": {
                         "application/json": {"schema": _ref(answer)},
                         "text/event-stream": {"schema": _TEXT},
                     },
+                },
+                "402": {
+                    **_json(_ref("Unpaid"), "It costs something; PAYMENT-REQUIRED says what may be signed for it"),
+                    "headers": {"PAYMENT-REQUIRED": {"schema": _TEXT}},
                 },
                 **_errors(),
             },
@@ -139,6 +167,10 @@ def document() -> dict[str, Any]:
             "/v1/chat/completions": _ask("Ask, as a chat", "ChatRequest", "Answer"),
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
             "/v1/models": _get("Models on offer", _ref("Models")),
+            "/v1/prices": _get(
+                "The price card, and how one can pay; 404 where nothing costs anything", _ref("Prices"), public=True
+            ),
+            "/v1/account": _get("Credit of the workspace; 404 where nothing costs anything", _ref("Account")),
             "/v1/identity": _get("Key document and attestation", _ref("Identity"), public=True),
             "/v1/attestation": _get(
                 "Evidence of the enclave that holds this gateway's keys; with a nonce it is made for this question",
@@ -453,6 +485,34 @@ def _schemas() -> dict[str, Any]:
                     "items": {"type": "object", "required": ["id", "object", "created", "owned_by", "holdfast"]},
                 },
             },
+            "additionalProperties": False,
+        },
+        "Unpaid": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {"type": "object", "required": ["message", "type", "param", "code", "hint"]},
+                "x402Version": {"const": 2},
+                "accepts": {"type": "array"},
+                "resource": {"type": "object"},
+                "extensions": {"type": "object"},
+            },
+            "additionalProperties": False,
+        },
+        "Prices": {
+            "type": "object",
+            "required": ["payments", "price_card", "price_card_digest", "output_tokens", "free_credit", "x402"],
+            "properties": {
+                "payments": {"enum": ["optional", "required"]},
+                "price_card": {"type": "object", "required": ["type", "unit", "models"]},
+                "price_card_digest": _TEXT,
+                "x402": {"type": ["object", "null"], "required": ["network", "asset", "pay_to", "methods", "timing"]},
+            },
+        },
+        "Account": {
+            "type": "object",
+            "required": ["account", "unit", "granted", "spent", "held", "left"],
+            "properties": {name: _TEXT for name in ("account", "unit", "granted", "spent", "held", "left")},
             "additionalProperties": False,
         },
         "SealedConfiguration": {

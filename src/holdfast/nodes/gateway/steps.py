@@ -36,7 +36,7 @@ from holdfast.ports.till_store import Step
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
+class About:
     """What a payment statement has from the run that it is about."""
 
     nonce: str | None
@@ -55,8 +55,8 @@ class StepSigner:
     def sign(self, document: PaymentDocument, opening: Opening, parents: Sequence[str]) -> Step:
         """A step of a run; ``parents`` are digests of statements (``trace.md`` §2(6)). Raises ``payment_document.*``
         where the document does not add up: nobody signs an overcharge by mistake."""
-        about = _About(opening.nonce, opening.parent_run, opening.coarse, opening.settlement == "private")
-        return self._sign(document, about, parents)
+        about = About(opening.nonce, opening.parent_run, opening.coarse, opening.settlement == "private")
+        return self.sign_about(document, about, parents)
 
     def follow(
         self,
@@ -83,10 +83,11 @@ class StepSigner:
             reason=reason,
         )
         verify_terms(document, old)
-        about = _About(statement.nonce, statement.parent_run, coarse, before.commitment_salt is not None)
-        return self._sign(document, about, [before.digest])
+        about = About(statement.nonce, statement.parent_run, coarse, before.commitment_salt is not None)
+        return self.sign_about(document, about, [before.digest])
 
-    def _sign(self, document: PaymentDocument, about: _About, parents: Sequence[str]) -> Step:
+    def sign_about(self, document: PaymentDocument, about: About, parents: Sequence[str]) -> Step:
+        """The same as :meth:`sign`, for whoever kept no more of the opening."""
         raw = document.raw
         verify_amounts(parse_payment_document(raw))
         salt = self._random(SALT_BYTES)

@@ -25,21 +25,17 @@ from holdfast.client.facilitator import Facilitator
 from holdfast.core import canonical, payments, pricing, x402
 from holdfast.core.canonical import encode_known
 from holdfast.core.encoding import sha256_hex, time_decode, time_encode
-from holdfast.core.payments import build_payment_document, payment_record
+from holdfast.core.payments import build_payment_document
 from holdfast.core.statements import (
-    COMMITMENT_SALT_BYTES,
-    PaymentBody,
     Tree,
-    build_commitment,
-    build_payload,
     parse_tree,
-    payment_body,
 )
 from holdfast.core.x402 import Method, PaymentPayload, PaymentRequirements, VerifiedPayment
 from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.prices import Quote, Selling, base_units, credit_rate
 from holdfast.nodes.gateway.request import Ask
+from holdfast.nodes.gateway.steps import About, StepSigner
 from holdfast.nodes.gateway.turn import Identity, Opening
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -102,6 +98,7 @@ class Till:
         self.clock = clock
         self._metrics = metrics
         self._random = random_bytes
+        self._steps = StepSigner(identity, random_bytes)
         self._facilitator = facilitator
         self._granted: set[str] = set()
         self._holds: dict[str, Hold | None] = {}
@@ -246,8 +243,8 @@ class Till:
         hold = self._holds.get(closing.run) or await self.books.call(self.books.store.hold_of, closing.run)
         if hold is None:
             return False
-        now = self.clock.now()
         terms = canonical.decode_object(hold.terms)
+        now = payments.claimed_time(self.clock.now(), coarse=terms["coarse"])
         costs = pricing.charge(
             terms["prices"],
             None if closing.usage is None else pricing.Usage(**closing.usage),
@@ -281,17 +278,9 @@ class Till:
             authorised=None if terms["authorised"] is None else int(terms["authorised"]),
             **{name: terms[name] for name in ("timing", "scheme", "network", "asset", "payer", "payee")},
             authorisation=terms["authorisation"],
-        ).raw
-        return sign_step(
-            self.identity,
-            terms,
-            hold.run,
-            "charged",
-            document,
-            self._random(payments.SALT_BYTES),
-            (closing.execution,),
-            now,
         )
+        about = About(terms["nonce"], terms["parent_run"], terms["coarse"], terms["settlement"] == "private")
+        return self._steps.sign_about(document, about, (closing.execution,))
 
     # Recovery
 
@@ -369,7 +358,7 @@ class Visit:
     async def admit(self, ask: Ask, model: str) -> None:
         """Quote the request and check who pays. Nothing is held yet. Raises ``pricing.*``, ``payment.*`` or
         ``facilitator.*``."""
-        at = self._till.clock.now()
+        at = payments.claimed_time(self._till.clock.now(), coarse=not self._told)
         quote = self._quote = self._till.selling.quote(ask, model)
         if self._tender.payment is not None:
             await self._admit_payment(self._tender.payment, ask, quote, at)
@@ -389,7 +378,7 @@ class Visit:
         asked = self._till.selling.requirements(quote, at, self._till.submitter).get(x402.method_of(payload))
         if token is None or asked is None:
             raise _unpaid("payment.scheme", "payments of this kind are not taken here")
-        payment = await self._till.verify(payload, asked, self.resource["path"], at)
+        payment = await self._till.verify(payload, asked, self.resource["path"], self._till.clock.now())
         rate = token.rate_at(at)
         identity = payment.identity.hex()
         session = self._till.session_name() if payment.method == "permit2-upto" else None
@@ -420,7 +409,7 @@ class Visit:
         found = await self._till.books.call(store.by_session, session)
         if token is None or found is None or found.stands != "open" or found.new.asset != token.asset:
             raise _unpaid("payment.session", "the session expired or is exhausted")
-        left_s = (time_decode(found.new.deadline) - at).total_seconds()
+        left_s = (time_decode(found.new.deadline) - self._till.clock.now()).total_seconds()
         if left_s <= token.least_s:
             raise _unpaid("payment.session", "the session expired or is exhausted")
         rate = token.rate_at(at)
@@ -477,7 +466,7 @@ class Visit:
     async def hold(self, opening: Opening) -> None:
         """Set the cap aside for a run that is about to open. Raises ``payment.*``."""
         terms = self._terms | statement_terms(opening)
-        order = NewHold(opening.run, at=time_encode(self._till.clock.now()), terms=encode_known(terms), **self._order)
+        order = NewHold(opening.run, at=opening.stamp(self._till.clock.now()), terms=encode_known(terms), **self._order)
         try:
             await self._till.hold(order)
         except RefusedError as error:
@@ -517,36 +506,6 @@ def statement_terms(opening: Opening) -> dict[str, Any]:
         "nonce": opening.nonce,
         "parent_run": opening.parent_run,
     }
-
-
-def sign_step(
-    identity: Identity,
-    terms: Mapping[str, Any],
-    run: str,
-    event: str,
-    document: bytes,
-    salt: bytes,
-    parents: tuple[str, ...],
-    now: dt.datetime,
-) -> Step:
-    """A document's record as a signed statement. ``terms`` are those of the run's hold."""
-    record = payment_record(document, salt)
-    payload = build_payload(
-        "payment",
-        run=run,
-        attester=identity.attester,
-        claimed_at=payments.claimed_time(now, coarse=terms["coarse"]),
-        parents=parents,
-        subject=("payment", record),
-        body=payment_body(PaymentBody(event, record)),
-        nonce=terms["nonce"],
-        parent_run=terms["parent_run"],
-    )
-    digest, envelope = sha256_hex(payload), identity.envelope(payload)
-    if terms["settlement"] != "private":
-        return Step(run, event, document, salt, digest, envelope, envelope)
-    unpublished = identity.signer.sign(payload)[:COMMITMENT_SALT_BYTES]
-    return Step(run, event, document, salt, digest, envelope, build_commitment(digest, unpublished), unpublished)
 
 
 def _unpaid(code: str, message: str) -> RefusedError:
