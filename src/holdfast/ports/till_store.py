@@ -9,8 +9,8 @@ Amounts are integers: nano-dollars of an account, base units of an asset of an a
 
 A hold stands ``held``, then ``charged`` or ``released``; what was charged to an authorization then stands
 ``capturing`` and ends ``captured`` or ``failed``, or ``lapsed``. An authorization stands ``open`` while it serves,
-``closed`` once it does not (of ``exact``, which is for one run, from its first hold), ``capturing`` while its one capture is under way, and ends ``captured``, ``lapsed`` or
-``failed``. Nothing ever goes back.
+``closed`` once it does not (of ``exact``, which is for one run, from its first hold), ``capturing`` while its one
+capture is under way, and ends ``captured``, ``lapsed`` or ``failed``. Nothing ever goes back.
 
 Methods block; one worker thread calls them.
 """

@@ -512,7 +512,7 @@ def _schemas() -> dict[str, Any]:
         "Account": {
             "type": "object",
             "required": ["account", "unit", "granted", "spent", "held", "left"],
-            "properties": {name: _TEXT for name in ("account", "unit", "granted", "spent", "held", "left")},
+            "properties": dict.fromkeys(("account", "unit", "granted", "spent", "held", "left"), _TEXT),
             "additionalProperties": False,
         },
         "SealedConfiguration": {

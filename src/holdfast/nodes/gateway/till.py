@@ -155,7 +155,9 @@ class Till:
         word = await self._facilitator.verify(payload, asked)
         if not word.valid:
             reason = word.invalid_reason or ""
-            raise _unpaid(_code_of(reason, payment.method), f"the facilitator refuses the payment: {reason[:128]}")
+            refused = _unpaid("payment.refused", f"the facilitator refuses the payment: {reason[:128]}")
+            refused.code = _code_of(reason, payment.method) or refused.code
+            raise refused
         return payment
 
     def session_name(self) -> str:
@@ -522,6 +524,6 @@ def _check_resource(payload: PaymentPayload, path: str) -> None:
         raise _unpaid("payment.resource", "the payment says that it is for another address")
 
 
-def _code_of(reason: str, method: Method) -> str:
-    """Our code for a facilitator's reason; ``payment.refused`` for one that we do not know."""
-    return next((code for code in x402.REASONS if x402.reason_of(code, method) == reason), "payment.refused")
+def _code_of(reason: str, method: Method) -> str | None:
+    """Our code for a facilitator's reason; None for one that we do not know."""
+    return next((code for code in x402.REASONS if x402.reason_of(code, method) == reason), None)
