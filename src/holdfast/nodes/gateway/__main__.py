@@ -282,7 +282,7 @@ def _till(
     except OSError as error:
         raise UsageError("settings.payments", f"cannot read {config.price_card}: {error.strerror}") from error
     selling = build_selling(config, card.rstrip(b"\n"), document.payment, clock.now())
-    store = SQLTillStore(config.till_database or f"sqlite:///{config.state / 'till.sqlite'}")
+    store = SQLTillStore(config.till_url)
     facilitator = None
     if config.facilitator is not None:
         facilitator = HTTPFacilitator(http, config.facilitator, config.facilitator_token)

@@ -196,3 +196,8 @@ class GatewayConfig:
     ohttp_padding_bytes: int = setting(
         0, "Sealed binary answers are padded to a multiple of this; 0: not at all", minimum=0, maximum=1 << 20
     )
+
+    @property
+    def till_url(self) -> str:
+        """SQLAlchemy URL of the till."""
+        return self.till_database or f"sqlite:///{self.state / 'till.sqlite'}"
