@@ -101,6 +101,8 @@ class FakeRun:
         }
         self.chronology: list[dict[str, Any]] = []
         self.payments: list[dict[str, Any]] = []
+        self.payment: dict[str, Any] | None = None
+        """Both sides of its payment; None where nothing was paid."""
         self.changed = asyncio.Condition()
         self.version = 0
 
@@ -163,6 +165,7 @@ class FakeGateway:
                 Route("/v1/runs/{run}", self._run),
                 Route("/v1/runs/{run}/events", self._events),
                 Route("/v1/runs/{run}/bundle", self._bundle),
+                Route("/v1/runs/{run}/payment", self._payment),
             ]
         )
 
@@ -345,6 +348,14 @@ class FakeGateway:
         if run is None:
             return JSONResponse(_error("run.unknown", "no run with this id is known here"), 404)
         return JSONResponse(run.view())
+
+    async def _payment(self, request: Request) -> Response:
+        if refused := self._refuse(request):
+            return refused
+        run = self._find(request)
+        if run is None or run.payment is None:
+            return JSONResponse(_error("run.unknown", "there is no payment here"), 404)
+        return JSONResponse(run.payment)
 
     async def _bundle(self, request: Request) -> Response:
         if refused := self._refuse(request):

@@ -182,10 +182,13 @@ class Site:
     async def run(self, request: Request) -> Response:
         """``GET /runs/{run}``."""
         run_id = views.parse_run_id(request.path_params["run"])
-        view, texts = await asyncio.gather(self.service.run(run_id), self.service.texts(run_id))
+        view, texts, paid = await asyncio.gather(
+            self.service.run(run_id), self.service.texts(run_id), _attempt(self.service.payment(run_id))
+        )
+        paid = None if isinstance(paid, HoldfastError) else paid
         file = f"holdfast-{run_id}.json"
         verify = f"holdfast verify {file} --trust trust.json"
-        return self.page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify)
+        return self.page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify, paid=paid)
 
     async def rounds(self, request: Request) -> Response:
         """``GET /rounds``."""

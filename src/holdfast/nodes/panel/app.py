@@ -314,6 +314,12 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
     async def run(request: Request) -> Response:
         return json_response((await service.run(request.path_params["run"])).to_json())
 
+    async def payment(request: Request) -> Response:
+        found = await service.payment(request.path_params["run"])
+        if found is None:
+            raise UsageError("panel.unpaid", "nothing was paid or offered for this run", status=404)
+        return json_response(found.to_json())
+
     async def bundle(request: Request) -> Response:
         run_id = views.parse_run_id(request.path_params["run"])
         source = contextlib.AsyncExitStack()
@@ -362,6 +368,7 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
     return [
         ActRoute(people, "run:read", "/index.json", index),
         ActRoute(people, "run:read", "/runs/{run}.json", run),
+        ActRoute(people, "run:read", "/runs/{run}/payment.json", payment),
         ActRoute(people, "run:read", "/runs/{run}/bundle", bundle),
         ActRoute(people, "run:read", "/events", events),
         ActRoute(people, "run:ask", "/ask", ask, methods=["POST"]),

@@ -124,6 +124,13 @@ def _paths() -> Schema:
         "/queues/{queue}/events": {
             "get": answer("Tells that a queue has moved", _TEXT, QUEUE, content_type="text/event-stream")
         },
+        "/runs/{run}/payment.json": {
+            "get": answer(
+                "Both sides of a run's payment",
+                {"type": "object", "required": ["run", "steps", "charged", "checks", "not_evidence_of"]},
+                place("run", _UUID),
+            )
+        },
         "/events": {
             "get": answer(
                 "Runs whenever they change",

@@ -33,6 +33,7 @@ from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.faucet import Faucet
 from holdfast.nodes.panel.models import ModelView, parse_models
+from holdfast.nodes.panel.payment_file import PaymentFile, parse_payment_file
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import (
@@ -204,6 +205,22 @@ class PanelService:
         """One run. Raises ``panel.run_id``, the gateway's own refusal, or ``panel.silent``."""
         url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}"
         return views.parse_run(await self._get_json(url, who="the gateway", auth=True))
+
+    async def payment(self, run: str) -> PaymentFile | None:
+        """Both sides of a run's payment, as the gateway puts them together; with the answer's own report of usage where
+        the run was asked here. None where there is no payment, or a gateway that sells nothing. Raises
+        ``panel.silent``, ``panel.run_id``, and as :func:`parse_payment_file` does."""
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/payment"
+        try:
+            raw = await self._get(
+                url, who="the gateway", auth=True, limit_bytes=self.config.max_view_bytes, extra=self._capability(run)
+            )
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+        found = parse_payment_file(canonical.decode(raw))
+        return found if found.steps else None
 
     async def rounds(self) -> RoundsView:
         """The newest rounds, as each full node tells them. Silent nodes are named, not skipped."""

@@ -77,11 +77,36 @@ function showEvidence(lanes) {
   );
 }
 
+let paid = "";
+
+/** What it cost, in place of what stood there before: asked for again when the lane of payment moves. */
+function showPayment(lane) {
+  const key = `${lane.state} ${lane.says}`;
+  if (key === paid || lane.state === "not_applicable") return;
+  const first = paid === "";
+  paid = key;
+  if (first && document.querySelector("#paid section")) return;
+  const request = new XMLHttpRequest();
+  request.open("GET", location.pathname);
+  request.responseType = "document";
+  request.onload = () => {
+    const newer = request.response?.getElementById("paid");
+    const box = document.getElementById("paid");
+    if (!newer || box.contains(document.activeElement)) return;
+    const open = box.querySelector(".paid-sides")?.open ?? false;
+    box.replaceChildren(...document.importNode(newer, true).childNodes);
+    const sides = box.querySelector(".paid-sides");
+    if (sides) sides.open = open;
+  };
+  request.send();
+}
+
 const live = new LiveRuns(
   (view) => {
     trouble.hidden = true;
     const changes = updateLanes(document, view.lanes);
     if (changes.length) announce(changes.join(". "));
+    showPayment(view.lanes.payment);
     showAxis(view.chronology);
     showEvidence(view.lanes);
     document.getElementById("known").textContent = view.known;

@@ -33,7 +33,9 @@ const ready = (async () => {
 const live = new LiveRuns(
   (run) => {
     for (const view of views.filter((each) => each.turn.run === run.run)) {
+      const before = view.turn.lanes?.payment.says;
       view.see(run.lanes);
+      if (run.lanes.payment.says !== before) showCost(view);
       if (view.turn.outcome !== "answering") conversations.keep(view.turn);
     }
   },
@@ -121,6 +123,17 @@ async function ask(question, parent) {
   if (conversation) conversations.save(conversation, turn);
   list();
   showCredit();
+}
+
+/** What a turn cost, once it is charged. */
+async function showCost(view) {
+  if (view.turn.lanes.payment.state === "not_applicable") return;
+  const response = await fetch(`/runs/${view.turn.run}/payment.json`);
+  const { charged } = response.ok ? await response.json() : {};
+  if (!charged) return;
+  view.turn.paid = `${charged.usd} USD`;
+  view.see(view.turn.lanes);
+  conversations.keep(view.turn);
 }
 
 /** What is left of the credit after a turn; as it was where the panel does not say. */

@@ -1,0 +1,138 @@
+"""What a run cost and both sides of its payment, on the page of the run and in its twin."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+
+import pytest
+
+from holdfast.core.payments import NOT_EVIDENCE_OF
+from tests.helpers.browser import Browser, connect, find_chromium, launch
+from tests.helpers.fake_gateway import FakeGateway
+from tests.helpers.paid_run import COST, payment_view
+from tests.helpers.panel import PanelWorld, open_panel
+from tests.web.test_browser import CONTRAST
+from tests.web.test_browser_chat import answered, ask, opened
+from tests.web.test_pages import parse, visible
+
+pytestmark = pytest.mark.enable_socket
+
+
+def test_a_run_without_a_payment_has_no_section_and_no_twin() -> None:
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = panel.gateway.add_run()
+            assert "What it cost" not in visible((await panel.get(f"/runs/{run.run}"))[1])
+            status, text = await panel.get(f"/runs/{run.run}/payment.json", accept="application/json")
+            assert (status, json.loads(text)["error"]["code"]) == (404, "panel.unpaid")
+            run.payment = payment_view(run.run)  # nothing has happened yet
+            assert (await panel.get(f"/runs/{run.run}/payment.json"))[0] == 404
+
+    asyncio.run(check())
+
+
+def test_a_view_that_is_damaged_takes_nothing_else_of_the_page_away() -> None:
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = panel.gateway.add_run()
+            run.payment = payment_view(run.run, "charged") | {"checks": "all good"}
+            status, page = await panel.get(f"/runs/{run.run}")
+            assert (status, "What it cost" in page) == (200, False)
+            assert (await panel.get(f"/runs/{run.run}/payment.json"))[0] == 400
+
+    asyncio.run(check())
+
+
+def test_the_page_of_a_run_shows_what_it_cost_and_both_sides() -> None:
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = panel.gateway.add_run()
+            run.payment = payment_view(run.run, "charged", "captured", trouble="the facilitator is silent")
+            page = (await panel.get(f"/runs/{run.run}"))[1]
+            parse(page)
+            text = visible(page)
+            for words in (
+                COST,
+                "input tokens 4 2.5 USD for 1000000",
+                "What the seller offered",
+                "What the payer signed",
+                "completion tokens 6",
+                "Of the payer's artefacts",
+                "cannot tell",
+                "The facilitator is silent.",
+                f"None of it is evidence of: {', '.join(NOT_EVIDENCE_OF)}.",
+                "Who is right is for people to say.",
+            ):
+                assert words in text, words
+            assert "<script>hit()" not in page
+            assert html.escape("<script>hit()</script>") in page
+            twin = json.loads((await panel.get(f"/runs/{run.run}/payment.json"))[1])
+            assert twin["charged"]["amount"] == "70"
+
+    asyncio.run(check())
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH")
+class TestInABrowser:
+    """The same with scripts."""
+
+    def play(self, scene, gateway: FakeGateway | None = None) -> None:
+        async def act() -> None:
+            with launch() as address:
+                async with open_panel(gateway) as panel, connect(address) as browser:
+                    await scene(panel, browser)
+
+        asyncio.run(act())
+
+    def test_a_charge_appears_on_the_page_of_its_run_when_it_is_made(self) -> None:
+        async def scene(panel: PanelWorld, browser: Browser) -> None:
+            run = panel.gateway.add_run()
+            page = await browser.page()
+            await page.go(f"{panel.url}/runs/{run.run}")
+            run.payment = payment_view(run.run, "charged")
+            run.lanes["payment"].update(state="pending", says="Charged; nothing is taken yet.")
+            await panel.gateway.changed(run)
+            await page.wait(f"document.querySelector('.paid-cost')?.textContent === '{COST}'")
+            await page.run("document.querySelector('.paid-sides').open = true")
+            run.payment = payment_view(run.run, "charged", "captured")
+            run.lanes["payment"].update(state="proven", basis="development", says="Paid on a development chain.")
+            await panel.gateway.changed(run)
+            await page.wait("document.querySelectorAll('.paid-step').length === 2")
+            assert await page.run("document.querySelector('.paid-sides').open")
+            assert page.complaints == []
+
+        self.play(scene)
+
+    def test_the_strip_of_a_turn_says_what_it_cost_once_it_is_charged(self) -> None:
+        async def scene(panel: PanelWorld, browser: Browser) -> None:
+            page = await opened(panel, browser)
+            await ask(page, "Why?")
+            await answered(page)
+            await page.wait("document.querySelector('.cell[data-lane=payment]').dataset.state === 'not_applicable'")
+            (run,) = panel.gateway.runs.values()
+            run.payment = payment_view(run.run, "charged")
+            run.lanes["payment"].update(state="pending", says="Charged; nothing is taken yet.")
+            await panel.gateway.changed(run)
+            await page.wait(
+                "document.querySelector('.cell[data-lane=payment] .cell-short').textContent === '0.00007 USD'"
+            )
+            assert page.complaints == []
+
+        self.play(scene)
+
+    @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 390)], ids=str)
+    def test_both_sides_can_be_read_on_every_screen(self, dark: bool, width: int) -> None:
+        async def scene(panel: PanelWorld, browser: Browser) -> None:
+            run = panel.gateway.add_run()
+            run.payment = payment_view(run.run, "charged", "captured")
+            page = await browser.page(dark=dark, width=width, calm=True)
+            await page.go(f"{panel.url}/runs/{run.run}")
+            await page.run("document.querySelectorAll('#paid details').forEach((node) => node.open = true)")
+            assert await page.run(CONTRAST) == []
+            assert await page.run("document.documentElement.scrollWidth") <= width
+
+        self.play(scene)
