@@ -1,0 +1,1 @@
+"""The hub: artifacts, their versions, and what labels mean (``spec/artifacts.md``)."""

@@ -1,0 +1,38 @@
+"""Settings of the hub. Who may publish is a list, empty until somebody fills it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.ports.settings import Secret, setting
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherConfig:
+    """Somebody who may publish models and change labels."""
+
+    name: str = setting(help="Who it is, as changes name them")
+    key: Secret = setting(help="Their key, as file:… or env:…")
+    organisations: tuple[str, ...] = setting((), "Organisations they publish for; * for any; without one none")
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """Where the hub listens, what it keeps, who may change it, and which log it writes to."""
+
+    listen: str = setting("127.0.0.1:8760", "Address and port to listen on")
+    state: Path = setting(Path(".holdfast/hub"), "Folder of files, manifests and the write-ahead log")
+    signing_key: Path = setting(Path(".holdfast/keys/hub.statement.pem"), "Statement key, P-256 (PEM, mode 0600)")
+    key_document: Path = setting(Path(".holdfast/keys/hub.json"), "Key document of this node")
+    publishers: tuple[PublisherConfig, ...] = setting((), "Who may publish; without one nobody may")
+    reader: Secret | None = setting(None, "Key of readers, as file:… or env:…; without one anybody may read")
+    log: str | None = setting(None, "Base URL of the log; without one changes are in force and stand in no log")
+    log_token: Secret | None = setting(None, "Bearer token of the log's writers, as file:… or env:…")
+    file_bytes: int = setting(256 << 30, "Largest file", minimum=1_024, maximum=1 << 44)
+    chunk_bytes: int = setting(64 << 20, "Largest piece of a file in one request", minimum=1 << 16, maximum=1 << 30)
+    chunk_seconds: int = setting(120, "Longest time for one request to arrive", minimum=1, maximum=3600)
+    card_bytes: int = setting(256 << 10, "Largest model card", minimum=1_024, maximum=4 << 20)
+    onnx_bytes: int = setting(2 << 30, "Largest ONNX file, which is looked through as a whole", minimum=1_024)
+    compare_bytes: int = setting(4 << 30, "Most bytes of tensors that one comparison reads", minimum=0)
+    segment_bytes: int = setting(16 << 20, "Size of a write-ahead log segment", minimum=1 << 18, maximum=1 << 30)
