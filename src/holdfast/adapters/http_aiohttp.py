@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Mapping
 
@@ -45,7 +46,7 @@ class AiohttpHTTP:
             async with self._open().request(
                 method,
                 url,
-                data=body or None,
+                data=_sent(body),
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
@@ -68,3 +69,11 @@ class AiohttpHTTP:
         """Close every connection."""
         if self._session is not None:
             await self._session.close()
+
+
+_PIECEWISE_BYTES = 1 << 20
+"""A longer body goes out in pieces, so that other tasks run between them."""
+
+
+def _sent(body: bytes) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if len(body) > _PIECEWISE_BYTES else body or None

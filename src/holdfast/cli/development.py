@@ -32,7 +32,7 @@ from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_
 from holdfast.adapters.tls_files import load_or_create_certificate, spki_digest
 from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_encode, time_encode
+from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
 from holdfast.core.notes import COSIGNATURE, VerifierKey
 from holdfast.core.opengradient import PLACEHOLDER_KEY
@@ -69,7 +69,9 @@ NODES = ("panel", "gateway", "log", "chain", *(f"full-{number}" for number in ra
 """Every node."""
 FACILITATOR = "facilitator"
 """Verifies payments and has them captured; there is one where the chain has the payment contracts."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR)
+HUB = "hub"
+"""Keeps models; there is one where trust admits it."""
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -110,6 +112,8 @@ OPENGRADIENT_WORKSPACE = "opengradient"
 """The workspace of OpenGradient's clients, which send one key for all (:data:`OPENGRADIENT_KEY`)."""
 OPENGRADIENT_KEY = PLACEHOLDER_KEY
 """What they send as a key; in a network that is not for development it has no workspace."""
+PUBLISHER = "development"
+"""Who publishes models on a development network, for every organisation."""
 DEFAULT_QUEUE = "default"
 """The queue that a development network has from the start."""
 DEFAULT_QUEUE_POLICY = """\
@@ -179,6 +183,15 @@ class Layout:
         return (self.state / GENESIS_FILE).exists()
 
     @property
+    def has_hub(self) -> bool:
+        """Whether this network's trust admits its hub. One from before hubs does not, and runs none."""
+        if not self.trust.exists():
+            return True
+        trust = verify_trust(parse_trust_chain(self.trust.read_bytes()))
+        document = self.key("hub.json")
+        return document.exists() and trust.admission(sha256_hex(document.read_bytes())) is not None
+
+    @property
     def full_names(self) -> list[str]:
         return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
 
@@ -228,6 +241,8 @@ def make_keys(layout: Layout) -> Keys:
     panel = load_or_create_signer(layout.key("panel.statement.pem"), "statement")
     recipient = load_or_create_recipient(layout.key("panel.hpke.pem"))
     documents["panel"] = _document(layout, "panel", ["panel"], [panel.key, recipient.key])
+    hub = load_or_create_signer(layout.key("hub.statement.pem"), "statement", "p256")
+    documents[HUB] = _document(layout, HUB, ["hub"], [hub.key])
     log = load_or_create_signer(layout.key("log.log.pem"), "log")
     documents["log"] = _document(layout, "log", ["log"], [log.key])
     addresses = {}
@@ -243,6 +258,7 @@ def make_keys(layout: Layout) -> Keys:
     load_or_create_secret(layout.key("relay.token"), "hf_")
     load_or_create_secret(layout.key("relay.caller.token"), "hfr_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
+    load_or_create_secret(layout.key("hub.token"), "hfh_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     facilitator = load_or_create_secp256k1(layout.key("facilitator.account.key"), "account")
     faucet = load_or_create_secp256k1(layout.key("faucet.key"), "account")
@@ -433,6 +449,16 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "full_nodes": full_nodes,
         },
     }
+    if layout.has_hub:
+        tables[HUB] = {
+            "listen": listen[HUB],
+            "state": str(state / HUB),
+            "signing_key": str(state / "keys" / "hub.statement.pem"),
+            "key_document": str(state / "keys" / "hub.json"),
+            "publishers": [{"name": PUBLISHER, "key": f"file:{state / 'keys' / 'hub.token'}", "organisations": ["*"]}],
+            "log": layout.url("log"),
+            "log_token": token,
+        }
     if layout.pays:
         tables["panel"] |= {
             "faucet_key": str(layout.key("faucet.key")),
@@ -652,6 +678,8 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "facilitator": layout.url(FACILITATOR) if layout.pays else None,
         "payment_network": f"eip155:{CHAIN_ID}" if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
+        "hub": layout.url(HUB) if layout.has_hub else None,
+        "hub_key_file": str(layout.key("hub.token").resolve()) if layout.has_hub else None,
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),
         "origin": layout.origin,

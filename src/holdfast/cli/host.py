@@ -36,6 +36,7 @@ MODULES = {
         "holdfast.nodes.facilitator.config",
         "FacilitatorConfig",
     ),
+    "hub": ("holdfast.nodes.hub.__main__", "holdfast.nodes.hub.config", "HubConfig"),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }

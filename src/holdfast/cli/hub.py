@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from holdfast.cli.hub_models import COMMANDS
 from holdfast.cli.output import emit, emit_json, read_file
 from holdfast.core import walrus
 
@@ -13,6 +14,10 @@ from holdfast.core import walrus
 @click.group()
 def hub() -> None:
     """Name and check what models are made of."""
+
+
+for command in COMMANDS:
+    hub.add_command(command)
 
 
 @hub.command("blob-id")

@@ -14,7 +14,7 @@ import click
 
 from holdfast.errors import UsageError
 
-NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator")
+NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub")
 """Nodes that start by themselves."""
 
 
@@ -22,7 +22,7 @@ NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator")
 @click.argument("name", metavar="NODE")
 @click.option("--config", "config_file", metavar="FILE", help="Settings file; without it defaults and environment.")
 def node(name: str, config_file: str | None) -> None:
-    """Run NODE: gateway, log, full, chain, panel, relay or facilitator; full-1, full-2 … read the table of
+    """Run NODE: gateway, log, full, chain, panel, relay, facilitator or hub; full-1, full-2 … read the table of
     that name.
 
     Every setting is listed by 'holdfast config show NODE'. Stops with Ctrl-C.

@@ -30,7 +30,7 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
-from holdfast.cli.development import FACILITATOR, GATEWAY_TLS, HOST, NODES, SERVICES, Layout
+from holdfast.cli.development import FACILITATOR, GATEWAY_TLS, HOST, HUB, NODES, SERVICES, Layout
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.process import calm_collector, run_loop
@@ -374,6 +374,7 @@ class Network:
         calm_collector()
         await self._start_facilitator(settings)
         await wait_ready(layout, list(NODES), self._workers)
+        await self._start_hub(settings)
         if development.speaks_opengradient(keys.documents["gateway"]):
             await wait_ready(layout, [GATEWAY_TLS], self._workers)
         else:
@@ -395,6 +396,15 @@ class Network:
         config = load_configs(settings, [FACILITATOR], os.environ)[FACILITATOR]
         self._serve({FACILITATOR: make_node_server(FACILITATOR, config)})
         await wait_ready(self._layout, [FACILITATOR], self._workers)
+
+    async def _start_hub(self, settings: Path) -> None:
+        """Once the log answers: what the hub says goes there."""
+        if not self._layout.has_hub:
+            self._console.step("this folder's trust is older than hubs: no hub; --fresh makes a new one")
+            return
+        config = load_configs(settings, [HUB], os.environ)[HUB]
+        self._serve({HUB: make_node_server(HUB, config)})
+        await wait_ready(self._layout, [HUB], self._workers)
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
@@ -508,7 +518,7 @@ def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Pa
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
-    known |= {FACILITATOR, development.GENESIS_FILE, development.PRICE_CARD_FILE}
+    known |= {FACILITATOR, HUB, development.GENESIS_FILE, development.PRICE_CARD_FILE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,
