@@ -284,9 +284,11 @@ def make_price_card(layout: Layout) -> None:
 
 
 def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
-    """What the gateway takes: credit, and the test token where the chain has it."""
+    """What the gateway takes: credit, and the test token where the chain has it. Makes a price card where there is
+    none."""
     if layout.payments == "off":
         return {}
+    make_price_card(layout)
     found: dict[str, Any] = {
         "payments": layout.payments,
         "price_card": str(layout.state.resolve() / PRICE_CARD_FILE),

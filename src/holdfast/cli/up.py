@@ -352,7 +352,6 @@ class Network:
         keys = development.make_keys(layout)
         development.make_queues(layout)
         development.make_genesis(layout, keys)
-        development.make_price_card(layout)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
         configs = load_configs(settings, ["chain", "log", "panel", "relay"], os.environ)

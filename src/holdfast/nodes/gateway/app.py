@@ -235,10 +235,11 @@ class GatewayApp:
             await _json(send, await self._models())
         elif path == "/v1/network":
             await _json(send, self._network())
-        elif path == "/v1/prices" and self._checkout is not None:
-            await _json(send, self._checkout.prices())
-        elif path == "/v1/account" and self._checkout is not None and ORIGIN not in scope:
-            await _json(send, await self._checkout.account(headers.get(b"authorization")))
+        elif path == "/v1/prices":
+            await _json(send, self._require_checkout().prices())
+        elif path == "/v1/account" and ORIGIN not in scope:
+            name = self._workspaces.name(headers.get(b"authorization"))
+            await _json(send, await self._require_checkout().account(name))
         elif path == "/v1/runs":
             workspace = self._workspaces.reader(headers.get(b"authorization"))
             limit = _number(scope["query_string"], "limit", 20, 1, 200)
@@ -289,6 +290,12 @@ class GatewayApp:
             for offer in offers
         ]
         return {"object": "list", "data": data}
+
+    def _require_checkout(self) -> Checkout:
+        """Raises ``payment.off`` (404) where nothing costs anything."""
+        if self._checkout is None:
+            raise UsageError("payment.off", "nothing costs anything at this gateway", status=404)
+        return self._checkout
 
     def _prices_of(self, model: str) -> dict[str, Any]:
         """What a model costs, in US dollars as its price card says it; null where it is not sold."""

@@ -194,9 +194,9 @@ class Checkout:
             "submitter": self._till.submitter,
         }
 
-    async def account(self, authorization: bytes | None) -> dict[str, Any]:
-        """``GET /v1/account``: the credit of the workspace whose key asks. Raises ``auth.*``."""
-        found = await self._till.account(self._workspaces.name(authorization))
+    async def account(self, workspace: str) -> dict[str, Any]:
+        """``GET /v1/account``: the credit of the workspace whose key asks."""
+        found = await self._till.account(workspace)
         return {
             "account": found.name,
             "unit": "USD",
