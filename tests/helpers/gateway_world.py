@@ -34,6 +34,7 @@ from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.checkout import Checkout
+from holdfast.nodes.gateway.computing import Computing
 from holdfast.nodes.gateway.config import WorkspaceKey
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -53,6 +54,7 @@ from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.clock import FakeClock
 from tests.helpers.decisions import PANEL_DOCUMENT
 from tests.helpers.gateway import DOCUMENT, IDENTITY, MemoryLog, ask
+from tests.helpers.inference import MemoryInferenceNode, MovingSource
 from tests.helpers.network import ORIGIN, FullNode, Network
 from tests.helpers.upstreams import ScriptedUpstream
 
@@ -143,6 +145,10 @@ class World:
         self.log = MemoryLog()
         self.tree = MemoryTree(self.log)
         self.nodes = [ScriptedFullNode(node.name) for node in self.network.full_nodes]
+        self.models = MovingSource()
+        self.computers = [MemoryInferenceNode(self.clock, self.models, f"inference-{number}") for number in (1, 2)]
+        """Inference nodes; the second runs again what the first computed."""
+        self.network.others = [node.document for node in self.computers]
         self.trust: Trust = self.network.trust()
         self.upstream: Upstream = upstream or ScriptedUpstream()
         self.finals: list[rounds.Candidate] = []
@@ -199,6 +205,7 @@ class World:
             random_bytes=lambda size: sha256_hex(b"%d/%d" % (self._life, next(count))).encode()[:size],
             on_closed=lambda run, _outcome: self._changed(run),
             answer_signer=AnswerSigner(rsa_signer(), self.clock),
+            computing=Computing(self.computers, lambda: self.trust, self.clock),
             wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )
         self.desk = RunDesk(self.ledger, self.indexer, self.evidence, self.changes, most_watchers=most_watchers)

@@ -115,12 +115,19 @@ class Network:
         self.domain = rounds.ChainDomain(CHAIN_ID, CONTRACT)
         self.enclave_root = ed25519_signer("enclave-root", "root")
         self.key = pseudo_random_key(RUN, SECRET)
+        self.others: list[KeyDocument] = []
+        """Nodes that trust admits beside those of every network."""
 
     # Trust
 
     def trust_version(self, number: int = 1, **changes: Any) -> bytes:
         """The payload of one trust version; ``changes`` replace members."""
-        documents = [self.gateway_document, self.log_document, *(node.document for node in self.full_nodes)]
+        documents = [
+            self.gateway_document,
+            self.log_document,
+            *(node.document for node in self.full_nodes),
+            *self.others,
+        ]
         span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL)}
         value: dict[str, Any] = {
             "type": trust.TRUST_TYPE,

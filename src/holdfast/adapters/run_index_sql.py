@@ -37,6 +37,7 @@ _RUNS = sa.Table(
     sa.Column("queue", sa.String(64)),
     sa.Column("requester", sa.String(64)),
     sa.Column("subject", sa.Text),
+    sa.Column("added", sa.Text),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -83,10 +84,15 @@ class SQLRunIndex:
         self._add_queue()
 
     def _add_queue(self) -> None:
-        """Give tables from before queues their columns. No run in them named one, so nothing has to be filled in."""
+        """Give older tables the columns that came since. No run in them had such a thing, so nothing is filled in."""
         found = {column["name"] for column in sa.inspect(self._engine).get_columns("runs")}
         with self._engine.begin() as connection:
-            for name, kind in (("queue", "VARCHAR(64)"), ("requester", "VARCHAR(64)"), ("subject", "TEXT")):
+            for name, kind in (
+                ("queue", "VARCHAR(64)"),
+                ("requester", "VARCHAR(64)"),
+                ("subject", "TEXT"),
+                ("added", "TEXT"),
+            ):
                 if name not in found:
                     connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} {kind}"))
             _QUEUED.create(connection, checkfirst=True)

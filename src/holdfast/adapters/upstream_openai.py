@@ -117,7 +117,7 @@ class OpenAIUpstream:
         if _CODE.match(config.code) is None:
             raise UsageError("upstream.config", "an upstream's code is 1 to 32 of a-z, 0-9 and '-'", param="code")
         self._config = config
-        self._origin, self._prefix = _origin(config)
+        self._origin, self._prefix = make_origin(config)
         self._client: HTTPClient
         if config.proxy or config.http_client == "aiohttp":
             from holdfast.adapters._http_aiohttp import AiohttpClient  # noqa: PLC0415 - 60 ms that few need
@@ -385,7 +385,7 @@ def _model(label: str, item: _Listed) -> ModelInfo:
     return ModelInfo(label, item.owned_by or "", int(item.created or 0), _other(label, item.id))
 
 
-def _origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:
+def make_origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:
     """The configured base URL as an origin and a path prefix; raises ``upstream.config``."""
     try:
         url = urlsplit(config.base_url)

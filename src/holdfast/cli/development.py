@@ -71,7 +71,11 @@ FACILITATOR = "facilitator"
 """Verifies payments and has them captured; there is one where the chain has the payment contracts."""
 HUB = "hub"
 """Keeps models; there is one where trust admits it."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB)
+INFERENCE = ("inference", "inference-2")
+"""Run models; two, so that what one computed can be run again by the other."""
+MODELS = "models"
+"""Folder of the models that they run."""
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -192,6 +196,11 @@ class Layout:
         return document.exists() and trust.admission(sha256_hex(document.read_bytes())) is not None
 
     @property
+    def computes(self) -> bool:
+        """Whether this network has inference nodes. One from before has none that its trust admits."""
+        return self.key(f"{INFERENCE[0]}.json").exists()
+
+    @property
     def full_names(self) -> list[str]:
         return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
 
@@ -251,6 +260,11 @@ def make_keys(layout: Layout) -> Keys:
         voter = load_or_create_secp256k1(layout.key(f"{name}.vote.key"))
         addresses[name] = voter.address
         documents[name] = _document(layout, name, ["full"], [cosigner.key, voter.key])
+    if layout.computes or not layout.trust.exists():
+        for name in INFERENCE:
+            signer = load_or_create_signer(layout.key(f"{name}.statement.pem"), "statement")
+            documents[name] = _document(layout, name, ["inference"], [signer.key])
+    load_or_create_secret(layout.key("inference.token"), "hfi_")
     deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
     load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
@@ -415,6 +429,10 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
+            "inference": [
+                {"code": name, "url": layout.url(name), "token": f"file:{state / 'keys' / 'inference.token'}"}
+                for name in (INFERENCE if layout.computes else ())
+            ],
             **ohttp,
             **opengradient,
             **_payment_settings(layout, keys),
@@ -460,6 +478,17 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "publishers": [{"name": PUBLISHER, "key": f"file:{state / 'keys' / 'hub.token'}", "organisations": ["*"]}],
             "log": layout.url("log"),
             "log_token": token,
+        }
+    for name in INFERENCE if layout.computes else ():
+        tables[name] = {
+            "listen": listen[name],
+            "state": str(state / name),
+            "signing_key": str(state / "keys" / f"{name}.statement.pem"),
+            "key_document": str(state / "keys" / f"{name}.json"),
+            "token": f"file:{state / 'keys' / 'inference.token'}",
+            "models": str(state / MODELS),
+            "enclave": "insecure",
+            "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
         }
     if layout.pays:
         tables["panel"] |= {
@@ -647,7 +676,8 @@ def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datet
             {"kind": "aws-nitro", "certificate": b64_encode(enclave_root.certificate), "development": True}
         ],
         "measurements": [
-            {"kind": "aws-nitro", "role": "gateway", "value": registers, "debug": False, **span},
+            {"kind": "aws-nitro", "role": role, "value": registers, "debug": False, **span}
+            for role in ("gateway", "inference")
         ],
     }
     payload = canonical.encode(version)
@@ -678,6 +708,8 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "relay": layout.url("relay"),
         "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
         "facilitator": layout.url(FACILITATOR) if layout.pays else None,
+        "inference": [{"name": name, "url": layout.url(name)} for name in (INFERENCE if layout.computes else ())],
+        "models": str((layout.state / MODELS).resolve()) if layout.computes else None,
         "payment_network": f"eip155:{CHAIN_ID}" if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,

@@ -37,6 +37,11 @@ MODULES = {
         "FacilitatorConfig",
     ),
     "hub": ("holdfast.nodes.hub.__main__", "holdfast.nodes.hub.config", "HubConfig"),
+    "inference": (
+        "holdfast.nodes.inference.__main__",
+        "holdfast.nodes.inference.config",
+        "InferenceConfig",
+    ),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }
@@ -44,8 +49,9 @@ MODULES = {
 
 
 def kind_of(node: str) -> str:
-    """``full-2`` is a ``full``."""
-    return "full" if node.startswith("full-") else node
+    """``full-2`` is a ``full``, ``inference-2`` an ``inference``."""
+    kind, _, number = node.rpartition("-")
+    return kind if kind in ("full", "inference") and number.isdigit() else node
 
 
 def config_type(node: str) -> type:

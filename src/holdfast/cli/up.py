@@ -1,7 +1,7 @@
 """``holdfast up``: a whole development network on one machine, in three processes.
 
-This process runs the chain, the log, the panel and the relay; one worker runs the gateway, another the four full nodes.
-They talk HTTP, as they would on ten machines. Workers end when this process does, however it ends.
+This process runs the chain, the log, the panel, the relay and the inference nodes; one worker runs the gateway, another
+the four full nodes. They talk HTTP, as they would on ten machines. Workers end when this process does, however it ends.
 
 A worker that ends by itself is started again, later each time (:data:`RESTART_S`); everything else goes on serving,
 since no answer waits for the secure layer. A node of this process that ends takes the network with it, with its reason:
@@ -30,7 +30,17 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
-from holdfast.cli.development import FACILITATOR, GATEWAY_TLS, HOST, HUB, NODES, SERVICES, Layout
+from holdfast.cli.development import (
+    FACILITATOR,
+    GATEWAY_TLS,
+    HOST,
+    HUB,
+    INFERENCE,
+    MODELS,
+    NODES,
+    SERVICES,
+    Layout,
+)
 from holdfast.cli.host import NodeServer, load_configs, make_node_server, serve
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.nodes.process import calm_collector, run_loop
@@ -372,6 +382,7 @@ class Network:
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay")})
         calm_collector()
         await self._start_facilitator(settings)
+        await self._start_inference(settings)
         await wait_ready(layout, list(NODES), self._workers)
         await self._start_hub(settings)
         if development.speaks_opengradient(keys.documents["gateway"]):
@@ -404,6 +415,16 @@ class Network:
         config = load_configs(settings, [HUB], os.environ)[HUB]
         self._serve({HUB: make_node_server(HUB, config)})
         await wait_ready(self._layout, [HUB], self._workers)
+
+    async def _start_inference(self, settings: Path) -> None:
+        """The nodes that run models, each model in a process of its own once somebody asks it."""
+        if not self._layout.computes:
+            self._console.step("this folder's trust is older than inference nodes: none run; --fresh makes a new one")
+            return
+        (self._layout.state / MODELS).mkdir(mode=0o700, exist_ok=True)
+        configs = load_configs(settings, INFERENCE, os.environ)
+        self._serve({name: make_node_server(name, configs[name]) for name in INFERENCE})
+        await wait_ready(self._layout, list(INFERENCE), self._workers)
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
@@ -517,7 +538,7 @@ def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Pa
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
-    known |= {FACILITATOR, HUB, development.GENESIS_FILE, development.PRICE_CARD_FILE}
+    known |= {FACILITATOR, HUB, development.GENESIS_FILE, development.PRICE_CARD_FILE, MODELS, *INFERENCE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

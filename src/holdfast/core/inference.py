@@ -297,3 +297,48 @@ def show_inference(inference: Inference, artifact: str, answers: Sequence[Mappin
         "mode": inference.mode,
         "outputs": shown if inference.batched else shown[0],
     }
+
+
+ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 1e-5, 1e-4
+"""How far two nodes' floats may differ and still count as the same answer (``inference.md`` §6(2))."""
+
+
+def compare_answers(first: object, second: object) -> str:
+    """Two response documents, decoded with ``canonical.decode_exact``: ``equal`` in every text, ``within`` the
+    tolerance, or ``different`` (``inference.md`` §6(2))."""
+    if first == second:
+        return "equal"
+    return "within" if _alike(first, second, floats=False) else "different"
+
+
+def _alike(first: object, second: object, *, floats: bool) -> bool:
+    if isinstance(first, dict) and isinstance(second, dict):
+        if "base64" in first or "base64" in second:
+            return _alike_bytes(first, second)
+        floats = first.get("dtype") in _FLOATS
+        same = first.keys() == second.keys()
+        return same and all(_alike(first[name], second[name], floats=floats and name == "data") for name in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(
+            _alike(one, other, floats=floats) for one, other in zip(first, second, strict=True)
+        )
+    if floats and isinstance(first, NumberText) and isinstance(second, NumberText):
+        return _close(float(first), float(second))
+    return type(first) is type(second) and first == second
+
+
+def _alike_bytes(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Two tensors whose elements are given as bytes."""
+    if first.keys() != second.keys() or any(first[name] != second[name] for name in ("dtype", "shape")):
+        return False
+    if first["dtype"] not in _FLOATS:
+        return bool(first["base64"] == second["base64"])
+    shape = tuple(int(size) for size in first["shape"])
+    pair = (read_elements(Tensor(first["dtype"], shape, b64_decode(item["base64"]))) for item in (first, second))
+    return all(_close(one, other) for one, other in zip(*pair, strict=True))
+
+
+def _close(one: float, other: float) -> bool:
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    return abs(one - other) <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * abs(one)

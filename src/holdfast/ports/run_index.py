@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from holdfast.core import canonical
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -35,6 +37,14 @@ class RunRow:
     """The person whose key asked, where it is one's and the run names a queue."""
     subject: str | None = None
     """What its case is about, where the caller said so."""
+    added: str | None = None
+    """Statements of other nodes about it, as JSON: place, log index or null, and when it was logged or null, of
+    each."""
+
+    @property
+    def additions(self) -> tuple[tuple[int, int | None, str | None], ...]:
+        """:attr:`added`, read."""
+        return tuple((place, index, at) for place, index, at in canonical.decode((self.added or "[]").encode()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from holdfast.core.bundles import Bundle
 from holdfast.core.encoding import time_encode
 from holdfast.core.statements import Execution, Route
 from holdfast.core.trust import Trust
+from holdfast.verifier.computation import computation, computed_artifact, computed_of
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judged_at, judgement
@@ -88,7 +89,7 @@ def appraise(
         "enclave": enclave,
         "bytes": _bytes(evidence),
         "artifact": _artifact(evidence),
-        "computation": _computation(evidence),
+        "computation": _computation(evidence, development=trust is not None and trust.development),
         "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
         "route": _route(evidence),
@@ -133,6 +134,8 @@ def _unmade(evidence: Evidence) -> dict[str, CheckedStatement]:
     missing = next((item for item in evidence.closure() if item.not_yet), None)
     if missing is not None:
         found |= dict.fromkeys(("bytes", "settlement"), missing)
+        if computed_of(evidence) is not None:
+            found |= dict.fromkeys(("artifact", "computation"), missing)
     return found
 
 
@@ -262,6 +265,8 @@ def _artifact(evidence: Evidence) -> Lane:
     model = evidence.named("response", "model")
     if evidence.closing is None:
         return Lane("artifact", "unknown", None, "Nothing has been answered, so no model is claimed.")
+    if computed_of(evidence) is not None:
+        return computed_artifact(evidence)
     name = f"calls it {model!r}" if model else "has not been disclosed here"
     return Lane(
         "artifact",
@@ -272,9 +277,11 @@ def _artifact(evidence: Evidence) -> Lane:
     )
 
 
-def _computation(evidence: Evidence) -> Lane:
+def _computation(evidence: Evidence, *, development: bool) -> Lane:
     if evidence.closing is None:
         return Lane("computation", "unknown", None, "Nothing has been computed that could be checked.")
+    if computed_of(evidence) is not None:
+        return computation(evidence, development=development)
     says = "The gateway signed what its upstream returned. Nothing here shows how the upstream made it."
     return Lane("computation", "unknown", "provider_claim", says, _digests(evidence)[-1:])
 

@@ -75,6 +75,9 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
                 "failed": f"There was no answer ({body.outcome}).",
                 "interrupted": f"The gateway was interrupted; what was acknowledged is bound ({body.outcome}).",
                 "disconnected": "The client went away before the end was written.",
+                "computed": "An inference node signed what it computed.",
+                "proved": "The inference node signed that it has a proof of what it computed.",
+                "recomputed": f"Another inference node ran it again: {body.comparison}.",
             }[body.event]
             return code, says, statement.digest, statement.claimed_at
         if isinstance(body, DecisionBody):

@@ -154,8 +154,9 @@ class CheckedStatement:
 
     @property
     def apart(self) -> str | None:
-        """The lane of a decision or a payment: what is wrong with one speaks against it alone (``trace.md`` §3)."""
-        return _APART.get(self.statement.kind)
+        """The lane of a decision, a payment, a proof or a re-execution: what is wrong with one speaks against it alone
+        (``trace.md`` §3)."""
+        return _apart_of(self.statement)
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -183,6 +184,8 @@ class Evidence:
     """(code, sentence) of everything that is wrong with a decision, wherever it was found."""
     payment_refusals: list[tuple[str, str]] = field(default_factory=list)
     """The same of payments."""
+    computation_refusals: list[tuple[str, str]] = field(default_factory=list)
+    """The same of proofs and of re-executions."""
     paid: dict[str, PaymentDocument] = field(default_factory=dict)
     """By digest of a payment statement: the document that opens its record."""
     usage_compared: set[str] = field(default_factory=set)
@@ -244,6 +247,7 @@ class Evidence:
             "settlement": self.settlement_refusals,
             "judgement": self.judgement_refusals,
             "payment": self.payment_refusals,
+            "computation": self.computation_refusals,
         }
         kept[lane].append((code, says))
 
@@ -317,7 +321,7 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
             record.note(("bytes", "route"), spec, "cannot_tell", says, code)
             continue
         if statement.run != run:
-            apart = _APART.get(statement.kind)
+            apart = _apart_of(statement)
             told = f"A {statement.kind} statement of another run stands in this trace."
             evidence.refuse(apart or "bytes", "trace.run", told)
             lanes = (apart,) if apart else _SIGNED
@@ -373,6 +377,19 @@ def _refuse_payment(evidence: Evidence, record: Transcript, code: str, says: str
     record.note(("payment",), spec, "no", says, code)
 
 
+def _refuse_computation(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
+    evidence.refuse("computation", code, says)
+    record.note(("computation",), spec, "no", says, code)
+
+
+def _apart_of(statement: Statement) -> str | None:
+    """The lane that a statement which comes after a run is about alone; None for the statements of the run itself."""
+    body = statement.body
+    if isinstance(body, Execution) and body.event in ("proved", "recomputed"):
+        return "computation"
+    return _APART.get(statement.kind)
+
+
 def _check_trace(evidence: Evidence, record: Transcript) -> None:
     """The rules of ``trace.md`` §2: those of the whole trace, and for every statement whose parents are all present."""
     if len({item.statement.nonce for item in evidence.statements.values() if not item.apart} - {None}) > 1:
@@ -392,9 +409,11 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         known = [_as_known(parent) for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
             says = f"The {statement.kind} statement {statement.digest[:12]} does not follow from its parents."
-            refuse = {"judgement": _refuse_judgement, "payment": _refuse_payment}.get(
-                checked.apart or "", _refuse_trace
-            )
+            refuse = {
+                "judgement": _refuse_judgement,
+                "payment": _refuse_payment,
+                "computation": _refuse_computation,
+            }.get(checked.apart or "", _refuse_trace)
             refuse(evidence, record, "trace.rules", says, "trace.md §2")
         else:
             says = f"The {statement.kind} statement {statement.digest[:12]} fits its parents."

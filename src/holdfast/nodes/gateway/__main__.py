@@ -12,11 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
-from holdfast.adapters.enclave_insecure import InsecureEnclave, InsecureModule, load_or_create_insecure_root
-from holdfast.adapters.enclave_nitro import NitroEnclave, NSMDevice
-from holdfast.adapters.enclave_snp import SNPEnclave
-from holdfast.adapters.enclave_tdx import TDXEnclave
+from holdfast.adapters.enclaves import open_enclave
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.inference_direct import DirectInferenceNode
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.ohttp_key_files import load_gateway_key
 from holdfast.adapters.run_index_sql import SQLRunIndex
@@ -50,7 +48,8 @@ from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.checkout import WORKSPACE, Checkout
-from holdfast.nodes.gateway.config import GatewayConfig, UpstreamAddress
+from holdfast.nodes.gateway.computing import Computing
+from holdfast.nodes.gateway.config import GatewayConfig, InferenceAddress, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status
@@ -86,8 +85,6 @@ from holdfast.verifier.policy import build_policy, parse_policy
 SWITCH_S = 0.0005
 """How long the index's thread may keep the interpreter from the event loop, seconds. The default, 5 ms, is what an
 answer would wait for whenever the index is being written."""
-ENCLAVE_ROOT = "insecure-enclave-root.pem"
-"""In the state folder: the root of a simulated enclave that nobody named another for."""
 LOCK = "writer.lock"
 """Held while a process owns the write-ahead log."""
 
@@ -183,6 +180,7 @@ def build(config: GatewayConfig) -> App:
         on_closed=closed,
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
         answer_signer=answer_signer,
+        computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
     )
     till = _till(config, document, identity, http, clock, metrics)
     membership = _membership(config, document, answer_signer, attestations, clock, metrics)
@@ -438,34 +436,15 @@ def _load_panels(config: GatewayConfig) -> dict[str, KeyDocument]:
 
 
 def make_enclave(config: GatewayConfig, clock: Clock) -> Enclave | None:
-    """What the setting ``enclave`` names. Raises ``gateway.enclave`` for settings that say two things."""
+    """What the setting ``enclave`` names. Raises ``gateway.enclave`` or ``enclave.setting`` for settings that say two
+    things."""
     if config.enclave != "none" and config.attestation is not None:
         raise UsageError(
             "gateway.enclave", "an enclave makes its own evidence: attestation names a file beside it", param="enclave"
         )
-    if config.enclave_collateral is not None and config.enclave not in ("tdx", "snp"):
-        raise UsageError("gateway.enclave", "collateral stands beside reports of tdx and snp", param="enclave")
-    if config.enclave_root is not None and config.enclave != "insecure":
-        raise UsageError("gateway.enclave", "only a simulated enclave has a root of its own", param="enclave")
-    match config.enclave:
-        case "insecure":
-            root = load_or_create_insecure_root(config.enclave_root or config.state / ENCLAVE_ROOT, clock.now())
-            return InsecureEnclave(InsecureModule(root, clock, os.urandom))
-        case "nitro":
-            return NitroEnclave(NSMDevice())
-        case "tdx":
-            return TDXEnclave(config.enclave_collateral)
-        case "snp":
-            return SNPEnclave(_read(config.enclave_collateral))
-        case _:
-            return None
-
-
-def _read(path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise UsageError("gateway.enclave", f"cannot read {path}: {error.strerror}") from error
+    return open_enclave(
+        config.enclave, clock, config.state, root=config.enclave_root, collateral=config.enclave_collateral
+    )
 
 
 def _load_attestation(path: Path | None, document: KeyDocument, clock: Clock) -> Attestation | None:
@@ -510,6 +489,16 @@ def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
         pace = float(config.builtin_tokens_per_second)
         found.append(BuiltinUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
     return found
+
+
+def _inference(address: InferenceAddress, config: GatewayConfig) -> DirectInferenceNode:
+    return DirectInferenceNode(
+        address.code,
+        address.url,
+        address.token.reveal(),
+        max_answer_bytes=config.answer_bytes,
+        insecure_plain_http=address.insecure_plain_http,
+    )
 
 
 def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:

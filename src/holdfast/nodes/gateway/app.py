@@ -29,7 +29,11 @@ from holdfast.nodes.gateway.request import parse_ask
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
 from holdfast.ports.metrics import Metrics
 
-ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions"}
+ENDPOINTS = {
+    "/v1/chat/completions": "chat.completions",
+    "/v1/completions": "completions",
+    "/v1/infer": "inference",
+}
 """Paths that answer, and the endpoint that statements name."""
 _READS = {
     "/healthz",
@@ -279,6 +283,7 @@ class GatewayApp:
         if not offers:
             await self._gateway.catalog.refresh()
             offers = self._gateway.catalog.models()
+        computed = await self._gateway.computing.models()
         data = [
             {
                 "id": offer.model.id,
@@ -288,6 +293,20 @@ class GatewayApp:
                 "holdfast": {"upstream": offer.upstream.code, **self._prices_of(offer.model.id)},
             }
             for offer in offers
+        ]
+        data += [
+            {
+                "id": offer.model.label,
+                "object": "model",
+                "created": 0,
+                "owned_by": offer.upstream.code,
+                "holdfast": {
+                    "upstream": offer.upstream.code,
+                    "artifact": offer.model.artifact,
+                    "task": offer.model.task or "inference",
+                },
+            }
+            for offer in computed
         ]
         return {"object": "list", "data": data}
 

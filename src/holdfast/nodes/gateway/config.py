@@ -43,6 +43,18 @@ class UpstreamAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class InferenceAddress:
+    """One inference node."""
+
+    code: str = setting(help="Short id that stands in statements: lower-case letters, digits, hyphens")
+    url: str = setting(help="Base URL")
+    token: Secret = setting(help="The node's token, as file:… or env:…")
+    insecure_plain_http: bool = setting(
+        False, "Send token and inputs over http:// off this machine; anyone on the way can read them"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FullNodeReader:
     """One full node whose rounds the gateway follows."""
 
@@ -93,6 +105,7 @@ class GatewayConfig:
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
     upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")
+    inference: tuple[InferenceAddress, ...] = setting((), "Inference nodes, in order of preference")
     builtin: bool = setting(True, "Offer the built-in responder (retrieval over a written corpus, no language model)")
     builtin_tokens_per_second: int = setting(60, "Pace of the built-in responder; 0: as fast as possible", minimum=0)
     discover: bool = setting(True, "Look for Ollama and llama.cpp on their default local ports")

@@ -15,7 +15,7 @@ import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.client.log import LogReader
@@ -24,12 +24,12 @@ from holdfast.core.bundles import build_bundle, parse_bundle
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.sealing import open_document
-from holdfast.core.statements import parse_envelope
+from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Closing, Ledger, parse_closing
+from holdfast.nodes.gateway.ledger import Added, Closing, Ledger, parse_added, parse_closing
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
@@ -40,6 +40,15 @@ from holdfast.verifier.policy import Policy
 
 _KEPT = 4096
 """Settled views kept in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """An entry of a run that stands in the log: its deduplication digest, where, and since when."""
+
+    digest: str
+    index: int
+    at: str
 
 
 class EvidenceDesk:
@@ -66,7 +75,9 @@ class EvidenceDesk:
         self._clock = clock
         self._attestation_at = attestation_at
         self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
-        self._settled: OrderedDict[str, tuple[tuple[str, int], Appraisal, list[dict[str, Any]]]] = OrderedDict()
+        self._settled: OrderedDict[str, tuple[tuple[str, int, str | None], Appraisal, list[dict[str, Any]]]] = (
+            OrderedDict()
+        )
         self._proofs: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
 
     async def bundle(self, row: RunRow, secret: bytes | None = None) -> bytes:
@@ -81,40 +92,54 @@ class EvidenceDesk:
         if row.close_place is not None and row.closed_at is not None:
             closing = parse_closing(self._ledger.read(row.close_place).record)
             journal += [{"kind": "mark", **shown.to_json()} for shown in closing.marks]
+            added = [(place, parse_added(self._ledger.read(place).record)) for place, _, _ in row.additions]
+            before = [item for place, item in added if place < row.close_place]
+            journal += _attested(before)
+            journal += [_statement(item.envelope, row.closed_at) for item in before]
             journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
             journal += _disclosed(opening_record.record.blobs[1:2], closing, row.closed_at)
-            for entry, salt in zip(closing.entries, closing.salts, strict=False):
+            opened = [(item.entry, item.salt) for item in before if item.salt is not None]
+            for entry, salt in (*opened, *zip(closing.entries, closing.salts, strict=False)):
                 commitment = {"entry": b64_encode(entry), "salt": salt.hex()}
                 journal.append({"kind": "commitment", "at": row.closed_at, **commitment})
-            settled = await self._settled_items(row, closing)
+            settled = await self._settled_items(row, closing, dict(added))
+            for item in (item for place, item in added if place > row.close_place):
+                _insert(settled, [*_attested([item]), _statement(item.envelope, item.at)])
             if row.follow_place is not None:
                 follow = self._ledger.read(row.follow_place).record
-                at = follow.header["at"]
-                place = next((place for place, item in enumerate(settled) if item["at"] > at), len(settled))
-                settled.insert(place, _statement(follow.blobs[0], at))
+                _insert(settled, [_statement(follow.blobs[0], follow.header["at"])])
             journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
             journal += self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
         return build_bundle(row.run, self._clock.now(), journal)
 
-    async def _settled_items(self, row: RunRow, closing: Closing) -> list[dict[str, Any]]:
+    async def _settled_items(self, row: RunRow, closing: Closing, added: dict[int, Added]) -> list[dict[str, Any]]:
         """Entries, the first cosigned checkpoint, the rounds: in the order in which they became known."""
-        if row.route_index is None or row.execution_index is None or row.logged_at is None:
+        if row.route_index is None or row.execution_index is None or row.logged_at is None or row.close_place is None:
             return []
-        entries = list(zip(closing.entries, (row.route_index, row.execution_index), strict=True))
-        named = [(_entry_digest(entry), index) for entry, index in entries]
-        items: list[dict[str, Any]] = [
-            {"kind": "entry", "at": row.logged_at, "digest": digest, "index": index} for digest, index in named
+        own = list(zip(closing.entries, (row.route_index, row.execution_index), strict=True))
+        others = [
+            (place, _Logged(_entry_digest(added[place].entry), index, at))
+            for place, index, at in row.additions
+            if index is not None and at is not None
         ]
-        last = max(row.route_index, row.execution_index)
+        first = [_Logged(item.digest, item.index, row.logged_at) for place, item in others if place < row.close_place]
+        first += [_Logged(_entry_digest(entry), index, row.logged_at) for entry, index in own]
+        late = [item for place, item in others if place > row.close_place]
+        entries = [*first, *late]
+        named = [(item.digest, item.index) for item in entries]
+        items: list[dict[str, Any]] = [
+            {"kind": "entry", "at": item.at, "digest": item.digest, "index": item.index} for item in first
+        ]
+        last = max(item.index for item in first)
         index = self._indexer.index
         events: list[SettlementEvent] = []
         checkpoint = await self._indexer.call(index.first_covering, "checkpoint", last)
         if checkpoint is not None:
             events.append(checkpoint)
-        for _, place in named:
-            events += await self._events_of(place, row.logged_at)
+        for entry in entries:
+            events += await self._events_of(entry.index, entry.at)
         paths: set[tuple[str, int]] = set()
         for event in sorted({event.position: event for event in events}.values(), key=lambda event: event.position):
             for item in await self._event_items(event, named):
@@ -122,6 +147,8 @@ class EvidenceDesk:
                 if path is None or path not in paths:
                     items.append(item)
                     paths |= {path} if path else set()
+        for entry in late:
+            _insert(items, [{"kind": "entry", "at": entry.at, "digest": entry.digest, "index": entry.index}])
         return items
 
     async def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
@@ -232,7 +259,7 @@ class EvidenceDesk:
         """Lanes and chronology of a run, as of now."""
         trust = self._trust()
         kept = self._settled.get(row.run)
-        known = (trust.digest, self._settlement.superseded)
+        known = (trust.digest, self._settlement.superseded, row.added)
         if kept is not None and kept[0] == known and trust.current.expires_at > self._clock.now():
             self._settled.move_to_end(row.run)
             return kept[1], kept[2]
@@ -250,6 +277,23 @@ def _disclosed(request: Sequence[bytes], closing: Closing, at: str) -> list[dict
     """What the workspace is shown of a run that is to be reviewed (``sealed.md`` §3), as one item."""
     parts = [part for raw in (*request, closing.disclosed) if raw for part in canonical.decode(raw)]
     return [{"kind": "parts", "at": at, "parts": parts}] if parts else []
+
+
+def _attested(added: Sequence[Added]) -> list[dict[str, Any]]:
+    """What other nodes presented of the keys that they signed with, as items."""
+    found = []
+    for item in added:
+        if item.attestation:
+            node = parse_statement(parse_envelope(item.envelope)).attester
+            found.append({"kind": "attestation", "at": item.at, "node": node, **canonical.decode(item.attestation)})
+    return found
+
+
+def _insert(items: list[dict[str, Any]], more: Sequence[dict[str, Any]]) -> None:
+    """Put items among others by the time at which they became known; behind those of the same time."""
+    for item in more:
+        place = next((place for place, other in enumerate(items) if other["at"] > item["at"]), len(items))
+        items.insert(place, item)
 
 
 def _statement(envelope: bytes, at: str) -> dict[str, Any]:

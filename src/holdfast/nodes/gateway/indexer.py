@@ -10,13 +10,14 @@ moment is over for every opening: what a reader was told up to there stays compl
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from holdfast.nodes.gateway.ledger import Ledger
-from holdfast.nodes.gateway.records import CLOSE, FOLLOW, OPEN
+from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW, OPEN
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.run_index import RunIndex, RunRow
 
@@ -44,6 +45,7 @@ class Indexer:
         self._cursors: dict[str, int] = {}
         self._highest: int | None = None
         self._wake = asyncio.Event()
+        self._adding = asyncio.Lock()
 
     async def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run one index function on the worker thread."""
@@ -86,6 +88,17 @@ class Indexer:
         if self._highest is not None:
             self._highest = max(self._highest, values.get("execution_index", -1))
         self._wake.set()
+
+    async def added(self, run: str, place: int, index: int | None = None, logged_at: str | None = None) -> None:
+        """Another node's statement about a run is kept at ``place``; once the log has it, ``index`` says where."""
+        async with self._adding:
+            row = await self.run(run)
+            if row is None:
+                return
+            known = {item[0]: item for item in row.additions}
+            before = known.get(place, (place, None, None))
+            known[place] = (place, index, logged_at) if before[1] is None else before
+            self.changed(run, added=json.dumps([list(known[item]) for item in sorted(known)]))
 
     def move(self, name: str, position: int) -> None:
         """A cursor moved; it is stored together with the rows that changed so far, never before them."""
@@ -187,6 +200,10 @@ class Indexer:
                 )
             elif item.kind == FOLLOW:
                 self.changed(header["run"], follow_place=item.start)
+            elif item.kind == ADDED:
+                stored = await self.call(self._index.run, header["run"])
+                known = {} if stored is None else {place: rest for place, *rest in stored.additions}
+                await self.added(header["run"], item.start, *known.get(item.start, ()))
         self.move(CURSOR, self._ledger.end)
         await self.flush()
 
@@ -219,6 +236,7 @@ def _values_of(opening: Opening, place: int) -> dict[str, Any]:
         "queue": opening.queue,
         "requester": opening.requester,
         "subject": opening.subject,
+        "added": None,
     }
 
 

@@ -18,7 +18,7 @@ from holdfast.core.encoding import hex_decode
 from holdfast.core.statements import MarkReference
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway import records
-from holdfast.nodes.gateway.records import CLOSE, FOLLOW, MARK, OPEN, StoredRecord
+from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW, MARK, OPEN, StoredRecord
 from holdfast.nodes.gateway.turn import Opening, SignedStatement, parse_opening
 from holdfast.ports.storage import RECORD_OVERHEAD_BYTES, Committer, RecordLog
 
@@ -122,6 +122,14 @@ class Ledger:
         """Make a follow-up statement durable."""
         return await self._write(FOLLOW, records.encode({"run": run, "at": at}, (envelope, entry)))
 
+    async def add(self, run: str, at: str, signed: SignedStatement, attestation: bytes = b"") -> Place:
+        """Make a statement of another node about a run durable, with the attestation that it presented (JSON)."""
+        header: dict[str, Any] = {"run": run, "at": at}
+        if signed.salt is not None:
+            header["salt"] = signed.salt.hex()
+        entry = b"" if signed.entry == signed.envelope else signed.entry
+        return await self._write(ADDED, records.encode(header, (signed.envelope, entry, attestation)))
+
     async def _write(self, kind: int, payload: bytes) -> Place:
         end = await self._commit.commit(kind, payload)
         return Place(end - RECORD_OVERHEAD_BYTES - len(payload))
@@ -191,3 +199,27 @@ def parse_closing(record: StoredRecord) -> Closing:
     entries = (first or route, second or execution)
     usage = record.header.get("usage")
     return Closing((route, execution), entries, sealed, published, disclosed, salts, marks, usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An ADDED record taken apart."""
+
+    at: str
+    envelope: bytes
+    entry: bytes
+    salt: bytes | None
+    """What opens the commitment, in mode ``private``."""
+    attestation: bytes
+    """What the other node presented of its key, as JSON, or empty."""
+
+
+def parse_added(record: StoredRecord) -> Added:
+    """Blobs of an ADDED record; raises ``records.damaged``."""
+    if len(record.blobs) != 3:
+        raise MalformedError("records.damaged", "a record of another node's statement has three blobs")
+    envelope, entry, attestation = record.blobs
+    salt = record.header.get("salt")
+    return Added(
+        record.header["at"], envelope, entry or envelope, None if salt is None else hex_decode(salt, 32), attestation
+    )

@@ -16,8 +16,8 @@ from holdfast.client.log_writer import Accepted, LogWriter
 from holdfast.core.encoding import time_encode
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Ledger, parse_closing
-from holdfast.nodes.gateway.records import CLOSE, FOLLOW
+from holdfast.nodes.gateway.ledger import Ledger, parse_added, parse_closing
+from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW
 from holdfast.ports.clock import Clock
 
 _LOG = logging.getLogger("holdfast.gateway.outbox")
@@ -32,8 +32,10 @@ _GATHER_S = 0.05
 class _Item:
     run: str
     role: str
-    """``route``, ``execution`` or ``follow``."""
+    """``route``, ``execution``, ``follow`` or ``added``."""
     entry: bytes
+    place: int = 0
+    """Of ``added``: where its record begins."""
 
 
 class Outbox:
@@ -103,7 +105,7 @@ class Outbox:
             await self._writer.put_blob(blob)
         if items:
             answers = await self._writer.append([item.entry for item in items])
-            self._note(items, answers)
+            await self._note(items, answers)
             self._indexer.move(CURSOR, reached)
         self._sent = reached
         return bool(items)
@@ -121,23 +123,30 @@ class Outbox:
                     blobs.append(closing.published)
             elif record.kind == FOLLOW:
                 items.append(_Item(record.record.header["run"], "follow", record.record.blobs[1]))
+            elif record.kind == ADDED:
+                added = parse_added(record.record)
+                items.append(_Item(record.record.header["run"], "added", added.entry, record.start))
             if len(items) >= self._batch:
                 break
         return items, blobs, reached
 
-    def _note(self, items: list[_Item], answers: list[Accepted]) -> None:
+    async def _note(self, items: list[_Item], answers: list[Accepted]) -> None:
         """Remember the indices. An entry that the log refuses for good is noted and left behind."""
         now = time_encode(self._clock.now())
         rows: dict[str, dict[str, object]] = {}
+        touched: set[str] = set()
         for item, answer in zip(items, answers, strict=True):
             if answer.index is None:
                 _LOG.error("the log refused an entry of run %s: %s", item.run, answer.refusal)
                 if answer.refusal in ("log.busy", "log.full"):
                     raise RefusedError("log.refused", f"the log refused an entry: {answer.refusal}")
                 continue
-            if item.role != "follow":
+            if item.role == "added":
+                await self._indexer.added(item.run, item.place, answer.index, now)
+                touched.add(item.run)
+            elif item.role != "follow":
                 rows.setdefault(item.run, {})[f"{item.role}_index"] = answer.index
         for run, values in rows.items():
             self._indexer.changed(run, logged_at=now, **values)
-        for run in rows:
+        for run in touched | rows.keys():
             self._on_logged(run)

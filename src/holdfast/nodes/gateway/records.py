@@ -12,6 +12,8 @@ CLOSE    run, times, outcome, first and last mark, private salts,     two envelo
          what a paid run used                                         response, published blob (``individual``),
                                                                       disclosed parts
 FOLLOW   run, at                                                      envelope, entry for the log
+ADDED    run, at, private salt                                        another node's envelope, entry for the log,
+                                                                      its attestation as JSON
 ======== ============================================================ =========================================
 
 An entry that is the same bytes as its envelope, as it is except in mode ``private``, is left empty: it need not be
@@ -33,7 +35,7 @@ import msgspec
 
 from holdfast.errors import MalformedError
 
-OPEN, MARK, CLOSE, FOLLOW = 1, 2, 3, 4
+OPEN, MARK, CLOSE, FOLLOW, ADDED = 1, 2, 3, 4, 5
 """Record kinds."""
 _LENGTH = struct.Struct(">I")
 _decode_header = msgspec.json.Decoder(dict[str, Any]).decode

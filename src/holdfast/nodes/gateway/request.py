@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
 from holdfast.core.decisions import MAX_TEXT
+from holdfast.core.inference import parse_inference
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.errors import MalformedError, UsageError
@@ -28,6 +29,8 @@ from holdfast.nodes.gateway.opengradient import (
 )
 from holdfast.review.events import parse_text
 
+COMPUTED = ("inference", "embeddings", "classifications")
+"""Endpoints whose models an inference node runs (``inference.md``)."""
 PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
 """Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
 OPTION_HEADERS = {
@@ -124,11 +127,23 @@ def parse_ask(
         streamed = False
     if not isinstance(streamed, bool):
         raise MalformedError("request.stream", "stream is true or false", param="stream")
-    if endpoint == "chat.completions":
+    if endpoint == "inference":
+        parse_inference(value)
+    elif endpoint == "chat.completions":
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
     options = _options(value, headers, settlement)
+    if endpoint in COMPUTED:
+        if streamed:
+            raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
+        if value.get("mode") == "ZKML" and options.settlement == "private":
+            raise UsageError(
+                "infer.private",
+                "a proof shows inputs and outputs to full nodes; a private run shows nothing",
+                param="mode",
+            )
+        return Ask(endpoint, text, value, model, streamed, options)
     wanted = signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers)
     signed = hash_request(endpoint, {**value, "model": model}) if wanted and not options.sealed else None
     return Ask(endpoint, text, value, model, streamed, options, signed)

@@ -24,15 +24,17 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.opengradient import output_text
+from holdfast.core.orders import Order
 from holdfast.core.parts import Commitment, commit_parts, map_parts
 from holdfast.core.sealing import seal_document, sealed_member
 from holdfast.core.statements import Execution, SealedPath
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog, Offer
+from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
-from holdfast.nodes.gateway.request import PATHS, Ask, BoundRequest, bind_request
+from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -47,14 +49,17 @@ from holdfast.nodes.gateway.turn import (
     has_carrier,
     reader_of,
     sealed_body,
+    signed_elsewhere,
     without_carriers,
 )
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.ports.clock import Clock
-from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, UpstreamUnreachableError
+from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, Upstream, UpstreamUnreachableError
 
 _LOG = logging.getLogger("holdfast.gateway")
 COMPLETE, UNFINISHED = "complete", "upstream.unfinished"
+FROM_NODES = ("infer.", "model.", "models.")
+"""Codes of what an inference node refused: about what was asked, and passed on as they are."""
 ENDED_IN_ORDER = (COMPLETE, UNFINISHED)
 """Outcomes of a stream that its upstream ended itself; unfinished: some choice never got a finish reason."""
 
@@ -77,7 +82,7 @@ class Run:
     bound: BoundRequest
     opening: Opening
     secret: bytes
-    offer: Offer
+    offer: Offer | NodeOffer
     fallback_from: tuple[str, ...] = ()
     closing: bool = False
     """Set before the closing record is written: from then on nothing may close the run otherwise."""
@@ -86,6 +91,8 @@ class Run:
     outcome: str = ""
     marks: list[ShownMark] = field(default_factory=list)
     """The first mark that left and the last."""
+    computed: SignedStatement | None = None
+    """What the inference node signed of the answer, where one computed it."""
     blob: str | None = None
     """SHA-256 of the published blob, in mode ``individual``."""
     visit: Visit | None = None
@@ -112,6 +119,7 @@ class Gateway:
         on_closed: Callable[[str, str], None],
         wraps: Wraps | None = None,
         answer_signer: AnswerSigner | None = None,
+        computing: Computing | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -121,6 +129,7 @@ class Gateway:
         self._clock = clock
         self._random = random_bytes
         self._on_closed = on_closed
+        self.computing = computing or Computing((), lambda: None, clock)
         self._answer_signer = answer_signer
         self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
         self.under_way = 0
@@ -144,7 +153,7 @@ class Gateway:
         """
         if self.under_way >= self.limits.runs_at_once:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
-        offer = await self.catalog.find(ask.model, aliases=ask.signed is not None)
+        offer = await self._offer(ask)
         if visit is not None:
             await visit.admit(ask, offer.model.id)
         now = self._clock.now()
@@ -207,6 +216,11 @@ class Gateway:
                 self._indexer.unopened(opening.run)
             raise
 
+    async def _offer(self, ask: Ask) -> Offer | NodeOffer:
+        if ask.endpoint in COMPUTED:
+            return await self.computing.find(ask.model, ask.endpoint)
+        return await self.catalog.find(ask.model, aliases=ask.signed is not None)
+
     # Whole answers
 
     async def answer(self, run: Run) -> bytes:
@@ -240,18 +254,41 @@ class Gateway:
             return {}
         return await self._answer_signer.sign_answer(run.ask.signed, output_text(run.ask.endpoint, document))
 
+    async def _compute(self, run: Run, offer: NodeOffer) -> bytes:
+        """Have an inference node compute the answer, and make durable what it signed. Returns the answer's text."""
+        delivery = await offer.upstream.compute(order_of(run), timeout_s=self.limits.upstream_s)
+        statement = self.computing.check(order_of(run), run.bound.sent.tree, delivery)
+        signed = signed_elsewhere(delivery.envelope, statement.digest, run.opening, run.bound.key)
+        evidence = delivery.attestation
+        shown = canonical.encode(evidence.to_json()) if evidence is not None else b""
+        place = await self._ledger.add(run.id, run.opening.stamp(self._clock.now()), signed, shown)
+        await self._indexer.added(run.id, place.start)
+        run.computed = signed
+        return delivery.text
+
     async def _complete(self, run: Run) -> bytes:
+        if isinstance(run.offer, NodeOffer):
+            return await self._compute(run, run.offer)
         path = PATHS[run.ask.endpoint]
         try:
             answer = await run.offer.upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
         except UpstreamUnreachableError:
             if not self._fall_back(run):
                 raise
-            answer = await run.offer.upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
+            answer = await self._upstream(run).complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
         return answer.body
+
+    @staticmethod
+    def _upstream(run: Run) -> Upstream:
+        """The upstream of a run that no inference node computes."""
+        if isinstance(run.offer, NodeOffer):
+            raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
+        return run.offer.upstream
 
     def _fall_back(self, run: Run) -> bool:
         """Turn to the configured fallback, if it takes the very same bytes."""
+        if isinstance(run.offer, NodeOffer):
+            return False
         other = self.catalog.fallback(run.offer)
         if other is None or other.provider_model != run.offer.provider_model:
             return False
@@ -304,7 +341,7 @@ class Gateway:
 
     async def _first_event(self, run: Run) -> tuple[EventStream, bytes | None]:
         while True:
-            events = run.offer.upstream.stream(
+            events = self._upstream(run).stream(
                 PATHS[run.ask.endpoint],
                 run.bound.sent_text,
                 timeout_s=self.limits.upstream_s,
@@ -384,7 +421,13 @@ class Gateway:
         now = self._clock.now()
         opening = run.opening
         statements = close_statements(
-            self.identity, opening, execution, now=now, fallback_from=run.fallback_from, key=run.bound.key
+            self.identity,
+            opening,
+            execution,
+            now=now,
+            fallback_from=run.fallback_from,
+            key=run.bound.key,
+            computed=run.computed.digest if run.computed is not None and execution.response is not None else None,
         )
         published = b""
         if opening.settlement == "individual" and text:
@@ -451,7 +494,8 @@ class Gateway:
         if run.opening.queue is not None:
             value["queue"] = run.opening.queue
         if run.closed is not None:
-            value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in run.closed]
+            told = run.closed if run.computed is None else (run.computed, *run.closed)
+            value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in told]
         if mark is not None:
             value["mark"] = mark
         if run.blob is not None:
@@ -479,17 +523,35 @@ class Gateway:
         await self._ledger.close_run(opening, opening.stamp(now), execution.outcome, statements, marks=marks)
 
 
+def order_of(run: Run) -> Order:
+    """What an inference node is handed of a run."""
+    bound, opening = run.bound, run.opening
+    document = "request" if bound.sent is bound.request else "sent"
+    return Order(
+        run.id,
+        run.ask.endpoint,
+        document,
+        bound.sent_text,
+        bound.key,
+        opening.coarse,
+        opening.nonce,
+        opening.parent_run,
+    )
+
+
 def outcome_of(error: Exception) -> str:
     """The outcome code of an execution that ended in an error: upstream codes as they are, what cannot be bound as
     protocol, and a bug of ours as that."""
     if isinstance(error, UPSTREAM_ERRORS):
+        return error.code
+    if isinstance(error, HoldfastError) and error.code.startswith(FROM_NODES):
         return error.code
     return "upstream.protocol" if isinstance(error, HoldfastError) else "gateway.error"
 
 
 def fault_of(error: Exception) -> Exception:
     """The error as the caller gets it: what the upstream sent and cannot be bound is not the caller's mistake."""
-    if isinstance(error, MalformedError):
+    if isinstance(error, MalformedError) and not error.code.startswith(FROM_NODES):
         message = f"the upstream's answer cannot be bound: {error.message}"
         return MalformedError("upstream.protocol", message, status=502)
     return error

@@ -82,6 +82,7 @@ class Background:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._gateway.catalog.close()
+            await self._gateway.computing.close()
             await self._indexer.close()
             await self._ledger.close()
 

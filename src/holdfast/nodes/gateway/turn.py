@@ -179,8 +179,10 @@ def close_statements(
     now: dt.datetime,
     fallback_from: tuple[str, ...] = (),
     key: bytes | None = None,
+    computed: str | None = None,
 ) -> tuple[SignedStatement, SignedStatement]:
-    """The route and the closing execution statement of a run.
+    """The route and the closing execution statement of a run. ``computed`` is the digest of the statement by the
+    inference node that gave the answer, which both name (``inference.md`` §4(2)).
 
     ``key`` salts the log's commitments in mode ``private``. After a crash it is gone with the caller; then a signature
     that is never published salts them, and only this node could ever open them.
@@ -204,13 +206,14 @@ def close_statements(
         streamed=opening.streamed,
         path=opening.path,
     )
+    carried = () if computed is None else (computed,)
     route_payload = build_payload(
-        "route", parents=(), subject=("request", opening.request.root), body=route_body(route), **common
+        "route", parents=carried, subject=("request", opening.request.root), body=route_body(route), **common
     )
     signed_route = _signed("route", route_payload, identity, opening, key)
     subject = ("response", execution.response.root) if execution.response else ("request", opening.request.root)
     payload = build_payload(
-        "execution", parents=(signed_route.digest,), subject=subject, body=execution_body(execution), **common
+        "execution", parents=(signed_route.digest, *carried), subject=subject, body=execution_body(execution), **common
     )
     return signed_route, _signed("execution", payload, identity, opening, key)
 
@@ -232,6 +235,14 @@ def follow_up(
         parent_run=opening.parent_run,
     )
     return _signed("execution", payload, identity, opening, key)
+
+
+def signed_elsewhere(envelope: bytes, digest: str, opening: Opening, key: bytes) -> SignedStatement:
+    """Another node's statement about a run, on its way to the log: in mode ``private`` as a commitment."""
+    if opening.settlement != "private":
+        return SignedStatement("execution", digest, envelope, envelope, None)
+    salt = commitment_salt(key, digest)
+    return SignedStatement("execution", digest, envelope, build_commitment(digest, salt), salt)
 
 
 def _signed(kind: str, payload: bytes, identity: Identity, opening: Opening, key: bytes | None) -> SignedStatement:

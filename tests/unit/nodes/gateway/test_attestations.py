@@ -446,7 +446,7 @@ def test_anybody_may_ask_with_a_nonce() -> None:
 def test_settings_that_say_two_things_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         make_enclave(GatewayConfig(**change), FakeClock())
-    assert caught.value.code == "gateway.enclave"
+    assert caught.value.code == ("gateway.enclave" if "attestation" in change else "enclave.setting")
 
 
 def test_each_setting_makes_its_own_enclave(tmp_path: Path) -> None:

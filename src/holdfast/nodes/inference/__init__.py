@@ -1,0 +1,1 @@
+"""A node that runs models itself and says what ran (``README.md``)."""

@@ -1,0 +1,233 @@
+"""An inference node's work: take an order, run the model, say in one signed statement what ran on what.
+
+Order of things: the document is parsed; the label is looked up and its artifact lent; the items are run one after the
+other; request and response are cut into parts under the run's key; the statement names the artifact of the loan. The
+node keeps nothing of a run. Not covered: HTTP (``app``), and what a gateway makes of a delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core import canonical
+from holdfast.core.computations import BoundTree, Computation
+from holdfast.core.inference import Inference, Tensor, compare_answers, make_tensor, parse_inference, show_inference
+from holdfast.core.orders import CheckOrder, Delivery, Evidence, Order
+from holdfast.core.parts import commit_parts, map_parts
+from holdfast.core.statements import (
+    Execution,
+    Tree,
+    build_envelope,
+    build_payload,
+    execution_body,
+    parse_envelope,
+    parse_statement,
+    pre_authentication_encoding,
+)
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
+from holdfast.nodes.inference.models import Models
+from holdfast.nodes.inference.witness import EnclaveWitness
+from holdfast.ports.clock import Clock
+from holdfast.ports.metrics import Metrics
+from holdfast.ports.runtime import Conditions, LoadedModel
+from holdfast.ports.signer import Signer
+
+COMPLETE = "complete"
+_THREAD_BYTES = 64 << 10
+"""Documents from here on are parsed and cut into parts off the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs: the digest (hex) of this node's key document, and the key that it names."""
+
+    attester: str
+    signer: Signer
+
+    def envelope(self, payload: bytes) -> bytes:
+        """Sign a statement's payload."""
+        key_id = self.signer.key.key_id
+        return build_envelope(payload, key_id, self.signer.sign(pre_authentication_encoding(payload)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a run gave, bound."""
+
+    text: bytes
+    value: dict[str, Any]
+    request: BoundTree
+    response: Tree
+
+
+class InferenceService:
+    """Runs orders."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        models: Models,
+        conditions: Conditions,
+        enclave: EnclaveWitness,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        at_once: int,
+    ) -> None:
+        self._identity = identity
+        self._models = models
+        self._conditions = conditions
+        self._enclave = enclave
+        self._clock = clock
+        self._metrics = metrics
+        self._at_once = at_once
+        self._under_way = 0
+
+    async def compute(self, order: Order) -> Delivery:
+        """Run an order. Raises ``infer.*``, ``models.*``, ``model.*``, ``json.*`` and ``parts.*``."""
+        mode = "none"
+        outcome = COMPLETE
+        if self._under_way >= self._at_once:
+            raise UnavailableError("infer.busy", "too many orders are under way", hint="try again in a moment")
+        self._under_way += 1
+        try:
+            inference, value = await self._parse(order)
+            mode = inference.mode
+            attestation = self._evidence(mode)
+            async with self._models.lend(inference.model) as loan:
+                answer = await self._run(order, inference, value, loan.model)
+                computation = self._computation(loan.model.artifact, inference, answer)
+            execution = Execution("computed", COMPLETE, answer.response, None, computation.runtime, computation)
+            return Delivery(answer.text, self._sign(order, execution, ()), attestation)
+        except HoldfastError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._under_way -= 1
+            self._metrics.count("holdfast_inference_orders_total", mode, outcome)
+
+    async def recompute(self, check: CheckOrder) -> Delivery:
+        """Run again what another node computed, and say how its answer compares (``inference.md`` §6).
+
+        Raises as :meth:`compute`; ``order.computed`` where what is shown is no computation of this order.
+        """
+        order = check.order
+        inference, value = await self._parse(order)
+        first = parse_statement(parse_envelope(check.envelope))
+        body = first.body
+        if not isinstance(body, Execution) or body.event != "computed" or body.computation is None:
+            raise RefusedError("order.computed", "only what another node computed is run again")
+        async with self._models.lend_artifact(body.computation.artifact, inference.model) as model:
+            answer = await self._run(order, inference, value, model)
+            computation = self._computation(model.artifact, inference, answer)
+        shown = canonical.decode_exact(check.text)
+        bound = commit_parts("response", map_parts("response", shown), order.key).tree
+        if first.run != order.run or bound != body.response or answer.request != body.computation.request:
+            raise RefusedError("order.computed", "what is shown is not what that node's statement binds")
+        comparison = compare_answers(shown, answer.value)
+        if comparison == "equal" and answer.response != body.response:
+            comparison = "within"  # the same values in another order of members
+        execution = Execution(
+            "recomputed", COMPLETE, answer.response, None, computation.runtime, computation, None, comparison
+        )
+        return Delivery(answer.text, self._sign(order, execution, (first.digest,)), self._enclave.current)
+
+    async def _parse(self, order: Order) -> tuple[Inference, dict[str, Any]]:
+        def parse() -> tuple[Inference, dict[str, Any]]:
+            value = canonical.decode_exact(order.text)
+            return parse_inference(value), value
+
+        return await asyncio.to_thread(parse) if len(order.text) > _THREAD_BYTES else parse()
+
+    def _evidence(self, mode: str) -> Evidence | None:
+        """What is presented of the key that signs. Raises ``infer.mode`` for modes that this node does not serve."""
+        if mode == "TEE" and self._enclave.current is None:
+            raise RefusedError(
+                "infer.mode", "this node runs in no enclave", hint="ask for VANILLA, or ask another node", param="mode"
+            )
+        if mode == "ZKML":
+            raise RefusedError(
+                "infer.mode",
+                "this node proves nothing",
+                hint="ask for VANILLA or TEE, or ask another node",
+                param="mode",
+            )
+        return self._enclave.current
+
+    async def _run(self, order: Order, inference: Inference, value: dict[str, Any], model: LoadedModel) -> _Answer:
+        items = _tensors(inference, model)
+        began = self._clock.monotonic()
+        outputs = await model.run(items, inference.outputs)
+        self._metrics.observe("holdfast_inference_run_seconds", self._clock.monotonic() - began)
+
+        def bind() -> _Answer:
+            shown = show_inference(inference, model.artifact, outputs)
+            request = commit_parts(order.document, map_parts(order.document, value), order.key).tree
+            response = commit_parts("response", map_parts("response", shown), order.key).tree
+            return _Answer(canonical.encode_exact(shown), shown, BoundTree(request.root, request.size), response)
+
+        large = (
+            len(order.text) > _THREAD_BYTES
+            or sum(_size_of(tensor) for item in outputs for tensor in item.values()) > _THREAD_BYTES
+        )
+        return await asyncio.to_thread(bind) if large else bind()
+
+    def _computation(self, artifact: str, inference: Inference, answer: _Answer) -> Computation:
+        conditions = self._conditions
+        return Computation(
+            artifact=artifact,
+            mode=inference.mode,
+            runtime=conditions.runtime,
+            version=conditions.version,
+            optimisation=conditions.optimisation,
+            threads=conditions.threads,
+            instructions=conditions.instructions,
+            batch=len(inference.items),
+            request=answer.request,
+        )
+
+    def _sign(self, order: Order, execution: Execution, parents: tuple[str, ...]) -> bytes:
+        if execution.response is None:
+            raise MalformedError("order.computed", "nothing was computed")
+        now = self._clock.now()
+        payload = build_payload(
+            "execution",
+            run=order.run,
+            attester=self._identity.attester,
+            claimed_at=_minute(now) if order.coarse else now,
+            parents=parents,
+            subject=("response", execution.response.root),
+            body=execution_body(execution),
+            nonce=order.nonce,
+            parent_run=order.parent_run,
+        )
+        return self._identity.envelope(payload)
+
+
+def _minute(now: dt.datetime) -> dt.datetime:
+    return now.replace(second=0, microsecond=0)
+
+
+def _size_of(tensor: Tensor) -> int:
+    return len(tensor.data)
+
+
+def _tensors(inference: Inference, model: LoadedModel) -> list[Mapping[str, Tensor]]:
+    """Every item's inputs as the model declares them; raises ``infer.inputs``, ``infer.dtype``, ``infer.element``."""
+    declared = {entry.name: entry.dtype for entry in model.inputs}
+    items: list[Mapping[str, Tensor]] = []
+    for item in inference.items:
+        strange = sorted(item.keys() - declared.keys())
+        if strange:
+            raise MalformedError(
+                "infer.inputs",
+                f"the model has no input {strange[0][:64]!r}",
+                hint=f"it has {', '.join(declared)}"[:200],
+                param="inputs",
+            )
+        items.append({name: make_tensor(given, declared[name], f"inputs.{name[:64]}") for name, given in item.items()})
+    return items

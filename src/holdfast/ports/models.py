@@ -1,0 +1,57 @@
+"""Where models come from: labels, and the files of artifacts (``adapters/models_folder.py``).
+
+Nothing that comes from here is believed: whoever fetches an artifact compares every file with its digest.
+
+Errors: ``models.unknown`` (usage: no such label or artifact), ``models.moved`` (unavailable: the files are not what
+they were when the label was looked up; look it up again), ``models.unreachable`` (unavailable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+TASKS = ("embeddings", "classification")
+"""What a model's card can declare it to be, beside a plain model (``inference.md`` §8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What of a model's card decides how it may be asked."""
+
+    task: str | None = None
+    """One of :data:`TASKS`."""
+    input: str = ""
+    """Name of the input that takes the text."""
+    output: str = ""
+    """Name of the output that holds the vector, or the scores of the labels."""
+    labels: tuple[str, ...] = ()
+    """Of a classifier: what its scores are of, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """What a label means now."""
+
+    label: str
+    artifact: str
+    """Digest of the artifact (``artifacts.md`` §1(3)), hex."""
+    card: Card
+
+
+class ModelSource(Protocol):
+    """A hub, or a folder that stands in for one."""
+
+    async def models(self) -> list[ModelEntry]:
+        """Every label, in the order of labels."""
+        ...
+
+    async def find(self, label: str) -> ModelEntry:
+        """What a label means at this moment; raises ``models.unknown``."""
+        ...
+
+    async def fetch(self, artifact: str, label: str) -> Mapping[str, bytes]:
+        """The files of an artifact by name, as they came. ``label`` is the one that led to it, for sources that keep
+        files by label."""
+        ...

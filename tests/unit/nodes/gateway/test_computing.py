@@ -1,0 +1,205 @@
+"""Runs that an inference node computes: what the gateway checks of them, what it signs, and what readers see."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.bundles import parse_bundle
+from holdfast.core.statements import parse_envelope, parse_statement
+from holdfast.errors import HoldfastError, MalformedError
+from holdfast.nodes.gateway.request import parse_ask
+from holdfast.ports.upstream import UpstreamUnreachableError
+from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
+from tests.helpers.gateway_world import World, play
+
+
+def ask(value: dict[str, Any] | None = None, settlement: str = "batch") -> Any:
+    text = json.dumps({"model": "scores", "inputs": {"x": [1, 2]}, **(value or {})}).encode()
+    return parse_ask("inference", text, {}, default_model=None, settlement=settlement)
+
+
+async def infer(world: World, value: dict[str, Any] | None = None, **more: Any) -> tuple[str, dict[str, Any]]:
+    """One answer; returns the run and the body."""
+    if not world.models.labels:
+        world.models.move("scores", 2.0)
+    run = await world.gateway.open(ask(value, **more), "first")
+    return run.id, json.loads(await world.gateway.answer(run))
+
+
+async def statements(world: World, run: str) -> list[Any]:
+    items = await world.journal(run)
+    found = [item["envelope"] for item in items if item["kind"] == "statement"]
+    return [
+        parse_statement(parse_envelope(json.dumps(item, separators=(",", ":"), sort_keys=True).encode()))
+        for item in found
+    ]
+
+
+def test_a_run_binds_what_both_nodes_signed() -> None:
+    async def story(world: World) -> None:
+        run, body = await infer(world)
+        assert body["outputs"]["y"]["data"] == [2.0, 4.0]
+        computed, route, execution = await statements(world, run)
+        assert [item.kind for item in (computed, route, execution)] == ["execution", "route", "execution"]
+        assert [item["digest"] for item in body["holdfast"]["statements"]] == [
+            computed.digest,
+            route.digest,
+            execution.digest,
+        ]
+        assert route.parents == (computed.digest,)
+        assert execution.parents == tuple(sorted([computed.digest, route.digest]))
+        assert (route.body.endpoint, route.body.upstream) == ("inference", "inference-1")
+        assert computed.attester == world.computers[0].document.digest
+        assert computed.body.computation.request.root == route.body.sent.root
+        assert computed.body.response == execution.body.response
+
+    play(story)
+
+
+def test_it_settles_as_one_closure(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run, _ = await infer(world)
+        await world.deliver()
+        assert len(world.log.entries) == 3
+        await world.cosign(4)
+        await world.follow()
+        world.finalise(world.candidate())
+        await world.follow()
+        lane = await world.lane(run)
+        assert (lane["state"], lane["says"][:18]) == ("proven", "All 3 statements a")
+        assert (await world.lane(run, "bytes"))["state"] == "proven"
+        journal = await world.journal(run)
+        await world.stop()
+        await world.start()
+        assert (await world.journal(run)) == journal
+
+    play(story, tmp_path)
+
+
+def test_a_private_run_logs_three_commitments() -> None:
+    async def story(world: World) -> None:
+        run, _ = await infer(world, settlement="private")
+        await world.deliver()
+        assert all(entry.startswith(b'{"commitment":') for entry in world.log.entries)
+        await world.cosign(4)
+        await world.follow()
+        journal = await world.journal(run)
+        assert sum(item["kind"] == "commitment" for item in journal) == 3
+        lane = await world.lane(run)
+        assert (lane["state"], lane["says"]) == (
+            "unknown",
+            "Existence logged, never checked: only salted commitments are in the log.",
+        )
+
+    play(story)
+
+
+def test_a_disclosed_run_verifies_part_by_part() -> None:
+    async def story(world: World) -> None:
+        run, body = await infer(world, {"holdfast": {"nonce": "nonce-of-a-client-1"}})
+        raw = await world.desk.bundle(await world.row(run), bytes.fromhex(body["holdfast"]["capability"]))
+        found = appraise(parse_bundle(raw), world.trust, parse_policy(DEFAULT_POLICY), world.clock.now())
+        assert found.lanes["bytes"].state == "proven"
+        assert "2 disclosures" in found.lanes["bytes"].says
+        computed, route, _ = await statements(world, run)
+        assert route.body.rewrites == ("holdfast-removed",)
+        assert computed.body.computation.request.root == route.body.sent.root != route.body.request.root
+
+    play(story)
+
+
+def test_what_the_node_refuses_reaches_the_caller_and_closes_the_run() -> None:
+    async def story(world: World) -> None:
+        with pytest.raises(MalformedError) as refused:
+            await infer(world, {"inputs": {"z": [1]}})
+        assert refused.value.code == "infer.inputs"
+        row = (await world.indexer.recent("first", 1))[0]
+        assert row.outcome == "infer.inputs"
+
+    play(story)
+
+
+def test_a_silent_node_closes_the_run_as_failed() -> None:
+    async def story(world: World) -> None:
+        world.models.move("scores", 2.0)
+        await world.gateway.computing.models()
+        world.computers[0].failure = UpstreamUnreachableError("gone")
+        with pytest.raises(UpstreamUnreachableError):
+            await infer(world)
+        row = (await world.indexer.recent("first", 1))[0]
+        assert row.outcome == "upstream.unreachable"
+
+    play(story)
+
+
+def other_text(order: Any, delivery: Any) -> Any:
+    return dataclasses.replace(delivery, text=delivery.text.replace(b"4.0", b"5.0"))
+
+
+def no_statement(order: Any, delivery: Any) -> Any:
+    return dataclasses.replace(delivery, envelope=b"{}")
+
+
+@pytest.mark.parametrize("change", [other_text, no_statement])
+def test_a_delivery_that_its_statement_does_not_bind_is_refused(change: Any) -> None:
+    async def story(world: World) -> None:
+        world.computers[0].change = change
+        with pytest.raises(HoldfastError) as refused:
+            await infer(world)
+        assert refused.value.code == "upstream.protocol"
+
+    play(story)
+
+
+def test_the_statement_of_another_run_is_refused() -> None:
+    async def story(world: World) -> None:
+        kept: list[Any] = []
+
+        def replay(_order: Any, delivery: Any) -> Any:
+            kept.append(delivery)
+            return kept[0]
+
+        world.computers[0].change = replay
+        await infer(world)
+        with pytest.raises(HoldfastError) as refused:
+            await infer(world)
+        assert refused.value.code == "upstream.protocol"
+
+    play(story)
+
+
+def test_a_node_that_trust_does_not_admit_is_refused() -> None:
+    async def story(world: World) -> None:
+        world.network.others = []
+        world.trust = world.network.trust()
+        with pytest.raises(HoldfastError) as refused:
+            await infer(world)
+        assert (refused.value.code, "unknown-key" in refused.value.message) == ("upstream.protocol", True)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("value", "settlement", "code"),
+    [
+        ({"model": "other"}, "batch", "request.unknown_model"),
+        ({"stream": True}, "batch", "infer.member"),
+        ({"mode": "ZKML"}, "private", "infer.private"),
+        ({"mode": "secret"}, "batch", "infer.mode"),
+        ({"model": ""}, "batch", "request.model"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_a_run_is_opened(value: Any, settlement: str, code: str) -> None:
+    async def story(world: World) -> None:
+        with pytest.raises(HoldfastError) as refused:
+            await infer(world, value, settlement=settlement)
+        assert refused.value.code == code
+        assert await world.indexer.recent("first", 1) == []
+
+    play(story)
