@@ -67,6 +67,18 @@ def fetch(url: str, *, key: str, body: bytes | None = None, timeout_s: float = 2
         return json.load(error)
 
 
+def holdfast(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """One command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        input=stdin,
+    )
+
+
 @contextlib.contextmanager
 def network(state: Path, *options: str, port: int | None = None) -> Iterator[NetworkProcess]:
     """``holdfast up`` in a folder; stopped at the end if the test did not."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.verifier.lanes import LANES
-from tests.helpers.processes import NetworkProcess, network, wait_for
+from tests.helpers.processes import NetworkProcess, holdfast, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -22,17 +20,6 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkProcess]:
     with network(tmp_path_factory.mktemp("network")) as found:
         yield found
-
-
-def holdfast(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "holdfast.cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        input=stdin,
-    )
 
 
 def test_a_conversation_settles_and_everything_about_it_can_be_shown(net: NetworkProcess, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class AssetLimit:
     """Lower case."""
     per_request: int
     per_day: int
-    """In any :data:`DAY_S`, counted by what was signed: nobody but the chain knows how much of it was taken."""
+    """In any :data:`DAY_S`, counted by what was signed, taken or not (ADR 0054)."""
 
 
 @dataclass(frozen=True, slots=True)
