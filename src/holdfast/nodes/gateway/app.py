@@ -242,8 +242,8 @@ class GatewayApp:
         elif path == "/v1/prices":
             await _json(send, self._require_checkout().prices())
         elif path == "/v1/account" and ORIGIN not in scope:
-            name = self._workspaces.name(headers.get(b"authorization"))
-            await _json(send, await self._require_checkout().account(name))
+            caller = self._workspaces.caller(headers.get(b"authorization"))
+            await _json(send, await self._require_checkout().account(caller))
         elif path == "/v1/runs":
             workspace = self._workspaces.reader(headers.get(b"authorization"))
             limit = _number(scope["query_string"], "limit", 20, 1, 200)

@@ -26,12 +26,15 @@ from holdfast.nodes.gateway.opengradient import SETTLEMENT_HEADER
 from holdfast.nodes.gateway.prices import format_nano, show_token, shown_prices
 from holdfast.nodes.gateway.till import Tender, Till, Visit
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.till_store import Account
 
 SIGNATURE, LEGACY, SESSION = b"payment-signature", b"x-payment", b"x-upto-session"
 """What a caller pays with: a payment, the same under the name that it had in x402 version 1, or a session."""
 REQUIRED = b"payment-required"
 STATE = b"x-holdfast-payment"
 """Of an answer: ``authorised`` (something was signed, nothing was taken yet) or ``credit``."""
+COARSE_NANO = 10**8
+"""What is left of a relay's credit is told in steps of so many nano-dollars: 10 cents."""
 WORKSPACE = "x402"
 """The workspace of callers without a key. Nobody reads it: each run by its capability alone."""
 SELLER_REASONS: Mapping[str, str] = {
@@ -194,9 +197,11 @@ class Checkout:
             "submitter": self._till.submitter,
         }
 
-    async def account(self, workspace: str) -> dict[str, Any]:
+    async def account(self, caller: Caller) -> dict[str, Any]:
         """``GET /v1/account``: the credit of the workspace whose key asks."""
-        found = await self._till.account(workspace)
+        found = await self._till.account(caller.workspace)
+        if caller.relay is not None:
+            return show_coarsely(found)
         return {
             "account": found.name,
             "unit": "USD",
@@ -205,6 +210,15 @@ class Checkout:
             "held": format_nano(found.held),
             "left": format_nano(found.left),
         }
+
+
+def show_coarsely(account: Account) -> dict[str, Any]:
+    """A relay's account as it is told: the difference between two exact answers would tell it what a request of one of
+    its callers cost, and so how long question and answer were (``relay.md`` §6(3))."""
+    left = max(0, account.left) // COARSE_NANO * COARSE_NANO
+    granted = format_nano(account.granted)
+    unsaid = {"spent": None, "held": None}
+    return {"account": account.name, "unit": "USD", "granted": granted, **unsaid, "left": format_nano(left)}
 
 
 def reason(error: HoldfastError, visit: Visit) -> str:

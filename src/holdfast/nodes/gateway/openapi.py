@@ -512,7 +512,11 @@ def _schemas() -> dict[str, Any]:
         "Account": {
             "type": "object",
             "required": ["account", "unit", "granted", "spent", "held", "left"],
-            "properties": dict.fromkeys(("account", "unit", "granted", "spent", "held", "left"), _TEXT),
+            "properties": {
+                **dict.fromkeys(("account", "unit", "granted", "left"), _TEXT),
+                "spent": {"type": ["string", "null"], "description": "Null for a relay"},
+                "held": {"type": ["string", "null"], "description": "Null for a relay"},
+            },
             "additionalProperties": False,
         },
         "SealedConfiguration": {

@@ -17,8 +17,9 @@ from holdfast.core.payments import verify_amounts
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.core.x402 import PaymentPayload
 from holdfast.errors import UnavailableError
-from holdfast.nodes.gateway.checkout import SELLER_REASONS
-from holdfast.ports.till_store import Hold
+from holdfast.nodes.gateway.checkout import SELLER_REASONS, show_coarsely
+from holdfast.nodes.gateway.keys import Caller
+from holdfast.ports.till_store import Account, Hold
 from holdfast.ports.upstream import ModelInfo, UpstreamUnreachableError
 from tests.helpers import asgi
 from tests.helpers.clock import settle
@@ -725,5 +726,29 @@ def test_a_request_that_is_paid_is_asked_for_the_model_that_is_priced() -> None:
         assert (await world.ask(await world.signed())).status == 200
         (hold,) = await world.charged()
         assert json.loads(hold.terms)["model"] == MODEL
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("left", "shown"), [(25 * 10**9 - 1, "24.9"), (10**8, "0.1"), (10**8 - 1, "0"), (0, "0"), (-5, "0")]
+)
+def test_a_relay_is_told_its_credit_in_steps_that_tell_no_request(left: int, shown: str) -> None:
+    """What it knows of who asked must not be laid beside what the question cost."""
+    account = Account("relay", 25 * 10**9, 25 * 10**9 - left, 0)
+    assert show_coarsely(account) == {
+        "account": "relay",
+        "unit": "USD",
+        "granted": "25",
+        "spent": None,
+        "held": None,
+        "left": shown,
+    }
+
+
+def test_the_key_of_a_relay_is_told_coarsely_and_no_other() -> None:
+    async def story(world: PaidWorld) -> None:
+        told = [await world.checkout.account(Caller("first", None, relay)) for relay in ("ab" * 32, None)]
+        assert [item["spent"] for item in told] == [None, "0"]
 
     play(story)
