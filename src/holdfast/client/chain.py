@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.captures import ALLOWANCE, BALANCE_OF, Call, Event
+from holdfast.core.captures import ALLOWANCE, AUTHORIZATION_STATE, BALANCE_OF, NONCE_BITMAP, Call, Event
 from holdfast.core.x402 import PERMIT2, address_word
 from holdfast.errors import UnavailableError
 from holdfast.ports.json_rpc import JSONRPC, AnsweredError
@@ -118,6 +118,38 @@ class ChainReader:
         """Base units of a token that Permit2 may move."""
         return await self._number(token, ALLOWANCE + address_word(owner) + address_word(PERMIT2))
 
+    async def authorization_used(self, token: str, payer: str, nonce: bytes) -> bool:
+        """Whether a token counts an EIP-3009 nonce (32 bytes) as used, or as taken back."""
+        return bool(await self._number(token, AUTHORIZATION_STATE + address_word(payer) + nonce))
+
+    async def permit_used(self, payer: str, nonce: int) -> bool:
+        """Whether Permit2 counts a nonce as used, or as taken back."""
+        data = NONCE_BITMAP + address_word(payer) + (nonce >> 8).to_bytes(32)
+        return bool(await self._number(PERMIT2, data) >> (nonce & 0xFF) & 1)
+
+    async def block_time(self, number: int) -> int:
+        """The unix second of a block."""
+        block = await self._rpc.request("eth_getBlockByNumber", hex(number), False)
+        return _quantity(block.get("timestamp") if isinstance(block, dict) else None, "block time")
+
+    async def events(self, address: str, topics: Sequence[bytes], first: int, last: int) -> list[tuple[bytes, Event]]:
+        """Events of a contract in blocks ``first`` to ``last`` whose topics begin so, each with its transaction."""
+        asked = {
+            "address": address,
+            "topics": ["0x" + topic.hex() for topic in topics],
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+        }
+        answer = await self._rpc.request("eth_getLogs", asked)
+        if not isinstance(answer, list):
+            raise _bad("events")
+        return [(_bytes(_member(entry, "transactionHash"), "event", 32), _event(entry)) for entry in answer]
+
+    async def input_of(self, digest: bytes) -> bytes | None:
+        """What a transaction hands to its contract, if the chain knows it."""
+        found = await self._rpc.request("eth_getTransactionByHash", "0x" + digest.hex())
+        return None if found is None else _bytes(_member(found, "input"), "transaction")
+
     async def send(self, raw: bytes) -> str:
         """Hand a signed transaction over; empty when it was taken (or known), else what is said against it."""
         try:
@@ -141,6 +173,12 @@ class ChainReader:
             receipt.get("status") == "0x1",
             tuple(_event(entry) for entry in logs),
         )
+
+
+def _member(value: object, name: str) -> object:
+    if not isinstance(value, Mapping):
+        raise _bad("answer")
+    return value.get(name)
 
 
 def _event(entry: object) -> Event:

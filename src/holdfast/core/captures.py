@@ -43,6 +43,8 @@ SETTLE_UPTO = selector(f"settle({_PERMIT},uint256,address,{_UPTO_WITNESS},bytes)
 SETTLE_EXACT_PERMIT = selector(f"settleWithPermit({_PERMIT2612},{_PERMIT},address,{_EXACT_WITNESS},bytes)")
 SETTLE_UPTO_PERMIT = selector(f"settleWithPermit({_PERMIT2612},{_PERMIT},uint256,address,{_UPTO_WITNESS},bytes)")
 BALANCE_OF, ALLOWANCE = selector("balanceOf(address)"), selector("allowance(address,address)")
+AUTHORIZATION_STATE = selector("authorizationState(address,bytes32)")
+NONCE_BITMAP = selector("nonceBitmap(address,uint256)")
 
 TRANSFERRED = evm.keccak256(b"Transfer(address,address,uint256)")
 AUTHORIZATION_USED = evm.keccak256(b"AuthorizationUsed(address,bytes32)")

@@ -124,6 +124,12 @@ def serves_until(terms: Terms, margins: Margins) -> int:
     return terms.deadline - least_lifetime_s(terms.timing, margins)
 
 
+def is_spent(terms: Terms, margins: Margins, *, at: int, left: int, idle_s: int, most_idle_s: int) -> bool:
+    """Whether an authorization serves no more: it is for one run, ``left`` is nothing, its time is over, or no run was
+    under way on it for the last ``idle_s`` seconds."""
+    return terms.scheme == EXACT or left <= 0 or at >= serves_until(terms, margins) or idle_s >= most_idle_s
+
+
 def decides_by(terms: Terms, margins: Margins) -> int:
     """The unix second at which the capture is decided whatever is still open."""
     return terms.deadline - margins.capture_s

@@ -21,6 +21,7 @@ from holdfast.core.collection import (
     Wait,
     decide,
     decides_by,
+    is_spent,
     least_lifetime_s,
     serves_until,
 )
@@ -112,3 +113,12 @@ def test_the_reason_of_the_whole_is_the_gravest():
     assert decided(PROOF, *claims) == Leave(
         REFUTED, (("free", NOTHING_DUE), ("wrong", REFUTED), ("private", UNPROVABLE)), ()
     )
+
+
+def test_an_authorization_is_spent_when_it_is_used_up_idle_out_of_time_or_for_one_run():
+    serving = {"at": 9_000, "left": 1, "idle_s": 0, "most_idle_s": 90}
+    assert not is_spent(PROOF, MARGINS, **serving)
+    assert is_spent(PROOF, MARGINS, **serving | {"left": 0})
+    assert is_spent(PROOF, MARGINS, **serving | {"idle_s": 90})
+    assert is_spent(PROOF, MARGINS, **serving | {"at": 9_910})
+    assert is_spent(Terms(ON_PROOF, EXACT, 1000, 10_000), MARGINS, **serving)

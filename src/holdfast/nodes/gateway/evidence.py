@@ -6,6 +6,9 @@ positions.
 
 The attestation is the one that was in force when the run was opened, whenever the bundle is made.
 
+Steps of its payment stand where they were told, each with the document that opens it: a bundle is handed to the run's
+workspace and to whoever has its capability, and both may see what was paid. They may come long after the run is final.
+
 Proofs are made from the log's own tiles and the full nodes' verdict blobs when somebody asks, and kept for a while.
 """
 
@@ -14,15 +17,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
-from holdfast.core.bundles import build_bundle, parse_bundle
+from holdfast.core.bundles import build_bundle, parse_bundle, payment_item
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
+from holdfast.core.payments import parse_payment_document
 from holdfast.core.sealing import open_document
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.core.trust import Trust
@@ -34,6 +38,7 @@ from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
 from holdfast.ports.run_index import RunRow, SettlementEvent
+from holdfast.ports.till_store import Step, StoredStep
 from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.chronology import chronology
 from holdfast.verifier.policy import Policy
@@ -65,7 +70,10 @@ class EvidenceDesk:
         clock: Clock,
         *,
         attestation_at: Callable[[dt.datetime], Attestation | None],
+        steps_of: Callable[[str], Awaitable[Sequence[StoredStep]]] | None = None,
     ) -> None:
+        """``steps_of`` gives what was told of a run's payment, where this gateway takes any."""
+        self._steps_of = steps_of
         self._ledger = ledger
         self._indexer = indexer
         self._settlement = settlement
@@ -102,20 +110,29 @@ class EvidenceDesk:
             for entry, salt in (*opened, *zip(closing.entries, closing.salts, strict=False)):
                 commitment = {"entry": b64_encode(entry), "salt": salt.hex()}
                 journal.append({"kind": "commitment", "at": row.closed_at, **commitment})
-            settled = await self._settled_items(row, closing, dict(added))
+            steps = await self.steps(row.run)
+            settled = await self._settled_items(row, closing, dict(added), steps)
             for item in (item for place, item in added if place > row.close_place):
                 _insert(settled, [*_attested([item]), _statement(item.envelope, item.at)])
             if row.follow_place is not None:
                 follow = self._ledger.read(row.follow_place).record
                 _insert(settled, [_statement(follow.blobs[0], follow.header["at"])])
+            for told in steps:
+                _insert(settled, _step_items(told.step))
             journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
             journal += self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
         return build_bundle(row.run, self._clock.now(), journal)
 
-    async def _settled_items(self, row: RunRow, closing: Closing, added: dict[int, Added]) -> list[dict[str, Any]]:
-        """Entries, the first cosigned checkpoint, the rounds: in the order in which they became known."""
+    async def steps(self, run: str) -> Sequence[StoredStep]:
+        """What was told of a run's payment so far, in order."""
+        return await self._steps_of(run) if self._steps_of is not None else ()
+
+    async def _settled_items(
+        self, row: RunRow, closing: Closing, added: dict[int, Added], steps: Sequence[StoredStep]
+    ) -> list[dict[str, Any]]:
+        """Entries, the first cosigned checkpoints, the rounds: in the order in which they became known."""
         if row.route_index is None or row.execution_index is None or row.logged_at is None or row.close_place is None:
             return []
         own = list(zip(closing.entries, (row.route_index, row.execution_index), strict=True))
@@ -128,6 +145,11 @@ class EvidenceDesk:
         first += [_Logged(_entry_digest(entry), index, row.logged_at) for entry, index in own]
         late = [item for place, item in others if place > row.close_place]
         entries = [*first, *late]
+        paid = [
+            _Logged(_entry_digest(told.step.entry), told.log_index, _told_at(told.step))
+            for told in steps
+            if told.log_index is not None
+        ]
         named = [(item.digest, item.index) for item in entries]
         items: list[dict[str, Any]] = [
             {"kind": "entry", "at": item.at, "digest": item.digest, "index": item.index} for item in first
@@ -135,13 +157,17 @@ class EvidenceDesk:
         last = max(item.index for item in first)
         index = self._indexer.index
         events: list[SettlementEvent] = []
-        checkpoint = await self._indexer.call(index.first_covering, "checkpoint", last)
-        if checkpoint is not None:
-            events.append(checkpoint)
-        for entry in entries:
+        for place in (last, *(step.index for step in paid)):
+            checkpoint = await self._indexer.call(index.first_covering, "checkpoint", place)
+            events += [] if checkpoint is None else [checkpoint]
+        for entry in (*entries, *paid):
             events += await self._events_of(entry.index, entry.at)
         paths: set[tuple[str, int]] = set()
         for event in sorted({event.position: event for event in events}.values(), key=lambda event: event.position):
+            while paid and paid[0].index < event.size:  # when the log took a step is not kept: it is known by now
+                step = paid.pop(0)
+                named.append((step.digest, step.index))
+                items.append({"kind": "entry", "at": event.at, "digest": step.digest, "index": step.index})
             for item in await self._event_items(event, named):
                 path = (item["digest"], item["size"]) if item["kind"] == "inclusion" else None
                 if path is None or path not in paths:
@@ -255,22 +281,45 @@ class EvidenceDesk:
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
         return items
 
+    async def appraised(self, row: RunRow, secret: bytes | None = None) -> Appraisal:
+        """The appraisal of a run as of now; with its secret, of what that discloses too."""
+        bundle = parse_bundle(await self.bundle(row, secret))
+        return appraise(bundle, self._trust(), self._policy, bundle.exported_at)
+
+    @property
+    def known(self) -> tuple[str, int]:
+        """What every appraisal depends on beside its run: trust's digest, and how many verdicts were superseded."""
+        return self._trust().digest, self._settlement.superseded
+
     async def view(self, row: RunRow) -> tuple[Appraisal, list[dict[str, Any]]]:
         """Lanes and chronology of a run, as of now."""
         trust = self._trust()
         kept = self._settled.get(row.run)
-        known = (trust.digest, self._settlement.superseded, row.added)
+        known = (*self.known, row.added)
         if kept is not None and kept[0] == known and trust.current.expires_at > self._clock.now():
             self._settled.move_to_end(row.run)
             return kept[1], kept[2]
         bundle = parse_bundle(await self.bundle(row))
         appraisal = appraise(bundle, trust, self._policy, bundle.exported_at)
         story = [dict(item) for item in chronology(bundle)]
-        if appraisal.lanes["settlement"].state in ("proven", "refuted"):
+        if appraisal.lanes["settlement"].state in ("proven", "refuted") and await self._is_told(row.run):
             self._settled[row.run] = (known, appraisal, story)
             while len(self._settled) > _KEPT:
                 self._settled.popitem(last=False)
         return appraisal, story
+
+    def forget(self, run: str) -> None:
+        """More was told of a run than what its kept view shows."""
+        self._settled.pop(run, None)
+
+    async def _is_told(self, run: str) -> bool:
+        """Whether everything told of a run's payment so far is in a final round, as the run itself is."""
+        for told in await self.steps(run):
+            if told.log_index is None:
+                return False
+            if await self._indexer.call(self._indexer.index.first_covering, "final", told.log_index) is None:
+                return False
+        return True
 
 
 def _disclosed(request: Sequence[bytes], closing: Closing, at: str) -> list[dict[str, Any]]:
@@ -287,6 +336,24 @@ def _attested(added: Sequence[Added]) -> list[dict[str, Any]]:
             node = parse_statement(parse_envelope(item.envelope)).attester
             found.append({"kind": "attestation", "at": item.at, "node": node, **canonical.decode(item.attestation)})
     return found
+
+
+def _told_at(step: Step) -> str:
+    return time_encode(parse_payment_document(step.document).at)
+
+
+def _step_items(step: Step) -> list[dict[str, Any]]:
+    """One step of a payment: its statement, what opens it, and in mode ``private`` what opens its commitment."""
+    document = parse_payment_document(step.document)
+    at = time_encode(document.at)
+    items = [
+        _statement(step.envelope, at),
+        payment_item(document.at, digest=step.digest, document=step.document, salt=step.salt),
+    ]
+    if step.commitment_salt is not None:
+        opened = {"entry": b64_encode(step.entry), "salt": step.commitment_salt.hex()}
+        items.append({"kind": "commitment", "at": at, **opened})
+    return items
 
 
 def _insert(items: list[dict[str, Any]], more: Sequence[dict[str, Any]]) -> None:

@@ -44,6 +44,7 @@ class Indexer:
         self._changed: dict[str, dict[str, Any]] = {}
         self._cursors: dict[str, int] = {}
         self._highest: int | None = None
+        self._reached = -1
         self._wake = asyncio.Event()
         self._adding = asyncio.Lock()
 
@@ -105,12 +106,16 @@ class Indexer:
         self._cursors[name] = position
         self._wake.set()
 
+    def reach(self, index: int) -> None:
+        """An entry about a run that is none of its own statements has this log index: it is to settle like them."""
+        self._reached = max(self._reached, index)
+
     async def highest_entry(self) -> int:
         """The greatest log index of any run; -1 when none is logged."""
         if self._highest is None:
             await self.flush()
             self._highest = await self.call(self._index.highest_entry)
-        return self._highest
+        return max(self._highest, self._reached)
 
     async def run(self, run: str) -> RunRow | None:
         """A run by its id, with everything that was said of it so far."""

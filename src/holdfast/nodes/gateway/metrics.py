@@ -13,6 +13,11 @@ METRICS = (
     Metric("holdfast_gateway_commit_seconds", "level", "Moving average of one durable commit"),
     Metric("holdfast_gateway_registered", "level", "1 while the registry counts this gateway as active"),
     Metric("holdfast_gateway_registry_errors_total", "count", "Steps in the registry that failed, by kind", ("kind",)),
+    Metric("holdfast_gateway_payments_total", "count", "Payments that ended, by how", ("how",)),
+    Metric("holdfast_gateway_captures_open", "level", "Captures that were decided and have not ended"),
+    Metric("holdfast_gateway_captures_disputed", "level", "Captures that only the facilitator says have happened"),
+    Metric("holdfast_gateway_captures_undone", "level", "Captures that a reorganisation has undone"),
+    Metric("holdfast_gateway_refunds_due", "level", "Debts for refuted runs that were not paid back yet"),
     Metric("holdfast_gateway_silent_full_nodes", "level", "Full nodes that did not answer when last asked"),
 )
 """Declared metrics; labels are closed sets of codes."""
