@@ -51,7 +51,7 @@ from holdfast.ports.till_store import (
 from tests.helpers import asgi
 from tests.helpers.facilitator import Facilitator, PaymentWorld
 from tests.helpers.gateway import IDENTITY
-from tests.helpers.payments import NETWORK, PAYEE, START, TEST_TOKEN, eip3009, payer, permit2, requirements
+from tests.helpers.payments import CHAIN_ID, NETWORK, PAYEE, START, TEST_TOKEN, eip3009, payer, permit2, requirements
 
 MARGINS = Margins(finality_s=60, capture_s=30)
 NOBODY = "0x" + "00" * 20
@@ -343,7 +343,7 @@ class Collecting:
             shop.clock,
             self.metrics,
             MARGINS,
-            transfers=Transfers(ChainReader(shop.world.rpc, NOBODY), shop.depth) if chain else None,
+            transfers=Transfers(ChainReader(shop.world.rpc, NOBODY), shop.depth, CHAIN_ID) if chain else None,
             on_step=self._on_step,
             scan_s=0,
             **options,

@@ -314,6 +314,8 @@ def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
             "facilitator": layout.url(FACILITATOR),
             "pay_to": keys.gateway_account,
             "payment_network": network,
+            "payment_chain": layout.url("chain"),
+            "payment_depth": 0,
             "payment_asset": TEST_TOKEN,
             "payment_asset_name": token.name,
             "payment_asset_version": token.version,

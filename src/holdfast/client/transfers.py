@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from holdfast.client.chain import ChainReader
 from holdfast.core.captures import AUTHORIZATION_USED, TRANSFERRED, captured
 from holdfast.core.x402 import TransferAuthorization, VerifiedPayment, address_word
+from holdfast.errors import UnavailableError
 
 Finding: TypeAlias = Literal["moved", "young", "missing", "other"]
 """The transfer lies deep enough; it is in a block, but not under enough others; the transaction is in no block; it is,
@@ -28,12 +29,15 @@ MOST_WINDOWS = 50
 class Transfers:
     """Questions about payments to one chain."""
 
-    def __init__(self, chain: ChainReader, depth: int) -> None:
+    def __init__(self, chain: ChainReader, depth: int, chain_id: int) -> None:
         self._chain = chain
         self._depth = depth
+        self._chain_id = chain_id
+        self._known = False
 
     async def look(self, payment: VerifiedPayment, transaction: str) -> Finding:
         """What a transaction (``0x`` and hex) did for a payment. Raises ``chain.*``."""
+        await self._require_chain()
         mined = await self._chain.mined(bytes.fromhex(transaction[2:]))
         if mined is None:
             return "missing"
@@ -43,6 +47,7 @@ class Transfers:
 
     async def used(self, payment: VerifiedPayment) -> bool:
         """Whether a payment was taken, or taken back by its payer: it can move nothing (more). Raises ``chain.*``."""
+        await self._require_chain()
         authorization = payment.payload.authorization
         if isinstance(authorization, TransferAuthorization):
             return await self._chain.authorization_used(payment.requirements.asset, payment.payer, authorization.nonce)
@@ -51,6 +56,7 @@ class Transfers:
     async def find(self, payment: VerifiedPayment, since: int) -> str | None:
         """The transaction that took a payment, searched for back to a unix second. None where there is none that the
         chain shows. Raises ``chain.*``."""
+        await self._require_chain()
         last = await self._chain.height()
         for _ in range(MOST_WINDOWS):
             first = max(0, last - WINDOW + 1)
@@ -59,6 +65,14 @@ class Transfers:
                 return found
             last = first - 1
         return None
+
+    async def _require_chain(self) -> None:
+        """Another chain would know nothing of any payment, and so refute all of them."""
+        if not self._known:
+            found = await self._chain.chain_id()
+            if found != self._chain_id:
+                raise UnavailableError("chain.other", f"the endpoint serves chain {found}, not {self._chain_id}")
+            self._known = True
 
     async def _find_between(self, payment: VerifiedPayment, first: int, last: int) -> str | None:
         authorization, token = payment.payload.authorization, payment.requirements.asset

@@ -104,8 +104,16 @@ def _offered(document: PaymentDocument | None, beside: Artefacts) -> dict[str, A
         return None
     whole = document.to_json()
     names = ("timing", "scheme", "network", "asset", "payee", "asked", "price_card", "rate", "deadline")
-    prices = None if beside.card is None or beside.model is None else beside.card.models.get(beside.model)
-    return {**{name: whole[name] for name in names}, "model": beside.model, "prices": prices}
+    return {**{name: whole[name] for name in names}, "model": beside.model, "prices": _prices(beside)}
+
+
+def _prices(beside: Artefacts) -> dict[str, str] | None:
+    if beside.card is None or beside.model is None:
+        return None
+    try:
+        return dict(beside.card.prices(beside.model))
+    except HoldfastError:
+        return None
 
 
 def _signed(document: PaymentDocument | None, payload: bytes | None) -> dict[str, Any] | None:

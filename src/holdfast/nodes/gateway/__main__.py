@@ -15,6 +15,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclaves import open_enclave
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.inference_direct import DirectInferenceNode
+from holdfast.adapters.json_rpc_aiohttp import BatchingJSONRPC
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.ohttp_key_files import load_gateway_key
 from holdfast.adapters.run_index_sql import SQLRunIndex
@@ -29,18 +30,21 @@ from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
+from holdfast.client.chain import ChainReader
 from holdfast.client.facilitator import HTTPFacilitator
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.client.registry import Identity as RegisteredIdentity
 from holdfast.client.registry import Registrar
+from holdfast.client.transfers import Transfers
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.evm import parse_address
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.core.ohttp import GatewayKey
 from holdfast.core.rounds import MAX_MEMBERS, ChainDomain
 from holdfast.core.statements import is_code
+from holdfast.core.x402 import chain_id_of
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.app import GatewayApp, create_app
@@ -72,6 +76,7 @@ from holdfast.nodes.gateway.prices import build_selling
 from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
+from holdfast.nodes.gateway.takings import Takings
 from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.till import Till
 from holdfast.nodes.gateway.turn import Identity
@@ -85,6 +90,8 @@ from holdfast.verifier.policy import build_policy, parse_policy
 SWITCH_S = 0.0005
 """How long the index's thread may keep the interpreter from the event loop, seconds. The default, 5 ms, is what an
 answer would wait for whenever the index is being written."""
+NOBODY = "0x" + "00" * 20
+"""Whom questions to a chain are asked as: no account is needed to read it."""
 LOCK = "writer.lock"
 """Held while a process owns the write-ahead log."""
 
@@ -141,6 +148,8 @@ def build(config: GatewayConfig) -> App:
         on_event=changes.notify,
     )
     policy = parse_policy(build_policy("default", max_span_s=config.max_span_s))
+    collects = _facilitator_client(config, http)
+    till = _till(config, document, identity, collects, clock, metrics)
     evidence = EvidenceDesk(
         ledger,
         indexer,
@@ -150,6 +159,7 @@ def build(config: GatewayConfig) -> App:
         policy,
         clock,
         attestation_at=attestations.at,
+        steps_of=till.books.steps_of if till is not None else None,
     )
     writer = HTTPLogWriter(http, config.log, config.log_token)
     introduction = Introduction(identity, document, writer, trust, storage, clock)
@@ -182,13 +192,32 @@ def build(config: GatewayConfig) -> App:
         answer_signer=answer_signer,
         computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
     )
-    till = _till(config, document, identity, http, clock, metrics)
+    chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
+    takings = None
+    if till is not None:
+        takings = Takings(
+            till,
+            evidence,
+            indexer,
+            ledger,
+            outbox,
+            writer,
+            clock,
+            metrics,
+            random_bytes=os.urandom,
+            facilitator=collects,
+            transfers=_transfers(config, chain),
+            idle_s=config.session_idle_seconds,
+            batch=config.outbox_batch,
+            changed=changes.notify,
+        )
     membership = _membership(config, document, answer_signer, attestations, clock, metrics)
     facilitator = _facilitator(config, answer_signer, http, clock, metrics)
     beside = {"identity": introduction.work, "attestations": attestations.work}
     beside |= {"registry": membership.work} if membership is not None else {}
     beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
     beside |= {"till": partial(till.work, partial(find_closing, indexer, ledger))} if till is not None else {}
+    beside |= takings.works() if takings is not None else {}
     background = Background(
         config,
         gateway,
@@ -210,6 +239,8 @@ def build(config: GatewayConfig) -> App:
         await http.close()
         if till is not None:
             till.close()
+        if chain is not None:
+            await chain.close()
         if membership is not None:
             await membership.close()
         if answer_signer is not None:
@@ -220,7 +251,14 @@ def build(config: GatewayConfig) -> App:
     workspaces = Workspaces(config.workspaces, _load_relays(config))
     app = GatewayApp(
         gateway,
-        RunDesk(ledger, indexer, evidence, changes, most_watchers=config.watchers),
+        RunDesk(
+            ledger,
+            indexer,
+            evidence,
+            changes,
+            most_watchers=config.watchers,
+            disputes=takings.disputes if takings is not None else None,
+        ),
         workspaces,
         metrics,
         identity=lambda: _identity(document, attestations.current, introduction.told),
@@ -260,11 +298,25 @@ def build(config: GatewayConfig) -> App:
     return SplitApp(direct, create_oblivious(oblivious, settings))
 
 
+def _facilitator_client(config: GatewayConfig, http: AiohttpHTTP) -> HTTPFacilitator | None:
+    """Who captures payments, where somebody does."""
+    if config.facilitator is None:
+        return None
+    return HTTPFacilitator(http, config.facilitator, config.facilitator_token)
+
+
+def _transfers(config: GatewayConfig, chain: BatchingJSONRPC | None) -> Transfers | None:
+    """Where captures are seen, where a chain is configured."""
+    if chain is None or config.payment_network is None:
+        return None
+    return Transfers(ChainReader(chain, NOBODY), config.payment_depth, chain_id_of(config.payment_network))
+
+
 def _till(
     config: GatewayConfig,
     document: KeyDocument,
     identity: Identity,
-    http: AiohttpHTTP,
+    facilitator: HTTPFacilitator | None,
     clock: SystemClock,
     metrics: PrometheusMetrics,
 ) -> Till | None:
@@ -281,9 +333,6 @@ def _till(
         raise UsageError("settings.payments", f"cannot read {config.price_card}: {error.strerror}") from error
     selling = build_selling(config, card.rstrip(b"\n"), document.payment, clock.now())
     store = SQLTillStore(config.till_url)
-    facilitator = None
-    if config.facilitator is not None:
-        facilitator = HTTPFacilitator(http, config.facilitator, config.facilitator_token)
     return Till(selling, Books(store), identity, clock, metrics, random_bytes=os.urandom, facilitator=facilitator)
 
 

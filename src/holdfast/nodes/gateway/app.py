@@ -52,7 +52,7 @@ _READS = {
 }
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
-_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/wrap)?\Z")
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/payment|/wrap)?\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
@@ -259,6 +259,8 @@ class GatewayApp:
             row, secret = await self._desk.find(match[1], asker, capability or None)
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
+            elif match[2] == "/payment":
+                await _json(send, await self._desk.payment(row, secret))
             elif match[2] == "/wrap":
                 await _json(send, self._desk.wrap(row))
             elif match[2] == "/events":

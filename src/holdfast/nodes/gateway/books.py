@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from holdfast.errors import HoldfastError
-from holdfast.ports.till_store import Hold, NewCharge, NewHold, TillStore
+from holdfast.ports.till_store import Hold, NewCharge, NewHold, StoredStep, TillStore
 
 MOST = 256
 """Most orders in one transaction."""
@@ -32,6 +32,10 @@ class Books:
     async def call(self, function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
         """Run one function of the store on the worker thread."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, lambda: function(*arguments, **named))
+
+    async def steps_of(self, run: str) -> list[StoredStep]:
+        """What was told of a run's payment, in order."""
+        return await self.call(self.store.steps_of, run)
 
     async def hold(self, order: NewHold) -> Hold:
         """Set an amount aside, durably. Raises what the store refused it with. Whoever is cancelled meanwhile has to

@@ -191,6 +191,11 @@ class GatewayConfig:
     payment_seconds: int = setting(900, "How long a payment is to hold, seconds", minimum=30, maximum=86_400)
     finality_seconds: int = setting(120, "How long runs take to be final, nearly all of them, seconds", minimum=0)
     capture_seconds: int = setting(60, "What a capture needs before a payment runs out, seconds", minimum=6)
+    session_idle_seconds: int = setting(90, "So long without a request, and an upto payment is captured", minimum=1)
+    payment_chain: str | None = setting(
+        None, "JSON-RPC URL of payment_network, to see captures there; without one the facilitator's word is believed"
+    )
+    payment_depth: int = setting(2, "Blocks that must lie on top of a capture before it counts", maximum=10_000)
     public_url: str | None = setting(
         None, "Where callers reach this gateway, as offers are to say; default: what each request says"
     )

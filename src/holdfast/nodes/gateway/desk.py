@@ -16,6 +16,7 @@ from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import explain
 from holdfast.core.statements import is_run_id
 from holdfast.errors import MalformedError, UnavailableError, UsageError
+from holdfast.nodes.gateway.disputes import Disputes
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger
@@ -51,8 +52,17 @@ class RunDesk:
     """Runs for readers."""
 
     def __init__(
-        self, ledger: Ledger, indexer: Indexer, evidence: EvidenceDesk, changes: Changes, *, most_watchers: int
+        self,
+        ledger: Ledger,
+        indexer: Indexer,
+        evidence: EvidenceDesk,
+        changes: Changes,
+        *,
+        most_watchers: int,
+        disputes: Disputes | None = None,
     ) -> None:
+        """``disputes`` shows payments, where this gateway takes any."""
+        self._disputes = disputes
         self._ledger = ledger
         self._indexer = indexer
         self._evidence = evidence
@@ -124,6 +134,12 @@ class RunDesk:
         """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers."""
         appraisal, story = await self._evidence.view(row)
         return _view(row, appraisal, story)
+
+    async def payment(self, row: RunRow, secret: bytes | None) -> dict[str, Any]:
+        """Both sides of a run's payment (``spec/collection.md`` §6). Raises ``payment.off`` where none are taken."""
+        if self._disputes is None:
+            raise UsageError("payment.off", "answers cost nothing here", status=404)
+        return await self._disputes.show(row, secret)
 
     async def bundle(self, row: RunRow, secret: bytes | None) -> bytes:
         """A run's bundle; with the secret its stored documents are disclosed in it."""
