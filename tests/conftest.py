@@ -1,8 +1,8 @@
 """What all tests share: reproducible property tests, bounded by the environment.
 
-``HOLDFAST_EXAMPLES`` sets how many cases Hypothesis tries per property, ``HOLDFAST_SCHEDULES`` and ``HOLDFAST_KILLS``
-how many crash schedules and real kills the crash tests run (read where they are used, see ``tests/helpers``). The
-defaults keep ``make test`` short; ``.ci/run`` asks for all.
+``HOLDFAST_EXAMPLES`` sets how many cases Hypothesis tries per property, ``HOLDFAST_SCHEDULES``, ``HOLDFAST_KILLS`` and
+``HOLDFAST_PAYMENTS`` how many crash schedules, real kills and payments the crash tests run (read where they are used).
+The defaults keep ``make test`` short; ``.ci/run`` asks for all.
 """
 
 from __future__ import annotations
