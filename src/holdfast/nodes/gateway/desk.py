@@ -138,7 +138,7 @@ class RunDesk:
     async def payment(self, row: RunRow, secret: bytes | None) -> dict[str, Any]:
         """Both sides of a run's payment (``spec/collection.md`` §6). Raises ``payment.off`` where none are taken."""
         if self._disputes is None:
-            raise UsageError("payment.off", "answers cost nothing here", status=404)
+            raise UsageError("payment.off", "nothing costs anything at this gateway", status=404)
         return await self._disputes.show(row, secret)
 
     async def bundle(self, row: RunRow, secret: bytes | None) -> bytes:
