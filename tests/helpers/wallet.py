@@ -1,6 +1,6 @@
 """A wallet for pages (EIP-1193) whose keys are in the test and which really signs, over contracts that really run.
 
-    wallet = BrowserWallet(payer(1), machine)
+    wallet = BrowserWallet(payer(1), of_machine(machine))
     await wallet.install(page)          # before the page is loaded
 
 What it signs it hashes from the typed data that the page hands over (EIP-712), by an encoder that knows no payment:
@@ -10,14 +10,15 @@ what a page gets wrong about a payment's types makes a signature that nobody tak
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.core import evm
 from holdfast.ports.vm import Message
 from tests.helpers.browser import Page
-from tests.helpers.payments import CHAIN_ID, GAS, Machine
+from tests.helpers.payments import CHAIN_ID, FACILITATOR, GAS, Machine
 
 PROVIDER = """(() => {
   const waiting = new Map(); let count = 0;
@@ -43,9 +44,10 @@ class SaysNoError(Exception):
 class BrowserWallet:
     """One account. ``connected`` says whether its owner lets pages see it without being asked."""
 
-    def __init__(self, signer: Secp256k1Signer, machine: Machine, *, chain_id: int = CHAIN_ID) -> None:
+    def __init__(self, signer: Secp256k1Signer, read: Callable[[str, str], str], *, chain_id: int = CHAIN_ID) -> None:
+        """``read`` answers a call of a contract (its address, and data in hex) with what it returns, in hex."""
         self.signer = signer
-        self.machine = machine
+        self.read = read
         self.chain_id = chain_id
         self.knows_chains = {chain_id}
         self.connected = False
@@ -84,8 +86,7 @@ class BrowserWallet:
             case "wallet_switchEthereumChain" | "wallet_addEthereumChain":
                 return self._change_chain(method, int(params[0]["chainId"], 16))
             case "eth_call":
-                message = Message(self.signer.address, params[0]["to"], bytes.fromhex(params[0]["data"][2:]), 0, GAS, 0)
-                return "0x" + self.machine.vm.call(message).output.hex()
+                return self.read(params[0]["to"], params[0]["data"])
             case "eth_signTypedData_v4":
                 return self._sign(params[0], json.loads(params[1]))
         raise SaysNoError(4200, f"{method} is not supported")
@@ -106,6 +107,29 @@ class BrowserWallet:
             raise SaysNoError(-32602, "Provided chainId must match the active chainId")
         self.signed.append(typed)
         return "0x" + self.signer.sign(typed_data_hash(typed)).hex()
+
+
+def of_machine(machine: Machine) -> Callable[[str, str], str]:
+    """Reads contracts on a machine of the test."""
+
+    def read(to: str, data: str) -> str:
+        message = Message(FACILITATOR.address, to, bytes.fromhex(data[2:]), 0, GAS, 0)
+        return "0x" + machine.vm.call(message).output.hex()
+
+    return read
+
+
+def of_chain(url: str) -> Callable[[str, str], str]:
+    """Reads contracts over a chain's JSON-RPC."""
+
+    def read(to: str, data: str) -> str:
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [{"to": to, "data": data}, "latest"]}
+        body, headers = json.dumps(asked).encode(), {"content-type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+            found: str = json.load(answer)["result"]
+            return found
+
+    return read
 
 
 def typed_data_hash(typed: Mapping[str, Any]) -> bytes:

@@ -24,7 +24,7 @@ from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.payments import DOMAIN, FACILITATOR, NETWORK, PAYEE, Machine, payer, requirements
 from tests.helpers.selling import SellingGateway
-from tests.helpers.wallet import BrowserWallet
+from tests.helpers.wallet import BrowserWallet, of_machine
 from tests.web.test_browser import CONTRAST
 from tests.web.test_browser_chat import answered, ask
 
@@ -94,7 +94,7 @@ def sell(chromium: str) -> Callable[..., None]:
     def run(scene: Scene, *ways: x402.PaymentRequirements, funded: int = 10**18, **options: Any) -> None:
         async def act() -> None:
             machine, gateway = Machine(), SellingGateway(*(ways or (EXACT,)), **options)
-            wallet = BrowserWallet(payer(1), machine)
+            wallet = BrowserWallet(payer(1), of_machine(machine))
             machine.fund(wallet.signer.address, funded)
             async with open_panel(gateway) as panel, connect(chromium) as browser:
                 await scene(Sale(panel, gateway, browser, machine, wallet))
