@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """Executables that are tried, in this order."""
@@ -47,6 +48,15 @@ FLAGS = (
 def find_chromium() -> str | None:
     """The path of a Chromium, or nothing."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+IN_A_BROWSER = (
+    pytest.mark.enable_socket,
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
+)
+"""``pytestmark`` of tests that need one."""
 
 
 class Page:

@@ -12,17 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import axe
-from tests.helpers.browser import Page, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Page, connect, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.live_pages import LivePages, live_pages
 from tests.helpers.panel import open_panel
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
-]
+pytestmark = [*IN_A_BROWSER]
 ROLES = ("admin", "approver", "reviewer", "auditor", "policy_owner")
 OPEN_ALL = "document.querySelectorAll('main details').forEach((node) => { node.open = true })"
 THEMES = pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (True, 360)], ids=str)

@@ -15,16 +15,11 @@ import pytest
 
 from holdfast.web.assets import Assets
 from holdfast.web.typeset import typeset
-from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
-]
+pytestmark = [*IN_A_BROWSER]
 
 Scene = Callable[[PanelWorld, Browser], Awaitable[None]]
 

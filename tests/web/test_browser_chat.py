@@ -16,18 +16,13 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.chat import CELLS, MODULES
 from tests.helpers import axe
-from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.xss import CORPUS, HEAVY
 from tests.web.test_browser import CONTRAST
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
-]
+pytestmark = [*IN_A_BROWSER]
 
 Scene = Callable[[PanelWorld, Browser], Awaitable[None]]
 Play = Callable[..., None]

@@ -20,7 +20,7 @@ from holdfast.core.captures import capture_call
 from holdfast.core.payments import NOT_EVIDENCE_OF
 from holdfast.nodes.panel.faucet import Faucet
 from tests.helpers import axe
-from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.payments import DOMAIN, FACILITATOR, NETWORK, PAYEE, Machine, payer, requirements
 from tests.helpers.selling import SellingGateway
@@ -28,12 +28,7 @@ from tests.helpers.wallet import BrowserWallet, of_machine
 from tests.web.test_browser import CONTRAST
 from tests.web.test_browser_chat import answered, ask
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
-]
+pytestmark = [*IN_A_BROWSER]
 
 ASKED = 2 * 10**15
 """0.002 test tokens."""

@@ -16,18 +16,13 @@ from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.events import SYSTEM, Actor
 from holdfast.web.app import create_app
-from tests.helpers.browser import Browser, Page, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.case_world import URL, CaseWorld
 from tests.helpers.live_pages import LivePages, live_pages
 from tests.helpers.panel import serving
 from tests.web.test_browser import CONTRAST
 
-pytestmark = [
-    pytest.mark.enable_socket,
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
-]
+pytestmark = [*IN_A_BROWSER]
 
 Scene = Callable[[CaseWorld, str, Browser], Awaitable[None]]
 InPerson = Callable[[LivePages, Browser], Awaitable[None]]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+from typing import ClassVar
 
 import pytest
 
 from holdfast.core.payments import NOT_EVIDENCE_OF
-from tests.helpers.browser import Browser, connect, find_chromium, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, connect, launch
 from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.paid_run import COST, payment_view
 from tests.helpers.panel import PanelWorld, open_panel
@@ -74,11 +75,10 @@ def test_the_page_of_a_run_shows_what_it_cost_and_both_sides() -> None:
     asyncio.run(check())
 
 
-@pytest.mark.browser
-@pytest.mark.slow
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH")
 class TestInABrowser:
     """The same with scripts."""
+
+    pytestmark: ClassVar = [*IN_A_BROWSER]
 
     def play(self, scene, gateway: FakeGateway | None = None) -> None:
         async def act() -> None:
