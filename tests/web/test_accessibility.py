@@ -51,7 +51,14 @@ def test_pages_of_runs_and_rounds_break_no_grave_rule(chromium: str, dark: bool,
             await gateway.advance(run)
             page = await browser.page(dark=dark, width=width)
             await axe.prepare(page)
-            paths = ["/", f"/runs/{run.run}", "/runs/01900000-0000-7000-8000-000000000009", "/rounds", "/rounds/1"]
+            paths = [
+                "/",
+                "/chat",
+                f"/runs/{run.run}",
+                "/runs/01900000-0000-7000-8000-000000000009",
+                "/rounds",
+                "/rounds/1",
+            ]
             assert await look(page, panel.url, [*paths, "/rounds/99", "/about"]) == {}
 
     asyncio.run(act())
