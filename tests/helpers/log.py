@@ -122,7 +122,8 @@ class AppHTTP:
         app = self.apps.get(f"{parts.scheme}://{parts.netloc}")
         if app is None:
             raise UnavailableError("http.unreachable", f"nobody answers at {url}")
-        reply = await asgi.request(app, method, parts.path, body, list((headers or {}).items()))
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        reply = await asgi.request(app, method, target, body, list((headers or {}).items()))
         if len(reply.body) > max_bytes:
             raise UnavailableError("http.too_large", f"{url} answered with more than {max_bytes} bytes")
         return Answer(reply.status, reply.body, {name.lower(): value for name, value in reply.headers})

@@ -75,7 +75,11 @@ INFERENCE = ("inference", "inference-2")
 """Run models; two, so that what one computed can be run again by the other."""
 MODELS = "models"
 """Folder of the models that they run."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE)
+BLOBS = "blobs"
+"""Keeps blobs and speaks Walrus' HTTP API; the log publishes there."""
+BLOB_SHARDS = 10
+"""Shards of the development network's blob store: ids are not those of Walrus itself, and take milliseconds."""
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -273,6 +277,7 @@ def make_keys(layout: Layout) -> Keys:
     load_or_create_secret(layout.key("relay.caller.token"), "hfr_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
     load_or_create_secret(layout.key("hub.token"), "hfh_")
+    load_or_create_secret(layout.key("blobs.token"), "hfb_")
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     facilitator = load_or_create_secp256k1(layout.key("facilitator.account.key"), "account")
     faucet = load_or_create_secp256k1(layout.key("faucet.key"), "account")
@@ -404,7 +409,16 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "origin": layout.origin,
             "key": str(state / "keys" / "log.log.pem"),
             "token": token,
+            "walrus_publisher": layout.url(BLOBS),
+            "walrus_token": f"file:{state / 'keys' / 'blobs.token'}",
+            "walrus_shards": BLOB_SHARDS,
             "witnesses": witnesses,
+        },
+        BLOBS: {
+            "listen": listen[BLOBS],
+            "state": str(state / BLOBS),
+            "shards": BLOB_SHARDS,
+            "token": f"file:{state / 'keys' / 'blobs.token'}",
         },
         "gateway": {
             "listen": listen["gateway"],
@@ -715,6 +729,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "payment_network": f"eip155:{CHAIN_ID}" if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,
+        "blobs": layout.url(BLOBS),
         "hub_key_file": str(layout.key("hub.token").resolve()) if layout.has_hub else None,
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),

@@ -42,6 +42,7 @@ MODULES = {
         "holdfast.nodes.inference.config",
         "InferenceConfig",
     ),
+    "blobs": ("holdfast.nodes.blobs.__main__", "holdfast.nodes.blobs.config", "BlobsConfig"),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }

@@ -1,7 +1,8 @@
 """``holdfast up``: a whole development network on one machine, in three processes.
 
-This process runs the chain, the log, the panel, the relay and the inference nodes; one worker runs the gateway, another
-the four full nodes. They talk HTTP, as they would on ten machines. Workers end when this process does, however it ends.
+This process runs the chain, the log, the panel, the relay, the blob store and the inference nodes; one worker runs the
+gateway, another the four full nodes. They talk HTTP, as they would on ten machines. Workers end when this process does,
+however it ends.
 
 A worker that ends by itself is started again, later each time (:data:`RESTART_S`); everything else goes on serving,
 since no answer waits for the secure layer. A node of this process that ends takes the network with it, with its reason:
@@ -31,6 +32,7 @@ from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
 from holdfast.cli.development import (
+    BLOBS,
     FACILITATOR,
     GATEWAY_TLS,
     HOST,
@@ -364,7 +366,7 @@ class Network:
         development.make_genesis(layout, keys)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
-        configs = load_configs(settings, ["chain", "log", "panel", "relay"], os.environ)
+        configs = load_configs(settings, ["chain", "log", "panel", "relay", BLOBS], os.environ)
         self._serve({"chain": make_node_server("chain", configs["chain"])})
         await wait_ready(layout, ["chain"], self._workers)
         console.step("the development chain runs")
@@ -379,11 +381,11 @@ class Network:
             console.step("the registry of attested nodes is deployed")
         for worker in self._workers:
             await worker.go()
-        self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay")})
+        self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay", BLOBS)})
         calm_collector()
         await self._start_facilitator(settings)
         await self._start_inference(settings)
-        await wait_ready(layout, list(NODES), self._workers)
+        await wait_ready(layout, [*NODES, BLOBS], self._workers)
         await self._start_hub(settings)
         if development.speaks_opengradient(keys.documents["gateway"]):
             await wait_ready(layout, [GATEWAY_TLS], self._workers)
@@ -538,7 +540,7 @@ def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Pa
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
-    known |= {FACILITATOR, HUB, development.GENESIS_FILE, development.PRICE_CARD_FILE, MODELS, *INFERENCE}
+    known |= {FACILITATOR, HUB, BLOBS, development.GENESIS_FILE, development.PRICE_CARD_FILE, MODELS, *INFERENCE}
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

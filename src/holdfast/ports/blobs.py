@@ -1,4 +1,8 @@
-"""Content-addressed bytes: what ``individual`` settlement publishes, and anything else that is named by its digest."""
+"""Content-addressed bytes: what ``individual`` settlement publishes, and anything else that is named by its digest.
+
+Errors of all adapters: ``blob.corrupt`` (what is stored is not what was put), ``blob.lost`` (a store no longer has
+what it took), ``encoding.hex`` (no digest). One that reaches over a network adds its own.
+"""
 
 from __future__ import annotations
 

@@ -8,17 +8,20 @@ import sys
 from collections.abc import Callable
 
 from holdfast.adapters.blobs_files import FileBlobs
+from holdfast.adapters.blobs_walrus import WalrusBlobs
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.adapters.walrus_http import WalrusAddress, WalrusNetwork
 from holdfast.nodes.edge import App
 from holdfast.nodes.log.app import create_app
 from holdfast.nodes.log.config import LogConfig
 from holdfast.nodes.log.service import METRICS, LogService
 from holdfast.nodes.process import run_node
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.storage import Committer, RecordLog
 
 
@@ -41,12 +44,27 @@ def build(config: LogConfig) -> App:
         open_records=open_records,
         signer=load_or_create_signer(config.key, "log"),
         clock=SystemClock(),
-        blobs=FileBlobs(storage),
+        blobs=_blobs(config, storage, http),
         http=http,
         metrics=metrics,
         offload=offload,
     )
     return create_app(service, metrics.render, http.close)
+
+
+def _blobs(config: LogConfig, storage: FileStorage, http: AiohttpHTTP) -> Blobs:
+    """Where blobs are kept: the log's own folder, and Walrus where it has a publisher."""
+    if not config.walrus_publisher:
+        return FileBlobs(storage)
+    address = WalrusAddress(
+        aggregator=config.walrus_aggregator or config.walrus_publisher,
+        publisher=config.walrus_publisher,
+        shards=config.walrus_shards,
+        epochs=config.walrus_epochs,
+        token=config.walrus_token,
+        max_bytes=config.blob_bytes,
+    )
+    return WalrusBlobs(WalrusNetwork(http, address), storage, near=FileBlobs(storage))
 
 
 def main() -> None:
