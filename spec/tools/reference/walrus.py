@@ -6,6 +6,10 @@ import base64
 import hashlib
 from functools import cache
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 BASIS = [
     int(entry, 16)
     for entry in [
@@ -163,6 +167,13 @@ def blob_id(data: bytes, n: int) -> bytes:
     leaves = [[h(b"\x00" + symbol_of(columns[c][r])) for c in range(n)] for r in range(n)]
     pairs = [h(b"\x00" + root(leaves[i]) + root([leaves[r][n - 1 - i] for r in range(n)])) for i in range(n)]
     return h(b"\x01" + len(data).to_bytes(8, "little") + root(pairs))
+
+
+def seal(secret: bytes, data: bytes) -> bytes:
+    """A sealed blob (§6)."""
+    digest = hashlib.sha256(data).digest()
+    key = HKDF(SHA256(), 32, digest, b"holdfast/blob/v1").derive(secret)
+    return b"\x01" + AESGCM(key).encrypt(bytes(12), data, b"\x01" + digest)
 
 
 def text(raw: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from reference import walrus
 from reference.cases import Writer
-from reference.text import b64, named
+from reference.text import b64, named, sha
 
 PATCHES = [
     ("second", {}, named("walrus/second", 70)),
@@ -23,6 +23,7 @@ def write(out: Writer) -> None:
     texts(out)
     quilts(out)
     patch_ids(out)
+    sealed(out)
 
 
 def ids(out: Writer) -> None:
@@ -235,3 +236,43 @@ def patch_ids(out: Writer) -> None:
     case("version", "Another version.", blob + b"\x02\x01\x00\x03\x00", bad)
     case("nothing", "No column.", blob + b"\x01\x03\x00\x03\x00", bad)
     case("blob", "The id of the whole quilt is no id of a patch.", blob, bad)
+
+
+def sealed(out: Writer) -> None:
+    """Sealed blobs."""
+    secret, data = named("walrus/secret"), b"weights that are nobody else's"
+    good = walrus.seal(secret, data)
+
+    def case(
+        name: str,
+        why: str,
+        raw: bytes,
+        code: str | None = None,
+        digest: bytes = sha(data),
+        key: bytes = secret,
+        kind: str = "reject",
+    ) -> None:
+        out.case(
+            f"walrus/sealed-{name}",
+            why,
+            spec="walrus.md §6",
+            run=["open-blob", "--secret", key.hex(), "--digest", digest.hex(), "sealed.bin"],
+            expect=kind if code else "accept",
+            code=code,
+            bug="SUBSTITUTION" if code else None,
+            result=None if code else {"data": b64(data)},
+            files={"sealed.bin": raw},
+        )
+
+    bad = "blob.sealed"
+    case("blob", "A sealed blob.", good)
+    case("one-bit", "One bit of the sealed content changed.", good[:-20] + bytes([good[-20] ^ 1]) + good[-19:], bad)
+    case(
+        "other-content",
+        "Another content under the same secret: whoever serves blobs would choose what a digest means.",
+        walrus.seal(secret, b"other"),
+        bad,
+    )
+    case("other-secret", "The secret of another store opens nothing.", good, bad, key=named("walrus/other"))
+    case("version", "Another version of the form.", b"\x02" + good[1:], "blob.version", kind="malformed")
+    case("open", "Content that is not sealed does not pass for sealed content.", data, "blob.version", kind="malformed")

@@ -37,6 +37,7 @@ from holdfast.core.artifacts import parse_model_signature, verify_files, verify_
 from holdfast.core.attestation.certificates import parse_certificates
 from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
+from holdfast.core.blob_sealing import open_blob
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
@@ -915,6 +916,11 @@ def _verify_walrus_blob(arguments: Arguments) -> Answer:
     return {}
 
 
+def _open_blob(arguments: Arguments) -> Answer:
+    secret, digest = hex_decode(arguments.one("secret"), 32), hex_decode(arguments.one("digest"), 32)
+    return {"data": b64_encode(open_blob(secret, digest, arguments.file()))}
+
+
 def _read_quilt(arguments: Arguments) -> Answer:
     shards = _integer(arguments.one("shards"))
     return {
@@ -981,6 +987,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "walrus-blob-id": _walrus_blob_id,
     "verify-walrus-blob": _verify_walrus_blob,
     "read-quilt": _read_quilt,
+    "open-blob": _open_blob,
 }
 """Every command of the protocol."""
 
