@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
+from holdfast.client.sync import SyncGatewayClient
+from holdfast.client.wallet_file import load_wallet_file
+from holdfast.core.trust import parse_trust_chain, verify_trust
 from tests.helpers.chains import NEEDS_MACHINE
 from tests.helpers.processes import NetworkProcess, holdfast, network
 
@@ -100,6 +103,25 @@ def test_a_wallet_without_money_is_told_so_and_its_promise_counts(net: NetworkPr
     assert "balance" in error_of(events)["message"]
     [signed] = told(net, "pay", "history", "--wallet", str(tmp_path / "wallet.toml"))["signed"]
     assert signed["runs"] == []
+
+
+def test_a_program_pays_for_streams_and_answers_on_one_session(net: NetworkProcess) -> None:
+    done(net, "pay", "faucet")
+    wallet = load_wallet_file(net.state / "wallet" / "wallet.toml", {})
+    trust = verify_trust(parse_trust_chain((net.state / "trust" / "trust.json").read_bytes()))
+    request = {"model": "holdfast-builtin", "messages": [{"role": "user", "content": "What is a lane?"}]}
+    with SyncGatewayClient.paying(net.ready["gateway"], wallet, trust=trust) as client:
+        first = client.ask(request).turn
+        with client.stream(request) as answer:
+            text = "".join(marked.text for marked in answer)
+        assert answer.bound is not None
+        second = answer.bound.turn
+    assert first.text == text
+    assert first.paid is not None
+    assert second.paid is not None
+    assert (first.paid.new, second.paid.new, first.paid.identity) == (True, False, second.paid.identity)
+    signed = told(net, "pay", "history")["signed"][0]
+    assert set(signed["runs"]) == {first.run, second.run}
 
 
 def test_without_a_wallet_the_price_is_told(net: NetworkProcess) -> None:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +30,10 @@ from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
 from holdfast.cli.trust import open_trust
 from holdfast.cli.wallets import find_wallet, wallet_option
 from holdfast.client.gateway import GatewayClient, connect
-from holdfast.client.paying import Paid, Payer
+from holdfast.client.paying import Paid
 from holdfast.client.private import Direct, connect_private
 from holdfast.client.turns import BoundTurn
-from holdfast.client.wallet_file import WalletFile, open_wallet
+from holdfast.client.wallet_file import WalletFile, connect_paying
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
 from holdfast.verifier.identity import Requirements
@@ -127,7 +127,13 @@ def chat(
     elif relay is not None or relay_key is not None or or_direct:
         raise UsageError("chat.private", "--relay, --relay-key and --or-direct belong to --private")
     elif wallet is not None:
-        way = _paying(network, trust, wallet)
+        way = connect_paying(
+            network.gateway,
+            wallet,
+            trust=trust,
+            requirements=Requirements(network.attested),
+            insecure_plain_http=network.insecure_plain_http,
+        )
     else:
         way = connect(
             network.gateway,
@@ -200,23 +206,6 @@ def _wallet(network: Network, *, private: bool, pay: bool, path: Path | None, at
         )
     wallet = find_wallet(network, path)
     return wallet if at_most is None else wallet.at_most(at_most)
-
-
-@contextlib.asynccontextmanager
-async def _paying(network: Network, trust: Trust | None, wallet: WalletFile) -> AsyncGenerator[GatewayClient]:
-    """The way of ``--pay``: nobody's key, and a wallet that pays."""
-    async with (
-        open_wallet(wallet) as purse,
-        connect(
-            network.gateway,
-            None,
-            trust=trust,
-            requirements=Requirements(network.attested),
-            insecure_plain_http=network.insecure_plain_http,
-            payer=Payer(purse),
-        ) as client,
-    ):
-        yield client
 
 
 def _paid(paid: Paid, wallet: WalletFile | None) -> str:

@@ -16,6 +16,7 @@ from holdfast.client.private import connect_private
 from holdfast.client.run_views import Openings, RunView
 from holdfast.client.streams import Marked
 from holdfast.client.turns import Attester, BoundTurn
+from holdfast.client.wallet_file import WalletFile, connect_paying
 from holdfast.core.trust import Trust
 from holdfast.errors import UsageError
 from holdfast.verifier.appraisal import Appraisal
@@ -28,13 +29,19 @@ Result = TypeVar("Result")
 class SyncGatewayClient:
     """:class:`GatewayClient` without an event loop: a context manager that keeps one of its own.
 
-    ``make`` replaces the transport; by default it is :func:`connect`. :meth:`private` speaks through a relay.
+    ``make`` replaces the transport; by default it is :func:`connect`. :meth:`private` speaks through a relay,
+    :meth:`paying` pays from a wallet.
     """
 
     @classmethod
     def private(cls, relay: str, key: str | None, *, trust: Trust, **options: Any) -> Self:
         """Over the private path: the arguments are those of :func:`holdfast.client.private.connect_private`."""
         return cls(relay, key, trust=trust, make=lambda: connect_private(relay, key, trust=trust, **options))
+
+    @classmethod
+    def paying(cls, url: str, wallet: WalletFile, *, trust: Trust | None = None, **options: Any) -> Self:
+        """Paying from a wallet: the arguments are those of :func:`holdfast.client.wallet_file.connect_paying`."""
+        return cls(url, None, trust=trust, make=lambda: connect_paying(url, wallet, trust=trust, **options))
 
     def __init__(
         self,

@@ -4,6 +4,7 @@
 signed away. Amounts in the file are decimals of whole units; everything else counts base units.
 
 Rules: an asset that is not there is not spent; a payee that neither trust nor the file names is not paid.
+:func:`connect_paying` asks a gateway with it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.settings_toml import load
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.spending_sqlite import SpendingRecord
-from holdfast.client.paying import Wallet
+from holdfast.client.gateway import GatewayClient, connect
+from holdfast.client.paying import Payer, Wallet
 from holdfast.client.tokens import ChainTokens
 from holdfast.core.encoding import hex_decode
 from holdfast.core.evm import parse_address
 from holdfast.core.paying import DAY_S, AssetLimit, Limits
 from holdfast.core.pricing import format_decimal, parse_decimal
+from holdfast.core.trust import Trust
 from holdfast.core.x402 import chain_id_of
 from holdfast.errors import MalformedError, UsageError
 from holdfast.ports.settings import Secret, setting
@@ -142,3 +146,13 @@ async def open_wallet(file: WalletFile) -> AsyncGenerator[Wallet]:
             yield Wallet(file.signer(), file.limits(), record, SystemClock(), tokens=reads)
     finally:
         record.close()
+
+
+@contextlib.asynccontextmanager
+async def connect_paying(
+    url: str, file: WalletFile, *, key: str | None = None, trust: Trust | None = None, **options: Any
+) -> AsyncGenerator[GatewayClient]:
+    """A client that pays from a wallet; ``key`` is only for a workspace whose credit is to be used first. The other
+    arguments are those of :func:`holdfast.client.gateway.connect`."""
+    async with open_wallet(file) as wallet, connect(url, key, trust=trust, payer=Payer(wallet), **options) as client:
+        yield client

@@ -28,6 +28,8 @@ from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 
 _LOG = logging.getLogger("holdfast.relay")
+SOON_S = 10.0
+"""How soon a gateway is asked again that did not tell."""
 _NOT_FOUND = 404
 
 
@@ -74,7 +76,8 @@ class Credit:
         """Ask every gateway, for ever."""
         while True:
             await asyncio.gather(*(self.ask(url) for url in self._accounts))
-            await self._clock.sleep(self._every_s)
+            troubled = any(account.trouble for account in self._accounts.values())
+            await self._clock.sleep(min(SOON_S, self._every_s) if troubled else self._every_s)
 
     async def ask(self, url: str) -> None:
         """Ask one gateway. What goes wrong is said in the log of this node, once."""

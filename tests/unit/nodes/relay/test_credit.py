@@ -94,6 +94,21 @@ def test_gateways_are_asked_on_a_schedule_and_never_because_of_a_request() -> No
     play(story)
 
 
+def test_a_gateway_that_did_not_tell_is_asked_again_soon() -> None:
+    async def story(world: RelayWorld) -> None:
+        world.accounts.silent = True
+        task = asyncio.create_task(world.credit.work())
+        await settle()
+        world.accounts.silent = False
+        world.accounts.say("3")
+        await world.clock.advance(10)
+        await settle()
+        assert world.credit.least == 3.0
+        task.cancel()
+
+    play(story)
+
+
 def test_what_is_left_is_a_metric_without_a_label() -> None:
     async def story(world: RelayWorld) -> None:
         world.accounts.say("3.5")
