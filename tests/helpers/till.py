@@ -118,6 +118,7 @@ class PaidWorld(World):
             self.metrics,
             random_bytes=lambda size: (b"%d till %d" % (self._life, next(count))).ljust(size, b".")[:size],
             facilitator=self.facilitator if self.config.facilitator else None,
+            gather_s=0.0,
         )
         self.checkout = Checkout(self.till, self.workspaces, self.metrics, public_url=None, facilitator=None)
         self.task = asyncio.create_task(self.till.work(partial(find_closing, self.indexer, self.ledger)))

@@ -5,14 +5,19 @@ gateways; what a writer read then still holds, and the positions of steps rise i
 every integer that databases have (256 bits): they are text there, and are added up here. Sums are kept beside the rows
 that they are of, and :meth:`SQLTillStore.faults` adds them up again.
 
-Not thread-safe by itself: a gateway calls it from one worker thread.
+SQLite's commits of holds are not on disk at once: :meth:`SQLTillStore.sync` puts its log there, which whoever opens a
+run does beside its own writing. Everything else is on disk when it returns; PostgreSQL's holds are too.
+
+Not thread-safe by itself: a gateway calls it from one worker thread, and :meth:`SQLTillStore.sync` from any.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -157,6 +162,34 @@ _CURSORS = sa.Table(
     sa.Column("name", sa.String(96), primary_key=True),
     sa.Column("position", sa.BigInteger, nullable=False),
 )
+# What every hold and charge says to the database, made once: making it costs more than saying it.
+_ACCOUNT_OF = sa.select(_ACCOUNTS).where(_ACCOUNTS.c.name == sa.bindparam("b_name"))
+_ACCOUNT_PUT = (
+    sa.update(_ACCOUNTS)
+    .where(_ACCOUNTS.c.name == sa.bindparam("b_name"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("granted", "spent", "held")})
+)
+_ONE_PAYER = (
+    (_PAYERS.c.payer == sa.bindparam("b_payer"))
+    & (_PAYERS.c.network == sa.bindparam("b_network"))
+    & (_PAYERS.c.asset == sa.bindparam("b_asset"))
+)
+_PAYER_OF = sa.select(_PAYERS.c.exposed).where(_ONE_PAYER)
+_PAYER_PUT = sa.update(_PAYERS).where(_ONE_PAYER).values(exposed=sa.bindparam("b_exposed"))
+_HOLD_OF = sa.select(_HOLDS).where(_HOLDS.c.run == sa.bindparam("b_run"))
+_HOLD_END = (
+    sa.update(_HOLDS)
+    .where(_HOLDS.c.run == sa.bindparam("b_run"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("stands", "amount", "ended_at")})
+)
+_AUTHORIZATION_OF = sa.select(_AUTHORIZATIONS).where(_AUTHORIZATIONS.c.identity == sa.bindparam("b_identity"))
+_AUTHORIZATION_PUT = (
+    sa.update(_AUTHORIZATIONS)
+    .where(_AUTHORIZATIONS.c.identity == sa.bindparam("b_identity"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("held", "charged", "last_at")})
+)
+_LOCKED = sa.select(_LOCK.c.one).with_for_update()
+_INSERT_HOLD, _INSERT_STEP = sa.insert(_HOLDS), sa.insert(_STEPS)
 _NEW = tuple(item.name for item in fields(NewAuthorization))
 _ENDED_HOLDS: tuple[HoldStands, ...] = ("captured", "lapsed", "failed")
 
@@ -175,9 +208,12 @@ class SQLTillStore:
         with self._engine.begin() as connection:
             if connection.execute(sa.select(_LOCK.c.one)).first() is None:
                 connection.execute(sa.insert(_LOCK), {"one": 1})
+        self._log = _open_log(self._engine)
 
     def close(self) -> None:
         """Let go of the database."""
+        if self._log is not None:
+            os.close(self._log)
         self._engine.dispose()
 
     @contextlib.contextmanager
@@ -189,12 +225,34 @@ class SQLTillStore:
     @contextlib.contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         with self._engine.connect() as connection:
-            connection.execute(sa.select(_LOCK.c.one).with_for_update())
+            connection.execute(_LOCKED)
             yield connection
             self._commit(connection)
 
     def _commit(self, connection: sa.Connection) -> None:
         connection.commit()
+
+    @contextlib.contextmanager
+    def _write_soon(self) -> Iterator[sa.Connection]:
+        """A write whose commit :meth:`sync` puts on disk, where the database is a file of ours."""
+        if self._log is None:
+            with self._write() as connection:
+                yield connection
+            return
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA synchronous=NORMAL")
+            try:
+                yield connection
+                self._commit(connection)
+            finally:
+                connection.rollback()
+                driver.execute("PRAGMA synchronous=FULL")
+
+    def sync(self) -> None:
+        """Put on disk what was held."""
+        if self._log is not None:
+            os.fdatasync(self._log)
 
     # Accounts
 
@@ -225,7 +283,7 @@ class SQLTillStore:
 
     def hold(self, orders: Sequence[NewHold]) -> list[Hold | HoldfastError]:
         """Set amounts aside, all in one transaction."""
-        with self._write() as connection:
+        with self._write_soon() as connection:
             return [_refusable(_hold, connection, order) for order in orders]
 
     def charge(self, charges: Sequence[NewCharge]) -> list[bool | HoldfastError]:
@@ -466,6 +524,20 @@ class SQLTillStore:
         return found + _payer_faults(payers, signed, holds)
 
 
+def _open_log(engine: sa.Engine) -> int | None:
+    """SQLite's write-ahead log, which is there once something was written, and for as long as its database is open;
+    its name is made durable here. None for a database that is no file of ours."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:":
+        return None
+    folder = os.open(Path(name).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return os.open(f"{name}-wal", os.O_RDWR)
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -493,14 +565,14 @@ def _hold(connection: sa.Connection, order: NewHold) -> Hold:
         _hold_authorization(connection, order)
     made = Hold(order.run, order.cap, order.at, order.terms, order.account, order.identity)
     row = {name: getattr(made, name) for name in Hold.__slots__}
-    connection.execute(sa.insert(_HOLDS), row)
+    connection.execute(_INSERT_HOLD, row)
     _add_steps(connection, order.steps)
     return made
 
 
 def _hold_authorization(connection: sa.Connection, order: NewHold) -> None:
     identity = str(order.identity)
-    found = _authorization(connection, _AUTHORIZATIONS.c.identity == identity)
+    found = _authorization_of(connection, identity)
     if order.accept is not None:
         if found is not None or order.accept.identity != identity:
             raise RefusedError("payment.replayed", "this authorization was used before", status=402)
@@ -516,7 +588,7 @@ def _hold_authorization(connection: sa.Connection, order: NewHold) -> None:
         raise RefusedError("payment.exposure", "this payer has used more than may be open at once", status=402)
     _expose(connection, found.new, order.cap)
     if order.accept is None:
-        _change(connection, identity, held=found.held + order.cap, last_at=order.at)
+        _put_sums(connection, identity, found.held + order.cap, found.charged, order.at)
         return
     new = {name: getattr(order.accept, name) for name in _NEW}
     stands = "closed" if order.accept.scheme == "exact" else "open"
@@ -544,15 +616,10 @@ def _end_hold(
     else:
         found = _require_authorization(connection, str(hold.identity))
         _expose(connection, found.new, costs - hold.cap)
-        _change(
-            connection,
-            found.new.identity,
-            held=found.held - hold.cap,
-            charged=found.charged + costs,
-            last_at=max(at, found.last_at),
-        )
-    ended = sa.update(_HOLDS).where(_HOLDS.c.run == hold.run)
-    connection.execute(ended.values(stands=stands, amount=amount, ended_at=at))
+        last_at = max(at, found.last_at)
+        _put_sums(connection, found.new.identity, found.held - hold.cap, found.charged + costs, last_at)
+    ended = {"b_run": hold.run, "b_stands": stands, "b_amount": amount, "b_ended_at": at}
+    connection.execute(_HOLD_END, ended)
     _add_steps(connection, steps)
 
 
@@ -560,50 +627,49 @@ def _stand(connection: sa.Connection, run: str, stands: HoldStands) -> None:
     connection.execute(sa.update(_HOLDS).where(_HOLDS.c.run == run).values(stands=stands))
 
 
+def _put_sums(connection: sa.Connection, identity: str, held: int, charged: int, last_at: str) -> None:
+    values = {"b_identity": identity, "b_held": held, "b_charged": charged, "b_last_at": last_at}
+    connection.execute(_AUTHORIZATION_PUT, values)
+
+
 def _change(connection: sa.Connection, identity: str, **values: Any) -> None:
     connection.execute(sa.update(_AUTHORIZATIONS).where(_AUTHORIZATIONS.c.identity == identity).values(values))
 
 
 def _put_account(connection: sa.Connection, account: Account) -> None:
-    values = {"granted": account.granted, "spent": account.spent, "held": account.held}
-    known = sa.update(_ACCOUNTS).where(_ACCOUNTS.c.name == account.name)
-    if connection.execute(known.values(values)).rowcount == 0:
-        connection.execute(sa.insert(_ACCOUNTS), {"name": account.name} | values)
+    values = {"name": account.name, "granted": account.granted, "spent": account.spent, "held": account.held}
+    if connection.execute(_ACCOUNT_PUT, {f"b_{name}": value for name, value in values.items()}).rowcount == 0:
+        connection.execute(sa.insert(_ACCOUNTS), values)
 
 
 def _expose(connection: sa.Connection, new: NewAuthorization, change: int) -> None:
     """Change what a payer has used and not paid."""
-    table = _PAYERS.c
     exposed = _exposed(connection, new.payer, new.network, new.asset) + change
-    known = sa.update(_PAYERS).where(table.payer == new.payer, table.network == new.network, table.asset == new.asset)
-    if connection.execute(known.values(exposed=exposed)).rowcount == 0:
-        row = {"payer": new.payer, "network": new.network, "asset": new.asset, "exposed": exposed}
+    row = {"payer": new.payer, "network": new.network, "asset": new.asset, "exposed": exposed}
+    if connection.execute(_PAYER_PUT, {f"b_{name}": value for name, value in row.items()}).rowcount == 0:
         connection.execute(sa.insert(_PAYERS), row)
 
 
 def _add_steps(connection: sa.Connection, steps: Sequence[Step]) -> None:
     if steps:
-        connection.execute(
-            sa.insert(_STEPS), [{name: getattr(step, name) for name in Step.__slots__} for step in steps]
-        )
+        connection.execute(_INSERT_STEP, [{name: getattr(step, name) for name in Step.__slots__} for step in steps])
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _account(connection: sa.Connection, name: str) -> Account:
-    row = connection.execute(sa.select(_ACCOUNTS).where(_ACCOUNTS.c.name == name)).first()
+    row = connection.execute(_ACCOUNT_OF, {"b_name": name}).first()
     return Account(name) if row is None else Account(*row)
 
 
 def _exposed(connection: sa.Connection, payer: str, network: str, asset: str) -> int:
-    table = _PAYERS.c
-    query = sa.select(table.exposed).where(table.payer == payer, table.network == network, table.asset == asset)
-    return connection.execute(query).scalar() or 0
+    row = {"b_payer": payer, "b_network": network, "b_asset": asset}
+    return connection.execute(_PAYER_OF, row).scalar() or 0
 
 
 def _hold_of(connection: sa.Connection, run: str) -> Hold | None:
-    row = connection.execute(sa.select(_HOLDS).where(_HOLDS.c.run == run)).first()
+    row = connection.execute(_HOLD_OF, {"b_run": run}).first()
     return None if row is None else _hold_row(row)
 
 
@@ -624,8 +690,13 @@ def _authorization(connection: sa.Connection, condition: sa.ColumnElement[bool])
     return None if row is None else _authorization_row(row)
 
 
+def _authorization_of(connection: sa.Connection, identity: str) -> Authorization | None:
+    row = connection.execute(_AUTHORIZATION_OF, {"b_identity": identity}).first()
+    return None if row is None else _authorization_row(row)
+
+
 def _require_authorization(connection: sa.Connection, identity: str) -> Authorization:
-    found = _authorization(connection, _AUTHORIZATIONS.c.identity == identity)
+    found = _authorization_of(connection, identity)
     if found is None:
         raise ConflictError("till.capture", "no such authorization was accepted here")
     return found

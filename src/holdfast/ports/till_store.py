@@ -1,7 +1,8 @@
 """Where a till keeps its books: accounts, authorizations, holds, charges, captures, debts, and the steps that tell of
 them.
 
-Several gateways may share one store. Every method is one transaction and durable when it returns. Whoever moves an
+Several gateways may share one store. Every method is one transaction and durable when it returns; holds once
+:meth:`TillStore.sync` returned after them, so that one can be waited for beside other writing. Whoever moves an
 amount hands over the steps that tell of it, and both are written or neither: books and statements cannot disagree.
 
 Amounts are integers: nano-dollars of an account, base units of an asset of an authorization. Times are RFC 3339
@@ -203,6 +204,10 @@ class TillStore(Protocol):
         refused changes nothing: ``till.run`` (the run has a hold), ``payment.replayed`` (the authorization that was to
         be accepted is known), ``payment.unknown``, ``payment.closed``, ``payment.exhausted``, ``payment.exposure`` or
         ``payment.credit``."""
+        ...
+
+    def sync(self) -> None:
+        """Return when all holds that were answered before are durable. May be called from another thread."""
         ...
 
     def charge(self, charges: Sequence[NewCharge]) -> list[bool | HoldfastError]:

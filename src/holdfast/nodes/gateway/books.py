@@ -26,6 +26,9 @@ class Books:
     def __init__(self, store: TillStore) -> None:
         self.store = store
         self._worker = ThreadPoolExecutor(1, "holdfast-till")
+        self._syncer = ThreadPoolExecutor(1, "holdfast-till-sync")
+        self._syncing: asyncio.Task[None] | None = None
+        self._next_sync: asyncio.Task[None] | None = None
         self._holds: _Gathered[NewHold, Hold] = _Gathered(self, store.hold)
         self._charges: _Gathered[NewCharge, bool] = _Gathered(self, store.charge)
 
@@ -38,9 +41,22 @@ class Books:
         return await self.call(self.store.steps_of, run)
 
     async def hold(self, order: NewHold) -> Hold:
-        """Set an amount aside, durably. Raises what the store refused it with. Whoever is cancelled meanwhile has to
-        take it that it was set aside."""
+        """Set an amount aside; it is durable after :meth:`sync`. Raises what the store refused it with. Whoever is
+        cancelled meanwhile has to take it that it was set aside."""
         return await self._holds.add(order)
+
+    async def sync(self) -> None:
+        """Wait until every hold that was answered so far is durable. Whoever comes while one wait is under way shares
+        the next one."""
+        if self._next_sync is None:
+            self._next_sync = asyncio.create_task(self._sync(self._syncing))
+        await asyncio.shield(self._next_sync)
+
+    async def _sync(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._syncing, self._next_sync = self._next_sync, None
+        await asyncio.get_running_loop().run_in_executor(self._syncer, self.store.sync)
 
     async def charge(self, charge: NewCharge) -> bool:
         """Turn a hold into a charge. Raises what the store refused it with."""
@@ -49,6 +65,7 @@ class Books:
     def close(self) -> None:
         """Finish what was begun and let go of the store."""
         self._worker.shutdown()
+        self._syncer.shutdown()
         self.store.close()
 
 

@@ -205,10 +205,11 @@ class Gateway:
         return Run(ask, bound, opening, secret, offer, visit=visit)
 
     async def _write_opening(self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None) -> Place:
-        """Make a run durable; one that is not begun costs nothing."""
+        """Make a run durable, and beside it what is held for it; a run that is not begun costs nothing."""
         self._indexer.opening(opening.run)
         try:
-            return await self._ledger.open_run(opening, kept, shown)
+            writing = self._ledger.open_run(opening, kept, shown)
+            return await writing if visit is None else (await asyncio.gather(writing, visit.durable()))[0]
         except BaseException as error:
             if visit is not None:
                 visit.abandon(opening.run)

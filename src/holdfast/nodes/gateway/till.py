@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,8 @@ _LOG = logging.getLogger("holdfast.gateway.till")
 SESSION_BYTES = 16
 _ASK_AGAIN_S = 0.5
 """How often a facilitator that does not answer is asked who it is."""
+_SESSIONS = 4096
+"""Most sessions that are remembered; of others the store is asked."""
 _FRESH_S = 60.0
 """How long what it said of itself is believed."""
 
@@ -91,7 +94,9 @@ class Till:
         *,
         random_bytes: Callable[[int], bytes],
         facilitator: Facilitator | None = None,
+        gather_s: float = 0.1,
     ) -> None:
+        """``gather_s``: how long charges gather once one waits, so that no hold has to wait for many commits."""
         self.selling = selling
         self.books = books
         self.identity = identity
@@ -100,6 +105,9 @@ class Till:
         self._random = random_bytes
         self._steps = StepSigner(identity, random_bytes)
         self._facilitator = facilitator
+        self._gather_s = gather_s
+        self._sessions: OrderedDict[str, NewAuthorization] = OrderedDict()
+        """What was signed, by session; whether it still serves is for the store to say."""
         self._granted: set[str] = set()
         self._holds: dict[str, Hold | None] = {}
         """Holds of runs under way in this process; None while one is being written."""
@@ -159,6 +167,19 @@ class Till:
             refused.code = _code_of(reason, payment.method) or refused.code
             raise refused
         return payment
+
+    async def signed(self, session: str) -> NewAuthorization | None:
+        """What was signed for a session; None for one that is not known here."""
+        found = self._sessions.get(session)
+        if found is None:
+            known = await self.books.call(self.books.store.by_session, session)
+            if known is None:
+                return None
+            found = known.new
+            self._sessions[session] = found
+            if len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
+        return found
 
     def session_name(self) -> str:
         """A fresh name of a session."""
@@ -220,6 +241,7 @@ class Till:
     async def _work(self) -> None:
         while True:
             waiting = [await self._closed.get()]
+            await asyncio.sleep(self._gather_s)
             while not self._closed.empty():
                 waiting.append(self._closed.get_nowait())
             await asyncio.gather(*(self._charge_surely(closing) for closing in waiting))
@@ -407,17 +429,16 @@ class Visit:
     async def _admit_session(self, session: str, ask: Ask, quote: Quote, at: dt.datetime) -> None:
         self._refuse_unprovable(ask)
         token = self._till.selling.token
-        store = self._till.books.store
-        found = await self._till.books.call(store.by_session, session)
-        if token is None or found is None or found.stands != "open" or found.new.asset != token.asset:
+        found = await self._till.signed(session)
+        if token is None or found is None or found.asset != token.asset:
             raise _unpaid("payment.session", "the session expired or is exhausted")
-        left_s = (time_decode(found.new.deadline) - self._till.clock.now()).total_seconds()
+        left_s = (time_decode(found.deadline) - self._till.clock.now()).total_seconds()
         if left_s <= token.least_s:
             raise _unpaid("payment.session", "the session expired or is exhausted")
         rate = token.rate_at(at)
         exposure = base_units(token.exposure_usd, rate)
-        self._order = {"identity": found.new.identity, "cap": quote.cap(rate), "exposure": exposure}
-        self._sign(found.new, rate)
+        self._order = {"identity": found.identity, "cap": quote.cap(rate), "exposure": exposure}
+        self._sign(found, rate)
 
     def _refuse_unprovable(self, ask: Ask) -> None:
         """Whose run nobody can prove cannot be paid on proof: said before a byte is sent."""
@@ -466,7 +487,8 @@ class Visit:
         }
 
     async def hold(self, opening: Opening) -> None:
-        """Set the cap aside for a run that is about to open. Raises ``payment.*``."""
+        """Set the cap aside for a run that is about to open; it is on disk after :meth:`durable`. Raises
+        ``payment.*``."""
         terms = self._terms | statement_terms(opening)
         order = NewHold(opening.run, at=opening.stamp(self._till.clock.now()), terms=encode_known(terms), **self._order)
         try:
@@ -476,6 +498,10 @@ class Visit:
                 raise _unpaid("payment.session", "the session expired or is exhausted") from error
             raise
         self.state = "credit" if order.account is not None else "authorised"
+
+    async def durable(self) -> None:
+        """Wait until what was held is on disk."""
+        await self._till.books.sync()
 
     def abandon(self, run: str) -> None:
         """The run did not open after all."""
