@@ -6,10 +6,11 @@ import os
 
 import pytest
 
-from holdfast.adapters.models_folder import FolderModels, parse_card
+from holdfast.adapters.models_folder import FolderModels
 from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import HoldfastError
+from holdfast.ports.models import parse_card
 
 
 def put(folder, label, **files):

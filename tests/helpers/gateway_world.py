@@ -44,6 +44,7 @@ from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
+from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.wraps import Wraps
@@ -248,6 +249,7 @@ class World:
             lifespan=_no_lifespan,
             opengradient=self.surface() if self.signs != "never" else None,
             attest=self._attest,
+            rerun=self.rerun(),
             checkout=self.checkout,
         )
 
@@ -260,6 +262,12 @@ class World:
             WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
         ]
         return Workspaces(keys)
+
+    def rerun(self) -> Rerun:
+        """Runs computed runs again."""
+        return Rerun(
+            self.ledger, self.indexer, self.gateway.computing, self.clock, timeout_s=5.0, on_added=self.changes.notify
+        )
 
     def surface(self) -> Surface:
         """OpenGradient's side of the gateway."""

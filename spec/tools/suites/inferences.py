@@ -444,6 +444,12 @@ def traces(out: Writer) -> None:
         more={"proof": "ab" * 32},
         at_ms=2500,
     )
+    case(
+        "trace-proved",
+        "A proof that nobody verified here is neither refused nor taken for good.",
+        [*whole, proved],
+        [*["ok"] * 3, "cannot_tell"],
+    )
     again = executed(plain, OTHER, "recomputed", (made.digest,), more={"comparison": "equal"}, at_ms=2500)
     case("trace-recomputed", "Another node agrees.", [*whole, again], ["ok"] * 4)
     case(

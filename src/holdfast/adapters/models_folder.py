@@ -14,11 +14,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from holdfast.core import canonical
 from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError, UnavailableError, UsageError
-from holdfast.ports.models import TASKS, Card, ModelEntry
+from holdfast.ports.models import Card, ModelEntry, parse_card
 
 MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)?\Z")
@@ -101,21 +100,3 @@ def _read_card(path: Path) -> Card:
     if len(raw) > _MAX_CARD_BYTES:
         raise MalformedError("models.card", f"{path} is larger than a card")
     return parse_card(raw)
-
-
-def parse_card(raw: bytes) -> Card:
-    """``card.json`` to a :class:`Card`; raises ``models.card`` and ``json.*``."""
-    value = canonical.decode_object(raw)
-    task = value.get("task")
-    if task is None:
-        return Card()
-    source, target, labels = value.get("input"), value.get("output"), value.get("labels", [])
-    if (
-        not isinstance(source, str)
-        or not isinstance(target, str)
-        or task not in TASKS
-        or not isinstance(labels, list)
-        or not all(isinstance(label, str) for label in labels)
-    ):
-        raise MalformedError("models.card", f"a card with a task ({' or '.join(TASKS)}) names input, output and labels")
-    return Card(task, source, target, tuple(labels))

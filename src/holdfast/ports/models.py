@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.core import canonical
+from holdfast.errors import MalformedError
+
 TASKS = ("embeddings", "classification")
 """What a model's card can declare it to be, beside a plain model (``inference.md`` §8)."""
 
@@ -55,3 +58,21 @@ class ModelSource(Protocol):
         """The files of an artifact by name, as they came. ``label`` is the one that led to it, for sources that keep
         files by label."""
         ...
+
+
+def parse_card(raw: bytes) -> Card:
+    """``card.json`` to a :class:`Card`; raises ``models.card`` and ``json.*``."""
+    value = canonical.decode_object(raw)
+    task = value.get("task")
+    if task is None:
+        return Card()
+    source, target, labels = value.get("input"), value.get("output"), value.get("labels", [])
+    if (
+        not isinstance(source, str)
+        or not isinstance(target, str)
+        or task not in TASKS
+        or not isinstance(labels, list)
+        or not all(isinstance(label, str) for label in labels)
+    ):
+        raise MalformedError("models.card", f"a card with a task ({' or '.join(TASKS)}) names input, output and labels")
+    return Card(task, source, target, tuple(labels))

@@ -164,7 +164,14 @@ def check_entry(
     )
     if why is not None:
         return EntryCheck(statement.digest, f"refuted:{why}", statement)
-    return EntryCheck(statement.digest, OK if statement.body is not None else CANNOT_TELL, statement)
+    return EntryCheck(statement.digest, CANNOT_TELL if _needs_more(statement) else OK, statement)
+
+
+def _needs_more(statement: Statement) -> bool:
+    """Whether the entry alone cannot tell: a kind whose predicate is not read here, and a proof, which is not in it and
+    counts only for whoever verified it (``inference.md`` §5(5))."""
+    body = statement.body
+    return body is None or (isinstance(body, Execution) and body.event == "proved")
 
 
 def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -> str | None:

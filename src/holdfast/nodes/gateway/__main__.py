@@ -74,6 +74,7 @@ from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.prices import build_selling
 from holdfast.nodes.gateway.recovery import find_closing
+from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.takings import Takings
@@ -271,6 +272,14 @@ def build(config: GatewayConfig) -> App:
             config, document, answer_signer, sealed_key, clock, attestations.for_strangers, membership, facilitator
         ),
         attest=attestations.answer,
+        rerun=Rerun(
+            ledger,
+            indexer,
+            gateway.computing,
+            clock,
+            timeout_s=config.upstream_seconds,
+            on_added=lambda: closed("", ""),
+        ),
         checkout=None
         if till is None
         else Checkout(till, workspaces, metrics, public_url=config.public_url, facilitator=config.facilitator),

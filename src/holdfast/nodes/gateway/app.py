@@ -26,6 +26,7 @@ from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.request import parse_ask
+from holdfast.nodes.gateway.rerun import Rerun, parse_rerun
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
 from holdfast.ports.metrics import Metrics
 
@@ -33,6 +34,8 @@ ENDPOINTS = {
     "/v1/chat/completions": "chat.completions",
     "/v1/completions": "completions",
     "/v1/infer": "inference",
+    "/v1/embeddings": "embeddings",
+    "/v1/classify": "classifications",
 }
 """Paths that answer, and the endpoint that statements name."""
 _READS = {
@@ -53,6 +56,7 @@ _READS = {
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/payment|/wrap)?\Z")
+_AGAIN = re.compile(r"/v1/runs/([^/]+)/recompute\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
@@ -85,6 +89,7 @@ class GatewayApp:
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         opengradient: Surface | None = None,
         attest: Callable[[bytes | None], Awaitable[Mapping[str, Any]]],
+        rerun: Rerun | None = None,
         checkout: Checkout | None = None,
     ) -> None:
         """``checkout``: where answers cost something, who sees to it that they are paid."""
@@ -101,6 +106,7 @@ class GatewayApp:
         self._opengradient = opengradient
         self._signs = opengradient.signs if opengradient is not None else "never"
         self._attest = attest
+        self._rerun = rerun
         self._checkout = checkout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,11 +116,14 @@ class GatewayApp:
             return
         path, method = scope["path"], scope["method"]
         endpoint = ENDPOINTS.get(path)
-        allowed = "GET" if endpoint is None else "POST"
+        again = _AGAIN.match(path)
+        allowed = "GET" if endpoint is None and again is None else "POST"
         if method != allowed:
             await _refuse_method(path, allowed, send)
         elif endpoint is not None:
             await self._ask(endpoint, scope, receive, send)
+        elif again is not None:
+            await self._run_again(again[1], scope, receive, send)
         else:
             await self._read(path, scope, receive, send)
 
@@ -205,6 +214,21 @@ class GatewayApp:
         finally:
             watch.stop()
             await _aclose(events)
+
+    async def _run_again(self, run: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a computed run run again by another node: for whoever holds its capability, which opens what is
+        stored."""
+        capability = dict(scope["headers"]).get(b"x-holdfast-capability", b"").decode("latin-1")
+        if not capability or self._rerun is None:
+            raise RefusedError(
+                "auth.capability",
+                "a run is run again for whoever holds its capability",
+                hint="send x-holdfast-capability, which came with the answer",
+                status=401,
+            )
+        row, secret = await self._desk.find(run, None, capability)
+        wanted = parse_rerun(await read_body(receive))
+        await _json(send, await self._rerun.run(row, secret or b"", wanted))
 
     # Reading
 
@@ -345,7 +369,8 @@ def _not_found() -> UsageError:
 
 async def _refuse_method(path: str, allowed: str, send: Send) -> None:
     """405 with the method that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
-    if path not in ENDPOINTS and path not in _READS and _RUN.match(path) is None:
+    known = path in ENDPOINTS or path in _READS or _RUN.match(path) is not None or _AGAIN.match(path) is not None
+    if not known:
         raise _not_found()
     error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")
     await send_error(send, error, [(b"allow", allowed.encode())])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from holdfast.core.computations import COMPARISONS
 from holdfast.core.decisions import MAX_TEXT
+from holdfast.core.inference import MAX_ITEMS, MAX_NAME, MODES
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
 
@@ -113,6 +115,18 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
     }
 
 
+def _recompute() -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": "Have another inference node run a computed run again, for whoever holds its capability",
+            "parameters": [_RUN_PARAMETER],
+            "security": [{"capability": []}],
+            "requestBody": {"required": False, "content": {"application/json": {"schema": _ref("RunAgain")}}},
+            "responses": {"200": _json(_ref("RanAgain"), "How its answer compares"), **_errors()},
+        }
+    }
+
+
 def _sealed() -> dict[str, Any]:
     kinds = ("message/ohttp-req", "message/ohttp-chunked-req")
     answers = ("message/ohttp-res", "message/ohttp-chunked-res")
@@ -166,6 +180,9 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": _ask("Ask, as a chat", "ChatRequest", "Answer"),
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
+            "/v1/infer": _ask("Have an inference node run a model", "InferenceRequest", "Inferred"),
+            "/v1/embeddings": _ask("Vectors of texts, by a model whose card declares embeddings", "Texts", "Listed"),
+            "/v1/classify": _ask("Labels of texts, by a model whose card declares classification", "Texts", "Listed"),
             "/v1/models": _get("Models on offer", _ref("Models")),
             "/v1/prices": _get(
                 "The price card, and how one can pay; 404 where nothing costs anything", _ref("Prices"), public=True
@@ -229,6 +246,7 @@ def document() -> dict[str, Any]:
             "/v1/runs/{run}/wrap": _get(
                 "The run's secret, encrypted to the panel that reviews it", _ref("Wrap"), _RUN_PARAMETER
             ),
+            "/v1/runs/{run}/recompute": _recompute(),
             "/health": _get("Health, in OpenGradient's shape (404 without their key)", _ref("Health"), public=True),
             "/signing-key": _get("OpenGradient's signing key (404 without one)", _ref("SigningKey"), public=True),
             "/enclave/attestation": _get(
@@ -360,6 +378,61 @@ def _schemas() -> dict[str, Any]:
                 "stream": {"type": ["boolean", "null"]},
                 "holdfast": _ref("Holdfast"),
             },
+        },
+        "InferenceRequest": {
+            "type": "object",
+            "required": ["model", "inputs"],
+            "properties": {
+                "model": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+                "inputs": {"type": ["object", "array"], "minProperties": 1, "minItems": 1, "maxItems": MAX_ITEMS},
+                "mode": {"enum": list(MODES)},
+                "outputs": {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True},
+                "encoding": {"enum": ["json", "base64"]},
+                "holdfast": _ref("Holdfast"),
+            },
+            "additionalProperties": False,
+        },
+        "Inferred": {
+            "type": "object",
+            "required": ["object", "model", "artifact", "mode", "outputs", "holdfast"],
+            "properties": {
+                "object": {"const": "inference"},
+                "model": _TEXT,
+                "artifact": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "mode": {"enum": list(MODES)},
+                "outputs": {"type": ["object", "array"]},
+                "holdfast": {"type": "object"},
+            },
+            "additionalProperties": False,
+        },
+        "Texts": {
+            "type": "object",
+            "required": ["model", "input"],
+            "properties": {
+                "model": {"type": "string", "minLength": 1},
+                "input": {"type": ["string", "array"]},
+                "encoding_format": {"enum": ["float", "base64"]},
+                "mode": {"enum": list(MODES)},
+                "holdfast": _ref("Holdfast"),
+            },
+        },
+        "Listed": {
+            "type": "object",
+            "required": ["object", "model", "artifact", "mode", "data", "holdfast"],
+            "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"type": "object"}}},
+        },
+        "RunAgain": {"type": "object", "properties": {"node": _TEXT}, "additionalProperties": False},
+        "RanAgain": {
+            "type": "object",
+            "required": ["run", "comparison", "node", "statement", "computation"],
+            "properties": {
+                "run": _TEXT,
+                "comparison": {"enum": list(COMPARISONS)},
+                "node": _TEXT,
+                "statement": _TEXT,
+                "computation": {"type": "object"},
+            },
+            "additionalProperties": False,
         },
         "Answer": {
             "type": "object",

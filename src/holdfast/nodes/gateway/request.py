@@ -18,6 +18,7 @@ from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.inference import parse_inference
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
+from holdfast.core.texts import parse_texts
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.opengradient import (
     SETTLEMENT_HEADER,
@@ -129,6 +130,8 @@ def parse_ask(
         raise MalformedError("request.stream", "stream is true or false", param="stream")
     if endpoint == "inference":
         parse_inference(value)
+    elif endpoint in COMPUTED:
+        parse_texts(endpoint, value)
     elif endpoint == "chat.completions":
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):

@@ -21,11 +21,11 @@ from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.metrics import Metrics
-from holdfast.ports.models import Card, ModelEntry, ModelSource
+from holdfast.ports.models import Card, ModelEntry, ModelSource, parse_card
 from holdfast.ports.runtime import LoadedModel, Runtime
 
-MODEL_FILE = "model.onnx"
-"""The file of an artifact that is run."""
+MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
+"""The file of an artifact that is run, and the one that says as what."""
 _TRIES = 5
 """How often a label that moves while its files are read is looked up again."""
 
@@ -43,6 +43,8 @@ class _Slot:
     """One artifact: being loaded, or in memory."""
 
     ready: asyncio.Future[LoadedModel]
+    card: Card = field(default_factory=Card)
+    """The card among the artifact's own files: what was checked, not what a list says."""
     users: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,7 +65,7 @@ class Models:
         """The model that a label means now. Raises ``models.*``, ``model.*`` and ``infer.limits``."""
         entry, slot = await self._find(label)
         async with self._using(entry.artifact, slot) as model:
-            yield Loan(model, entry.card)
+            yield Loan(model, slot.card)
 
     async def _find(self, label: str) -> tuple[ModelEntry, _Slot]:
         """What a label means, loaded; looked up again where it moved while its files were read."""
@@ -77,11 +79,11 @@ class Models:
         raise UnavailableError("models.moved", f"{label[:64]!r} moves too often to be read", hint="try again")
 
     @contextlib.asynccontextmanager
-    async def lend_artifact(self, artifact: str, label: str) -> AsyncIterator[LoadedModel]:
+    async def lend_artifact(self, artifact: str, label: str) -> AsyncIterator[Loan]:
         """One artifact, whatever the label means now; raises as :meth:`lend`."""
         slot = await self._slot(ModelEntry(label, artifact, Card()))
         async with self._using(artifact, slot) as model:
-            yield model
+            yield Loan(model, slot.card)
 
     @contextlib.asynccontextmanager
     async def _using(self, artifact: str, slot: _Slot) -> AsyncIterator[LoadedModel]:
@@ -100,7 +102,8 @@ class Models:
         if slot is None:
             slot = self._slots[entry.artifact] = _Slot(asyncio.get_running_loop().create_future())
             try:
-                slot.ready.set_result(await self._load(entry))
+                loaded, slot.card = await self._load(entry)
+                slot.ready.set_result(loaded)
             except BaseException as error:
                 self._slots.pop(entry.artifact, None)
                 if isinstance(error, asyncio.CancelledError):
@@ -124,7 +127,7 @@ class Models:
         self._slots.move_to_end(entry.artifact)
         return slot
 
-    async def _load(self, entry: ModelEntry) -> LoadedModel:
+    async def _load(self, entry: ModelEntry) -> tuple[LoadedModel, Card]:
         files = await self._source.fetch(entry.artifact, entry.label)
         found = build_manifest("model", {name: sha256_hex(data) for name, data in files.items()}).artifact
         if found != entry.artifact:
@@ -138,7 +141,7 @@ class Models:
         loaded = await self._runtime.load(entry.artifact, files[MODEL_FILE])
         self._metrics.count("holdfast_inference_loads_total")
         self._metrics.level("holdfast_inference_loaded", len(self._slots))
-        return loaded
+        return loaded, parse_card(files[CARD_FILE]) if CARD_FILE in files else Card()
 
     def _make_room(self) -> None:
         for artifact in list(self._slots):

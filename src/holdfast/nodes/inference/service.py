@@ -28,15 +28,19 @@ from holdfast.core.statements import (
     parse_statement,
     pre_authentication_encoding,
 )
-from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
+from holdfast.core.texts import parse_texts, show_classifications, show_embeddings
+from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.models import Card
 from holdfast.ports.runtime import Conditions, LoadedModel
 from holdfast.ports.signer import Signer
 
 COMPLETE = "complete"
+TASKS = {"embeddings": "embeddings", "classifications": "classification"}
+"""What a model's card has to declare for an endpoint (``inference.md`` §8)."""
 _THREAD_BYTES = 64 << 10
 """Documents from here on are parsed and cut into parts off the event loop."""
 
@@ -99,7 +103,7 @@ class InferenceService:
             mode = inference.mode
             attestation = self._evidence(mode)
             async with self._models.lend(inference.model) as loan:
-                answer = await self._run(order, inference, value, loan.model)
+                answer = await self._run(order, inference, value, loan.model, loan.card)
                 computation = self._computation(loan.model.artifact, inference, answer)
             execution = Execution("computed", COMPLETE, answer.response, None, computation.runtime, computation)
             return Delivery(answer.text, self._sign(order, execution, ()), attestation)
@@ -121,9 +125,9 @@ class InferenceService:
         body = first.body
         if not isinstance(body, Execution) or body.event != "computed" or body.computation is None:
             raise RefusedError("order.computed", "only what another node computed is run again")
-        async with self._models.lend_artifact(body.computation.artifact, inference.model) as model:
-            answer = await self._run(order, inference, value, model)
-            computation = self._computation(model.artifact, inference, answer)
+        async with self._models.lend_artifact(body.computation.artifact, inference.model) as loan:
+            answer = await self._run(order, inference, value, loan.model, loan.card)
+            computation = self._computation(loan.model.artifact, inference, answer)
         shown = canonical.decode_exact(check.text)
         bound = commit_parts("response", map_parts("response", shown), order.key).tree
         if first.run != order.run or bound != body.response or answer.request != body.computation.request:
@@ -139,6 +143,8 @@ class InferenceService:
     async def _parse(self, order: Order) -> tuple[Inference, dict[str, Any]]:
         def parse() -> tuple[Inference, dict[str, Any]]:
             value = canonical.decode_exact(order.text)
+            if order.endpoint in TASKS:
+                return parse_texts(order.endpoint, value), value
             return parse_inference(value), value
 
         return await asyncio.to_thread(parse) if len(order.text) > _THREAD_BYTES else parse()
@@ -158,14 +164,22 @@ class InferenceService:
             )
         return self._enclave.current
 
-    async def _run(self, order: Order, inference: Inference, value: dict[str, Any], model: LoadedModel) -> _Answer:
+    async def _run(
+        self, order: Order, inference: Inference, value: dict[str, Any], model: LoadedModel, card: Card
+    ) -> _Answer:
+        if order.endpoint in TASKS:
+            if card.task != TASKS[order.endpoint]:
+                raise UsageError(
+                    "infer.task", f"the model's card does not declare {TASKS[order.endpoint]}", param="model"
+                )
+            inference = parse_texts(order.endpoint, value, source=card.input, target=card.output)
         items = _tensors(inference, model)
         began = self._clock.monotonic()
         outputs = await model.run(items, inference.outputs)
         self._metrics.observe("holdfast_inference_run_seconds", self._clock.monotonic() - began)
 
         def bind() -> _Answer:
-            shown = show_inference(inference, model.artifact, outputs)
+            shown = _shown(order.endpoint, inference, model.artifact, outputs, card)
             request = commit_parts(order.document, map_parts(order.document, value), order.key).tree
             response = commit_parts("response", map_parts("response", shown), order.key).tree
             return _Answer(canonical.encode_exact(shown), shown, BoundTree(request.root, request.size), response)
@@ -206,6 +220,17 @@ class InferenceService:
             parent_run=order.parent_run,
         )
         return self._identity.envelope(payload)
+
+
+def _shown(
+    endpoint: str, inference: Inference, artifact: str, outputs: list[Mapping[str, Tensor]], card: Card
+) -> dict[str, Any]:
+    """The response document, as its endpoint shapes it."""
+    if endpoint == "embeddings":
+        return show_embeddings(inference, artifact, outputs)
+    if endpoint == "classifications":
+        return show_classifications(inference, artifact, outputs, card.labels)
+    return show_inference(inference, artifact, outputs)
 
 
 def _minute(now: dt.datetime) -> dt.datetime:

@@ -16,6 +16,7 @@ from holdfast.nodes.gateway.request import parse_ask
 from holdfast.ports.upstream import UpstreamUnreachableError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
+from tests.helpers import asgi
 from tests.helpers.gateway_world import World, play
 
 
@@ -201,5 +202,125 @@ def test_what_cannot_be_asked_is_refused_before_a_run_is_opened(value: Any, sett
             await infer(world, value, settlement=settlement)
         assert refused.value.code == code
         assert await world.indexer.recent("first", 1) == []
+
+    play(story)
+
+
+# Running again
+
+
+async def settle(world: World) -> None:
+    """Everything that is durable is logged, cosigned and final."""
+    await world.deliver()
+    await world.cosign(4)
+    await world.follow()
+    world.finalise(world.candidate(len(world.finals) + 1))
+    await world.follow()
+
+
+async def again(world: World, body: dict[str, Any], node: str | None = None) -> Any:
+    held = body["holdfast"]
+    return await world.rerun().run(await world.row(held["run"]), bytes.fromhex(held["capability"]), node)
+
+
+def test_a_run_that_was_run_again_shows_it_and_grows_only_at_its_end(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run, body = await infer(world, {"holdfast": {"nonce": "nonce-of-a-client-1"}})
+        await settle(world)
+        lane = await world.lane(run, "computation")
+        assert (lane["state"], lane["basis"]) == ("unknown", "signature")
+        before = await world.journal(run)
+        told = await again(world, body)
+        assert (told["comparison"], told["node"]) == ("equal", "inference-2")
+        await settle(world)
+        after = await world.journal(run)
+        assert after[: len(before)] == before
+        assert [item["code"] for item in after if item["kind"] == "verdict"] == ["ok"] * 4
+        lane = await world.lane(run, "computation")
+        assert (lane["state"], lane["basis"]) == ("proven", "observed")
+        assert "every bit is equal" in lane["says"]
+        assert (await world.lane(run))["state"] == "proven"
+        await world.stop()
+        await world.start()
+        assert await world.journal(run) == after
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("off", "state", "says"), [(1e-5, "proven", "not in every bit"), (0.5, "refuted", "got another answer")]
+)
+def test_the_lane_says_how_far_another_node_is_off(off: float, state: str, says: str) -> None:
+    async def story(world: World) -> None:
+        run, body = await infer(world)
+        world.computers[1].runtime.off = off
+        await again(world, body)
+        lane = await world.lane(run, "computation")
+        assert (lane["state"], lane["basis"]) == (state, "observed")
+        assert says in lane["says"]
+        assert (await world.lane(run, "bytes"))["state"] == "proven"
+
+    play(story)
+
+
+def test_a_run_is_run_again_over_http_for_its_capability_alone() -> None:
+    async def story(world: World) -> None:
+        run, body = await infer(world)
+        app, path = world.app(), f"/v1/runs/{run}/recompute"
+        key = [("authorization", "Bearer hf_first")]
+        refused = await asgi.request(app, "POST", path, headers=key)
+        assert (refused.status, refused.json()["error"]["code"]) == (401, "auth.capability")
+        wrong = await asgi.request(app, "POST", path, headers=[("x-holdfast-capability", "00" * 32)])
+        assert (wrong.status, wrong.json()["error"]["code"]) == (404, "run.unknown")
+        capability = [("x-holdfast-capability", body["holdfast"]["capability"])]
+        other = await asgi.request(app, "POST", path, headers=capability, body=b'{"node":"inference-1"}')
+        assert (other.status, other.json()["error"]["code"]) == (400, "infer.another")
+        odd = await asgi.request(app, "POST", path, headers=capability, body=b'{"nodes":[]}')
+        assert (odd.status, odd.json()["error"]["code"]) == (400, "infer.rerun")
+        got = await asgi.request(app, "GET", path, headers=capability)
+        assert got.status == 405
+        told = await asgi.request(app, "POST", path, headers=capability, body=b'{"node":"inference-2"}')
+        assert (told.status, told.json()["comparison"]) == (200, "equal")
+
+    play(story)
+
+
+def test_what_no_node_computed_or_nobody_keeps_is_not_run_again() -> None:
+    async def story(world: World) -> None:
+        _, private = await infer(world, settlement="private")
+        with pytest.raises(HoldfastError) as refused:
+            await again(world, private)
+        assert refused.value.code == "run.kept"
+        run = await world.answer()
+        with pytest.raises(HoldfastError) as refused:
+            await world.rerun().run(await world.row(run), bytes(32), None)
+        assert refused.value.code == "infer.not_computed"
+
+    play(story)
+
+
+def test_a_node_that_attests_itself_is_shown_in_the_run() -> None:
+    async def story(world: World) -> None:
+        for node in world.computers:
+            node.attest()
+        run, _ = await infer(world, {"mode": "TEE"})
+        journal = await world.journal(run)
+        shown = [item for item in journal if item["kind"] == "attestation"]
+        assert [item["node"] for item in shown] == [world.computers[0].document.digest]
+        lane = await world.lane(run, "computation")
+        assert (lane["state"], lane["basis"]) == ("unknown", None), "trust admits no root of this format"
+        assert (await world.lane(run, "enclave"))["state"] == "unknown"
+
+    play(story)
+
+
+def test_a_model_whose_card_declares_nothing_is_not_asked_for_vectors() -> None:
+    async def story(world: World) -> None:
+        world.models.move("scores", 2.0)
+        text = b'{"model":"scores","input":"a"}'
+        asked = parse_ask("embeddings", text, {}, default_model=None, settlement="batch")
+        with pytest.raises(HoldfastError) as refused:
+            await world.gateway.open(asked, "first")
+        assert refused.value.code == "request.task"
 
     play(story)

@@ -3,16 +3,19 @@
 import asyncio
 import dataclasses
 import json
+import struct
 
 import pytest
 
 from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.inference import Tensor
 from holdfast.core.orders import CheckOrder, Order
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.ports.runtime import Declared
 from tests.helpers.clock import FakeClock
-from tests.helpers.inference import MemoryInferenceNode, MovingSource
+from tests.helpers.inference import MemoryInferenceNode, MovingSource, ScaleModel
 
 RUN = "019b76da-a800-70c8-9215-35f11ffa1fae"
 
@@ -259,3 +262,57 @@ def test_what_the_first_statement_does_not_bind_is_not_run_again(change):
     with pytest.raises(HoldfastError) as refused:
         recheck(change=change)
     assert refused.value.code == "order.computed"
+
+
+# Texts
+
+
+class LetterModel(ScaleModel):
+    """A vector of a text: its length, and how often it has the letter ``a``."""
+
+    def __init__(self, artifact, factor=1.0):
+        super().__init__(artifact, factor)
+        self.inputs = (Declared("text", "string", (None,)),)
+        self.outputs = (Declared("vector", "float32", (None, 2)),)
+
+    async def run(self, items, outputs):
+        found = []
+        for item in items:
+            (text,) = item["text"].data
+            found.append({"vector": Tensor("float32", (1, 2), struct.pack("<2f", len(text), text.count("a")))})
+        return found
+
+
+def read(endpoint, card, value):
+    async def story(node, source):
+        files = {"model.onnx": b"1.0", "card.json": json.dumps(card).encode()}
+        artifact = build_manifest("model", {name: sha256_hex(data) for name, data in files.items()}).artifact
+        source.files[artifact], source.labels["words"] = files, artifact
+
+        async def load(artifact, model):
+            return LetterModel(artifact)
+
+        node.runtime.load = load
+        text = json.dumps({"model": "words", **value}).encode()
+        made = await node.service.compute(order(endpoint=endpoint, text=text))
+        again = await node.service.recompute(CheckOrder(order(endpoint=endpoint, text=text), made.text, made.envelope))
+        assert statement_of(again).body.comparison == "equal"
+        return json.loads(made.text), statement_of(made).body.computation
+
+    return play(story)
+
+
+def test_a_model_answers_as_its_card_declares():
+    card = {"task": "embeddings", "input": "text", "output": "vector"}
+    shown, computation = read("embeddings", card, {"input": ["banana", "pear"]})
+    assert [item["embedding"] for item in shown["data"]] == [[6.0, 3.0], [4.0, 1.0]]
+    assert computation.batch == 2
+    card = {"task": "classification", "input": "text", "output": "vector", "labels": ["long", "sweet"]}
+    shown, _ = read("classifications", card, {"input": "banana"})
+    assert shown["data"][0]["label"] == "long"
+
+
+def test_a_model_is_not_asked_as_what_its_card_does_not_declare():
+    with pytest.raises(HoldfastError) as refused:
+        read("embeddings", {"task": "classification", "input": "text", "output": "vector"}, {"input": "banana"})
+    assert refused.value.code == "infer.task"
