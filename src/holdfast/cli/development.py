@@ -486,6 +486,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         },
     }
     if layout.has_hub:
+        tables["panel"]["hub"] = layout.url(HUB)
         tables[HUB] = {
             "listen": listen[HUB],
             "state": str(state / HUB),

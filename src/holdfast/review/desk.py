@@ -64,6 +64,7 @@ from holdfast.review.recall import (
     plan_recall,
     recall_overturned,
     recall_withdrawn,
+    standing_on,
 )
 from holdfast.review.statistics import Statistics, statistics_of
 from holdfast.review.work import Work, begin, load_case, rows_by_id
@@ -590,7 +591,7 @@ class Desk:
         hex_decode(evidence, 32)
         role = _role(actor, held, {"approver"}, None, "recall") if actor.kind == "person" else None
         with self._begin() as work:
-            direct = {*work.writer.relying([evidence]), *work.writer.resting(evidence, "")}
+            direct = standing_on(work.writer, evidence)
             return order_recall(work, actor, role, direct, cause.strip().rstrip("."), evidence=evidence)
 
     def plan_recall(self, actor: Actor, evidence: str) -> RecallPlan:

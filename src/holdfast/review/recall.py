@@ -18,10 +18,13 @@ from holdfast.core.decisions import DecisionDocument, batch_of
 from holdfast.core.encoding import time_encode
 from holdfast.core.trust import Trust
 from holdfast.ports.case_store import CaseReader, CaseRow
+from holdfast.review.cases import LET_THROUGH
 from holdfast.review.events import GATE, SYSTEM, Actor
 from holdfast.review.work import Work, rows_by_id
 from holdfast.verifier.reliance import OPEN, withdrawn
 
+MOST_NAMED = 1_000_000
+"""Cases of one artifact that a recall looks at."""
 MOST_SAID = 500
 """Characters of a cause that each recalled case repeats; the order holds all of it."""
 
@@ -64,7 +67,7 @@ class RecallPlan:
 
 def plan_recall(reader: CaseReader, evidence: str) -> RecallPlan:
     """What :func:`order_recall` would reach for this evidence (digest, hex), in the order in which it would."""
-    direct = {*reader.relying([evidence]), *reader.resting(evidence, "")}
+    direct = standing_on(reader, evidence)
     rows = sorted(rows_by_id(reader, {*direct, *reader.reach(direct)}).values(), key=lambda row: row.opened_seq)
     standing = [row for row in rows if row.stands != "RECALLED"]
     return RecallPlan(
@@ -74,6 +77,14 @@ def plan_recall(reader: CaseReader, evidence: str) -> RecallPlan:
         tuple(reader.references([row.case for row in standing])),
         len(rows) - len(standing),
     )
+
+
+def standing_on(reader: CaseReader, evidence: str) -> set[str]:
+    """Cases that were let through on some evidence (digest, hex): a lane named it, they rest on it in trust, or it is
+    the artifact that answered them."""
+    answered = reader.naming("artifact", evidence, MOST_NAMED)
+    named = {row.case for row in answered if row.stands in LET_THROUGH}
+    return {*reader.relying([evidence]), *reader.resting(evidence, ""), *named}
 
 
 def order_recall(

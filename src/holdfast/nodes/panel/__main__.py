@@ -15,6 +15,7 @@ from collections.abc import Callable
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import Argon2Passwords
 from holdfast.adapters.people_sql import SQLPeopleStore
@@ -26,6 +27,7 @@ from holdfast.adapters.webhooks_sql import SQLWebhookStore
 from holdfast.adapters.wraps_hpke import load_recipient
 from holdfast.client.entry_log import BlockingEntryLog
 from holdfast.client.full import HTTPFullNode
+from holdfast.client.hub import HubClient
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.client.settled import SettledEntries
@@ -40,6 +42,7 @@ from holdfast.nodes.panel.contents import Contents
 from holdfast.nodes.panel.decisions import Decisions
 from holdfast.nodes.panel.faucet import Faucet
 from holdfast.nodes.panel.follower import Follower
+from holdfast.nodes.panel.labels import HubFollower
 from holdfast.nodes.panel.metrics import METRICS
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
@@ -169,6 +172,9 @@ def _build_review(
     review.add_task("anchors", anchors.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
+    if config.hub is not None:
+        hub = HubFollower(review, HubClient(http, AiohttpEvents(), config.hub, config.hub_key), trust, clock, storage)
+        review.add_task("labels", hub.work)
     review.at_end(http.close)
     webhooks = _build_webhooks(config, review, store, clock)
     review.at_end(lock.release)

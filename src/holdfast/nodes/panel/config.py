@@ -48,6 +48,8 @@ class PanelConfig(PeopleConfig):
         None,
         "X25519 key (PEM, mode 0600) that runs are encrypted to for this panel; without it no answer is read here",
     )
+    hub: str | None = setting(None, "Base URL of a hub whose labels are followed; without one labels move by answers")
+    hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")
