@@ -5,9 +5,10 @@ They are read from what an appraisal has checked, and can be read again from the
 a part of what was asked and answered: it is known where that part, or the document around it, is disclosed and matches
 its signed root, and nowhere else.
 
-No provider says which bytes it ran. What stands for the artifact is therefore *declared*: a digest over what the
-provider calls itself and its model. It tells two declarations apart; that one declaration is one artifact is the
-provider's word, and nothing here makes more of it.
+Where an inference node signed which artifact was in memory when it ran, that is the artifact. No other provider says
+which bytes it ran. What stands for the artifact is then *declared*: a digest over what the provider calls itself and
+its model. It tells two declarations apart; that one declaration is one artifact is the provider's word, and nothing
+here makes more of it.
 
 Not covered: what follows when a label comes to mean another artifact (``review.labels``).
 """
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 
 from holdfast.core.artifacts import declared_artifact
 from holdfast.core.encoding import time_encode
-from holdfast.core.statements import Route
+from holdfast.core.statements import Execution, Route
 from holdfast.verifier.appraisal import Appraisal
+from holdfast.verifier.computation import computed_of
+from holdfast.verifier.evidence import Evidence
 
 MAX_NAME = 256
 """Longest name that is taken for one, in code points (``case.md`` §6(2))."""
@@ -38,12 +41,17 @@ class Facts:
     upstream: str | None = None
     served: str | None = None
     fingerprint: str | None = None
+    computed: str | None = None
+    """The artifact (hex) that an inference node says was in memory when it ran."""
     named: frozenset[tuple[str, str]] = frozenset()
     """(``source`` or ``row``, digest of the evidence)."""
 
     @property
     def artifact(self) -> str | None:
-        """Digest (hex) of the declared artifact; None while nothing was answered, or the served name is not shown."""
+        """Digest (hex) of what ran, or of what is declared of it; None while nothing was answered, or the served name
+        is not shown."""
+        if self.computed is not None:
+            return self.computed
         if self.upstream is None or self.served is None:
             return None
         return declared_artifact(self.upstream, self.served, self.fingerprint)
@@ -63,8 +71,21 @@ def facts_of(appraisal: Appraisal) -> Facts:
         body.upstream if isinstance(body, Route) else None,
         _short(evidence.named("response", "model")),
         _short(evidence.named("response", "system_fingerprint")),
+        _computed(evidence),
         named,
     )
+
+
+def artifact_basis(upstream: str | None) -> str:
+    """What an artifact that is kept with an upstream, or without one, rests on: what that provider claims, or the
+    signature of the node that computed."""
+    return "signature" if upstream is None else "provider_claim"
+
+
+def _computed(evidence: Evidence) -> str | None:
+    found = computed_of(evidence)
+    body = None if found is None else found.statement.body
+    return body.computation.artifact if isinstance(body, Execution) and body.computation is not None else None
 
 
 def _short(value: str | None) -> str | None:

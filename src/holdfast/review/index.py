@@ -43,8 +43,11 @@ def note_appraisal(work: Work, case: Case, appraisal: Appraisal) -> list[str]:
 
 
 def _row(case: Case, facts: Facts) -> CaseFacts:
-    """What is declared of the artifact stands there whole or not at all."""
+    """What is declared of the artifact stands there whole or not at all; of one that a node computed with, nothing is
+    declared."""
     told = (facts.artifact, facts.upstream, facts.served, facts.fingerprint) if facts.artifact else (None,) * 4
+    if facts.computed is not None:
+        told = (facts.computed, None, None, None)
     return CaseFacts(
         case.id, case.queue, case.opened_seq, time_encode(case.opened_at), facts.run_at, facts.label, *told
     )

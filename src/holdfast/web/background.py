@@ -14,6 +14,7 @@ from holdfast.nodes.panel.views import QUESTIONS, LaneView
 from holdfast.ports.case_store import CaseFacts
 from holdfast.review.background import ALIKE, Background, Decided
 from holdfast.review.desk import CaseFile
+from holdfast.review.facts import artifact_basis
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.axis import axis_of, step_json
 
@@ -118,7 +119,7 @@ def facts_json(facts: CaseFacts | None) -> dict[str, Any] | None:
     if facts.artifact is not None:
         artifact = {
             "digest": facts.artifact,
-            "basis": "provider_claim",
+            "basis": artifact_basis(facts.upstream),
             "upstream": facts.upstream,
             "model": facts.served,
             "system_fingerprint": facts.fingerprint,

@@ -19,6 +19,7 @@ from holdfast.errors import UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.review import Review
 from holdfast.review.events import SYSTEM
+from holdfast.review.facts import artifact_basis
 from holdfast.review.statistics import Series, Span, Statistics
 from holdfast.web.cases import Page
 
@@ -152,7 +153,9 @@ def _series_json(series: Series) -> dict[str, Any]:
     move = series.begun
     return {
         "label": series.label,
-        "artifact": None if series.artifact is None else {"digest": series.artifact, "basis": "provider_claim"},
+        "artifact": None
+        if series.artifact is None
+        else {"digest": series.artifact, "basis": artifact_basis(series.upstream)},
         "upstream": series.upstream,
         "model": series.served,
         "first_at": time_encode(time_decode(series.first_at)),

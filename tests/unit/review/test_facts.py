@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from holdfast.core import canonical
 from holdfast.core.artifacts import declared_artifact
 from holdfast.core.bundles import build_bundle, parse_bundle
+from holdfast.core.computations import BoundTree, Computation
 from holdfast.core.encoding import b64_encode, sha256_hex
-from holdfast.review.facts import MAX_NAME, Facts, facts_of, rounded
+from holdfast.core.statements import Execution, Tree
+from holdfast.review.facts import MAX_NAME, Facts, artifact_basis, facts_of, rounded
 from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.evidence import CheckedStatement
 from holdfast.verifier.policy import build_policy, parse_policy
 from tests.helpers.labelled import told, told_at
 from tests.helpers.network import RUN, at
@@ -91,3 +95,28 @@ def test_sources_and_rows_are_what_their_lanes_rest_on():
 )
 def test_a_span_has_two_significant_digits(span, kept):
     assert rounded(span) == kept
+
+
+def computed(appraisal, artifact):
+    """The appraised run, as a node answered it that signed which artifact it had in memory."""
+    tree = BoundTree(bytes(32), 1)
+    how = Computation(artifact, "VANILLA", "onnx", "1.20", "basic", 1, "x86-64-v3", 1, tree)
+    body = Execution("computed", "complete", Tree(bytes(32), 1), None, "onnx", how)
+    closing = appraisal.evidence.closing
+    said = CheckedStatement(dataclasses.replace(closing.statement, digest="cc" * 32, body=body))
+    closing.statement = dataclasses.replace(closing.statement, parents=(*closing.statement.parents, "cc" * 32))
+    appraisal.evidence.statements["cc" * 32] = said
+    return appraisal
+
+
+def test_what_a_node_says_it_had_in_memory_is_the_artifact():
+    appraisal = computed(appraise(parse_bundle(told()), trust(), POLICY, at(60)), "ab" * 32)
+    found = facts_of(appraisal)
+    assert found.artifact == found.computed == "ab" * 32
+    assert (found.label, found.served) == ("small-1", "small-1-2026")
+    assert facts(told()).computed is None
+
+
+def test_an_artifact_rests_on_a_claim_or_on_a_signature():
+    assert artifact_basis("stub") == "provider_claim"
+    assert artifact_basis(None) == "signature"

@@ -21,6 +21,7 @@ from holdfast.core.formats import (
     refuse_program,
     safetensors_header_bytes,
 )
+from holdfast.core.onnx_model import check_model
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.nodes.hub.files import ModelFiles
 
@@ -41,8 +42,10 @@ def inspect_file(files: ModelFiles, name: str, digest: str, size: int, onnx_byte
         kind = format_of(name)
         if kind in ("safetensors", "gguf"):
             tensors_of(files, name, digest, size)
-        elif kind == "onnx" and size > onnx_bytes:
-            raise RefusedError("model.size", f"an ONNX file has at most {onnx_bytes} bytes here")
+        elif kind == "onnx":
+            if size > onnx_bytes:
+                raise RefusedError("model.size", f"an ONNX file has at most {onnx_bytes} bytes here")
+            check_model(files.read(digest, 0, size))
     except HoldfastError as error:
         if error.code == "hub.unknown" or error.param == name:
             raise

@@ -189,6 +189,7 @@ async def test_a_version_is_a_signed_manifest_of_its_files(hub):
     [
         ({"a.safetensors": b"\xff" * 64}, "model.safetensors"),
         ({"a.gguf": b"GGUF" + b"\xff" * 64}, "model.gguf"),
+        ({"a.onnx": b"\xff" * 64}, "model.onnx"),
         ({"a.bin": b"PK\x03\x04"}, "model.program"),
         ({"good": b"x", "nested/anything": b"\x80\x04\x95"}, "model.program"),
     ],
