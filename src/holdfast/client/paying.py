@@ -34,7 +34,7 @@ from holdfast.core.paying import (
     build_payload,
     parse_asked,
     require_same,
-    settlement_trouble,
+    verify_settlement,
 )
 from holdfast.core.x402 import (
     PaymentRequired,
@@ -285,14 +285,16 @@ class Attempt:
 
 
 def _read_response(header: str | None, signed: Signed) -> tuple[SettleResponse | None, str | None]:
-    """A server's word on a transfer, and what is wrong with it."""
+    """A server's word on a transfer, and the code of what is wrong with it."""
     if header is None:
         return None, None
+    said = None
     try:
         said = parse_settle_response(parse_header(header))
-    except HoldfastError:
-        return None, "paying.response"
-    return said, settlement_trouble(said, signed.terms.requirements, signed.paid.payer)
+        verify_settlement(said, signed.terms.requirements, signed.paid.payer)
+    except HoldfastError as error:
+        return said, error.code
+    return said, None
 
 
 def unpaid(headers: Mapping[str, str], body: bytes, where: str) -> RefusedError:

@@ -187,8 +187,11 @@ def _checks(limits: Limits, seller: Seller, offers: Sequence[object] | None, at:
     def asset(entry: PaymentRequirements) -> RefusedError | None:
         if limits.of(entry.network, entry.asset) is not None:
             return None
-        says = f"no limit is set for asset {entry.asset} on {entry.network}, so none of it is spent"
-        return RefusedError("paying.asset", says, hint="name it in the wallet's file, with what may be spent of it")
+        return RefusedError(
+            "paying.asset",
+            f"no limit is set for asset {entry.asset} on {entry.network}, so none of it is spent",
+            hint="name it in the wallet's file, with what may be spent of it",
+        )
 
     def payee(entry: PaymentRequirements) -> RefusedError | None:
         if entry.pay_to == seller.payee or entry.pay_to in limits.payees:
@@ -202,8 +205,11 @@ def _checks(limits: Limits, seller: Seller, offers: Sequence[object] | None, at:
     def longest(entry: PaymentRequirements) -> RefusedError | None:
         if 0 < entry.max_timeout_s <= limits.longest_s:
             return None
-        says = f"it would hold for {entry.max_timeout_s} s, and {limits.longest_s} are allowed"
-        return RefusedError("paying.longest", says)
+        return RefusedError(
+            "paying.longest",
+            f"the authorization would hold for {entry.max_timeout_s} s, and {limits.longest_s} are allowed",
+            hint="raise longest_s in the wallet's file if that is meant",
+        )
 
     def complete(entry: PaymentRequirements) -> RefusedError | None:
         if entry.scheme == UPTO:
@@ -220,16 +226,22 @@ def _checks(limits: Limits, seller: Seller, offers: Sequence[object] | None, at:
         most = 0 if limit is None else limit.per_request
         if entry.amount <= most:
             return None
-        says = f"{entry.amount} base units are asked for one request, and {most} are allowed"
-        return RefusedError("paying.per_request", says, hint="raise per_request in the wallet's file if it is worth it")
+        return RefusedError(
+            "paying.per_request",
+            f"{entry.amount} base units are asked for one request, and {most} are allowed",
+            hint="raise per_request in the wallet's file if it is worth it",
+        )
 
     def offered(entry: PaymentRequirements) -> RefusedError | None:
         if offers is None and not limits.offer_required:
             return None
         if any(_is_offered(item, entry, seller, at) for item in offers or ()):
             return None
-        says = "the server has signed no offer of exactly this, on behalf of whoever was checked"
-        return RefusedError("paying.offer", says, hint="what it asks is not what it signed; ask another server")
+        return RefusedError(
+            "paying.offer",
+            "the server has signed no offer of exactly what it asks, with the key that was checked",
+            hint="ask another server; what it asks now is nothing that it could be held to",
+        )
 
     return asset, payee, longest, complete, amount, offered
 
@@ -376,13 +388,16 @@ def build_payload(
 # --- afterwards -------------------------------------------------------------------------------------------------------
 
 
-def settlement_trouble(said: SettleResponse, asked: PaymentRequirements, payer: str) -> str | None:
-    """What is wrong with a server's word that money moved, as a code; None where it fits what was signed."""
+def verify_settlement(said: SettleResponse, asked: PaymentRequirements, payer: str) -> None:
+    """Hold a server's word that money moved against what was signed. Raises ``paying.not_moved``,
+    ``paying.other_payment`` or ``paying.other_amount``."""
     if not said.success:
-        return "paying.not_moved"
+        raise RefusedError("paying.not_moved", f"by the server's word nothing moved: {said.error_reason}")
     if said.network != asked.network or said.payer not in (None, payer):
-        return "paying.other_payment"
+        raise RefusedError("paying.other_payment", "the server tells of a payment that this client did not sign")
     if said.amount is None:
-        return None
-    fits = said.amount == asked.amount if asked.scheme == EXACT else said.amount <= asked.amount
-    return None if fits else "paying.other_amount"
+        return
+    if said.amount > asked.amount or (asked.scheme == EXACT and said.amount != asked.amount):
+        raise RefusedError(
+            "paying.other_amount", f"by the server's word {said.amount} base units moved, of {asked.amount} signed"
+        )

@@ -326,8 +326,8 @@ def test_what_a_server_says_of_a_transfer_is_held_against_what_was_signed(
 def test_a_response_that_is_none_is_noted() -> None:
     shop, payer_ = Shop(response=lambda _: "nonsense"), Payer(make_wallet())
     shop.respond = lambda payment: SettleResponse(True, NETWORK, TRANSACTION, payment.payer, 1000)
-    assert paid(shop, payer_)[1].trouble == "paying.response"
-    assert payer_.wallet.record.history()[0].trouble == "paying.response"
+    assert paid(shop, payer_)[1].trouble == "json.utf8"
+    assert payer_.wallet.record.history()[0].trouble == "json.utf8"
 
 
 # What is paid
