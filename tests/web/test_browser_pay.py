@@ -417,6 +417,18 @@ def test_who_pays_chooses_between_the_ways_that_are_offered(sell):
     sell(scene, EXACT, UPTO)
 
 
+def test_what_takes_no_more_than_the_answer_costs_is_chosen_first(sell):
+    async def scene(sale: Sale) -> None:
+        page = await sale.page()
+        await ask(page, "What is a holdfast?")
+        await page.wait(READY)
+        assert await sale.part(page, "amount") == "at most 0.002 OPG"
+        checked = "[...document.querySelectorAll('#pay input[type=radio]')].map((input) => input.checked)"
+        assert await page.run(checked) == [False, True]
+
+    sell(scene, EXACT, UPTO, sponsors=True)
+
+
 def test_one_signature_pays_for_later_turns_while_it_lasts(sell):
     async def scene(sale: Sale) -> None:
         sale.gateway.sessions = True

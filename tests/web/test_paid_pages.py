@@ -19,6 +19,8 @@ from tests.web.test_browser_chat import answered, ask, opened
 from tests.web.test_pages import parse, visible
 
 pytestmark = pytest.mark.enable_socket
+TAKEN = {"amount": "500", "transaction": "0x" + "d4" * 32, "network": "eip155:31337", "receipt": None}
+"""All that was signed, of which 70 were charged."""
 
 
 def test_a_run_without_a_payment_has_no_section_and_no_twin() -> None:
@@ -42,6 +44,22 @@ def test_a_view_that_is_damaged_takes_nothing_else_of_the_page_away() -> None:
             status, page = await panel.get(f"/runs/{run.run}")
             assert (status, "What it cost" in page) == (200, False)
             assert (await panel.get(f"/runs/{run.run}/payment.json"))[0] == 400
+
+    asyncio.run(check())
+
+
+def test_what_was_taken_above_what_it_cost_is_said() -> None:
+    async def check() -> None:
+        async with open_panel() as panel:
+            run = panel.gateway.add_run()
+            run.payment = payment_view(run.run, "charged", "captured")
+            page = visible((await panel.get(f"/runs/{run.run}"))[1])
+            assert "Taken: 0.00007 USD: 0.00007 of" in page
+            assert "more than it cost" not in page
+            run.payment = payment_view(run.run, "charged", "captured", captured=TAKEN)
+            page = visible((await panel.get(f"/runs/{run.run}"))[1])
+            assert "Taken: 0.0005 USD: 0.0005 of" in page
+            assert "That is more than it cost" in page
 
     asyncio.run(check())
 
@@ -118,7 +136,13 @@ class TestInABrowser:
             run.lanes["payment"].update(state="pending", says="Charged; nothing is taken yet.")
             await panel.gateway.changed(run)
             await page.wait(
-                "document.querySelector('.cell[data-lane=payment] .cell-short').textContent === '0.00007 USD'"
+                "document.querySelector('.cell[data-lane=payment] .cell-short').textContent === 'charged 0.00007 USD'"
+            )
+            run.payment = payment_view(run.run, "charged", "captured", captured=TAKEN)
+            run.lanes["payment"].update(state="proven", basis="development", says="Paid on a development chain.")
+            await panel.gateway.changed(run)
+            await page.wait(
+                "document.querySelector('.cell[data-lane=payment] .cell-short').textContent === 'taken 0.0005 USD'"
             )
             assert page.complaints == []
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from holdfast.core.canonical import JSON
 from holdfast.core.payments import parse_charge
-from holdfast.core.pricing import Charge, Rate, format_decimal, parse_rate
+from holdfast.core.pricing import Charge, Rate, format_decimal, parse_decimal, parse_rate
 from holdfast.core.statements import PAYMENT_EVENTS
 from holdfast.errors import MalformedError
 
@@ -104,6 +104,8 @@ class PaymentFile:
     charge: Charge | None
     rate: Rate | None
     captured: Rows
+    taken_units: int | None
+    """What was taken, base units; None where nothing was."""
     refund: Rows
     checks: tuple[PaidCheck, ...]
     trouble: str
@@ -126,12 +128,27 @@ class PaymentFile:
         """The charge in words; empty where nothing was charged yet."""
         if self.charge is None:
             return ""
+        return f"{self.charge.usd} USD{self._in_asset(self.charge.amount)}"
+
+    @property
+    def taken(self) -> str:
+        """What was taken in words; empty where nothing was, or nobody says what the asset is worth."""
+        if self.taken_units is None or self.rate is None:
+            return ""
+        usd = parse_decimal(self.rate.usd) * self.taken_units / 10**self.rate.decimals
+        return f"{format_decimal(usd)} USD{self._in_asset(self.taken_units)}"
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether more was taken than it cost: ``exact`` takes all that was signed."""
+        return self.taken_units is not None and self.charge is not None and self.taken_units > self.charge.amount
+
+    def _in_asset(self, amount: int) -> str:
         if self.rate is None:
-            return f"{self.charge.usd} USD"
-        whole = format_decimal(Fraction(self.charge.amount, 10**self.rate.decimals))
+            return ""
         asset = self.rate.asset
         unit = f"{asset[:8]}…{asset[-6:]}" if len(asset) > 20 else asset
-        return f"{self.charge.usd} USD: {whole} of {unit}"
+        return f": {format_decimal(Fraction(amount, 10**self.rate.decimals))} of {unit}"
 
     def to_json(self) -> dict[str, JSON]:
         return dict(self.value)
@@ -142,7 +159,7 @@ def parse_payment_file(value: object) -> PaymentFile:
     ``pricing.*``)."""
     whole = _object(value, "a payment")
     offered, claimed, signed = (_maybe(whole, name) for name in ("offered", "claimed", "signed"))
-    rate, charged = offered.get("rate"), whole.get("charged")
+    rate, charged, captured = offered.get("rate"), whole.get("charged"), _maybe(whole, "captured")
     return PaymentFile(
         run=_text(whole.get("run"), "run"),
         steps=tuple(_step(item) for item in _list(whole.get("steps"), "steps")[:MOST_STEPS]),
@@ -153,7 +170,8 @@ def parse_payment_file(value: object) -> PaymentFile:
         used=_texts(claimed.get("usage"), "usage"),
         charge=None if charged is None else parse_charge(charged),
         rate=None if rate is None else parse_rate(rate),
-        captured=_rows(_maybe(whole, "captured"), _CAPTURED),
+        captured=_rows(captured, _CAPTURED),
+        taken_units=_amount(captured.get("amount")),
         refund=_rows(_maybe(whole, "refund"), _REFUND),
         checks=tuple(_check(item) for item in _list(whole.get("checks"), "checks")[:MOST_CHECKS]),
         trouble=_text(whole.get("trouble") or "", "trouble"),
@@ -213,6 +231,16 @@ def _maybe(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A member that may be null."""
     value = whole.get(name)
     return {} if value is None else _object(value, name)
+
+
+def _amount(value: object) -> int | None:
+    """Base units in a decimal string, or nothing."""
+    if value is None:
+        return None
+    text = _text(value, "amount")
+    if not text.isascii() or not text.isdigit() or len(text) > 78:
+        raise _malformed("an amount is a decimal string")
+    return int(text)
 
 
 def _list(value: object, what: str) -> list[Any]:

@@ -34,6 +34,8 @@ CHECK = WHOLE["checks"][0]
         {"charged": {}},
         {"charged": {**WHOLE["charged"], "usd": 0}},
         {"captured": {"transaction": 1}},
+        {"captured": {"amount": 70}},
+        {"captured": {"amount": "-7"}},
         {"refund": [1]},
         {"checks": [{**CHECK, "answer": "maybe"}]},
         {"checks": [{**CHECK, "about": "everybody"}]},

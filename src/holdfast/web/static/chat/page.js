@@ -4,7 +4,7 @@
 import { LiveRuns } from "../live.js";
 import { announce, clone } from "../parts.js";
 import { pay } from "../pay/dialog.js";
-import { PaymentNeeded } from "../pay/x402.js";
+import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
 import { Conversations } from "./conversations.js";
 import { TurnView } from "./turn.js";
@@ -125,13 +125,14 @@ async function ask(question, parent) {
   showCredit();
 }
 
-/** What a turn cost, once it is charged. */
+/** What a turn cost, and once it was taken, what was taken: `exact` takes all that was signed. */
 async function showCost(view) {
   if (view.turn.lanes.payment.state === "not_applicable") return;
   const response = await fetch(`/runs/${view.turn.run}/payment.json`);
-  const { charged } = response.ok ? await response.json() : {};
-  if (!charged) return;
-  view.turn.paid = `${charged.usd} USD`;
+  const { charged, captured, offered } = response.ok ? await response.json() : {};
+  if (captured && offered?.rate) view.turn.paid = `taken ${inDollars(captured.amount, offered.rate)} USD`;
+  else if (charged) view.turn.paid = `charged ${charged.usd} USD`;
+  else return;
   view.see(view.turn.lanes);
   conversations.keep(view.turn);
 }

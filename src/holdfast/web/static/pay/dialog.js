@@ -25,17 +25,23 @@ export async function pay(needed, question) {
     part("why").textContent = sentence(needed.message);
     part("question").textContent = question;
     part("resource").textContent = needed.required.resource?.url ?? "not named";
-    part("choices").replaceChildren(...entries.map(choice));
+    const first = cheapest(needed.required);
+    part("choices").replaceChildren(...entries.map((entry) => choice(entry, first)));
     say("");
     dialog.showModal();
-    look(entries[0]);
+    look(first);
   });
 }
 
-function choice(entry, index) {
+/** What is chosen at first: `exact` takes all that is signed, `upto` what the answer costs, where nothing else stands
+    in its way. */
+const cheapest = (required) =>
+  required.entries.find((entry) => entry.scheme === "upto" && sponsors(required, entry)) ?? required.entries[0];
+
+function choice(entry, first) {
   const label = document.createElement("label");
   const input = document.createElement("input");
-  Object.assign(input, { type: "radio", name: "entry", value: index, checked: index === 0 });
+  Object.assign(input, { type: "radio", name: "entry", checked: entry === first });
   input.addEventListener("change", () => look(entry));
   label.append(input, CHOICES[entry.method]);
   return label;

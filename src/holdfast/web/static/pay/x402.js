@@ -167,6 +167,12 @@ export function whole(amount, decimals) {
   return (decimals ? digits.slice(0, -decimals) : digits) + (rest && `.${rest}`);
 }
 
+/** Base units in US dollars by a rate (`{usd, decimals}`, spec/pricing.md §3), all digits. */
+export function inDollars(amount, rate) {
+  const [units, rest = ""] = rate.usd.split(".");
+  return whole(BigInt(amount) * BigInt(units + rest), rest.length + rate.decimals);
+}
+
 /** The reverse of `whole`; null for what is no such decimal. */
 export function baseUnits(text, decimals) {
   const match = /^(\d{1,60})(?:[.,](\d{0,36}))?$/.exec(text.trim());
