@@ -321,6 +321,7 @@ def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
             "payment_network": network,
             "payment_chain": layout.url("chain"),
             "payment_depth": 0,
+            "refund_account": str(layout.state.resolve() / "keys" / "gateway.account.key"),
             "payment_asset": TEST_TOKEN,
             "payment_asset_name": token.name,
             "payment_asset_version": token.version,

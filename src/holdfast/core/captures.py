@@ -43,6 +43,7 @@ SETTLE_UPTO = selector(f"settle({_PERMIT},uint256,address,{_UPTO_WITNESS},bytes)
 SETTLE_EXACT_PERMIT = selector(f"settleWithPermit({_PERMIT2612},{_PERMIT},address,{_EXACT_WITNESS},bytes)")
 SETTLE_UPTO_PERMIT = selector(f"settleWithPermit({_PERMIT2612},{_PERMIT},uint256,address,{_UPTO_WITNESS},bytes)")
 BALANCE_OF, ALLOWANCE = selector("balanceOf(address)"), selector("allowance(address,address)")
+TRANSFER_TO = selector("transfer(address,uint256)")
 AUTHORIZATION_STATE = selector("authorizationState(address,bytes32)")
 NONCE_BITMAP = selector("nonceBitmap(address,uint256)")
 
@@ -136,6 +137,11 @@ def batch_call(contract: str, payments: Sequence[VerifiedPayment]) -> Call:
     return Call(contract, CAPTURE + _words(32, len(rows)) + b"".join(rows))
 
 
+def transfer_call(token: str, to: str, amount: int) -> Call:
+    """The call by which whoever sends it gives tokens away: how money is given back."""
+    return Call(token, TRANSFER_TO + address_word(to) + _words(amount))
+
+
 # --- what happened ----------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +170,12 @@ def captured(payments: Sequence[VerifiedPayment], events: Sequence[Event]) -> li
         transfers[moved] -= happened
         found.append(happened)
     return found
+
+
+def transferred(token: str, payer: str, to: str, amount: int, events: Sequence[Event]) -> bool:
+    """Whether a token says that exactly this transfer happened in a transaction with these events."""
+    topics = (TRANSFERRED, address_word(payer), address_word(to))
+    return any((event.address, event.topics, event.data) == (token, topics, amount.to_bytes(32)) for event in events)
 
 
 def refusals(contract: str, events: Sequence[Event]) -> dict[tuple[str, str, bytes], bytes]:

@@ -72,6 +72,7 @@ from holdfast.nodes.gateway.oblivious import (
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
+from holdfast.nodes.gateway.payouts import Payouts
 from holdfast.nodes.gateway.prices import build_selling
 from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.rerun import Rerun
@@ -219,6 +220,8 @@ def build(config: GatewayConfig) -> App:
     beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
     beside |= {"till": partial(till.work, partial(find_closing, indexer, ledger))} if till is not None else {}
     beside |= takings.works() if takings is not None else {}
+    payouts = _payouts(config, till, takings, chain, storage, clock)
+    beside |= {"payouts": payouts.work} if payouts is not None else {}
     background = Background(
         config,
         gateway,
@@ -319,6 +322,39 @@ def _transfers(config: GatewayConfig, chain: BatchingJSONRPC | None) -> Transfer
     if chain is None or config.payment_network is None:
         return None
     return Transfers(ChainReader(chain, NOBODY), config.payment_depth, chain_id_of(config.payment_network))
+
+
+def _payouts(
+    config: GatewayConfig,
+    till: Till | None,
+    takings: Takings | None,
+    chain: BatchingJSONRPC | None,
+    storage: FileStorage,
+    clock: SystemClock,
+) -> Payouts | None:
+    """Who pays back what is owed, where this gateway does. Raises ``settings.payments``."""
+    if config.refund_account is None or till is None or takings is None:
+        return None
+    if chain is None or config.payment_network is None:
+        hint = "or leave refund_account out, and pay debts yourself"
+        raise UsageError(
+            "settings.payments",
+            "refund_account needs payment_chain and payment_network",
+            hint=hint,
+            param="refund_account",
+        )
+    account = load_account(config.refund_account, "account")
+    return Payouts(
+        till.books,
+        takings.refunds,
+        takings.judge,
+        ChainReader(chain, account.address),
+        account,
+        storage,
+        clock,
+        network=config.payment_network,
+        depth=config.payment_depth,
+    )
 
 
 def _till(

@@ -195,6 +195,10 @@ class GatewayConfig:
     payment_chain: str | None = setting(
         None, "JSON-RPC URL of payment_network, to see captures there; without one the facilitator's word is believed"
     )
+    refund_account: Path | None = setting(
+        None,
+        "Account that pays back what is owed, on payment_chain (64 hex digits, mode 0600); none: somebody else does",
+    )
     payment_depth: int = setting(2, "Blocks that must lie on top of a capture before it counts", maximum=10_000)
     public_url: str | None = setting(
         None, "Where callers reach this gateway, as offers are to say; default: what each request says"

@@ -47,7 +47,7 @@ class Takings:
     ) -> None:
         self._evidence = evidence
         self._changed = changed
-        judge = Standings(evidence, indexer, ledger)
+        self.judge = judge = Standings(evidence, indexer, ledger)
         signer = StepSigner(till.identity, random_bytes)
         attester = till.identity.attester
         self.delivery = Delivery(
