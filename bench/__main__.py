@@ -14,6 +14,7 @@ BENCHES = {
     "opengradient": "answers as OpenGradient's client checks them, theirs and ours",
     "ohttp": "requests and chunks of the private path, against pyhpke",
     "walrus": "ids of Walrus blobs, against the official WebAssembly",
+    "inference": "a run at an inference node, against bare ONNX Runtime",
     "relay": "what a relay adds to an answer",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",

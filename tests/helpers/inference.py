@@ -122,6 +122,7 @@ class MemoryInferenceNode:
             at_once=64,
         )
         self.code = code
+        self.clock = clock
         self.failure: HoldfastError | None = None
         self.change: Any = None
         """What a test does to a delivery on its way."""

@@ -27,6 +27,7 @@ from holdfast.core.rounds import ChainDomain
 from holdfast.core.x402 import address_word
 from holdfast.ports.registry import GATEWAY_KIND, RegisteredNode
 from holdfast.verifier.lanes import LANES
+from tests.helpers import onnx_files
 from tests.helpers.facilitator import request
 from tests.helpers.panel import TOKEN
 from tests.helpers.payments import MINT, eip3009, payer, requirements
@@ -212,6 +213,41 @@ def _verify_offline(net: NetworkProcess, run: str, folder: Path) -> None:
             item["code"] = "refuted:signature"
     bundle.write_text(json.dumps(value))
     assert holdfast("verify", str(bundle), "--trust", str(trust)).returncode == 1
+
+
+def test_a_model_is_run_by_one_node_and_again_by_another(net: NetworkProcess, tmp_path: Path) -> None:
+    """From a file in a folder to lanes that say what ran, by whom, and that another node got the same bits."""
+    folder = Path(net.ready["models"]) / "scores"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(onnx_files.perceptron([8, 16, 3]))
+    gateway = net.ready["gateway"]
+    value = {"model": "scores", "inputs": {"x": [[1, 2, 3, 4, 5, 6, 7, 8]]}, "mode": "VANILLA"}
+    answer = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps(value).encode())
+    assert answer["outputs"]["y"]["shape"] == [1, 3]
+    run, capability = answer["holdfast"]["run"], answer["holdfast"]["capability"]
+    again = urllib.request.Request(
+        f"{gateway}/v1/runs/{run}/recompute", b"", {"x-holdfast-capability": capability}, method="POST"
+    )
+    with urllib.request.urlopen(again) as reply:
+        told = json.load(reply)
+    assert (told["comparison"], told["node"]) == ("equal", "inference-2")
+    assert told["computation"]["artifact"] == answer["artifact"]
+    lanes = settled(net, run)["lanes"]
+    assert (lanes["settlement"]["state"], lanes["settlement"]["basis"]) == ("proven", "development")
+    assert (lanes["artifact"]["state"], lanes["artifact"]["basis"]) == ("proven", "signature")
+    assert (lanes["computation"]["state"], lanes["computation"]["basis"]) == ("proven", "observed")
+    bundle = tmp_path / "bundle.json"
+    exported = holdfast("run", "export", run, "--state", str(net.state), "--out", str(bundle))
+    assert exported.returncode == 0, exported.stderr
+    trust = str(net.state / "trust" / "trust.json")
+    checked = holdfast("verify", str(bundle), "--trust", trust, "--require", "computation=proven:observed")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    simulated = {**value, "mode": "TEE"}
+    answer = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps(simulated).encode())
+    lane = settled(net, answer["holdfast"]["run"])["lanes"]["computation"]
+    assert (lane["state"], lane["basis"]) == ("unknown", "development"), "a simulated enclave shows nothing"
+    refused = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps({**value, "mode": "ZKML"}).encode())
+    assert refused["error"]["code"] == "infer.mode"
 
 
 def test_the_capability_opens_the_documents_and_a_changed_byte_is_refused(net: NetworkProcess, tmp_path: Path) -> None:

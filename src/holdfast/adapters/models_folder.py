@@ -10,6 +10,7 @@ Not covered: history, signatures, licences and whoever else may read: those are 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from holdfast.ports.models import Card, ModelEntry, parse_card
 MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)?\Z")
 _MAX_CARD_BYTES = 64 << 10
+_Mark = tuple[int, int, int]
+"""Time of change, size and number of a file: when one of them is another, so may its bytes be."""
 
 
 class FolderModels:
@@ -29,12 +32,17 @@ class FolderModels:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
+        self._digests: dict[Path, tuple[_Mark, str]] = {}
+        self._entries: dict[str, tuple[tuple[tuple[str, _Mark], ...], ModelEntry]] = {}
+        """By label: the files that an entry was made of, as they were."""
 
     async def models(self) -> list[ModelEntry]:
         return await asyncio.to_thread(self._list)
 
     async def find(self, label: str) -> ModelEntry:
+        known = self._entries.get(label)
+        if known is not None and _marks(self._folder / label) == known[0]:
+            return known[1]  # some microseconds, where a thread would cost a run's tenth
         return await asyncio.to_thread(self._find, label)
 
     async def fetch(self, artifact: str, label: str) -> Mapping[str, bytes]:
@@ -50,12 +58,16 @@ class FolderModels:
 
     def _find(self, label: str) -> ModelEntry:
         folder = self._home(label)
+        before = _marks(folder)
         try:
             digests = {path.name: self._digest(path) for path in _files(folder)}
             card = _read_card(folder / CARD_FILE)
         except OSError as error:
             raise _moved(label) from error
-        return ModelEntry(label, build_manifest("model", digests).artifact, card)
+        entry = ModelEntry(label, build_manifest("model", digests).artifact, card)
+        if before is not None and _marks(folder) == before:
+            self._entries[label] = (before, entry)
+        return entry
 
     def _fetch(self, artifact: str, label: str) -> Mapping[str, bytes]:
         folder = self._home(label)
@@ -75,12 +87,25 @@ class FolderModels:
         return self._folder / label
 
     def _digest(self, path: Path) -> str:
-        state = path.stat()
-        mark = (state.st_mtime_ns, state.st_size)
+        mark = _mark(path.stat())
         kept = self._digests.get(path)
         if kept is None or kept[0] != mark:
             kept = self._digests[path] = (mark, sha256_hex(path.read_bytes()))
         return kept[1]
+
+
+def _mark(state: os.stat_result) -> _Mark:
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
+def _marks(folder: Path) -> tuple[tuple[str, _Mark], ...] | None:
+    """Names and marks of the files of a model as they are now; None where it cannot be looked at."""
+    try:
+        with os.scandir(folder) as found:
+            files = [item for item in found if item.is_file(follow_symlinks=False)]
+            return tuple(sorted((item.name, _mark(item.stat(follow_symlinks=False))) for item in files))
+    except OSError:
+        return None
 
 
 def _files(folder: Path) -> list[Path]:

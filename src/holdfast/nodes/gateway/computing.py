@@ -130,6 +130,9 @@ class Computing:
         body = statement.body
         if not isinstance(body, Execution) or body.event != event or body.computation is None:
             raise UpstreamProtocolError("the node signed something else than what it computed")
+        mode = canonical.decode(order.text).get("mode", "VANILLA")
+        if body.computation.mode != mode:
+            raise UpstreamProtocolError(f"the node answered in another mode than {mode}, which was asked for")
         if statement.run != order.run or statement.nonce != order.nonce:
             raise UpstreamProtocolError("the node's statement is about another run")
         if body.computation.request != BoundTree(sent.root, sent.size) or body.response != response.tree:
