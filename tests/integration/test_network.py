@@ -236,11 +236,10 @@ def test_a_model_is_run_by_one_node_and_again_by_another(net: NetworkProcess, tm
     assert (lanes["settlement"]["state"], lanes["settlement"]["basis"]) == ("proven", "development")
     assert (lanes["artifact"]["state"], lanes["artifact"]["basis"]) == ("proven", "signature")
     assert (lanes["computation"]["state"], lanes["computation"]["basis"]) == ("proven", "observed")
-    bundle = tmp_path / "bundle.json"
-    exported = holdfast("run", "export", run, "--state", str(net.state), "--out", str(bundle))
-    assert exported.returncode == 0, exported.stderr
-    trust = str(net.state / "trust" / "trust.json")
-    checked = holdfast("verify", str(bundle), "--trust", trust, "--require", "computation=proven:observed")
+    bundle, trust, state = tmp_path / "bundle.json", tmp_path / "trust.json", ["--state", str(net.state)]
+    assert holdfast("run", "export", run, "-o", str(bundle), *state).returncode == 0
+    assert holdfast("trust", "export", "-o", str(trust), *state).returncode == 0
+    checked = holdfast("verify", str(bundle), "--trust", str(trust), "--require", "computation=proven:observed")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     simulated = {**value, "mode": "TEE"}
     answer = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps(simulated).encode())
