@@ -543,7 +543,7 @@ def everything() -> int:
     steps.append(("package", package([])))
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     say("all tests, with %s" % " ".join("%s=%s" % item for item in wanted.items()))
-    more = {**wanted, **javascript_client(), **walrus_wasm(), **real_anvil(), **opengradient_clients()}
+    more = {**wanted, **javascript_client(), **walrus_wasm(), **converters(), **real_anvil(), **opengradient_clients()}
     counts, code = counted_pytest("tests", more)
     steps.append(("tests", code))
     failed = [name for name, result in steps[:-1] if result != 0]
@@ -636,6 +636,23 @@ def walrus_wasm() -> "Dict[str, str]":
     return {"HOLDFAST_WALRUS": modules} if modules else {}
 
 
+CONVERTERS = os.path.join(ROOT, "requirements", "convert.txt")
+"""What the how-to for converting models installs, at exact versions."""
+
+
+def converters() -> "Dict[str, str]":
+    """Where the Python that converts models is, as a variable for the test that runs the how-to."""
+    if os.environ.get("HOLDFAST_CONVERT"):
+        return {}
+    return packages_apart(
+        "convert",
+        CONVERTERS,
+        "HOLDFAST_CONVERT",
+        "the test of converting models",
+        "scikit-learn and skl2onnx: about 200 MB",
+    )
+
+
 def real_anvil() -> "Dict[str, str]":
     """Where the real anvil is, as a variable for the tests that run on it; it is fetched where npm can.
 
@@ -686,21 +703,31 @@ def opengradient_clients() -> "Dict[str, str]":
     """
     if os.environ.get("HOLDFAST_OPENGRADIENT"):
         return {}
-    what = "the tests of OpenGradient's own clients"
-    folder = os.path.join(VENV, "opengradient")
+    return packages_apart(
+        "opengradient",
+        OPENGRADIENT,
+        "HOLDFAST_OPENGRADIENT",
+        "the tests of OpenGradient's own clients",
+        "OpenGradient's packages: about 350 MB",
+    )
+
+
+def packages_apart(name: str, requirements: str, variable: str, what: str, packages: str) -> "Dict[str, str]":
+    """The Python of an environment beside ours with these requirements, as a variable; nothing, said aloud, without."""
+    folder = os.path.join(VENV, name)
     inside = os.path.join(folder, os.path.relpath(python(), VENV))
     stamp = os.path.join(folder, "complete")
-    with open(OPENGRADIENT, "rb") as file:
+    with open(requirements, "rb") as file:
         wanted = hashlib.sha256(file.read() + sys.version.encode() + folder.encode()).hexdigest()
     with only_one():
         if not (os.path.exists(inside) and read_stamp(stamp) == wanted):
-            say("installing OpenGradient's packages for %s: about 350 MB, once" % what)
-            reason = make_apart(folder, inside, ["-r", OPENGRADIENT])
+            say("installing %s, for %s, once" % (packages, what))
+            reason = make_apart(folder, inside, ["-r", requirements])
             if reason:
                 say("SKIPPED " + what + ": " + reason)
                 return {}
             replace(stamp, wanted)
-    return {"HOLDFAST_OPENGRADIENT": inside}
+    return {variable: inside}
 
 
 def read_stamp(path: str) -> str:

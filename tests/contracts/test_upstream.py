@@ -13,6 +13,7 @@ import pytest
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
+from holdfast.adapters.upstream_tiny import TinyUpstream
 from holdfast.ports.upstream import Upstream, UpstreamStatusError
 from tests.helpers.upstreams import FaultyServer, ScriptedUpstream, chat_server
 
@@ -45,7 +46,12 @@ async def builtin() -> AsyncIterator[Upstream]:
     yield BuiltinUpstream(SystemClock(), lambda: "1", pace_tokens_s=10_000)
 
 
-ADAPTERS = [direct, over_aiohttp, builtin, scripted]
+@asynccontextmanager
+async def tiny() -> AsyncIterator[Upstream]:
+    yield TinyUpstream(SystemClock(), lambda: "1", pace_tokens_s=10_000)
+
+
+ADAPTERS = [direct, over_aiohttp, builtin, tiny, scripted]
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)

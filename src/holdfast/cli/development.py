@@ -26,6 +26,7 @@ from holdfast.adapters.ohttp_key_files import load_or_create_gateway_key
 from holdfast.adapters.payment_contracts import CAPTURES, SETTLEMENT, TEST_TOKEN, TestToken, payment_accounts
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.adapters.registry_evm import EvmRegistry, deploy_registry
+from holdfast.adapters.shipped import shipped_files, shipped_onnx
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.signer_rsa import load_or_create_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
@@ -446,6 +447,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
+            "tiny": True,
             "inference": [
                 {"code": name, "url": layout.url(name), "token": f"file:{state / 'keys' / 'inference.token'}"}
                 for name in (INFERENCE if layout.computes else ())
@@ -713,6 +715,16 @@ def check_consistent(layout: Layout) -> None:
             f"{layout.state} has a trust root but no chain: part of it was lost",
             hint="start again with --fresh, or restore the folder as a whole",
         )
+
+
+def make_models(layout: Layout) -> None:
+    """Give the inference nodes the models that are shipped, where the folder has none of that name yet."""
+    for name in shipped_onnx():
+        home = layout.state / MODELS / name
+        if not home.exists():
+            home.mkdir(parents=True)
+            for file, data in shipped_files(name).items():
+                (home / file).write_bytes(data)
 
 
 def network_json(layout: Layout) -> dict[str, Any]:

@@ -364,6 +364,7 @@ class Network:
         keys = development.make_keys(layout)
         development.make_queues(layout)
         development.make_genesis(layout, keys)
+        development.make_models(layout)
         settings = development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
         console.step("keys and settings are in place")
         configs = load_configs(settings, ["chain", "log", "panel", "relay", BLOBS], os.environ)

@@ -447,7 +447,7 @@ def _surface(
         signs,
         clock,
         clock.monotonic(),
-        lambda: [item.code for item in config.upstreams] + ["builtin"] * config.builtin,
+        lambda: [item.code for item in config.upstreams] + ["builtin"] * config.builtin + ["tiny"] * config.tiny,
         lambda: show_status(signer.tee_id, membership, facilitator),
         facilitator=config.heartbeat_facilitator,
         payment=document.payment,
@@ -579,9 +579,13 @@ def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
 
         named = {upstream.code for upstream in found}
         found += [upstream for upstream in discover_sync() if upstream.code not in named]
+    pace = float(config.builtin_tokens_per_second)
     if config.builtin:
-        pace = float(config.builtin_tokens_per_second)
         found.append(BuiltinUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
+    if config.tiny:
+        from holdfast.adapters.upstream_tiny import TinyUpstream  # noqa: PLC0415 - reads its weights, where it is wanted
+
+        found.append(TinyUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
     return found
 
 

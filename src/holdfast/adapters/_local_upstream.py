@@ -1,0 +1,438 @@
+"""Something in this process that answers, as an upstream: what the built-in responder and the tiny chat model share.
+
+It takes the OpenAI shapes for chat and text completions, whole or streamed, and gives the same text either way.
+
+* A stream carries one piece of the answer a chunk; ``usage`` counts pieces in the text of all messages and in the
+  answer, and ``max_tokens`` limits them. What a piece is, the voice says.
+* ``n`` choices are ``n`` times the same answer, because there is only one. ``tools`` are accepted and never called.
+  ``response_format`` other than text is refused, because it could not be kept.
+* Sampling parameters are checked as a provider would and change nothing. Unknown parameters are accepted.
+* A malformed request is refused with the status and error body that a provider would send (``upstream.status``).
+
+Not covered: log probabilities, images and audio (said so when asked), token-id prompts, suffixes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from holdfast.adapters.builtin.responder import Turn
+from holdfast.core.canonical import decode
+from holdfast.errors import MalformedError, UsageError
+from holdfast.ports.clock import Clock
+from holdfast.ports.upstream import (
+    EventStream,
+    ModelInfo,
+    UpstreamAnswer,
+    UpstreamStatusError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+
+OWNER = "holdfast"
+DEFAULT_PACE_TOKENS_S = 60.0
+"""About as fast as a small hosted model; 0 streams without pauses."""
+
+_MAX_CHOICES = 8
+_MAX_PROMPTS = 16
+_MAX_MESSAGES = 4096
+_MAX_STOPS = 4
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+class Voice(Protocol):
+    """What answers."""
+
+    model_id: str
+    created: int
+    """Unix seconds; a fixed claim, not a measurement."""
+    noun: str
+    """What it is called in a message, for example ``the built-in responder``."""
+    computes: bool
+    """Whether it takes so long that it must leave the event loop."""
+
+    def fingerprint(self) -> str:
+        """Changes whenever an answer can."""
+        ...
+
+    def say(self, turns: Sequence[Turn]) -> str:
+        """The answer to a conversation."""
+        ...
+
+    def split(self, text: str) -> list[str]:
+        """A text in pieces that a stream carries; together they are the text."""
+        ...
+
+
+class _BadRequestError(Exception):
+    """A request that a provider would answer with an error of its own."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A checked request: what to answer and how."""
+
+    chat: bool
+    prompts: tuple[tuple[Turn, ...], ...]
+    echo: bool
+    n: int
+    stop: tuple[str, ...]
+    max_tokens: int | None
+    include_usage: bool
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    index: int
+    pieces: tuple[str, ...]
+    finish_reason: str
+    counted: int
+    """Tokens of the answer, without an echoed prompt."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+class LocalUpstream:
+    """Implements :class:`holdfast.ports.upstream.Upstream` in this process.
+
+    ``new_id`` gives a fresh identifier for every answer's ``id``; ``clock`` gives ``created`` and the pace.
+    """
+
+    def __init__(
+        self,
+        voice: Voice,
+        clock: Clock,
+        new_id: Callable[[], str],
+        *,
+        code: str,
+        pace_tokens_s: float = DEFAULT_PACE_TOKENS_S,
+    ) -> None:
+        if pace_tokens_s < 0:
+            raise UsageError("upstream.config", "a pace is zero or more tokens a second", param="pace_tokens_s")
+        self._voice = voice
+        self._clock = clock
+        self._new_id = new_id
+        self._code = code
+        self._pace = pace_tokens_s
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._code!r}, {self._voice.fingerprint()})"
+
+    @property
+    def code(self) -> str:
+        return self._code
+
+    async def models(self) -> list[ModelInfo]:
+        self._check_open()
+        return [ModelInfo(self._voice.model_id, OWNER, self._voice.created)]
+
+    async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:  # noqa: ARG002 - never waits
+        self._check_open()
+        job = _refusing(self._voice, path, body)
+        choices = await self._answer(job)
+        whole = self._frame(job, "chat.completion" if job.chat else "text_completion")
+        whole["choices"] = [
+            {
+                "index": choice.index,
+                **(
+                    {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
+                    if job.chat
+                    else {"text": choice.text}
+                ),
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
+            for choice in choices
+        ]
+        whole["usage"] = _usage(job, choices)
+        return UpstreamAnswer(200, "application/json", _dump(whole))
+
+    def stream(self, path: str, body: bytes, *, timeout_s: float, idle_timeout_s: float) -> EventStream:  # noqa: ARG002 - never idle
+        if path not in {"/chat/completions", "/completions"}:
+            raise UsageError("upstream.path", "a body goes to /chat/completions or /completions", param="path")
+        return self._events(path, body, timeout_s)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    async def _events(self, path: str, body: bytes, timeout_s: float) -> AsyncGenerator[bytes, None]:
+        self._check_open()
+        job = _refusing(self._voice, path, body)
+        choices = await self._answer(job)
+        frame = self._frame(job, "chat.completion.chunk" if job.chat else "text_completion")
+        if job.include_usage:
+            frame["usage"] = None
+        started = self._clock.monotonic()
+        sent = 0
+        for choice in choices:
+            if job.chat:
+                yield _chunk(frame, choice.index, {"role": "assistant", "content": "", "refusal": None})
+            for piece in choice.pieces:
+                await self._keep_pace(started, sent, timeout_s)
+                sent += 1
+                yield _chunk(frame, choice.index, {"content": piece} if job.chat else piece)
+            yield _chunk(frame, choice.index, {} if job.chat else "", choice.finish_reason)
+        if job.include_usage:
+            yield _dump({**frame, "choices": [], "usage": _usage(job, choices)})
+
+    async def _keep_pace(self, started: float, sent: int, timeout_s: float) -> None:
+        """Wait until the next token is due; tokens that are late are sent at once."""
+        if not self._pace:
+            return
+        now = self._clock.monotonic()
+        due = started + sent / self._pace
+        if due > started + timeout_s:
+            await self._clock.sleep(max(0.0, started + timeout_s - now))
+            raise UpstreamTimeoutError("the answer takes longer than its total time (total)", phase="total")
+        if due > now:
+            await self._clock.sleep(due - now)
+        else:
+            await asyncio.sleep(0)
+        self._check_open()
+
+    def _frame(self, job: _Job, kind: str) -> dict[str, Any]:
+        return {
+            "id": ("chatcmpl-" if job.chat else "cmpl-") + self._new_id(),
+            "object": kind,
+            "created": int(self._clock.now().timestamp()),
+            "model": self._voice.model_id,
+            "system_fingerprint": self._voice.fingerprint(),
+        }
+
+    async def _answer(self, job: _Job) -> list[_Choice]:
+        if self._voice.computes:
+            return await asyncio.to_thread(_answer, self._voice, job)
+        return _answer(self._voice, job)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UpstreamUnreachableError("this upstream was closed")
+
+
+# Answering.
+
+
+def _answer(voice: Voice, job: _Job) -> list[_Choice]:
+    choices: list[_Choice] = []
+    for turns in job.prompts:
+        said = turns[-1].text if job.echo else ""
+        text, finish_reason = _cut_at_stop(voice.say(turns), job.stop)
+        pieces = voice.split(text)
+        if job.max_tokens is not None and len(pieces) > job.max_tokens:
+            pieces, finish_reason = pieces[: job.max_tokens], "length"
+        shown = ([said] if said else []) + pieces
+        choices += [_Choice(len(choices) + number, tuple(shown), finish_reason, len(pieces)) for number in range(job.n)]
+    return choices
+
+
+def _cut_at_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str]:
+    ends = [at for at in (text.find(stop) for stop in stops) if at >= 0]
+    return (text[: min(ends)] if ends else text), "stop"
+
+
+def _usage(job: _Job, choices: list[_Choice]) -> dict[str, int]:
+    completion = sum(choice.counted for choice in choices)
+    return {
+        "prompt_tokens": job.prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": job.prompt_tokens + completion,
+    }
+
+
+def _chunk(frame: dict[str, Any], index: int, said: dict[str, Any] | str, finish_reason: str | None = None) -> bytes:
+    content = {"delta": said} if isinstance(said, dict) else {"text": said}
+    choice = {"index": index, **content, "logprobs": None, "finish_reason": finish_reason}
+    return _dump({**frame, "choices": [choice]})
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+# Reading the request.
+
+
+def _refusing(voice: Voice, path: str, body: bytes) -> _Job:
+    """The checked request; a bad one raises what a provider's refusal would raise."""
+    try:
+        return _parse(voice, path, body)
+    except _BadRequestError as error:
+        refusal = {
+            "error": {
+                "message": error.message,
+                "type": "invalid_request_error",
+                "param": error.param,
+                "code": error.code,
+            }
+        }
+        raise UpstreamStatusError(
+            f"{voice.noun} answered {error.status}: {error.message}",
+            provider_status=error.status,
+            body=_dump(refusal),
+            content_type="application/json",
+        ) from None
+
+
+def _parse(voice: Voice, path: str, body: bytes) -> _Job:
+    if path not in {"/chat/completions", "/completions"}:
+        raise _BadRequestError("Unknown request path.", status=404)
+    try:
+        request = decode(body)
+    except MalformedError as error:
+        raise _BadRequestError(f"We could not parse the JSON body of your request: {error.message}.") from error
+    if not isinstance(request, dict):
+        raise _BadRequestError("The request body is a JSON object.")
+    fields = _Fields(request)
+    model = request.get("model")
+    if not isinstance(model, str):
+        raise _BadRequestError("You must provide a model parameter.", param="model")
+    if model != voice.model_id:
+        raise _BadRequestError(
+            f"The model '{model[:64]}' does not exist here; this upstream serves '{voice.model_id}'.",
+            param="model",
+            code="model_not_found",
+            status=404,
+        )
+    chat = path == "/chat/completions"
+    if chat:
+        turns = _messages(request.get("messages"))
+        prompts: tuple[tuple[Turn, ...], ...] = (turns,)
+        prompt_tokens = sum(len(voice.split(turn.text)) for turn in turns)
+    else:
+        texts = _prompts(request.get("prompt"))
+        prompts = tuple((Turn("user", text),) for text in texts)
+        prompt_tokens = sum(len(voice.split(text)) for text in texts)
+    fields.number("temperature", 0, 2)
+    fields.number("top_p", 0, 1)
+    fields.number("presence_penalty", -2, 2)
+    fields.number("frequency_penalty", -2, 2)
+    fields.boolean("stream")
+    _check_response_format(voice, request.get("response_format"))
+    options = request.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise _BadRequestError("'stream_options' is an object.", param="stream_options")
+    limits = [fields.integer(name, 1, 1 << 31) for name in ("max_completion_tokens", "max_tokens")]
+    return _Job(
+        chat=chat,
+        prompts=prompts,
+        echo=not chat and fields.boolean("echo"),
+        n=fields.integer("n", 1, _MAX_CHOICES) or 1,
+        stop=_stops(request.get("stop")),
+        max_tokens=min((limit for limit in limits if limit is not None), default=None),
+        include_usage=_Fields(options or {}).boolean("include_usage"),
+        prompt_tokens=prompt_tokens,
+    )
+
+
+class _Fields:
+    """Typed reading of a JSON object's optional members; ``null`` counts as absent."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self._value = value
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _BadRequestError(f"'{name}' is an integer from {low} to {high}.", param=name)
+        return value
+
+    def number(self, name: str, low: float, high: float) -> None:
+        value = self._value.get(name)
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise _BadRequestError(f"'{name}' is a number from {low} to {high}.", param=name)
+
+    def boolean(self, name: str) -> bool:
+        value = self._value.get(name)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise _BadRequestError(f"'{name}' is true or false.", param=name)
+        return value
+
+
+def _messages(value: Any) -> tuple[Turn, ...]:
+    if not isinstance(value, list) or not value:
+        raise _BadRequestError("'messages' is a list with at least one message.", param="messages")
+    if len(value) > _MAX_MESSAGES:
+        raise _BadRequestError(f"'messages' has at most {_MAX_MESSAGES} messages.", param="messages")
+    return tuple(_message(number, item) for number, item in enumerate(value))
+
+
+def _message(number: int, item: Any) -> Turn:
+    where = f"messages[{number}]"
+    if not isinstance(item, dict):
+        raise _BadRequestError(f"'{where}' is an object.", param=where)
+    role = item.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise _BadRequestError(f"'{where}.role' is one of {', '.join(sorted(_ROLES))}.", param=f"{where}.role")
+    content = item.get("content")
+    if content is None:
+        if role == "assistant":
+            return Turn(role, "")
+        raise _BadRequestError(f"'{where}.content' is missing.", param=f"{where}.content")
+    if isinstance(content, str):
+        return Turn(role, content)
+    if not isinstance(content, list) or not content:
+        raise _BadRequestError(f"'{where}.content' is a string or a list of parts.", param=f"{where}.content")
+    texts: list[str] = []
+    unread = False
+    for at, part in enumerate(content):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise _BadRequestError(f"'{where}.content[{at}]' is a part with a type.", param=f"{where}.content[{at}]")
+        if part["type"] != "text":
+            unread = True
+        elif isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        else:
+            raise _BadRequestError(f"'{where}.content[{at}].text' is a string.", param=f"{where}.content[{at}].text")
+    return Turn(role, "\n".join(texts), unread)
+
+
+def _prompts(value: Any) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not 1 <= len(texts) <= _MAX_PROMPTS:
+        raise _BadRequestError(f"'prompt' is a string or a list of 1 to {_MAX_PROMPTS} strings.", param="prompt")
+    if not all(isinstance(text, str) for text in texts):
+        raise _BadRequestError("'prompt' as token ids is not supported by this model.", param="prompt")
+    return texts
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [] if value is None else [value] if isinstance(value, str) else value
+    if (
+        not isinstance(stops, list)
+        or len(stops) > _MAX_STOPS
+        or not all(isinstance(stop, str) and stop for stop in stops)
+    ):
+        raise _BadRequestError(f"'stop' is a string or a list of up to {_MAX_STOPS} strings.", param="stop")
+    return tuple(stops)
+
+
+def _check_response_format(voice: Voice, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+        raise _BadRequestError("'response_format' is an object with a type.", param="response_format")
+    if value["type"] != "text":
+        raise _BadRequestError(
+            f"'{voice.model_id}' answers in prose only; it cannot keep to a response format.", param="response_format"
+        )
