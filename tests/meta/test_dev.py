@@ -223,6 +223,8 @@ def test_every_step_of_ci_counts(
     monkeypatch.setattr(dev, "javascript_client", dict)
     monkeypatch.setattr(dev, "real_anvil", dict)
     monkeypatch.setattr(dev, "opengradient_clients", dict)
+    monkeypatch.setattr(dev, "walrus_wasm", dict)
+    monkeypatch.setattr(dev, "converters", dict)
     monkeypatch.setattr(dev, "no_network", lambda: None)
     monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
     monkeypatch.setattr(dev, "lint", lambda _: 1)
