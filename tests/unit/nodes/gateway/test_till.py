@@ -19,10 +19,9 @@ from holdfast.core.x402 import PaymentPayload
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.checkout import SELLER_REASONS, show_coarsely
 from holdfast.nodes.gateway.keys import Caller
-from holdfast.ports.till_store import Account, Hold
+from holdfast.ports.till_store import Account
 from holdfast.ports.upstream import ModelInfo, UpstreamUnreachableError
 from tests.helpers import asgi
-from tests.helpers.clock import settle
 from tests.helpers.gateway import SIGNER
 from tests.helpers.gateway_world import OTHER_KEY
 from tests.helpers.payments import FACILITATOR, NETWORK, OWNER, PAYEE, START, payer
@@ -651,16 +650,15 @@ def test_a_run_that_was_open_when_the_process_ended_costs_nothing(tmp_path: Path
         world = await _life(tmp_path)
         payment = await world.signed()
 
+        asked = asyncio.Event()
+
         async def hang(*_: Any, **__: Any) -> Any:
+            asked.set()
             await asyncio.Event().wait()
 
         world.upstream.complete = hang  # type: ignore[method-assign]
         asking = asyncio.create_task(world.ask(payment))
-        for _ in range(400):
-            if isinstance(world.till._holds.get(next(iter(world.till._holds), "")), Hold):
-                break
-            await asyncio.sleep(0.005)
-        await settle()
+        await asked.wait()
         disk = world.disk
         world.gateway._close = hang  # type: ignore[method-assign]
         asking.cancel()
