@@ -27,6 +27,7 @@ from suites import (
     opengradient,
     payment_statements,
     payments,
+    prices,
     privacy,
     private_path,
     registrations,
@@ -61,6 +62,7 @@ SUITES = (
     opengradient,
     private_path,
     payments,
+    prices,
     registrations,
     walrus,
 )

@@ -79,7 +79,7 @@ class ScriptedFacilitator:
 def settings(**changes: Any) -> GatewayConfig:
     """Settings of a gateway that takes payments; a token is worth a dollar and has 18 decimals."""
     rate = RateSetting(TEST_TOKEN, NETWORK, 18, "1")
-    given = {
+    given: dict[str, Any] = {
         "payments": "optional",
         "facilitator": "http://facilitator.test",
         "pay_to": PAYEE,

@@ -23,6 +23,7 @@ from holdfast.core import (
     ohttp,
     opengradient,
     parts,
+    pricing,
     quilt,
     registry,
     rounds,
@@ -591,6 +592,22 @@ def _build_settlement(arguments: Arguments) -> Answer:
     }
 
 
+def _charge(arguments: Arguments) -> Answer:
+    """``pricing.md`` §4 and §5: what a request may cost, and what it costs."""
+    value = _fields(arguments.file(), "card", "model", "rate", "usage", "most")
+    card, rate = pricing.parse_price_card(value["card"].encode()), pricing.parse_rate(value["rate"])
+    prices, most, usage = card.prices(value["model"]), value["most"], value["usage"]
+    cap = None
+    if most is not None:
+        asked = pricing.most_usage(prices, most["size"], most["output"], most["images"])
+        cap = pricing.cap(prices, asked, rate)
+    used = None if usage is None else pricing.Usage(**usage)
+    return {
+        "cap": None if cap is None else str(cap),
+        "charge": pricing.charge(prices, used, rate, at_most=cap).to_json(),
+    }
+
+
 def _verify_payment(arguments: Arguments) -> Answer:
     """``payments.md`` §5(1 to 3); a refusal says x402's reason too."""
     at, facilitator = _integer(arguments.one("at")), arguments.one("facilitator")
@@ -983,6 +1000,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "appraise-registration": _appraise_registration,
     "parse-payment": _parse_payment,
     "verify-payment": _verify_payment,
+    "charge": _charge,
     "build-settlement": _build_settlement,
     "walrus-blob-id": _walrus_blob_id,
     "verify-walrus-blob": _verify_walrus_blob,
