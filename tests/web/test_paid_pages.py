@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-from typing import ClassVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from holdfast.core.bundles import build_bundle
 from holdfast.core.payments import NOT_EVIDENCE_OF
+from holdfast.review.events import SYSTEM
 from tests.helpers.browser import IN_A_BROWSER, Browser, connect, launch
 from tests.helpers.fake_gateway import FakeGateway
+from tests.helpers.network import RUN, Network, at
 from tests.helpers.paid_run import COST, payment_view
 from tests.helpers.panel import PanelWorld, open_panel
+from tests.helpers.payment_documents import CHARGE, Paid, document, following, trust_with_facilitator
+from tests.web.test_account_pages import Site, play
 from tests.web.test_browser import CONTRAST
 from tests.web.test_browser_chat import answered, ask, opened
 from tests.web.test_pages import parse, visible
@@ -160,3 +167,46 @@ class TestInABrowser:
             assert await page.run("document.documentElement.scrollWidth") <= width
 
         self.play(scene)
+
+
+class TestOfACase:
+    """The same in a case file: from the case's own evidence."""
+
+    def play(self, folder: Path, *steps: Paid) -> tuple[str, Any]:
+        """Page and twin of a case whose evidence has these steps."""
+        shown: list[Any] = []
+
+        async def story(site: Site) -> None:
+            site.clinic.trusted = trust_with_facilitator()
+            site.clinic.queue("paid")
+            site.clinic.pass_time(1)
+            case = site.clinic.desk.open(SYSTEM, RUN, "paid").id
+            items = [item for step in steps for item in step.items()]
+            bundle = build_bundle(RUN, at(20), [*Network().journal(disclosed=False), *items])
+            site.clinic.desk.note_bundle(SYSTEM, case, bundle)
+            shown.extend([await site.text(f"/cases/{case}"), await site.twin(f"/cases/{case}")])
+
+        play(story, folder)
+        return shown[0], shown[1]
+
+    def test_a_case_without_a_payment_has_no_section(self, tmp_path: Path) -> None:
+        page, twin = self.play(tmp_path)
+        assert "What it cost" not in page
+        assert twin["payment"] is None
+
+    def test_a_case_shows_what_its_run_cost_by_what_was_checked_here(self, tmp_path: Path) -> None:
+        charged = Paid(document("charged"))
+        page, twin = self.play(tmp_path, charged, following(charged, "captured"))
+        text = visible(page)
+        assert COST in text
+        assert "Put together and checked here, from the case's own evidence." in text
+        assert "Nobody looked at the chain" in text
+        assert [step["event"] for step in twin["payment"]["steps"]] == ["charged", "captured"]
+        answers = {check["about"]: check["answer"] for check in twin["payment"]["checks"]}
+        assert answers["payer"] == answers["chain"] == "cannot_tell"
+
+    def test_a_charge_that_does_not_add_up_is_told_as_that_and_by_whose_artefact(self, tmp_path: Path) -> None:
+        wrong = replace(document("charged"), charge=replace(CHARGE, usd="0.5"))
+        page, twin = self.play(tmp_path, Paid(wrong))
+        assert any(check["answer"] == "no" and check["about"] == "seller" for check in twin["payment"]["checks"])
+        assert 'data-answer="no"' in page[page.index('id="payment"') :]

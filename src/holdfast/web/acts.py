@@ -27,6 +27,7 @@ from holdfast.verifier.queue_policy import QueuePolicy
 from holdfast.web.background import shown_background
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
+from holdfast.web.paid import paid_of
 
 
 class CaseActPages:
@@ -88,6 +89,7 @@ class CaseActPages:
         shown = {
             "case": shown_file(file),
             "background": shown_background(background, file),
+            "paid": paid_of(background.appraisal),
             "person": principal,
             "acts": acts,
             "weighty": WEIGHTY,

@@ -17,6 +17,7 @@ from holdfast.review.desk import CaseFile
 from holdfast.review.facts import artifact_basis
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.axis import axis_of, step_json
+from holdfast.web.paid import paid_of
 
 
 def lane_view(lane: Lane) -> LaneView:
@@ -75,6 +76,7 @@ def background_json(background: Background, file: CaseFile) -> dict[str, Any]:
         "chronology": [step_json(step) for step in axis_of(background.moments, file.events)],
         "transcript": [check.to_json() for check in background.appraisal.transcript],
         "evidence": dict(background.evidence),
+        "payment": None if (paid := paid_of(background.appraisal)) is None else paid.to_json(),
         "decided": [_decided_json(item) for item in background.decided],
         "facts": facts_json(background.facts),
         "label_moved": None

@@ -125,6 +125,7 @@ def _background() -> dict[str, Any]:
         "chronology": listed(moment),
         "transcript": listed(check),
         "evidence": {"type": "object", "additionalProperties": {"type": "string"}},
+        "payment": {"type": ["object", "null"], "required": ["run", "steps", "charged", "checks", "not_evidence_of"]},
         "decided": listed(decided),
         "facts": {"type": ["object", "null"], "required": ["run_at", "label", "artifact"]},
         "label_moved": moved,
