@@ -147,7 +147,11 @@ def known_paths(live: LivePanel) -> list[str]:
     """Every GET of the document that needs nothing outside the panel, with what is there filled in."""
     found = []
     for path, operations in document()["paths"].items():
-        if "get" in operations and path not in ENDLESS and not re.match(r"/(?:index|runs|rounds|readyz|metrics)", path):
+        if (
+            "get" in operations
+            and path not in ENDLESS
+            and not re.match(r"/(?:artifacts|index|metrics|models|readyz|rounds|runs)", path)
+        ):
             found.append(path.replace("{case}", live.clear).replace("{queue}", "default"))
     return found
 

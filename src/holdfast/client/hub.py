@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,25 @@ def hash_file(path: Path, name: str, size: int, progress: Progress | None = None
 class HubClient:
     """One hub behind a base URL."""
 
-    def __init__(self, http: HTTP, events: EventHTTP, url: str, key: Secret | None = None) -> None:
+    def __init__(
+        self,
+        http: HTTP,
+        events: EventHTTP,
+        url: str,
+        key: Secret | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``close`` ends the transports, where they are this client's own."""
+        self._close = close
         self._http = http
         self._events = events
         self.url = url.rstrip("/")
         self._key = key
+
+    async def close(self) -> None:
+        """Let go of the transports."""
+        if self._close is not None:
+            await self._close()
 
     def _headers(self) -> dict[str, str]:
         return {} if self._key is None else {"authorization": f"Bearer {self._key.reveal()}"}

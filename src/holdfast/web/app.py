@@ -33,6 +33,7 @@ from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.chat import ChatPages
 from holdfast.web.forms import read_form
+from holdfast.web.models import ModelPages
 from holdfast.web.openapi import document
 from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
@@ -46,6 +47,7 @@ TITLES = {
     "panel.silent": "The gateway does not answer",
     "panel.queue": "No such queue",
     "case.unknown": "No such case",
+    "hub.unknown": "The hub has no such thing",
     "people.denied": "Not for your roles",
     "people.session": "You are signed out",
     "people.sign_in_first": "Sign in first",
@@ -66,6 +68,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         Route("/rounds", site.rounds),
         Route("/about", site.about),
         Route("/about.json", site.about_json),
+        *ModelPages(service, site.page).routes(),
         *ChatPages(service, site.page).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
@@ -133,6 +136,7 @@ class Site:
             people_shown=self.service.people is not None,
             queues_shown=self.service.review is not None,
             webhooks_shown=self.service.webhooks is not None,
+            hub_shown=self.service.hub is not None,
             **values,
         )
         return HTMLResponse(text, status)

@@ -70,11 +70,24 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
-    faucet = _build_faucet(config)
+    faucet, hub = _build_faucet(config), _build_hub(config)
     if not config.review:
-        return PanelService(config, clock, metrics, None, people, faucet=faucet)
-    review, webhooks, anchors = _build_review(config, clock, metrics, people)
-    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet)
+        return PanelService(config, clock, metrics, None, people, faucet=faucet, hub=hub)
+    review, webhooks, anchors = _build_review(config, clock, metrics, people, hub)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet, hub)
+
+
+def _build_hub(config: PanelConfig) -> HubClient | None:
+    """What asks the hub, where the settings name one; the service closes it."""
+    if config.hub is None:
+        return None
+    http, events = AiohttpHTTP(), AiohttpEvents()
+
+    async def close() -> None:
+        await http.close()
+        await events.close()
+
+    return HubClient(http, events, config.hub, config.hub_key, close)
 
 
 def _build_faucet(config: PanelConfig) -> Faucet | None:
@@ -111,7 +124,7 @@ def _build_people(config: PanelConfig, clock: Clock) -> PanelPeople:
 
 
 def _build_review(
-    config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople
+    config: PanelConfig, clock: Clock, metrics: Metrics, people: PanelPeople, hub: HubClient | None
 ) -> tuple[Review, Webhooks | None, Anchors]:
     """The desk on its database, what follows the gateway for it, what tells others of it, and what anchors it."""
     storage = FileStorage(config.state)
@@ -172,9 +185,8 @@ def _build_review(
     review.add_task("anchors", anchors.work)
     review.add_task("openings", follower.pull)
     review.add_task("bundles", follower.fetch)
-    if config.hub is not None:
-        hub = HubFollower(review, HubClient(http, AiohttpEvents(), config.hub, config.hub_key), trust, clock, storage)
-        review.add_task("labels", hub.work)
+    if hub is not None:
+        review.add_task("labels", HubFollower(review, hub, trust, clock, storage).work)
     review.at_end(http.close)
     webhooks = _build_webhooks(config, review, store, clock)
     review.at_end(lock.release)

@@ -20,7 +20,7 @@ import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -102,6 +102,34 @@ def parse_event(event: bytes) -> tuple[str, bytes]:
     return name, b"\n".join(data)
 
 
+class Hub(Protocol):
+    """What the pages ask a hub (``client.hub.HubClient``)."""
+
+    async def models(self, **query: str) -> dict[str, Any]:
+        """A page of models."""
+        ...
+
+    async def model(self, model: str) -> dict[str, Any]:
+        """One model."""
+        ...
+
+    async def artifact(self, digest: str) -> dict[str, Any]:
+        """One artifact."""
+        ...
+
+    async def lineage(self, digest: str) -> dict[str, Any]:
+        """What an artifact was declared to be made of."""
+        ...
+
+    async def diff(self, before: str, after: str) -> dict[str, Any]:
+        """What differs between two artifacts."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
 class PanelService:
     """Everything a page needs. ``start`` before use and ``close`` after; safe for one event loop."""
 
@@ -115,6 +143,7 @@ class PanelService:
         webhooks: Webhooks | None = None,
         anchors: Anchors | None = None,
         faucet: Faucet | None = None,
+        hub: Hub | None = None,
     ) -> None:
         self.config = config
         self.review = review
@@ -127,6 +156,8 @@ class PanelService:
         """What puts heads of the journals into the log; None where nothing does."""
         self.faucet = faucet
         """What gives test tokens of a development chain; None where nothing does."""
+        self.hub = hub
+        """The hub whose labels are followed and whose models are shown; None where there is none."""
         self.clock = clock
         self.metrics = metrics
         self._gateway = _base_url(config.gateway, "gateway")
@@ -151,6 +182,8 @@ class PanelService:
         """Close every connection."""
         if self.faucet is not None:
             await self.faucet.close()
+        if self.hub is not None:
+            await self.hub.close()
         if self._session is not None:
             await self._session.close()
             self._session = None

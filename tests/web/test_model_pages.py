@@ -1,0 +1,160 @@
+"""Pages of a hub's models and their JSON twins, through the ASGI app, over a hub whose answers come from the node."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.service import PanelService
+from holdfast.web.app import create_app
+from tests.helpers.asgi import Reply, request
+from tests.helpers.hub import Hub, safetensors
+from tests.helpers.panel import ManualClock
+
+HOST = ("host", "127.0.0.1:8500")
+HTML = [("accept", "text/html"), HOST]
+
+
+class Asked:
+    """``nodes.panel.service.Hub`` over a hub's service."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.closed = False
+
+    async def models(self, **query: str) -> dict[str, Any]:
+        return self._hub.service.models(query)
+
+    async def model(self, model: str) -> dict[str, Any]:
+        return self._hub.service.model_json(self._hub.shelf.find_model(model))
+
+    async def artifact(self, digest: str) -> dict[str, Any]:
+        return self._hub.service.artifact_json(self._hub.shelf.find_artifact(digest))
+
+    async def lineage(self, digest: str) -> dict[str, Any]:
+        return self._hub.service.lineage(digest)
+
+    async def diff(self, before: str, after: str) -> dict[str, Any]:
+        return await self._hub.service.diff(before, after)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def panel(hub: Asked | None) -> PanelService:
+    config = PanelConfig(gateway="http://127.0.0.1:1", log="http://127.0.0.1:1", review=False)
+    return PanelService(config, ManualClock(), _Uncounted(), hub=hub)  # type: ignore[arg-type]
+
+
+class _Uncounted:
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_, **__: None
+
+
+def visible(reply: Reply) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", reply.body.decode()))
+
+
+async def filled(folder: Path) -> tuple[Hub, str, str, str]:
+    """A hub with a model of two versions, and a declared one: their artifacts."""
+    hub = Hub(folder)
+    one = (await hub.push({"w.safetensors": safetensors(a=(1.0, 2.0))}))["artifact"]
+    two = (await hub.push({"w.safetensors": safetensors(a=(4.0, 6.0)), "<b>.txt": b"x"}))["artifact"]
+    first = (await hub.point(one, None)).json()["statement"]
+    await hub.point(two, first, continuity={"kind": "derivative", "of": one, "how": "fine_tuned"})
+    asked = {"upstream": "big", "model": "Big <1>", "system_fingerprint": None, "reason": "seen"}
+    declared = (await hub.ask("POST", "/v1/hub/declared", asked)).json()["artifact"]
+    card = {"text": "<script>alert(1)</script>", "tags": ["risk"], "licence": "MIT"}
+    await hub.ask("PUT", "/v1/hub/models/acme/risk/card", card)
+    return hub, one, two, declared
+
+
+def test_models_artifacts_and_differences_are_shown(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub, one, two, declared = await filled(tmp_path)
+        app = create_app(panel(Asked(hub)))
+        listed = await request(app, "GET", "/models", headers=HTML)
+        assert listed.status == 200
+        assert "acme/risk" in visible(listed)
+        assert "Big" not in visible(await request(app, "GET", "/models?q=risk", headers=HTML))
+        assert "No model has these words" in visible(await request(app, "GET", "/models?q=weather", headers=HTML))
+        model = await request(app, "GET", "/models/acme/risk", headers=HTML)
+        assert "declared to be fine-tuned" in visible(model)
+        assert b"<script>alert" not in model.body
+        artifact = await request(app, "GET", f"/artifacts/{two}", headers=HTML)
+        assert b"&lt;b&gt;.txt" in artifact.body
+        assert "nobody checked it" in visible(artifact)
+        differs = await request(app, "GET", f"/artifacts/{two}/from/{one}", headers=HTML)
+        assert "Norm of the difference" in visible(differs)
+        assert "added" in visible(differs)
+        shown = await request(app, "GET", f"/artifacts/{declared}", headers=HTML)
+        assert "only what the provider claims" in visible(shown)
+        nothing = await request(app, "GET", f"/artifacts/{declared}/from/{one}", headers=HTML)
+        assert "nothing to compare" in visible(nothing)
+        await hub.ask("POST", f"/v1/hub/artifacts/{two}/revoke", {"reason": "poisoned"})
+        assert "poisoned" in visible(await request(app, "GET", f"/artifacts/{two}", headers=HTML))
+        await hub.close()
+
+    asyncio.run(body())
+
+
+def test_each_page_has_a_twin(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub, one, two, _ = await filled(tmp_path)
+        app = create_app(panel(Asked(hub)))
+        for path, member in (
+            ("/models", "models"),
+            ("/models/acme/risk", "published"),
+            (f"/artifacts/{two}", "lineage"),
+            (f"/artifacts/{two}/from/{one}", "tensors"),
+        ):
+            page = await request(app, "GET", path, headers=HTML)
+            assert f'href="{path}.json"' in page.body.decode()
+            assert member in (await request(app, "GET", f"{path}.json", headers=[HOST])).json()
+        await hub.close()
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/models/acme/nothing.json", "hub.unknown"),
+        ("/artifacts/11.json", "encoding.hex"),
+        ("/artifacts/" + "11" * 32 + ".json", "hub.unknown"),
+        ("/models.json?q=" + "a" * 201, "panel.query"),
+    ],
+)
+def test_what_is_not_there_is_said(path: str, code: str, tmp_path: Path) -> None:
+    async def body() -> None:
+        hub = Hub(tmp_path)
+        assert (await request(create_app(panel(Asked(hub))), "GET", path, headers=[HOST])).code == code
+        await hub.close()
+
+    asyncio.run(body())
+
+
+def test_a_panel_without_a_hub_shows_none() -> None:
+    async def body() -> None:
+        app = create_app(panel(None))
+        found = await request(app, "GET", "/models.json", headers=[HOST])
+        assert (found.status, found.code) == (404, "panel.hub")
+        assert b'href="/models"' not in (await request(app, "GET", "/about", headers=HTML)).body
+
+    asyncio.run(body())
+
+
+def test_the_panel_lets_go_of_its_hub() -> None:
+    async def body() -> None:
+        asked = Asked.__new__(Asked)
+        asked.closed = False
+        service = panel(asked)
+        await service.close()
+        assert asked.closed
+
+    asyncio.run(body())
