@@ -15,7 +15,7 @@ from holdfast.client.sync import SyncGatewayClient
 from holdfast.client.wallet_file import load_wallet_file
 from holdfast.core.trust import parse_trust_chain, verify_trust
 from tests.helpers.chains import NEEDS_MACHINE
-from tests.helpers.processes import NetworkProcess, holdfast, network
+from tests.helpers.processes import NetworkProcess, holdfast, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow, NEEDS_MACHINE]
 KEY = "42" * 32
@@ -103,6 +103,28 @@ def test_a_wallet_without_money_is_told_so_and_its_promise_counts(net: NetworkPr
     assert "balance" in error_of(events)["message"]
     [signed] = told(net, "pay", "history", "--wallet", str(tmp_path / "wallet.toml"))["signed"]
     assert signed["runs"] == []
+
+
+def test_a_run_is_explained_from_its_signed_documents(net: NetworkProcess, tmp_path: Path) -> None:
+    done(net, "pay", "faucet")
+    asked = next(event for event in chat(net) if event["event"] == "asked")
+    capability = ("--capability", asked["capability"])
+
+    def charged() -> Any:
+        found = told(net, "pay", "explain", asked["run"], *capability)
+        return found if found["steps"] else None
+
+    found = wait_for(charged, 30, "the charge")
+    step = found["steps"][0]
+    assert (step["event"], step["trouble"], step["usage_compared"]) == ("charged", None, True)
+    assert step["document"]["not_evidence_of"]
+    assert [item["runs"] for item in found["signed"]] == [[asked["run"]]]
+    assert int(step["document"]["charge"]["amount"]) <= int(step["document"]["asked"])
+
+    bundle = str(tmp_path / "bundle.json")
+    done(net, "run", "export", asked["run"], *capability, "-o", bundle)
+    offline = holdfast("pay", "explain", asked["run"], "--bundle", bundle, "--json")
+    assert json.loads(offline.stdout)["steps"][0]["document"] == step["document"]
 
 
 def test_a_program_pays_for_streams_and_answers_on_one_session(net: NetworkProcess) -> None:
