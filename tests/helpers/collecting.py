@@ -110,7 +110,7 @@ class Judging:
 
     def say(self, run: str, standing: Standing | None) -> None:
         """How far a run has come, by another round; None makes it another gateway's."""
-        if self.said.get(run, "final") == "final":
+        if standing == "refuted" and self.said.get(run, "final") == "final":
             self.superseded += 1
         self.said[run] = standing
         self.rounds += 1

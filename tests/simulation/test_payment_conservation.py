@@ -84,6 +84,8 @@ class Run:
         self.refuted_late: set[str] = set()
         self.deaths = self.falls = self.reorganisations = 0
         self.drained = 0
+        self.late = 0.3
+        """How likely a run is refuted late, in a turn: each time all that was taken is looked at again."""
 
     # --- the world ----------------------------------------------------------------------------------------------------
 
@@ -175,7 +177,7 @@ class Run:
         while self.open and self.chance.random() < 0.9:
             run, standing = self.open.pop(self.chance.randrange(len(self.open)))
             self._say(run, standing)
-        if self.runs and self.chance.random() < 0.3:
+        if self.runs and self.chance.random() < self.late:
             run = self.chance.choice(self.runs[-200:] + self.credit[-20:])
             if self.shop.judge.said.get(run, "final") == "final":
                 self._say(run, "refuted")
@@ -217,7 +219,7 @@ class Run:
         await world.send(OWNER, TEST_TOKEN, MINT + address_word(SELLER.address) + evm.word(10 * EACH))
         await world.mine()
         self.be_born()
-        sold = 0
+        sold, self.late = 0, 0.3 if count < 1000 else 0.1
         while sold < count:
             for _ in range(self.chance.randint(1, max(6, count // 250))):
                 sold += self.buy()
