@@ -507,6 +507,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "key_document": str(state / "keys" / f"{name}.json"),
             "token": f"file:{state / 'keys' / 'inference.token'}",
             "models": str(state / MODELS),
+            **({"hub": layout.url(HUB), "trust": str(layout.trust.resolve())} if layout.has_hub else {}),
             "enclave": "insecure",
             "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
         }

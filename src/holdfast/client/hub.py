@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -167,6 +168,15 @@ class HubClient:
     async def lineage(self, digest: str) -> dict[str, Any]:
         """What an artifact was declared to be made of."""
         return await self.get(f"artifacts/{quote(digest, safe='')}/lineage")
+
+    async def small_file(self, artifact: str, name: str) -> bytes | None:
+        """A small file of an artifact as it came, unchecked; None where the artifact has no such file."""
+        try:
+            return await self._ask("GET", f"artifacts/{quote(artifact, safe='')}/files/{quote(name)}")
+        except UsageError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def bom(self, digest: str) -> bytes:
         """Its bill of materials."""

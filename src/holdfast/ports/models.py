@@ -3,7 +3,7 @@
 Nothing that comes from here is believed: whoever fetches an artifact compares every file with its digest.
 
 Errors: ``models.unknown`` (usage: no such label or artifact), ``models.moved`` (unavailable: the files are not what
-they were when the label was looked up; look it up again), ``models.unreachable`` (unavailable).
+they were when the label was looked up; look it up again), ``models.revoked`` (refused), and what a hub raises.
 """
 
 from __future__ import annotations

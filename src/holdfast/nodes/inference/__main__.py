@@ -12,10 +12,16 @@ from typing import Any
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclaves import open_enclave
+from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.models_folder import FolderModels
 from holdfast.adapters.runtime_onnx import OnnxRuntime
 from holdfast.adapters.signer_files import load_signer
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.trust_file import TrustFile
+from holdfast.client.hub import HubClient
+from holdfast.client.hub_models import HubModels, ManyModels
 from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.errors import UsageError
@@ -27,6 +33,7 @@ from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.service import Identity, InferenceService
 from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.nodes.process import run_node
+from holdfast.ports.models import ModelSource
 
 
 def build(config: InferenceConfig) -> App:
@@ -47,7 +54,13 @@ def build(config: InferenceConfig) -> App:
         model_bytes=config.model_bytes,
         run_s=config.run_seconds,
     )
-    source = FolderModels(config.models)
+    sources: list[ModelSource] = [FolderModels(config.models)]
+    http, events = AiohttpHTTP(), AiohttpEvents()
+    if config.hub is not None:
+        hub = HubClient(http, events, config.hub, config.hub_key)
+        trust = TrustFile(config.trust, FileStorage(config.state))
+        sources.append(HubModels(hub, trust, config.state / "artifacts", clock))
+    source = ManyModels(sources)
     models = Models(source, runtime, metrics, most=config.loaded)
     identity = Identity(document.digest, signer)
     service = InferenceService(
@@ -64,6 +77,8 @@ def build(config: InferenceConfig) -> App:
             attesting.cancel()
             await asyncio.gather(attesting, return_exceptions=True)
             await models.close()
+            await events.close()
+            await http.close()
 
     return create_app(
         service,

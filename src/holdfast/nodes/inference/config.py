@@ -13,11 +13,14 @@ class InferenceConfig:
     """Where the node listens, whose orders it takes, where its models are, and what a model may take."""
 
     listen: str = setting("127.0.0.1:8750", "Address and port to listen on")
-    state: Path = setting(Path(".holdfast/inference"), "Folder for the root of a simulated enclave; no state else")
+    state: Path = setting(Path(".holdfast/inference"), "Folder for artifacts that came from the hub")
     signing_key: Path = setting(Path(".holdfast/keys/inference.statement.pem"), "Statement key (PEM, mode 0600)")
     key_document: Path = setting(Path(".holdfast/keys/inference.json"), "Key document of this node")
     token: Secret | None = setting(None, "Bearer token of the gateways that may order, as file:… or env:…")
     models: Path = setting(Path(".holdfast/models"), "Folder of models: LABEL/model.onnx, with card.json beside it")
+    hub: str | None = setting(None, "Base URL of a hub whose models are run too")
+    hub_key: Secret | None = setting(None, "Key of a reader at the hub, as file:… or env:…, where it asks for one")
+    trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file: which hubs' manifests are believed")
     loaded: int = setting(4, "Most models in memory at once, each in a process of its own", minimum=1, maximum=256)
     optimisation: str = setting(
         "basic", "Graph optimisation level; it decides bits", choices=("none", "basic", "extended", "all")
