@@ -19,9 +19,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.pool import StaticPool
 
-from holdfast.adapters.sqlite import make_durable
+from holdfast.adapters.sqlite import durable_engine
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import (
     CaseFacts,
@@ -280,12 +279,7 @@ class SQLCaseStore:
     """The tables of one panel; see :class:`holdfast.ports.case_store.CaseStore`."""
 
     def __init__(self, url: str) -> None:
-        options: dict[str, Any] = {"hide_parameters": True}  # a case's evidence has no place in an error message
-        if url.startswith("sqlite"):
-            options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False, "timeout": 30}}
-        self._engine = sa.create_engine(url, **options)
-        if url.startswith("sqlite"):
-            make_durable(self._engine)
+        self._engine = durable_engine(url)
         _METADATA.create_all(self._engine)
         for index in _CASES.indexes:  # those that came after the table
             index.create(self._engine, checkfirst=True)

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
 
-from holdfast.adapters.sqlite import make_durable
+from holdfast.adapters.sqlite import durable_engine
 from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
 from holdfast.ports.till_store import (
     UNCOLLECTED,
@@ -198,12 +197,7 @@ class SQLTillStore:
     """See :class:`holdfast.ports.till_store.TillStore`."""
 
     def __init__(self, url: str) -> None:
-        options: dict[str, Any] = {"hide_parameters": True}
-        if url.startswith("sqlite"):
-            options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False, "timeout": 30}}
-        self._engine = sa.create_engine(url, **options)
-        if url.startswith("sqlite"):
-            make_durable(self._engine)
+        self._engine = durable_engine(url)
         _METADATA.create_all(self._engine)
         with self._engine.begin() as connection:
             if connection.execute(sa.select(_LOCK.c.one)).first() is None:

@@ -13,9 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
 
-from holdfast.adapters.sqlite import make_durable
+from holdfast.adapters.sqlite import durable_engine
 from holdfast.errors import ConflictError
 from holdfast.ports.webhook_store import Cursor, Delivery, HookRow, NewDelivery, Outcome, Stands
 
@@ -78,12 +77,7 @@ class SQLWebhookStore:
     """See :class:`holdfast.ports.webhook_store.WebhookStore`."""
 
     def __init__(self, url: str) -> None:
-        options: dict[str, Any] = {"hide_parameters": True}
-        if url.startswith("sqlite"):
-            options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False, "timeout": 30}}
-        self._engine = sa.create_engine(url, **options)
-        if url.startswith("sqlite"):
-            make_durable(self._engine)
+        self._engine = durable_engine(url)
         _METADATA.create_all(self._engine)
         with self._engine.begin() as connection:
             if connection.execute(sa.select(_CURSOR.c.seq)).first() is None:
