@@ -43,6 +43,10 @@ FULL_COUNTS = {"HOLDFAST_SCHEDULES": "1000", "HOLDFAST_KILLS": "20", "HOLDFAST_P
 """What continuous integration asks of the crash tests; the defaults are short."""
 OFFLINE = ["tests/unit", "tests/vectors", "tests/properties"]
 """Tests that must pass with the network namespace removed."""
+CONFORMANCE = ["tests/conformance", "--cases=all"]
+"""The vectors through the command line, every one in a process of its own; elsewhere a few stand for the rest."""
+ON_EVERY_CORE = ["-n", "logical", "--maxprocesses=8", "--dist=worksteal"]
+"""One process of tests per core (docs/adr/0056). Neighbours stay together: what a file's tests share is made once."""
 
 NETWORK_SIGNS = (
     "name resolution",
@@ -440,10 +444,13 @@ def lint(_: "List[str]") -> int:
 
 
 def test(rest: "List[str]") -> int:
-    """The tests; with ``CI=true`` every check there is, with full counts."""
+    """The tests, on every core; with ``CI=true`` every check there is, with full counts.
+
+    Chosen tests run in one process, as pytest runs them: a debugger works, and what is printed comes in order.
+    """
     ensure("dev", "node")
-    if in_ci() and not rest:
-        return everything()
+    if not rest:
+        return everything() if in_ci() else call("pytest", "-q", *ON_EVERY_CORE, "tests")
     paths = [] if any(not argument.startswith("-") and os.path.exists(argument) for argument in rest) else ["tests"]
     return call("pytest", "-q", *paths, *rest)
 
@@ -463,7 +470,7 @@ def offline(rest: "List[str]") -> int:
     if prefix is None:
         say("SKIPPED offline: this system cannot remove the network namespace (unshare --map-root-user --net)")
         return 1 if in_ci() else 0
-    command = [*prefix, *tool("pytest", "-q", *OFFLINE, *rest)]
+    command = [*prefix, *tool("pytest", "-q", *ON_EVERY_CORE, *OFFLINE, *rest)]
     return subprocess.call(command, cwd=ROOT, env=environment())
 
 
@@ -480,7 +487,7 @@ def no_network() -> "Optional[List[str]]":
 def conformance(rest: "List[str]") -> int:
     """Drive the command line over the vectors as a stranger would."""
     ensure("dev", "node")
-    return call("pytest", "-q", "tests/conformance", "--cases=all", *rest)
+    return call("pytest", "-q", *CONFORMANCE, *rest)
 
 
 def vectors(_: "List[str]") -> int:
@@ -533,55 +540,70 @@ def package(_: "List[str]") -> int:
 
 
 def everything() -> int:
-    """What continuous integration runs: each step even if one fails, then one closing summary."""
+    """What continuous integration runs: each step even if one fails, then one closing summary.
+
+    No test runs twice: those that need no network run without one, the vectors go through the command line in a step
+    of their own, and the last step is the rest.
+    """
     started = time.monotonic()
     system_packages()
-    steps = [("lint", lint([]))]
-    steps.append(("meta", call("pytest", "-q", "tests/meta")))
-    steps.append(("offline", offline([])))
-    steps.append(("conformance", conformance([])))
-    steps.append(("package", package([])))
+    steps = [("lint", lint([])), ("package", package([]))]
     wanted = {name: os.environ.get(name, value) for name, value in FULL_COUNTS.items()}
     say("all tests, with %s" % " ".join("%s=%s" % item for item in wanted.items()))
-    more = {**wanted, **javascript_client(), **walrus_wasm(), **converters(), **real_anvil(), **opengradient_clients()}
-    counts, code = counted_pytest("tests", more)
-    steps.append(("tests", code))
-    failed = [name for name, result in steps[:-1] if result != 0]
-    if code not in (0, 1):
-        counts["error"] = max(1, counts.get("error", 0) + counts.pop("errors", 0))
+    more = {**wanted, **fetched()}
+    parts: "List[Tuple[str, List[str], List[str]]]" = [("conformance", [], CONFORMANCE)]
+    prefix = no_network()
+    if prefix is None:
+        steps.append(("offline", offline([])))  # says why, and is a failure; the tests themselves run with the rest
+    else:
+        parts.insert(0, ("offline", prefix, [*ON_EVERY_CORE, *OFFLINE]))
+    done = [path for _, _, paths in parts for path in paths if os.path.exists(os.path.join(ROOT, path))]
+    parts.append(("tests", [], [*ON_EVERY_CORE, "tests", *("--ignore=" + path for path in done)]))
+    counts: "Dict[str, int]" = {}
+    codes = []
+    for name, before, arguments in parts:
+        say(name + ": pytest " + " ".join(arguments))
+        found, code = counted_pytest(before, arguments, more)
+        codes.append(code)
+        if code not in (0, 1):
+            found["error"] = max(1, found.get("error", 0))
+        for outcome, number in found.items():
+            counts[outcome] = counts.get(outcome, 0) + number
+    failed = [name for name, result in steps if result != 0]
     if failed:
         print("=" * 27 + " steps that failed " + "=" * 27)
         for name in failed:
             print("FAILED %s" % name)
         counts["failed"] = counts.get("failed", 0) + len(failed)
-    order = ["failed", "error", "errors", "passed", "skipped", "deselected", "xfailed", "warnings"]
+    order = ["failed", "error", "passed", "skipped", "deselected", "xfailed", "warnings"]
     text = ", ".join("%d %s" % (counts[name], name) for name in order if counts.get(name))
     print((" %s in %.2fs " % (text or "nothing ran", time.monotonic() - started)).center(80, "="))
-    return 0 if all(result == 0 for _, result in steps) else 1
+    return 1 if failed or any(codes) else 0
 
 
-def counted_pytest(path: str, more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
-    """Run pytest, show its output as it comes, and return its counts and exit code."""
-    process = subprocess.Popen(
-        tool("pytest", path, "--durations=15"),
-        cwd=ROOT,
-        env=environment(PYTHONUNBUFFERED="1", **more),
-        stdout=subprocess.PIPE,
-    )
+def fetched() -> "Dict[str, str]":
+    """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
+    return {**javascript_client(), **walrus_wasm(), **converters(), **real_anvil(), **opengradient_clients()}
+
+
+def counted_pytest(before: "List[str]", arguments: "List[str]", more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
+    """Run pytest behind another command or none, show its output as it comes, and return its counts and exit code."""
+    command = [*before, *tool("pytest", "--durations=15", *arguments)]
+    values = environment(PYTHONUNBUFFERED="1", **more)
     last = ""
-    try:
-        for raw in process.stdout or []:
-            line = raw.decode("utf-8", "replace")
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            last = line.strip() or last
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    found = re.findall(r"(\d+) (failed|passed|skipped|errors?|warnings?|xfailed|deselected)", last)
-    return {name: int(number) for number, name in found}, code
+    with subprocess.Popen(command, cwd=ROOT, env=values, stdout=subprocess.PIPE) as process:
+        try:
+            for raw in process.stdout or []:
+                line = raw.decode("utf-8", "replace")
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                last = line.strip() or last
+        except BaseException:
+            process.terminate()
+            raise
+    code = process.returncode
+    found = re.findall(r"(\d+) (failed|passed|skipped|error|warning|xfailed|deselected)", last)
+    return {"warnings" if name == "warning" else name: int(number) for number, name in found}, code
 
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

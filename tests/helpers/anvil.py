@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 from typing import Any
 
 import aiohttp
@@ -21,6 +20,7 @@ from holdfast.adapters.evm_rpc import EvmConnection, SendSettings
 from holdfast.core.rounds import ChainDomain
 from holdfast.ports.chain import Chain, RoundsSettings
 from tests.helpers.chains import FUNDS, SETTINGS, ManualClock, signers
+from tests.helpers.ports import free_ports
 
 PROGRAM = os.environ.get("HOLDFAST_ANVIL") or shutil.which("anvil") or ""
 NEEDS_ANVIL = pytest.mark.skipif(not PROGRAM, reason="no anvil here: CI=true fetches it where npm is")
@@ -111,9 +111,7 @@ class AnvilWorld:
         self._clients: dict[tuple[int, int], EvmChain] = {}
 
     async def open(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_ports()
         self._child = await asyncio.create_subprocess_exec(
             PROGRAM,
             "--host=127.0.0.1",

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +17,6 @@ from holdfast.ports.http import HTTP
 
 READY_SECONDS = 30.0
 """Longest wait for a process to answer ``/readyz``."""
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Process:

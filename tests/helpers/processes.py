@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,20 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.cli.development import SERVICES
-
-
-def free_ports(count: int) -> int:
-    """The first of ``count`` neighbouring ports that are free now."""
-    for base in range(20_000 + os.getpid() % 10_000, 60_000, count):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(base, base + count):
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return base
-    raise RuntimeError("no free ports")
+from tests.helpers.ports import free_ports
 
 
 @dataclass

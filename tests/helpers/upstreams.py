@@ -345,8 +345,8 @@ def giant_event(size_bytes: int) -> Behaviour:
     return events([chat_chunks()[0], chat_chunk({"content": "x" * size_bytes})])
 
 
-def endless(piece: bytes | None = None) -> Behaviour:
-    """Streams the same event for ever, as fast as it is read."""
+def endless(piece: bytes | None = None, sent: list[None] | None = None) -> Behaviour:
+    """Streams the same event for ever, as fast as it is read; ``sent`` grows with every event that went out."""
     event = b"data: " + (piece or chat_chunk({"content": "again "})) + b"\n\n"
 
     async def behave(_request: Request, writer: asyncio.StreamWriter) -> bool:
@@ -354,6 +354,8 @@ def endless(piece: bytes | None = None) -> Behaviour:
         while True:
             writer.write(b"%x\r\n%b\r\n" % (len(event), event))
             await writer.drain()
+            if sent is not None:
+                sent.append(None)
 
     return behave
 

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,16 +29,11 @@ from holdfast.core.transactions import UnsignedTransaction
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.chain import Member, RoundsSettings
 from tests.helpers.chains import COIN, NEEDS_MACHINE, ORIGIN, signers
+from tests.helpers.ports import free_ports
 
 pytestmark = [pytest.mark.enable_socket, NEEDS_MACHINE]
 SIGNERS = signers(5)
 TO = "0x" + "77" * 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ChainProcess:
@@ -47,7 +41,7 @@ class ChainProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_ports()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(exist_ok=True)
@@ -117,7 +111,7 @@ def wait_for(chain: ChainProcess, digest: str) -> dict[str, Any]:
 
 
 def test_a_second_process_cannot_take_the_block_log(chain: ChainProcess) -> None:
-    config = (chain.folder / "chain.toml").read_text().replace(str(chain.port), str(free_port()))
+    config = (chain.folder / "chain.toml").read_text().replace(str(chain.port), str(free_ports()))
     (chain.folder / "second.toml").write_text(config)
     command = [sys.executable, "-m", "holdfast.nodes.chain", str(chain.folder / "second.toml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

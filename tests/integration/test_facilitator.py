@@ -25,7 +25,7 @@ from holdfast.errors import UnavailableError
 from tests.helpers import crashes
 from tests.helpers.chains import NEEDS_MACHINE
 from tests.helpers.facilitator import COIN, PAYERS, request
-from tests.helpers.node_process import Process, free_port, started
+from tests.helpers.node_process import Process, started
 from tests.helpers.payments import (
     CHAIN_ID,
     FACILITATOR,
@@ -38,6 +38,7 @@ from tests.helpers.payments import (
     payer,
     requirements,
 )
+from tests.helpers.ports import free_ports
 
 pytestmark = [pytest.mark.enable_socket, NEEDS_MACHINE]
 MODULE = "holdfast.nodes.facilitator"
@@ -50,7 +51,7 @@ class Setting:
     """Two configurations, of a chain with the payment contracts and of a facilitator on it."""
 
     def __init__(self, folder: Path) -> None:
-        ports = free_port(), free_port()
+        ports = free_ports(), free_ports()
         self.chain_url, self.url = (f"http://127.0.0.1:{port}" for port in ports)
         funded = [OWNER.address, FACILITATOR.address, *(payer(number).address for number in range(PAYERS))]
         codes = payment_accounts(TOKEN).items()

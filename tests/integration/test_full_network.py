@@ -8,7 +8,6 @@ import datetime as dt
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from holdfast.core.trust import parse_trust_chain, verify_trust
 from holdfast.errors import HoldfastError
 from holdfast.nodes.full.settle import refuse_untrusted_epoch
 from tests.helpers.full_network import Gateway
+from tests.helpers.ports import free_ports
 
 pytestmark = [
     pytest.mark.enable_socket,
@@ -50,21 +50,6 @@ class WallClock:
 
     def now(self) -> dt.datetime:
         return dt.datetime.now(dt.UTC)
-
-
-def free_base(count: int) -> int:
-    """A port such that it and the next ones are free."""
-    for _ in range(50):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = int(probe.getsockname()[1])
-        if base + count > 65_000:
-            continue
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            for port in range(base, base + count):
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return base
-    raise AssertionError("no free ports")
 
 
 @dataclass
@@ -159,7 +144,7 @@ async def served(servers: dict[str, host.NodeServer]) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def world(folder: Path) -> AsyncIterator[World]:
     """Chain, contracts, trust and log; no full node yet."""
-    layout = Layout(folder, free_base(len(development.SERVICES)))
+    layout = Layout(folder, free_ports(len(development.SERVICES)))
     keys = development.make_keys(layout)
     tables = development.settings_of(layout, keys)
     for name in layout.full_names:

@@ -31,7 +31,8 @@ from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import ChainDomain
 from holdfast.core.statements import Execution, Statement, parse_envelope, parse_statement
 from tests.helpers import crashes
-from tests.helpers.processes import fetch, free_ports, wait_for
+from tests.helpers.ports import free_ports
+from tests.helpers.processes import fetch, wait_for
 
 pytestmark = pytest.mark.enable_socket
 MODEL = "holdfast-builtin"

@@ -17,7 +17,8 @@ from holdfast.core.encoding import b64_encode
 from holdfast.errors import UnavailableError
 from tests.helpers import crashes
 from tests.helpers.log import ORIGIN, TOKEN, digest, entry
-from tests.helpers.node_process import Process, free_port, started
+from tests.helpers.node_process import Process, started
+from tests.helpers.ports import free_ports
 
 pytestmark = pytest.mark.enable_socket
 MODULE = "holdfast.nodes.log"
@@ -27,7 +28,7 @@ class Setting:
     """A folder with a configuration, and what a reader trusts."""
 
     def __init__(self, folder: Path) -> None:
-        port = free_port()
+        port = free_ports()
         self.url = f"http://127.0.0.1:{port}"
         self.config = folder / "holdfast.toml"
         (folder / "token").write_text(TOKEN)
@@ -118,7 +119,7 @@ def test_a_second_process_on_the_same_state_does_not_start(tmp_path: Path) -> No
         http = AiohttpHTTP()
         async with started(MODULE, setting.config, setting.url, http):
             other = tmp_path / "other.toml"
-            other.write_text(setting.config.read_text().replace(setting.url.rpartition(":")[2], str(free_port())))
+            other.write_text(setting.config.read_text().replace(setting.url.rpartition(":")[2], str(free_ports())))
             second = Process(MODULE, other, "http://127.0.0.1:1")
             assert await asyncio.to_thread(second.wait) != 0
             assert "storage.locked" in second.output()

@@ -28,7 +28,8 @@ from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.parts import pseudo_random_key, verify_document
 from holdfast.core.statements import is_run_id, parse_tree
 from tests.helpers.live_gateway import KEY, MODEL, OTHER_KEY, LiveGateway, make_state
-from tests.helpers.processes import fetch, free_ports, wait_for
+from tests.helpers.ports import free_ports
+from tests.helpers.processes import fetch, wait_for
 
 pytestmark = pytest.mark.enable_socket
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "What is a lane?"}]}
@@ -40,7 +41,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     """``python -m holdfast.nodes.gateway FILE``, as an operator starts it."""
     state = tmp_path_factory.mktemp("gateway")
     layout = make_state(state)
-    url = f"http://127.0.0.1:{free_ports(1)}"
+    url = f"http://127.0.0.1:{free_ports()}"
     (state / "first.key").write_text(KEY)
     lines = [
         "[gateway]",

@@ -32,7 +32,8 @@ from holdfast.core.encoding import b64_decode
 from tests.helpers import opengradient as peers
 from tests.helpers.between import Between, Change, Passed, kept
 from tests.helpers.opengradient import ARGUMENTS, CALL, TEXT, TalkingUpstream, active_gateways, rewritten
-from tests.helpers.processes import NetworkProcess, fetch, free_ports, network, wait_for
+from tests.helpers.ports import free_ports
+from tests.helpers.processes import NetworkProcess, fetch, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, peers.NEEDS_CLIENTS]
 HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "use-opengradient-clients.md").read_text("utf-8")
@@ -321,7 +322,7 @@ def start_veil(home: Path, port: int, measurement: str) -> subprocess.Popen[byte
 def veil(net: NetworkProcess, veil_home: Path) -> Iterator[Veil]:
     """Veil, pinned to the measurement that the registry has of the gateway."""
     [row] = active_gateways(net.ready["chain"], net.ready["registry"])
-    port = free_ports(1)
+    port = free_ports()
     process = start_veil(veil_home, port, "0x" + row[5].hex())
     try:
         found = Veil(f"http://127.0.0.1:{port}")
@@ -346,7 +347,7 @@ def veil(net: NetworkProcess, veil_home: Path) -> Iterator[Veil]:
 
 
 def test_veil_starts_with_no_gateway_of_another_measurement(veil_home: Path) -> None:
-    assert start_veil(veil_home, free_ports(1), "0x" + "ab" * 32).wait(60) not in (0, None)
+    assert start_veil(veil_home, free_ports(), "0x" + "ab" * 32).wait(60) not in (0, None)
 
 
 ASK: Any = {"model": "test-model", "messages": [{"role": "user", "content": "What is a lane?"}]}

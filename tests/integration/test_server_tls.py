@@ -29,7 +29,8 @@ from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.process import tls_of
 from holdfast.nodes.server import TLSAddress, make_server
 from tests.helpers.live_gateway import make_state
-from tests.helpers.node_process import Process, free_port
+from tests.helpers.node_process import Process
+from tests.helpers.ports import free_ports
 
 pytestmark = pytest.mark.enable_socket
 NOW = dt.datetime.now(dt.UTC)
@@ -206,8 +207,8 @@ def gateway_alone(folder: Path, plain: int, secure: int) -> Process:
 
 def test_a_gateway_alone_serves_tls_and_its_key_document_names_the_key(tmp_path: Path) -> None:
     async def main() -> None:
-        http, secure = AiohttpHTTP(), free_port()
-        gateway = gateway_alone(tmp_path, free_port(), secure)
+        http, secure = AiohttpHTTP(), free_ports()
+        gateway = gateway_alone(tmp_path, free_ports(), secure)
         try:
             await gateway.ready(http)
             pin = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -229,7 +230,7 @@ def test_a_gateway_alone_whose_tls_address_is_taken_says_so_and_ends(tmp_path: P
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         secure = taken.getsockname()[1]
-        gateway = gateway_alone(tmp_path, free_port(), secure)
+        gateway = gateway_alone(tmp_path, free_ports(), secure)
         assert gateway.wait() == 2
     assert f"node.listen: cannot listen on 127.0.0.1:{secure}" in gateway.output()
     assert "Traceback" not in gateway.output()

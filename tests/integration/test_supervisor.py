@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from holdfast.cli.development import SERVICES
-from tests.helpers.processes import NetworkProcess, fetch, free_ports, network, processes_of, wait_for
+from tests.helpers.ports import free_ports
+from tests.helpers.processes import NetworkProcess, fetch, network, processes_of, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 

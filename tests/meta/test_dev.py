@@ -215,28 +215,105 @@ def test_arguments_after_the_word_are_passed_on(dev: ModuleType, monkeypatch: py
     assert seen == [("pytest", "-q", "tests", "-k", "merkle"), ("pytest", "-q", "tests/unit", "-x")]
 
 
-def test_every_step_of_ci_counts(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_all_tests_run_on_every_core_and_chosen_ones_in_one_process(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr(dev, "ensure", lambda *_: None)
+    monkeypatch.setattr(dev, "call", lambda *command, **_: seen.append(command) or 0)
+    assert dev.main(["test"]) == 0
+    assert seen == [("pytest", "-q", *dev.ON_EVERY_CORE, "tests")]
+    assert dev.main(["test", "tests/meta"]) == 0
+    assert not set(dev.ON_EVERY_CORE) & set(seen[1])
+
+
+Run = tuple[list[str], list[str]]
+"""A run of pytest: the command before it, and its arguments."""
+
+
+@pytest.fixture
+def runs(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """Continuous integration without its work: every step passes, and the runs of pytest are noted."""
+    noted: list[Run] = []
     monkeypatch.setattr(dev, "ensure", lambda *_: None)
     monkeypatch.setattr(dev, "system_packages", lambda: None)
-    monkeypatch.setattr(dev, "javascript_client", dict)
-    monkeypatch.setattr(dev, "real_anvil", dict)
-    monkeypatch.setattr(dev, "opengradient_clients", dict)
-    monkeypatch.setattr(dev, "walrus_wasm", dict)
-    monkeypatch.setattr(dev, "converters", dict)
-    monkeypatch.setattr(dev, "no_network", lambda: None)
-    monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
-    monkeypatch.setattr(dev, "lint", lambda _: 1)
-    monkeypatch.setattr(dev, "package", lambda _: 0)
-    monkeypatch.setattr(dev, "counted_pytest", lambda *_: ({"passed": 7, "skipped": 1}, 0))
+    monkeypatch.setattr(dev, "fetched", dict)
+    for name in ("lint", "package"):
+        monkeypatch.setattr(dev, name, lambda _: 0)
+    monkeypatch.setattr(dev, "no_network", lambda: ["without-network"])
+
+    def counted(before: list[str], arguments: list[str], more: dict[str, str]) -> tuple[dict[str, int], int]:
+        assert more.keys() >= dev.FULL_COUNTS.keys()
+        noted.append((before, arguments))
+        return {"passed": 7, "skipped": 1}, 0
+
+    monkeypatch.setattr(dev, "counted_pytest", counted)
     monkeypatch.setenv("CI", "true")
+    return noted
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.strip().splitlines()[-1]
+
+
+def test_every_step_of_ci_counts(
+    dev: ModuleType, runs: list[Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dev.main(["test"]) == 0
+    assert re.fullmatch(r"=+ 21 passed, 3 skipped in [\d.]+s =+", last_line(capsys))
+    for name in ("lint", "package"):
+        monkeypatch.setattr(dev, name, lambda _: 1)
     assert dev.main(["test"]) == 1
-    streams = capsys.readouterr()
-    assert "FAILED lint" in streams.out
-    assert "FAILED offline" in streams.out
-    assert re.search(r"=+ 2 failed, 7 passed, 1 skipped in [\d.]+s =+$", streams.out.strip().splitlines()[-1])
-    assert "SKIPPED offline" in streams.err
+    text = capsys.readouterr().out
+    assert "FAILED lint\nFAILED package\n" in text
+    assert re.fullmatch(r"=+ 2 failed, 21 passed, 3 skipped in [\d.]+s =+", text.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "says"),
+    [({"passed": 2, "failed": 1}, 1, "3 failed, 6 passed"), ({}, 3, "3 error"), ({"error": 2}, 2, "6 error")],
+)
+def test_a_run_that_fails_or_breaks_fails_ci(
+    dev: ModuleType,
+    runs: list[Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: dict[str, int],
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(dev, "counted_pytest", lambda *_: (dict(found), code))
+    assert dev.main(["test"]) == 1
+    assert f" {says} in " in last_line(capsys)
+
+
+def test_ci_runs_every_folder_of_tests_once(dev: ModuleType, runs: list[Run]) -> None:
+    assert dev.main(["test"]) == 0
+    (before, offline), (_, conformance), (_, rest) = runs
+    assert before == ["without-network"]
+    assert [path for path in offline if path.startswith("tests")] == dev.OFFLINE
+    assert conformance == ["tests/conformance", "--cases=all"]
+    left_out = {path.removeprefix("--ignore=") for path in rest if path.startswith("--ignore=")}
+    assert "tests" in rest
+    assert left_out == {*dev.OFFLINE, "tests/conformance"}
+
+
+def test_where_the_network_cannot_be_removed_ci_fails_and_still_runs_those_tests(
+    dev: ModuleType, runs: list[Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "no_network", lambda: None)
+    assert dev.main(["test"]) == 1
+    assert "FAILED offline" in capsys.readouterr().out
+    (_, _), (_, rest) = runs
+    assert [path for path in rest if path.startswith("--ignore=")] == ["--ignore=tests/conformance"]
+
+
+def test_the_counts_of_a_run_are_those_of_its_last_line(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "== 2 failed, 5 passed, 1 skipped, 1 warning, 1 error in 3.21s =="
+    monkeypatch.setattr(dev, "tool", lambda *_: [sys.executable, "-c", f"print('9 passed'); print({line!r}); exit(1)"])
+    counts, code = dev.counted_pytest([], [], {})
+    assert counts == {"failed": 2, "passed": 5, "skipped": 1, "warnings": 1, "error": 1}
+    assert code == 1
 
 
 @pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
