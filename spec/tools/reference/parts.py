@@ -128,15 +128,16 @@ def pseudo_random_key(run: str, secret: bytes) -> bytes:
     return hmac.new(uuid.UUID(run).bytes, secret, hashlib.sha256).digest()
 
 
-def salt(prk: bytes, document: str, position: int) -> bytes:
-    """salt_i of §4."""
-    block, place = divmod(position, 510)
-    info = f"holdfast/salt/v1/{document}/{block}".encode()
-    stream, previous = b"", b""
-    for counter in range(1, place // 2 + 2):
-        previous = hmac.new(prk, previous + info + bytes([counter]), hashlib.sha256).digest()
-        stream += previous
-    return stream[16 * place : 16 * place + 16]
+def salts(prk: bytes, document: str, count: int) -> list[bytes]:
+    """The first salts of §4, 510 to a block and two to a step of HKDF-Expand."""
+    found: list[bytes] = []
+    while len(found) < count:
+        info = f"holdfast/salt/v1/{document}/{len(found) // 510}".encode()
+        previous = b""
+        for counter in range(1, min(255, (count - len(found) + 1) // 2) + 1):
+            previous = hmac.new(prk, previous + info + bytes([counter]), hashlib.sha256).digest()
+            found += [previous[:16], previous[16:]]
+    return found[:count]
 
 
 def mark_salt(prk: bytes) -> bytes:
@@ -156,7 +157,7 @@ class Bound:
         self.name = name
         self.parts = map_document(document, name)
         prk = pseudo_random_key(run, secret)
-        self.salts = [salt(prk, name, position) for position in range(len(self.parts))]
+        self.salts = salts(prk, name, len(self.parts))
         self.leaves = [leaf(label, salt_i, data) for (label, data), salt_i in zip(self.parts, self.salts, strict=True)]
         self.root = tree.head(self.leaves)
 

@@ -12,8 +12,10 @@ import re
 from typing import Any
 
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 SHORT = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+QUOTED = {code: f"\\u{code:04x}" for code in range(32)} | SHORT
 
 
 class SpecError(Exception):
@@ -114,15 +116,16 @@ class Reader:
         self.take('"')
         units: list[str] = []
         while True:
+            plain = PLAIN.match(self.text, self.at)
+            if plain is not None:
+                units.append(plain.group())
+                self.at = plain.end()
             char = self.peek()
-            if char == "" or char < " ":
+            if char not in {'"', "\\"}:
                 raise SpecError("json.syntax")
             self.at += 1
             if char == '"':
                 break
-            if char != "\\":
-                units.append(char)
-                continue
             escape = self.peek()
             self.at += 1
             if escape == "u":
@@ -158,11 +161,7 @@ def parse(data: bytes) -> Any:
 
 def quote(text: str) -> str:
     """A string as RFC 8785 §3.2.2.2 writes it."""
-    out = ['"']
-    for char in text:
-        code = ord(char)
-        out.append(SHORT.get(code, f"\\u{code:04x}" if code < 32 else char))
-    return "".join(out) + '"'
+    return f'"{text.translate(QUOTED)}"'
 
 
 def jcs_text(value: Any) -> str:

@@ -6,6 +6,7 @@ Everything is a function of names and fixed times. Suites take the good world an
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -352,6 +353,7 @@ class Ledger:
         return [rounds.finality(SEPARATOR, node.keys["vote"], self.candidate) for node in nodes]
 
 
+@functools.cache
 def entry_digest(entry: bytes) -> str:
     """The digest an entry goes by: of the statement, or of the commitment."""
     if entry.startswith(b'{"commitment":'):

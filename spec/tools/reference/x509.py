@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from .text import named
 
+SMALL = math.prod(number for number in range(3, 2000) if all(number % other for other in range(2, number)))
+"""The product of all small odd primes: what shares a factor with it is not prime."""
 BASIC, USAGE = "2.5.29.19", "2.5.29.15"
 
 
@@ -102,7 +105,7 @@ class EC:
 
 
 def _is_prime(number: int) -> bool:
-    if any(number % small == 0 for small in (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)):
+    if math.gcd(number, SMALL) != 1:
         return False
     odd, twos = number - 1, 0
     while odd % 2 == 0:
