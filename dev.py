@@ -39,8 +39,13 @@ MINIMUM = (3, 11)
 BEST = ((3, 12), (3, 11))
 """Versions that every dependency has builds for; a newer Python lacks the embedded chain (docs/adr/0013)."""
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
-FULL_COUNTS = {"HOLDFAST_SCHEDULES": "1000", "HOLDFAST_KILLS": "20", "HOLDFAST_PAYMENTS": "10000"}
-"""What continuous integration asks of the crash tests; the defaults are short."""
+FULL_COUNTS = {
+    "HOLDFAST_EXAMPLES": "100",
+    "HOLDFAST_KILLS": "20",
+    "HOLDFAST_PAYMENTS": "10000",
+    "HOLDFAST_SCHEDULES": "1000",
+}
+"""What continuous integration asks of the property and crash tests; the defaults are short."""
 OFFLINE = ["tests/unit", "tests/vectors", "tests/properties"]
 """Tests that must pass with the network namespace removed."""
 CONFORMANCE = ["tests/conformance", "--cases=all"]

@@ -14,7 +14,7 @@ A *story* is one seed. It owns a :class:`SimulatedDisk` and a random source, and
 nothing behind. What a life promised to the outside (acknowledged, published, signed, released) has to be noted outside
 of it, at the moment the promise was made; the test then checks every promise against what later lives find.
 
-How many: ``HOLDFAST_SCHEDULES`` seeds (default 60), ``HOLDFAST_KILLS`` real kills (default 3).
+How many: ``HOLDFAST_SCHEDULES`` seeds (default 24), ``HOLDFAST_KILLS`` real kills (default 3).
 """
 
 from __future__ import annotations
@@ -34,9 +34,20 @@ LIFE_SECONDS = 30.0
 """A life that hangs longer than this is a failure."""
 
 
+def schedules() -> int:
+    """How many schedules are tried in this run."""
+    return int(os.environ.get("HOLDFAST_SCHEDULES", "24"))
+
+
 def seeds() -> range:
     """The seeds of this run."""
-    return range(int(os.environ.get("HOLDFAST_SCHEDULES", "60")))
+    return range(schedules())
+
+
+def stride(operations: int) -> int:
+    """From which operation to which a story of about so many goes on that is cut at every one: few schedules take
+    steps, and with as many schedules as operations it is 1."""
+    return max(1, operations // schedules())
 
 
 def kills() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import os
 import random
 import signal
 import sys
@@ -31,6 +30,7 @@ from holdfast.core.encoding import b64_encode
 from holdfast.core.trust import parse_trust_chain, verify_trust
 from holdfast.errors import HoldfastError
 from holdfast.nodes.full.settle import refuse_untrusted_epoch
+from tests.helpers import crashes
 from tests.helpers.full_network import Gateway
 from tests.helpers.ports import free_ports
 
@@ -41,7 +41,6 @@ pytestmark = [
         not vm_pyrevm.available() and find_anvil() is None, reason="no pyrevm wheel and no anvil: no development chain"
     ),
 ]
-KILLS = int(os.environ.get("HOLDFAST_KILLS", "4"))
 FAST = {"poll_ms": 100, "chain_poll_ms": 100, "peers_poll_ms": 200, "round_ms": 300}
 
 
@@ -241,7 +240,7 @@ def test_nodes_killed_at_any_moment_never_speak_twice_and_everything_settles(tmp
             try:
                 await made.log_run()
                 await made.until(lambda: made.settled(made.layout.full_names))
-                for _ in range(KILLS):
+                for _ in range(crashes.kills()):
                     victim = chance.choice(processes)
                     await made.log_run()
                     await asyncio.sleep(chance.uniform(0.05, 1.2))

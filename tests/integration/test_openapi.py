@@ -31,7 +31,7 @@ from holdfast.nodes.gateway.openapi import document
 from tests.helpers.live_gateway import KEY, LiveGateway, head, question, serving
 
 pytestmark = pytest.mark.enable_socket
-EXAMPLES = max(5, int(os.environ.get("HOLDFAST_EXAMPLES", "60")) // 6)
+EXAMPLES = max(5, int(os.environ.get("HOLDFAST_EXAMPLES", "30")) // 6)
 CHECKS = (
     not_a_server_error,
     status_code_conformance,

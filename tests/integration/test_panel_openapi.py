@@ -41,7 +41,7 @@ from tests.helpers.case_world import CaseWorld, play_cases
 from tests.helpers.live_pages import LivePages, add_webhooks, live_pages
 
 pytestmark = pytest.mark.enable_socket
-EXAMPLES = max(3, int(os.environ.get("HOLDFAST_EXAMPLES", "60")) // 12)
+EXAMPLES = max(3, int(os.environ.get("HOLDFAST_EXAMPLES", "30")) // 12)
 CHECKS = (
     not_a_server_error,
     status_code_conformance,

@@ -6,13 +6,12 @@ restart.
 Whatever is shown or handed out as let through is judged at that very moment, without the desk: by appraising the
 evidence that is there and reading the policy's own words.
 
-``HOLDFAST_SCHEDULES`` says how much is tried (default 60: 12 histories of 30 steps; 1000: 125).
+``HOLDFAST_SCHEDULES`` says how much is tried (default 24: 6 histories of 30 steps; 1000: 125).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +37,7 @@ from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import decide, vector_of
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from holdfast.verifier.queue_policy import QueuePolicy
+from tests.helpers import crashes
 from tests.helpers.labelled import told
 from tests.helpers.network import Network, at
 from tests.helpers.review import (
@@ -54,7 +54,7 @@ from tests.helpers.review import (
 )
 from tests.helpers.stories import RUNS, evidence_of, network_of
 
-HISTORIES = max(12, int(os.environ.get("HOLDFAST_SCHEDULES", "60")) // 8)
+HISTORIES = max(6, crashes.schedules() // 8)
 QUEUES = [f"queue-{number}" for number in range(4)]
 PEOPLE = [REVIEWER, SECOND, APPROVER]
 POLICIES: list[dict[str, Any]] = [{}, {"max_age_s": 600}, {"reviewers": 1}, {"reviewers": 2, "max_age_s": 7200}]

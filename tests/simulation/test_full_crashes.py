@@ -14,7 +14,6 @@ of any node:
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Callable
 
@@ -22,9 +21,9 @@ import pytest
 
 from holdfast.adapters.storage_simulated import CrashKind, SimulatedCrash
 from holdfast.errors import UnavailableError
+from tests.helpers import crashes
 from tests.helpers.full_network import ORIGIN, Network, Seat
 
-SCHEDULES = int(os.environ.get("HOLDFAST_SCHEDULES", "40"))
 TURNS = 25
 
 
@@ -128,7 +127,7 @@ class Schedule:
             assert (final.epoch, final.content) == (epoch, content), f"{signer} spoke of another round {number}"
 
 
-@pytest.mark.parametrize("seed", range(SCHEDULES))
+@pytest.mark.parametrize("seed", crashes.seeds())
 def test_no_crash_makes_a_node_speak_twice_and_everything_becomes_final_once(seed):
     asyncio.run(Schedule(seed).run())
 
@@ -160,7 +159,7 @@ class OneCrash(Schedule):
 def test_a_crash_at_every_single_write_of_one_node(kind: CrashKind) -> None:
     """One fixed story of three rounds, with one node cut at its first, second, … write until it is not cut any more.
     Few schedules take steps."""
-    step = max(1, 240 // SCHEDULES)
+    step = crashes.stride(240)
     at, cuts = 1, 0
     while True:
         story = OneCrash(at, kind)

@@ -184,7 +184,7 @@ def test_no_acknowledged_mark_or_answer_is_lost_and_every_run_is_closed_once(see
 @pytest.mark.parametrize("kind", ["power", "kill"])
 def test_a_crash_at_every_single_write_of_one_life(kind: crashes.CrashKind) -> None:
     """One fixed life, cut at its first, second, … write until it is not cut any more; few schedules take steps."""
-    step = max(1, 120 // len(crashes.seeds()))
+    step = crashes.stride(120)
     at, cuts = 1, 0
     while True:
         story, promises = crashes.Story(at), Promises()

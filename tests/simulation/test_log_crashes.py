@@ -140,7 +140,7 @@ def test_no_acknowledged_entry_is_lost_or_doubled_and_the_log_never_forks(seed: 
 
 def test_a_crash_at_every_single_write_of_one_life() -> None:
     """One fixed life, cut at its first, second, … write until it is not cut any more, by power and by kill."""
-    step = max(1, 400 // len(crashes.seeds()))
+    step = crashes.stride(400)
     for kind in ("power", "kill"):
         at = 1
         while True:
