@@ -25,8 +25,8 @@ from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.core import canonical, rounds
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.trust import Trust
-from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
+from holdfast.review.intake import Opening
 from tests.helpers.network import Network, at
 from tests.helpers.review import AUDITOR, Clinic
 

@@ -28,8 +28,8 @@ from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.cases import LET_THROUGH, Case
-from holdfast.review.desk import HandOut
 from holdfast.review.events import SYSTEM, Actor, Event, parse_event
+from holdfast.review.hand_over import HandOut
 from holdfast.review.outbox import WaitingAct
 from holdfast.review.queues import policy_by_digest
 from holdfast.review.work import load_case

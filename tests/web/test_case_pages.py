@@ -13,8 +13,8 @@ import pytest
 
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
-from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
+from holdfast.review.intake import Opening
 from holdfast.verifier.lanes import LANES
 from holdfast.web.app import create_app
 from tests.helpers import asgi

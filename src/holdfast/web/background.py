@@ -13,8 +13,8 @@ from holdfast.core.encoding import time_encode
 from holdfast.nodes.panel.views import QUESTIONS, LaneView
 from holdfast.ports.case_store import CaseFacts
 from holdfast.review.background import ALIKE, Background, Decided
-from holdfast.review.desk import CaseFile
 from holdfast.review.facts import artifact_basis
+from holdfast.review.views import CaseFile
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.axis import axis_of, step_json
 from holdfast.web.paid import paid_of

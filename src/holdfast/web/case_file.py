@@ -23,9 +23,9 @@ from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.people import ANYBODY
 from holdfast.nodes.panel.review import Review
 from holdfast.review.background import entries_of, evidence_words
-from holdfast.review.desk import CaseView
 from holdfast.review.events import SYSTEM
 from holdfast.review.reading import Reading, Stop
+from holdfast.review.views import CaseView
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.background import lane_view, shown_background
 from holdfast.web.cases import Page, asked_rows, shown_event, shown_file

@@ -21,9 +21,9 @@ from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.people import person_of
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import LaneView
-from holdfast.review.desk import CaseFile, CaseView
 from holdfast.review.events import SYSTEM, Event
 from holdfast.review.queues import Queue
+from holdfast.review.views import CaseFile, CaseView
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES, STATES
 from holdfast.verifier.queue_policy import QueuePolicy

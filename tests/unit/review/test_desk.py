@@ -13,8 +13,8 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import Execution
 from holdfast.errors import HoldfastError
 from holdfast.ports.case_store import CaseFilter
-from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM
+from holdfast.review.intake import Opening
 from holdfast.review.outbox import WaitingAct
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.lanes import LANES

@@ -11,8 +11,9 @@ from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter
-from holdfast.review.desk import MAY, Opening
 from holdfast.review.events import GATE, SYSTEM, Actor
+from holdfast.review.intake import Opening
+from holdfast.review.permissions import MAY
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.network import RUN, Network, at

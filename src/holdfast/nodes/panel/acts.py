@@ -21,9 +21,11 @@ from types import MappingProxyType
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import MalformedError
 from holdfast.review.cases import LET_THROUGH
-from holdfast.review.desk import CaseFile, Desk, deciding_roles
+from holdfast.review.desk import Desk
 from holdfast.review.events import Actor, is_case_id
+from holdfast.review.permissions import deciding_roles
 from holdfast.review.roles import may
+from holdfast.review.views import CaseFile
 
 ACTS: Mapping[str, str] = MappingProxyType(
     {

@@ -41,10 +41,13 @@ from holdfast.nodes.panel.people import (
 )
 from holdfast.nodes.panel.review import Review
 from holdfast.ports.case_store import CaseFilter
+from holdfast.review.acts import CLAIM_S
 from holdfast.review.cases import Case
-from holdfast.review.desk import CLAIM_S, HAND_OUT_S, MAX_LEASE_S, CaseFile, CaseView, Next
 from holdfast.review.events import SYSTEM, Actor, is_case_id
+from holdfast.review.hand_over import HAND_OUT_S, Next
+from holdfast.review.permissions import MAX_LEASE_S
 from holdfast.review.queues import PolicyChange, Queue
+from holdfast.review.views import CaseFile, CaseView
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES
 

@@ -40,8 +40,9 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
-from holdfast.review.desk import MAX_PAGE, CaseView, Opening, TakenIn
 from holdfast.review.events import SYSTEM
+from holdfast.review.intake import Opening, TakenIn
+from holdfast.review.views import MAX_PAGE, CaseView
 
 _LOG = logging.getLogger("holdfast.panel.follower")
 CURSOR_FILE = "openings.json"

@@ -13,8 +13,8 @@ from holdfast.errors import ConflictError, RefusedError, UnavailableError, Usage
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.webhooks import build_hooks, build_limits
 from holdfast.ports.http import Answer
-from holdfast.review.desk import Opening
 from holdfast.review.events import SYSTEM, Actor
+from holdfast.review.intake import Opening
 from holdfast.review.webhooks import Limits
 from tests.helpers import asgi
 from tests.helpers.case_world import HOST, CaseWorld, play_cases
