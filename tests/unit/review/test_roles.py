@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import UsageError
-from holdfast.review import desk
+from holdfast.review import permissions
 from holdfast.review.roles import (
     ACTS,
     OPERATOR,
@@ -132,11 +132,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize(("command", "act"), COMMANDS.items())
 def test_the_desk_lets_people_do_what_this_table_says(command: str, act: str) -> None:
-    assert {role for role in ROLES if f"person:{role}" in desk.MAY[command]} == {
+    assert {role for role in ROLES if f"person:{role}" in permissions.MAY[command]} == {
         role for role in ROLES if may([role], act)
     }
 
 
 def test_every_command_of_the_desk_that_people_give_is_an_act() -> None:
-    given = {name for name, who in desk.MAY.items() if any(item.startswith("person:") for item in who)}
+    given = {name for name, who in permissions.MAY.items() if any(item.startswith("person:") for item in who)}
     assert given == COMMANDS.keys()
