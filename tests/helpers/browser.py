@@ -89,7 +89,7 @@ class Page:
             raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", script))
         return answer["result"].get("value")
 
-    async def wait(self, script: str, seconds: float = 10.0) -> None:
+    async def wait(self, script: str, seconds: float = 30.0) -> None:
         """Wait until an expression is true; it may fail while a page is on its way."""
         end = asyncio.get_running_loop().time() + seconds
         while True:

@@ -146,6 +146,9 @@ class FakeGateway:
         self.down = False
         self.break_after: int | None = None
         """Break the connection after this many pieces."""
+        self.hold_after: int | None = None
+        """Send no more than this many pieces before ``go`` is set."""
+        self.go = asyncio.Event()
         self.fail = False
         """Every question fails at the upstream."""
         self.disconnected: list[str] = []
@@ -289,6 +292,8 @@ class FakeGateway:
             for index, word in enumerate(self.answer.split(" ")):
                 if self.break_after is not None and index >= self.break_after:
                     raise ConnectionError
+                if index == self.hold_after:
+                    await self.go.wait()
                 piece = word if index == 0 else f" {word}"
                 run.answer += piece
                 if index % 6 == 0:

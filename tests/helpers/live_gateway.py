@@ -100,11 +100,11 @@ class LiveGateway:
             if item["kind"] == "statement"
         ]
 
-    def connect(self, timeout_s: float = 10.0) -> socket.socket:
+    def connect(self, timeout_s: float = 30.0) -> socket.socket:
         """A connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout_s)
 
-    def send(self, *pieces: bytes, pause_s: float = 0.0, timeout_s: float = 10.0) -> Reply:
+    def send(self, *pieces: bytes, pause_s: float = 0.0, timeout_s: float = 30.0) -> Reply:
         """Send raw bytes and read one response. A server that answers early and hangs up is listened to."""
         with self.connect(timeout_s) as connection:
             for piece in pieces:

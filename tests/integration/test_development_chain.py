@@ -51,19 +51,18 @@ class ChainProcess:
             f"funded = {funded}\ntest_hooks = true\n"
         )
 
-    def start(self) -> float:
-        """Run it; returns the seconds until it answered."""
-        started = time.perf_counter()
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
         command = [sys.executable, "-m", "holdfast.nodes.chain", str(self.folder / "chain.toml")]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        for _ in range(1000):
+        for _ in range(6000):
             try:
                 self.ask("eth_chainId")
             except (urllib.error.URLError, ConnectionError):
                 assert self.process.poll() is None
                 time.sleep(0.01)
             else:
-                return time.perf_counter() - started
+                return
         raise AssertionError("the chain did not answer")
 
     def ask(self, method: str, *parameters: Any) -> Any:
@@ -127,15 +126,16 @@ def test_only_json_is_taken_over_http(chain: ChainProcess) -> None:
         assert response.status == 415
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process used is read from /proc")
 def test_it_starts_quickly_and_stays_small(chain: ChainProcess) -> None:
     assert chain.stop() in {0, -signal.SIGINT}
-    took = chain.start()
+    chain.start()
     assert chain.process is not None
-    memory_kb = 0
-    if sys.platform == "linux":
-        status = Path(f"/proc/{chain.process.pid}/status").read_text()
-        memory_kb = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-    assert took < 6  # the target is 2 s on an idle machine; this one may be busy
+    process = Path(f"/proc/{chain.process.pid}")
+    status, stat = (process / "status").read_text(), (process / "stat").read_text()
+    memory_kb = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+    ticks = sum(int(field) for field in stat.rpartition(")")[2].split()[11:13])
+    assert ticks / os.sysconf("SC_CLK_TCK") < 4  # seconds of processor time; the aim is 2 s on an idle machine
     assert memory_kb < 150_000
 
 

@@ -96,7 +96,7 @@ def test_a_payment_is_verified_and_captured_by_the_networks_facilitator(net: Net
         found: dict[str, Any] = fetch(f"{url}/settle/{job}", key=net.key)
         return found if found["status"] not in ("queued", "processing") else None
 
-    result = wait_for(captured, 20, "a capture")["result"]
+    result = wait_for(captured, 30, "a capture")["result"]
     assert (result["success"], result["amount"]) == (True, "1000")
 
 
@@ -298,7 +298,7 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> 
     with network(tmp_path / "state") as net:
         os.kill(net.process.pid, signal.SIGKILL)
         net.process.wait(10)
-        wait_for(lambda: not processes_of(str(tmp_path / "state")), 20, "the end of the workers")
+        wait_for(lambda: not processes_of(str(tmp_path / "state")), 30, "the end of the workers")
 
 
 def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_out_once(net: NetworkProcess) -> None:
@@ -316,7 +316,7 @@ def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_ou
         found: list[dict[str, Any]] = [item for item in shown["cases"] if item["state"] == state]
         return found[0] if found else None
 
-    held = wait_for(lambda: case("HOLD"), 10, "the case")
+    held = wait_for(lambda: case("HOLD"), 30, "the case")
     assert held["queue"] == "default"
     assert {reason["lane"] for reason in held["reasons"]} <= {"bytes", "settlement"}
     assert any("settlement is pending" in reason["says"] for reason in held["reasons"])

@@ -284,7 +284,7 @@ def test_the_async_client_that_stops_reading_is_signed_for(gateway: LiveGateway)
             return str(response.headers["x-holdfast-run"])
 
     run = asyncio.run(main())
-    closings = wait_for(lambda: gateway.executions(run), 10, "the closing statement")
+    closings = wait_for(lambda: gateway.executions(run), 30, "the closing statement")
     assert closings[0]["outcome"] in {"complete", "client.disconnected"}
 
 

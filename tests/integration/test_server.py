@@ -56,7 +56,7 @@ async def exchange(port: int, *pieces: bytes, pause: float = 0.0) -> tuple[int, 
 
     writing = asyncio.create_task(write())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = await reader.readuntil(b"\r\n\r\n")
             lines = head.lower().split(b"\r\n")
             length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))

@@ -355,19 +355,20 @@ def test_asking_again_and_otherwise_keeps_what_was_answered_before(play):
 
 def test_stopping_reaches_the_gateway_and_keeps_what_came(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
+        panel.gateway.hold_after = 9
         page = await opened(panel, browser)
         await ask(page, "Go on for long.")
         await page.wait("document.querySelector('.answer')?.textContent.length > 20")
         await page.click("#send")
         await page.wait("document.querySelector('.turn-status').textContent.startsWith('You stopped it')")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not panel.gateway.disconnected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await page.go(panel.url + "/chat?again" + await page.run("location.hash"))
         await page.wait("document.querySelector('.answer')?.textContent.length > 20")
         assert page.complaints == []
 
-    play(scene, FakeGateway(piece_s=0.05))
+    play(scene)
 
 
 def test_a_broken_answer_keeps_what_came_with_the_unmarked_rest_in_grey(play):

@@ -71,9 +71,9 @@ def test_a_bundle_that_would_keep_its_reader_busy_for_minutes_does_not():
     paths = [{**path, "proof": [number.to_bytes(32).hex()] * 20} for number in range(5000)]
     salts = [item("commitment", entry=b64_encode(b"x"), salt=number.to_bytes(32).hex()) for number in range(1000)]
     notes_again = only("checkpoint") * 1000
-    start = time.perf_counter()
+    start = time.process_time()
     found, _ = check([*only("statement"), *copies, *notes_again, *salts, *paths])
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert {code for code, _ in found.settlement_refusals} >= {"log.inclusion", "commitment.opening"}
 
 

@@ -130,10 +130,10 @@ def test_commas_in_a_text_are_no_parts(piece: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b'"' + rb"\"," * 300_000, b'"' * 200_000 + b"," * 70_000, b"," * 70_000 + b'"\\'])
 def test_counting_goes_through_a_text_once(text: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(HoldfastError):
         parse_ask("completions", text, {}, default_model=None, settlement="batch")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("settlement", ["batch", "individual", "private"])
