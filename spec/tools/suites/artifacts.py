@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
 from reference.artifacts import (
@@ -18,7 +16,6 @@ from reference.artifacts import (
     B,
     Change,
     artifact_of,
-    artifact_run,
     change_of,
     continuity,
     manifest,
@@ -28,9 +25,11 @@ from reference.artifacts import (
     trust_with_hub,
 )
 from reference.cases import Writer
-from reference.signing import STATEMENT_PAYLOAD, envelope, pae
+from reference.signing import STATEMENT_PAYLOAD, pae
 from reference.text import exact_text, jcs, named, sha, when
 from reference.world import GATEWAY, START, STRANGER, Turn
+
+from .kinds import Payloads, put
 
 SEEN = when(START, plus_ms=3000)
 TRUST = "trust-with-hub.json"
@@ -275,29 +274,7 @@ def payloads(out: Writer) -> None:
     """The predicate (§4)."""
     good = Change().statement
 
-    def case(
-        name: str, why: str, change: Callable[[dict[str, Any]], None] | None = None, code: str | None = None
-    ) -> None:
-        value = copy.deepcopy(good.value)
-        if change:
-            change(value)
-        out.case(
-            f"statement/artifact-{name}" if name else "statement/artifact",
-            why,
-            spec="artifacts.md §4",
-            run=["parse-statement", "envelope.json"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="MALFORMED_STATEMENT" if code else None,
-            result=None
-            if code or change
-            else {"digest": good.digest, "kind": "artifact", "run": artifact_run(HUB.id), "attester": HUB.id},
-            files={"envelope.json": jcs(envelope(jcs(value), [HUB.statement_key]))},
-        )
-
-    def put(member: str, to: Any) -> Callable[[dict[str, Any]], None]:
-        return lambda value: value["predicate"].__setitem__(member, to)
-
+    case = Payloads(out, good, HUB, spec="artifacts.md §4")
     wrong = "statement.artifact"
     case("", "A label was set: which kind of change, and a commitment. Not which label, not which artifact.")
     case("unknown-event", "Four events.", put("event", "blessed"), wrong)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from reference import tree, world
 from reference.cases import Writer
 from reference.decisions import CASE, DECIDED_AT, OTHER_CASE, Decision, document, trust_with_panel
-from reference.signing import envelope
 from reference.text import exact_text, jcs, when
 from reference.world import (
     AT,
@@ -25,8 +23,8 @@ from reference.world import (
 )
 
 from .bundles import GOOD, Bundles
+from .kinds import SEEN, Attesters, Payloads, put
 
-SEEN = when(START, plus_ms=3000)
 PROVEN = {**GOOD, "judgement": ["proven", "human"]}
 UNKNOWN = {**GOOD, "judgement": ["unknown", None]}
 REFUTED = {**GOOD, "judgement": ["refuted", None]}
@@ -112,28 +110,7 @@ def payloads(out: Writer) -> None:
     turn = Turn()
     good = Decision(turn).statement
 
-    def case(
-        name: str, why: str, change: Callable[[dict[str, Any]], None] | None = None, code: str | None = None
-    ) -> None:
-        value = copy.deepcopy(good.value)
-        if change:
-            change(value)
-        out.case(
-            f"statement/decision-{name}" if name else "statement/decision",
-            why,
-            spec="statement.md §4.3",
-            run=["parse-statement", "envelope.json"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="MALFORMED_STATEMENT" if code else None,
-            result=None
-            if code or change
-            else {"digest": good.digest, "kind": "decision", "run": turn.run, "attester": PANEL.id},
-            files={"envelope.json": jcs(envelope(jcs(value), [PANEL.statement_key]))},
-        )
-
-    def put(member: str, to: Any) -> Callable[[dict[str, Any]], None]:
-        return lambda value: value["predicate"].__setitem__(member, to)
+    case = Payloads(out, good, PANEL, spec="statement.md §4.3")
 
     case("", "A decision: which case, which act, having seen which lanes under which policy. Not who, not why.")
     case("unknown-act", "Five acts.", put("act", "bless"), "statement.act")
@@ -180,43 +157,21 @@ def attesters(out: Writer) -> None:
     """Who may decide (§6, §7)."""
     turn = Turn()
 
-    def case(name: str, why: str, made: Decision, code: str | None = None, **admission: Any) -> None:
-        out.case(
-            f"statement/decision-{name}",
-            why,
-            spec="statement.md §6",
-            run=[
-                "verify-statement",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                SEEN,
-                "--trust",
-                "trust.json" if admission else f"../../shared/{PANEL_TRUST}",
-                "envelope.json",
-            ],
-            expect="reject" if code else "accept",
-            code=code,
-            at=SEEN,
-            bug="WRONG_ATTESTER" if code else None,
-            files={"envelope.json": made.statement.entry}
-            | ({"trust.json": exact_text(trust_with_panel(**admission)) + "\n"} if admission else {}),
-        )
-
-    case("by-a-panel", "Signed by an admitted panel.", Decision(turn))
-    case("by-a-gateway", "The gateway judges its own answer.", Decision(turn, node=GATEWAY), "statement.role")
+    case = Attesters(out, "decision", PANEL_TRUST)
+    case("by-a-panel", "Signed by an admitted panel.", Decision(turn).statement)
+    case("by-a-gateway", "The gateway judges its own answer.", Decision(turn, node=GATEWAY).statement, "statement.role")
     case(
         "in-the-panels-name",
         "The panel is named, the signature is a stranger's.",
-        Decision(turn, signer=STRANGER.statement_key),
+        Decision(turn, signer=STRANGER.statement_key).statement,
         "statement.signature",
     )
     case(
         "by-a-suspect-panel",
         "The panel's key is suspect since before the decision.",
-        Decision(turn),
+        Decision(turn).statement,
         "statement.key-revoked",
-        revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"},
+        trust=trust_with_panel(revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"}),
     )
 
 

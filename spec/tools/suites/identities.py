@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from reference.cases import Writer
-from reference.signing import Node, envelope
-from reference.text import b64, exact_text, jcs, named, sha, unb64, when
+from reference.signing import Node
+from reference.text import b64, exact_text, named, sha, unb64, when
 from reference.world import (
     AT,
     START,
@@ -26,8 +25,8 @@ from reference.world import (
 )
 
 from .bundles import GOOD, Bundles
+from .kinds import SEEN, Attesters, Payloads, put
 
-SEEN = when(START, plus_ms=3000)
 SIGNED_AT = when(START, plus_ms=2500)
 TRUST = "trust-with-sealed-gateway.json"
 
@@ -138,28 +137,7 @@ def payloads(out: Writer) -> None:
     """The predicate of an identity (§4.5)."""
     good = identity()
 
-    def case(
-        name: str, why: str, change: Callable[[dict[str, Any]], None] | None = None, code: str | None = None
-    ) -> None:
-        value = copy.deepcopy(good.value)
-        if change:
-            change(value)
-        out.case(
-            f"statement/identity-{name}" if name else "statement/identity",
-            why,
-            spec="statement.md §4.5",
-            run=["parse-statement", "envelope.json"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="MALFORMED_STATEMENT" if code else None,
-            result=None
-            if code or change
-            else {"digest": good.digest, "kind": "identity", "run": identity_run(SEALED.id), "attester": SEALED.id},
-            files={"envelope.json": jcs(envelope(jcs(value), [SEALED.statement_key]))},
-        )
-
-    def put(member: str, to: Any) -> Callable[[dict[str, Any]], None]:
-        return lambda value: value["predicate"].__setitem__(member, to)
+    case = Payloads(out, good, SEALED, spec="statement.md §4.5")
 
     case("", "A node says under which keys it is reached: three digests.")
     case("of-nothing", "A node without private path, TLS or past.", lambda value: value["predicate"].update(nothing()))
@@ -256,20 +234,7 @@ def paths(out: Writer) -> None:
 def attesters(out: Writer) -> None:
     """Who may sign one (§6, §7)."""
 
-    def case(name: str, why: str, made: Statement, code: str | None = None, at: str = SEEN, trust: Any = None) -> None:
-        given = ["--trust", "trust.json" if trust else f"../../shared/{TRUST}"]
-        out.case(
-            f"statement/identity-{name}",
-            why,
-            spec="statement.md §6",
-            run=["verify-statement", "--policy", "../../shared/policy.json", "--at", at, *given, "envelope.json"],
-            expect="reject" if code else "accept",
-            code=code,
-            at=at,
-            bug="WRONG_ATTESTER" if code else None,
-            files={"envelope.json": made.entry} | ({"trust.json": exact_text(trust) + "\n"} if trust else {}),
-        )
-
+    case = Attesters(out, "identity", TRUST)
     case("by-a-gateway", "Signed by an admitted gateway.", identity())
     panel = Node("panel-of-keys.example", ["panel"], ["statement"])
     admitted = usual_trust(nodes=[*trust_value(2)["nodes"], admit(panel)])

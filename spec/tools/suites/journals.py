@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import uuid
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from reference.world import AT, GATEWAY, PANEL, START, STRANGER, Statement, Stor
 
 from .bundles import GOOD, Bundles
 from .decisions import PANEL_TRUST
+from .kinds import SEEN, Attesters, Payloads, put
 
-SEEN = when(START, plus_ms=3000)
 SIGNED_AT = when(START, plus_ms=2500)
 
 
@@ -67,28 +66,7 @@ def payloads(out: Writer) -> None:
     """The predicate (§4.4)."""
     good = head()
 
-    def case(
-        name: str, why: str, change: Callable[[dict[str, Any]], None] | None = None, code: str | None = None
-    ) -> None:
-        value = copy.deepcopy(good.value)
-        if change:
-            change(value)
-        out.case(
-            f"statement/journal-{name}" if name else "statement/journal",
-            why,
-            spec="statement.md §4.4",
-            run=["parse-statement", "envelope.json"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="MALFORMED_STATEMENT" if code else None,
-            result=None
-            if code or change
-            else {"digest": good.digest, "kind": "journal", "run": journal_run(PANEL.id), "attester": PANEL.id},
-            files={"envelope.json": jcs(envelope(jcs(value), [PANEL.statement_key]))},
-        )
-
-    def put(member: str, to: Any) -> Callable[[dict[str, Any]], None]:
-        return lambda value: value["predicate"].__setitem__(member, to)
+    case = Payloads(out, good, PANEL, spec="statement.md §4.4")
 
     case("", "How far a panel's journal of cases had come: a number and a digest, and nothing of what happened.")
     case("of-people", "The chain of people is a journal like the other.", put("journal", "people"))
@@ -151,29 +129,7 @@ def payloads(out: Writer) -> None:
 def attesters(out: Writer) -> None:
     """Who may sign one (§6, §7)."""
 
-    def case(name: str, why: str, made: Statement, code: str | None = None, at: str = SEEN, **admission: Any) -> None:
-        out.case(
-            f"statement/journal-{name}",
-            why,
-            spec="statement.md §6",
-            run=[
-                "verify-statement",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                at,
-                "--trust",
-                "trust.json" if admission else f"../../shared/{PANEL_TRUST}",
-                "envelope.json",
-            ],
-            expect="reject" if code else "accept",
-            code=code,
-            at=at,
-            bug="WRONG_ATTESTER" if code else None,
-            files={"envelope.json": made.entry}
-            | ({"trust.json": jcs(trust_with_panel(**admission)).decode() + "\n"} if admission else {}),
-        )
-
+    case = Attesters(out, "journal", PANEL_TRUST)
     case("by-a-panel", "Signed by an admitted panel.", head())
     case("by-a-gateway", "A gateway keeps no journal of cases.", head(node=GATEWAY), "statement.role")
     case("by-a-stranger", "Trust does not know this panel.", head(node=STRANGER), "statement.unknown-key")
@@ -188,7 +144,7 @@ def attesters(out: Writer) -> None:
         "The panel's key is suspect since before: a thief may anchor what he likes.",
         head(),
         "statement.key-revoked",
-        revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"},
+        trust=trust_with_panel(revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"}),
     )
     case(
         "backdated",

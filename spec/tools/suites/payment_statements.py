@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
 from reference.cases import Writer
@@ -23,7 +21,6 @@ from reference.payment_documents import (
     document,
     trust_with_facilitator,
 )
-from reference.signing import envelope
 from reference.text import exact_text, jcs, when
 from reference.world import (
     AT,
@@ -39,8 +36,8 @@ from reference.world import (
 )
 
 from .bundles import GOOD, Bundles
+from .kinds import SEEN, Attesters, Payloads, put
 
-SEEN = when(START, plus_ms=3000)
 REFUTED = {**GOOD, "payment": ["refuted", None]}
 """Only the lane of payments moves: nothing that is wrong with one takes anything from the run."""
 TRUST = "trust-with-facilitator.json"
@@ -193,28 +190,7 @@ def payloads(out: Writer) -> None:
     turn = Turn()
     good = Payment(turn).statement
 
-    def case(
-        name: str, why: str, change: Callable[[dict[str, Any]], None] | None = None, code: str | None = None
-    ) -> None:
-        value = copy.deepcopy(good.value)
-        if change:
-            change(value)
-        out.case(
-            f"statement/payment-{name}" if name else "statement/payment",
-            why,
-            spec="statement.md §4.6",
-            run=["parse-statement", "envelope.json"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="MALFORMED_STATEMENT" if code else None,
-            result=None
-            if code or change
-            else {"digest": good.digest, "kind": "payment", "run": turn.run, "attester": GATEWAY.id},
-            files={"envelope.json": jcs(envelope(jcs(value), [GATEWAY.statement_key]))},
-        )
-
-    def put(member: str, to: Any) -> Callable[[dict[str, Any]], None]:
-        return lambda value: value["predicate"].__setitem__(member, to)
+    case = Payloads(out, good, GATEWAY, spec="statement.md §4.6")
 
     case("", "A payment: which step, and a commitment. Not who, not how much.")
     case("unknown-event", "Eight events.", put("event", "paid"), "statement.payment")
@@ -250,44 +226,29 @@ def attesters(out: Writer) -> None:
     """Who may tell of a payment (§6, §7)."""
     turn = Turn()
 
-    def case(name: str, why: str, made: Payment, code: str | None = None, **admission: Any) -> None:
-        out.case(
-            f"statement/payment-{name}",
-            why,
-            spec="statement.md §6",
-            run=[
-                "verify-statement",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                SEEN,
-                "--trust",
-                "trust.json" if admission else f"../../shared/{TRUST}",
-                "envelope.json",
-            ],
-            expect="reject" if code else "accept",
-            code=code,
-            at=SEEN,
-            bug="WRONG_ATTESTER" if code else None,
-            files={"envelope.json": made.statement.entry}
-            | ({"trust.json": exact_text(trust_with_facilitator(**admission)) + "\n"} if admission else {}),
-        )
-
-    case("by-a-gateway", "Signed by an admitted gateway.", Payment(turn))
-    case("by-a-facilitator", "Signed by an admitted facilitator.", Payment(turn, "captured", node=FACILITATOR))
+    case = Attesters(out, "payment", TRUST)
+    case("by-a-gateway", "Signed by an admitted gateway.", Payment(turn).statement)
+    case(
+        "by-a-facilitator", "Signed by an admitted facilitator.", Payment(turn, "captured", node=FACILITATOR).statement
+    )
     case(
         "in-the-facilitators-name",
         "The facilitator is named, the signature is a stranger's.",
-        Payment(turn, "captured", node=FACILITATOR, signer=STRANGER.statement_key),
+        Payment(turn, "captured", node=FACILITATOR, signer=STRANGER.statement_key).statement,
         "statement.signature",
     )
-    case("by-an-unknown-node", "Nobody whom trust knows.", Payment(turn, node=STRANGER), "statement.unknown-key")
+    case(
+        "by-an-unknown-node",
+        "Nobody whom trust knows.",
+        Payment(turn, node=STRANGER).statement,
+        "statement.unknown-key",
+    )
     case(
         "by-a-suspect-facilitator",
         "The facilitator's key is suspect since before.",
-        Payment(turn, "captured", node=FACILITATOR),
+        Payment(turn, "captured", node=FACILITATOR).statement,
         "statement.key-revoked",
-        revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"},
+        trust=trust_with_facilitator(revoked={"at": AT, "suspect_since": START, "reason": "key-stolen"}),
     )
 
 
