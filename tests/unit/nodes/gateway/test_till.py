@@ -14,11 +14,12 @@ from holdfast.core import offers, x402
 from holdfast.core.encoding import b64_encode, sha256_hex
 from holdfast.core.opengradient import PLACEHOLDER_KEY
 from holdfast.core.payments import verify_amounts
-from holdfast.core.statements import parse_envelope, parse_statement
+from holdfast.core.statements import SealedPath, parse_envelope, parse_statement
 from holdfast.core.x402 import PaymentPayload
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.checkout import SELLER_REASONS, show_coarsely
 from holdfast.nodes.gateway.keys import Caller
+from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.ports.till_store import Account
 from holdfast.ports.upstream import ModelInfo, UpstreamUnreachableError
 from tests.helpers import asgi
@@ -750,3 +751,61 @@ def test_the_key_of_a_relay_is_told_coarsely_and_no_other() -> None:
         assert [item["spent"] for item in told] == [None, "0"]
 
     play(story)
+
+
+# --- what came sealed -----------------------------------------------------------------------------------------------
+
+
+def sealed(world: PaidWorld) -> asgi.App:
+    """The app as the private path calls it: every request came through one relay, whose workspace is ``first``."""
+    path = SealedPath("cd" * 32, "aes-128-gcm", "binary-http", None)
+    origin = SealedOrigin(Caller("first", None, "ab" * 32), path, json_profile=False)
+    inner = world.app()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope[ORIGIN] = origin
+        await inner(scope, receive, send)
+
+    return app
+
+
+def test_what_comes_sealed_is_paid_by_whoever_forwards_it_and_documents_name_nobody() -> None:
+    async def story(world: PaidWorld) -> None:
+        await world.clock.advance(17.5)
+        reply = await asgi.request(sealed(world), "POST", "/v1/chat/completions", body())
+        assert (reply.status, reply.header("x-holdfast-payment")) == (200, "credit")
+        (hold,) = await world.charged()
+        assert (hold.account, hold.amount) == ("first", 23_000)
+        (document,) = await world.documents()
+        assert document.payer is None
+        assert document.rate is not None
+        for moment in (document.at, document.rate.at):
+            assert (moment.second, moment.microsecond) == (0, 0)
+        assert hold.at.endswith(":00.000Z")
+
+    play(story)
+
+
+def test_a_payment_inside_pays_for_what_comes_sealed() -> None:
+    async def story(world: PaidWorld) -> None:
+        app = sealed(world)
+        await world.clock.advance(17.5)
+        payment = await world.signed()
+        reply = await asgi.request(app, "POST", "/v1/chat/completions", body(), [payment])
+        assert (reply.status, reply.header("x-holdfast-payment")) == (200, "authorised")
+        (hold,) = await world.charged()
+        assert (hold.account, hold.amount) == (None, COST)
+        (document,) = await world.documents()
+        assert document.payer == payer(0).address
+        assert document.at.second == 0
+
+    play(story, capture="on_answer")
+
+
+def test_a_relay_whose_credit_is_used_up_gets_a_402_and_what_may_be_signed_inside() -> None:
+    async def story(world: PaidWorld) -> None:
+        reply = await asgi.request(sealed(world), "POST", "/v1/chat/completions", body())
+        assert refusal(reply) == (402, "payment.credit", "insufficient_credit")
+        assert asked_nothing(world)
+
+    play(story, free_credit="0.0001")
