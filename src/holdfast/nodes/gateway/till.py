@@ -112,7 +112,7 @@ class Till:
         self._holds: dict[str, Hold | None] = {}
         """Holds of runs under way in this process; None while one is being written."""
         self._closed: asyncio.Queue[Closing] = asyncio.Queue()
-        self._giving_up: set[asyncio.Task[None]] = set()
+        self._behind: set[asyncio.Task[None]] = set()
         self.submitter: str | None = None
         """The facilitator's address, once it said so."""
         self.on_charged: Callable[[str], None] = lambda _run: None
@@ -210,8 +210,8 @@ class Till:
 
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
-        self._giving_up.add(task)
-        task.add_done_callback(self._giving_up.discard)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
 
     async def _undo(self, run: str, task: asyncio.Future[Hold] | None) -> None:
         try:
@@ -244,7 +244,8 @@ class Till:
             await asyncio.sleep(self._gather_s)
             while not self._closed.empty():
                 waiting.append(self._closed.get_nowait())
-            await asyncio.gather(*(self._charge_surely(closing) for closing in waiting))
+            for closing in waiting:  # each by itself: one that cannot be charged holds no other up
+                self._later(self._charge_surely(closing))
 
     async def _charge_surely(self, closing: Closing) -> None:
         """Charge a run, trying again for as long as the store is not there."""
@@ -321,7 +322,7 @@ class Till:
             if closing is None:
                 await self.books.call(self.books.store.release, hold.run, time_encode(self.clock.now()))
             else:
-                await self._charge_surely(closing)
+                self._later(self._charge_surely(closing))
         if waiting:
             _LOG.warning("%d runs were held when the process ended: they are charged or given up now", len(waiting))
         return len(waiting)
@@ -343,7 +344,9 @@ class Till:
             await self.clock.sleep(_FRESH_S)
 
     def close(self) -> None:
-        """Finish what was begun and let go of the store."""
+        """Let go of the store. What was not charged or given up by now is at the next start."""
+        for task in self._behind:
+            task.cancel()
         self.books.close()
 
 

@@ -517,6 +517,30 @@ def test_a_stream_that_breaks_off_is_charged_by_what_it_reported() -> None:
     play(story, upstream=ScriptedUpstream(streams=[script]))
 
 
+def test_a_run_that_cannot_be_charged_holds_no_other_up() -> None:
+    async def story(world: PaidWorld) -> None:
+        whole, seen = world.till.charge, []
+
+        async def charge(closing: Any) -> bool:
+            seen.append(closing.run)
+            if closing.run == seen[0]:
+                raise ZeroDivisionError("a bug")
+            return await whole(closing)
+
+        world.till.charge = charge  # type: ignore[method-assign]
+        first = (await world.ask(AUTHORIZED)).header("x-holdfast-run")
+        second = (await world.ask(AUTHORIZED)).header("x-holdfast-run")
+        for _ in range(400):
+            stands = [(await world.till.books.call(world.store.hold_of, run)).stands for run in (first, second)]
+            if stands == ["held", "charged"]:
+                break
+            await asyncio.sleep(0.005)
+        assert stands == ["held", "charged"]
+        assert seen[0] == first
+
+    play(story)
+
+
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 
