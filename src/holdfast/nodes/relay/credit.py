@@ -29,7 +29,7 @@ from holdfast.ports.settings import Secret
 
 _LOG = logging.getLogger("holdfast.relay")
 SOON_S = 10.0
-"""How soon a gateway is asked again that did not tell."""
+"""How soon a gateway is asked again that did not tell, or told that nothing is left."""
 _NOT_FOUND = 404
 
 
@@ -65,19 +65,22 @@ class Credit:
     def require(self, target: Target) -> None:
         """Raises ``relay.credit`` (503) where the relay's credit at a gateway is used up."""
         account = self._accounts.get(target.url)
-        if account is not None and account.left is not None and account.left < self._floor:
+        if account is not None and self._is_used_up(account):
             raise UnavailableError(
                 "relay.credit",
                 "the relay's credit at this gateway is used up, and nothing was passed on",
                 hint="its operator has to add some; try later, or another gateway",
             )
 
+    def _is_used_up(self, account: _Account) -> bool:
+        return account.left is not None and account.left < self._floor
+
     async def work(self) -> None:
         """Ask every gateway, for ever."""
         while True:
             await asyncio.gather(*(self.ask(url) for url in self._accounts))
-            troubled = any(account.trouble for account in self._accounts.values())
-            await self._clock.sleep(min(SOON_S, self._every_s) if troubled else self._every_s)
+            waiting = any(account.trouble or self._is_used_up(account) for account in self._accounts.values())
+            await self._clock.sleep(min(SOON_S, self._every_s) if waiting else self._every_s)
 
     async def ask(self, url: str) -> None:
         """Ask one gateway. What goes wrong is said in the log of this node, once."""

@@ -109,6 +109,21 @@ def test_a_gateway_that_did_not_tell_is_asked_again_soon() -> None:
     play(story)
 
 
+def test_credit_that_was_added_is_found_soon() -> None:
+    async def story(world: RelayWorld) -> None:
+        world.accounts.say("0")
+        task = asyncio.create_task(world.credit.work())
+        await settle()
+        assert (await post(world)).code == "relay.credit"
+        world.accounts.say("5")
+        await world.clock.advance(10)
+        await settle()
+        assert (await post(world)).status == 200
+        task.cancel()
+
+    play(story)
+
+
 def test_what_is_left_is_a_metric_without_a_label() -> None:
     async def story(world: RelayWorld) -> None:
         world.accounts.say("3.5")
