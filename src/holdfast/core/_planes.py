@@ -1,7 +1,8 @@
 """Symbols of Walrus' code as planes of bytes, and sums of planes: what every byte costs (``spec/walrus.md`` §2(2)).
 
 Each of the three functions is here twice, with numpy and with nothing but the standard library, and says the same:
-numpy is a few times as fast, and the base install does without it. :data:`FAST` says which are used.
+numpy is a few times as fast, and the base install does without it. :func:`add`,
+:func:`split` and :func:`merge` choose.
 
 The elements of a shard may stand in any order, as long as it is the same in all shards of a code; the two ways to split
 choose different ones.
@@ -18,6 +19,8 @@ Plane = bytes | bytearray
 """One byte of each element of a shard."""
 FAST = np is not None
 """Whether numpy is here."""
+SMALL_PLANE, SMALL_SHARD = 256, 64
+"""Bytes of a plane, and slices of a shard, up to which arrays cost more to make than they save."""
 BLOCK_BYTES = 64
 """The elements of a symbol stand in blocks: 32 low bytes, then their 32 high bytes. The last block may be shorter."""
 
@@ -37,10 +40,14 @@ def add_arrays(target: bytearray, plane: Plane) -> None:
 def split_slices(symbols: bytes, size: int) -> tuple[Plane, Plane]:
     """Low and high bytes of symbols of ``size`` bytes that stand one after the other, by slices."""
     whole = size - size % BLOCK_BYTES
-    half = (size - whole) // 2
-    blocks = [at + block for at in range(0, len(symbols), size) for block in range(0, whole, BLOCK_BYTES)]
-    low = [symbols[at : at + 32] for at in blocks] + [symbols[at::size] for at in range(whole, whole + half)]
-    high = [symbols[at + 32 : at + 64] for at in blocks] + [symbols[at::size] for at in range(whole + half, size)]
+    middle = (whole + size) // 2
+    low, high = [], []
+    for at in range(0, len(symbols), size):
+        for block in range(at, at + whole, BLOCK_BYTES):
+            low.append(symbols[block : block + 32])
+            high.append(symbols[block + 32 : block + 64])
+        low.append(symbols[at + whole : at + middle])
+        high.append(symbols[at + middle : at + size])
     return b"".join(low), b"".join(high)
 
 
@@ -58,21 +65,14 @@ def split_arrays(symbols: bytes, size: int) -> tuple[Plane, Plane]:
 
 def merge_slices(low: Plane, high: Plane, size: int) -> bytes:
     """The symbols of two planes that were split the same way, with a byte of zero before each, as leaves are hashed."""
-    count = 2 * len(low) // size
-    whole = size - size % BLOCK_BYTES
-    half = (size - whole) // 2
-    lines = bytearray(count * (size + 1))
-    place = 0
-    for at in range(1, len(lines), size + 1):
-        for block in range(at, at + whole, BLOCK_BYTES):
-            lines[block : block + 32] = low[place : place + 32]
-            lines[block + 32 : block + 64] = high[place : place + 32]
-            place += 32
-    for at in range(whole + 1, whole + 1 + half):
-        lines[at :: size + 1] = low[place : place + count]
-        lines[at + half :: size + 1] = high[place : place + count]
-        place += count
-    return bytes(lines)
+    half = size // 2
+    parts: list[Plane] = []
+    for at in range(0, len(low), half):
+        parts.append(b"\x00")
+        for begin in range(at, at + half, 32):
+            end = min(begin + 32, at + half)
+            parts += (low[begin:end], high[begin:end])
+    return b"".join(parts)
 
 
 def merge_arrays(low: Plane, high: Plane, size: int) -> bytes:
@@ -90,6 +90,24 @@ def merge_arrays(low: Plane, high: Plane, size: int) -> bytes:
     return lines.tobytes()
 
 
-add = add_arrays if FAST else add_integers
-split = split_arrays if FAST else split_slices
-merge = merge_arrays if FAST else merge_slices
+def add(target: bytearray, plane: Plane) -> None:
+    """``target`` ^= ``plane``, the faster way."""
+    if FAST and len(plane) > SMALL_PLANE:
+        add_arrays(target, plane)
+    else:
+        add_integers(target, plane)
+
+
+def split(symbols: bytes, size: int) -> tuple[Plane, Plane]:
+    """Low and high bytes, the faster way: which one is the same for all shards of a code, for they have one length."""
+    return (split_arrays if _by_arrays(len(symbols), size) else split_slices)(symbols, size)
+
+
+def merge(low: Plane, high: Plane, size: int) -> bytes:
+    """The other way, for planes of :func:`split`."""
+    return (merge_arrays if _by_arrays(2 * len(low), size) else merge_slices)(low, high, size)
+
+
+def _by_arrays(length: int, size: int) -> bool:
+    """Whether arrays are there, and this is more than a few dozen slices."""
+    return FAST and length // size + length // BLOCK_BYTES > SMALL_SHARD
