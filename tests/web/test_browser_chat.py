@@ -340,8 +340,9 @@ def test_asking_again_and_otherwise_keeps_what_was_answered_before(play):
         await ask(page, "Otherwise?")
         await page.wait("document.querySelector('.question').textContent === 'Otherwise?'")
         await answered(page)
-        await page.click("[data-act=older]")
-        await page.click("[data-act=older]")
+        for at in ("2 of 3", "1 of 3"):
+            await page.run("document.querySelector('[data-act=older]').click()")
+            await page.wait(f"document.querySelector('.siblings-at').textContent === '{at}'")
         assert "A holdfast is the part of a kelp" in await page.run("document.querySelector('.answer').textContent")
         await ask(page, "And then?")
         await answered(page, 2)
@@ -433,6 +434,7 @@ def test_every_text_has_contrast_and_the_page_fits_a_phone(play, dark):
             "# A\n\n> quoted [link](https://a.example/)\n\n```py\nx\n```\n\na | b\n--|--\n1 | 2\n\n"
             "long" * 80 + "\n\n`" + "code" * 60 + "`"
         )
+        panel.gateway.prices = {panel.gateway.models[0]: {"input": "0.15", "output": "0.60001"}}
         for width in (NARROW, 1280):
             page = await opened(panel, browser, width=width, dark=dark, calm=True)
             await axe.prepare(page)
@@ -444,6 +446,8 @@ def test_every_text_has_contrast_and_the_page_fits_a_phone(play, dark):
             await page.run("document.querySelectorAll('details').forEach((node) => node.open = true)")
             assert await page.run(CONTRAST) == []
             assert await page.run("document.documentElement.scrollWidth") <= width
+            send = "document.getElementById('send').getBoundingClientRect().right"
+            assert await page.run(f"{send} <= document.querySelector('.ask-box').getBoundingClientRect().right")
             assert await axe.violations(page) == []
             small = await page.run(
                 "[...document.querySelectorAll('main button, main summary')].filter((e) => e.checkVisibility())"
