@@ -37,7 +37,7 @@ from holdfast.ports.http import HTTP
 from holdfast.ports.http_stream import EventHTTP
 from holdfast.ports.settings import Secret
 
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 32 << 20
 """What is sent in one request."""
 HASH_BYTES = 4 << 20
 """What is hashed at a time."""

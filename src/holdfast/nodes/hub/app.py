@@ -63,7 +63,7 @@ def _uploads(service: HubService) -> list[BaseRoute]:
         service.publisher(request.headers.get("authorization"))
         digest = _digest(request.path_params["digest"])
         offset, size = _integer(request, "offset"), _integer(request, "size")
-        return json_response(await service.write_upload(digest, offset, size, await request.body()))
+        return json_response(await service.write_upload(digest, offset, size, request.stream()))
 
     return [
         Route("/v1/hub/uploads", begin, methods=["POST"]),

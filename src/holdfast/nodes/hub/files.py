@@ -19,6 +19,8 @@ BLOBS, UPLOADS = "blobs", "uploads"
 """Folders of the storage; the first is laid out as ``adapters/blobs_files.py`` has it."""
 PIECE_BYTES = 1 << 20
 """What is read at a time."""
+SYNC_BYTES = 64 << 20
+"""After so many bytes an upload is made durable, while more of it comes."""
 MAX_OPEN = 64
 """Uploads whose running digest is kept in memory."""
 
@@ -30,6 +32,7 @@ class Upload:
         self.file = file
         self.running = hashlib.sha256()
         self.offset = 0
+        self.synced = 0
         self.lock = threading.Lock()
 
 
@@ -83,6 +86,9 @@ class ModelFiles:
             upload.file.write(offset, data)
             upload.running.update(data)
             upload.offset += len(data)
+            if upload.offset - upload.synced >= SYNC_BYTES:  # so that the end of a large file waits for little
+                upload.file.sync()
+                upload.synced = upload.offset
             return self._finish(digest, upload, size)
 
     def _finish(self, digest: str, upload: Upload, size: int) -> int:
