@@ -66,7 +66,7 @@ def computation(evidence: Evidence, *, development: bool) -> Lane:
         other = differing[0]
         says = f"{_said(how)} {_compared(other)} One of the two is wrong."
         return Lane("computation", "refuted", "observed", says, (*digests, other.statement.digest))
-    lane = _by_mode(evidence, checked, how, development=development)
+    lane = _by_mode(evidence, checked, how, alone=not again, development=development)
     if not again:
         return lane
     says = f"{lane.says} {' '.join(_compared(item) for item in again)}"
@@ -76,14 +76,16 @@ def computation(evidence: Evidence, *, development: bool) -> Lane:
     return Lane("computation", "proven", "observed", says, shown)
 
 
-def _by_mode(evidence: Evidence, checked: CheckedStatement, how: Computation, *, development: bool) -> Lane:
-    """What the run's own mode can say."""
+def _by_mode(
+    evidence: Evidence, checked: CheckedStatement, how: Computation, *, alone: bool, development: bool
+) -> Lane:
+    """What the run's own mode can say. ``alone``: nobody else ran it."""
     digests = (checked.statement.digest,)
     if how.mode == "ZKML":
         return _proof(evidence, checked, how, development=development)
     if how.mode == "TEE":
         return _enclave(evidence, checked, how)
-    says = f"{_said(how)} It is the node's word: nobody else has run it."
+    says = f"{_said(how)} It is the node's word{': nobody else has run it' if alone else ''}."
     return Lane("computation", "unknown", "signature", says, digests)
 
 

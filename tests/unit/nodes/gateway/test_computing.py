@@ -239,6 +239,7 @@ def test_a_run_that_was_run_again_shows_it_and_grows_only_at_its_end(tmp_path: P
         lane = await world.lane(run, "computation")
         assert (lane["state"], lane["basis"]) == ("proven", "observed")
         assert "every bit is equal" in lane["says"]
+        assert "nobody else" not in lane["says"]
         assert (await world.lane(run))["state"] == "proven"
         await world.stop()
         await world.start()
