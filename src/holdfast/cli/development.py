@@ -61,7 +61,7 @@ VALID_DAYS = 365
 ROOT_KEYS, ROOT_THRESHOLD = 3, 2
 """Development root keys and how many must sign."""
 CHAIN_ID = 31337
-"""Customary chain id for development."""
+"""Customary chain id for development: that of a network for which no other was asked."""
 HOST = "127.0.0.1"
 """A development network listens on loopback only."""
 GATEWAY_TLS = "gateway-tls"
@@ -157,6 +157,8 @@ class Layout:
     base_port: int
     payments: str = "optional"
     """Whether answers cost something: the gateway's setting of that name."""
+    chain_id: int = CHAIN_ID
+    """Of the network's own chain, from its first block on (:func:`chain_id_of`)."""
 
     def port(self, service: str) -> int:
         return self.base_port + SERVICES.index(service)
@@ -167,6 +169,11 @@ class Layout:
 
     def key(self, name: str) -> Path:
         return self.state / "keys" / name
+
+    @property
+    def payment_network(self) -> str:
+        """The network's chain as x402 names it."""
+        return f"eip155:{self.chain_id}"
 
     @property
     def origin(self) -> str:
@@ -315,7 +322,7 @@ def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
         "free_credit": FREE_CREDIT,
     }
     if layout.pays:
-        network, token = f"eip155:{CHAIN_ID}", TestToken(keys.faucet)
+        network, token = layout.payment_network, TestToken(keys.faucet)
         found |= {
             "facilitator": layout.url(FACILITATOR),
             "pay_to": keys.gateway_account,
@@ -387,7 +394,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             opengradient |= {
                 "registry": layout.registry["registry"],
                 "registry_chain": layout.url("chain"),
-                "registry_chain_id": CHAIN_ID,
+                "registry_chain_id": layout.chain_id,
                 "registry_account": str(state / "keys" / "gateway.account.key"),
                 "endpoint": layout.url(GATEWAY_TLS),
             }
@@ -401,7 +408,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         "chain": {
             "listen": listen["chain"],
             "state": str(state / "chain"),
-            "chain_id": CHAIN_ID,
+            "chain_id": layout.chain_id,
             "funded": [keys.deployer, *keys.vote_addresses.values()],
             **({"genesis": str(state / GENESIS_FILE)} if layout.pays else {}),
         },
@@ -515,7 +522,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         tables["panel"] |= {
             "faucet_key": str(layout.key("faucet.key")),
             "faucet_chain": layout.url("chain"),
-            "faucet_network": f"eip155:{CHAIN_ID}",
+            "faucet_network": layout.payment_network,
             "faucet_token": TEST_TOKEN,
         }
         tables[FACILITATOR] = {
@@ -523,7 +530,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "state": str(state / FACILITATOR),
             "networks": [
                 {
-                    "network": f"eip155:{CHAIN_ID}",
+                    "network": layout.payment_network,
                     "rpc": layout.url("chain"),
                     "key": f"file:{state / 'keys' / 'facilitator.account.key'}",
                     "assets": ["*"],
@@ -728,6 +735,22 @@ def make_models(layout: Layout) -> None:
                 (home / file).write_bytes(data)
 
 
+def chain_id_of(state: Path, asked: int | None) -> int:
+    """The id of a network's chain: the one its trust names, and for a new network the one that is asked for. Raises
+    ``up.chain_id`` where both are there and differ."""
+    trust = Layout(state, 0).trust
+    if not trust.exists():
+        return CHAIN_ID if asked is None else asked
+    found = rounds_of(Layout(state, 0)).chain_id
+    if asked not in (None, found):
+        raise UsageError(
+            "up.chain_id",
+            f"the network in {state} has a chain with id {found}",
+            hint="leave --chain-id away, or begin a new network with --fresh",
+        )
+    return found
+
+
 def network_json(layout: Layout) -> dict[str, Any]:
     """What ``network.json`` says: how to reach and trust this network. Holds no secret, only where they lie."""
     return {
@@ -741,7 +764,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "facilitator": layout.url(FACILITATOR) if layout.pays else None,
         "inference": [{"name": name, "url": layout.url(name)} for name in (INFERENCE if layout.computes else ())],
         "models": str((layout.state / MODELS).resolve()) if layout.computes else None,
-        "payment_network": f"eip155:{CHAIN_ID}" if layout.pays else None,
+        "payment_network": layout.payment_network if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,
         "blobs": layout.url(BLOBS),

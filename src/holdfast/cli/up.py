@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -506,10 +507,15 @@ def _locked(state: Path) -> Iterator[None]:
               help="Base of the ports: panel, gateway, log, chain, full nodes, relay, gateway under TLS.")  # fmt: skip
 @click.option("--payments", type=click.Choice(["off", "optional", "required"]), default="optional", show_default=True,
               help="Whether answers cost something; optional: each workspace has free credit.")  # fmt: skip
+@click.option("--chain-id", type=click.IntRange(1, 2**53 - 1),
+              help="Id of a new network's chain, such as that of a public chain which clients insist on.  "
+                   f"[default: {development.CHAIN_ID}]")  # fmt: skip
 @click.option("--config", "overrides", type=click.Path(path_type=Path), help="TOML with settings of your own on top.")
 @click.option("--json", "as_json", is_flag=True,
               help="One ready line, then one JSON event a line; progress goes to standard error.")  # fmt: skip
-def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Path | None, as_json: bool) -> None:
+def up_command(
+    state: Path, fresh: bool, port: int, payments: str, chain_id: int | None, overrides: Path | None, as_json: bool
+) -> None:
     """Run a whole development network on this machine."""
     console = Console(as_json=as_json)
     layout = Layout(state.absolute(), port, payments)
@@ -521,6 +527,7 @@ def up_command(state: Path, fresh: bool, port: int, payments: str, overrides: Pa
             if fresh:
                 _forget(layout.state)
             development.check_consistent(layout)
+            layout = dataclasses.replace(layout, chain_id=development.chain_id_of(layout.state, chain_id))
             check_ports(layout)
             with contextlib.suppress(FileNotFoundError):
                 (layout.state / development.NETWORK_FILE).unlink()
