@@ -588,7 +588,8 @@ def everything() -> int:
 
 def fetched() -> "Dict[str, str]":
     """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
-    return {**javascript_client(), **walrus_wasm(), **converters(), **real_anvil(), **opengradient_clients()}
+    found = {**javascript_client(), **walrus_wasm(), **converters(), **real_anvil()}
+    return {**found, **opengradient_clients(), **x402_clients()}
 
 
 def counted_pytest(before: "List[str]", arguments: "List[str]", more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
@@ -696,7 +697,7 @@ def real_anvil() -> "Dict[str, str]":
 
 
 def from_npm(folder: str, package: str, inside: str, what: str) -> "Optional[str]":
-    """The ``node_modules`` that hold a package, kept beside the environment; ``None``, said aloud, without one."""
+    """The ``node_modules`` that hold packages, kept beside the environment; ``None``, said aloud, without one."""
     prefix = os.path.join(VENV, folder)
     modules = os.path.join(prefix, "node_modules")
     if os.path.isdir(os.path.join(modules, inside)):
@@ -706,7 +707,7 @@ def from_npm(folder: str, package: str, inside: str, what: str) -> "Optional[str
         say("SKIPPED " + what + ": no Node.js and npm here")
         return None
     say("fetching " + package + " for " + what)
-    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", prefix, package]
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", prefix, *package.split()]
     try:
         code = subprocess.call(command, stdout=subprocess.DEVNULL, timeout=300)
     except (OSError, subprocess.TimeoutExpired):
@@ -737,6 +738,24 @@ def opengradient_clients() -> "Dict[str, str]":
         "the tests of OpenGradient's own clients",
         "OpenGradient's packages: about 350 MB",
     )
+
+
+X402 = os.path.join(ROOT, "requirements", "x402.txt")
+"""x402's own Python client and everything it needs, at exact versions."""
+X402_TYPESCRIPT = "@x402/fetch@2.27.0 @x402/evm@2.27.0 viem@2.57.20"
+"""x402's TypeScript client: it pays as it does in browsers and in Node.js."""
+
+
+def x402_clients() -> "Dict[str, str]":
+    """Where the clients of x402's authors are, in Python and in TypeScript, as variables for the tests that pay."""
+    what = "the tests of x402's own clients"
+    found: "Dict[str, str]" = {}
+    if not os.environ.get("HOLDFAST_X402"):
+        found = packages_apart("x402", X402, "HOLDFAST_X402", what, "x402's package: about 130 MB")
+    if os.environ.get("HOLDFAST_X402_MODULES"):
+        return found
+    modules = from_npm("x402-typescript", X402_TYPESCRIPT, os.path.join("@x402", "fetch"), what)
+    return {**found, "HOLDFAST_X402_MODULES": modules} if modules else found
 
 
 def packages_apart(name: str, requirements: str, variable: str, what: str, packages: str) -> "Dict[str, str]":
@@ -784,11 +803,22 @@ def make_apart(folder: str, inside: str, requirements: "List[str]") -> str:
 
 def opengradient(rest: "List[str]") -> int:
     """OpenGradient's own packages, unchanged, against a network of ours; where they cannot be had, a failure."""
+    return peers("opengradient", opengradient_clients, rest)
+
+
+def x402(rest: "List[str]") -> int:
+    """The clients of x402's authors pay a network of ours; where they cannot be had, a failure."""
+    return peers("x402", x402_clients, rest)
+
+
+def peers(name: str, fetch: "Callable[[], Dict[str, str]]", rest: "List[str]") -> int:
+    """Run the tests of clients that others wrote, once they are here."""
     ensure("dev", "node")
-    variables = opengradient_clients()
-    if not variables and not os.environ.get("HOLDFAST_OPENGRADIENT"):
+    variables = fetch()
+    variable = "HOLDFAST_" + name.upper()
+    if variable not in variables and not os.environ.get(variable):
         return 1
-    files = sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_opengradient_*.py")))
+    files = sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_%s_*.py" % name)))
     return call("pytest", "-q", *files, *rest, **variables)
 
 
@@ -803,6 +833,7 @@ WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "offline": ("Unit, vector and property tests with the network removed", offline),
     "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
     "opengradient": ("Run OpenGradient's own clients, unchanged, against a network of ours", opengradient),
+    "x402": ("Let the clients of x402's authors pay a network of ours", x402),
     "package": ("Install the base package alone and drive it over the vectors", package),
     "vectors": ("Make the vectors again; the difference must be empty", vectors),
     "docs": ("Refresh generated blocks in the documents", docs),

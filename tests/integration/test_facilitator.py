@@ -251,7 +251,7 @@ def x402_python() -> str | None:
 def test_x402s_own_client_verifies_and_settles_here(tmp_path: Path) -> None:
     python = x402_python()
     if python is None:
-        pytest.skip("no Python with x402; HOLDFAST_X402 names one, bench/facilitator.py makes one")
+        pytest.skip("no Python with x402: CI=true or python3 dev.py x402 makes one")
     setting = Setting(tmp_path)
     script = tmp_path / "client.py"
     script.write_text(CLIENT)

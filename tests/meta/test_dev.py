@@ -446,6 +446,21 @@ def test_opengradients_packages_that_cannot_be_had_are_a_skip_that_is_said(
     assert seen[-1] == "HOLDFAST_OPENGRADIENT"
 
 
+def test_x402s_clients_are_fetched_each_in_its_own_way(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = apart(dev, monkeypatch)
+    asked: list[str] = []
+    monkeypatch.setattr(dev, "from_npm", lambda folder, packages, *_: asked.append(packages) or f"/npm/{folder}")
+    for name in ("HOLDFAST_X402", "HOLDFAST_X402_MODULES"):
+        monkeypatch.delenv(name, raising=False)
+    python = str(Path(dev.VENV, "x402", "bin", "python"))
+    assert dev.x402_clients() == {"HOLDFAST_X402": python, "HOLDFAST_X402_MODULES": "/npm/x402-typescript"}
+    assert calls == ["--clear", "/requirements/x402.txt"]
+    assert [package.rpartition("@")[0] for package in asked[0].split()] == ["@x402/fetch", "@x402/evm", "viem"]
+    monkeypatch.setenv("HOLDFAST_X402", "/elsewhere/python")
+    monkeypatch.setenv("HOLDFAST_X402_MODULES", "/elsewhere/node_modules")
+    assert dev.x402_clients() == {}
+
+
 def test_make_lists_the_words_that_dev_knows(dev: ModuleType) -> None:
     text = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, check=True).stdout
     listed = re.findall(r"^  ([a-z]+) +\S", text.decode(), re.MULTILINE)
