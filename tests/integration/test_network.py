@@ -70,8 +70,9 @@ def settled(net: NetworkProcess, run: str) -> dict[str, Any]:
 
 
 def test_nothing_is_answered_without_a_key(net: NetworkProcess) -> None:
-    answer = fetch(net.ready["gateway"] + "/v1/models", key="wrong")
-    assert answer["error"]["code"] == "auth.wrong"
+    for path in ("/v1/runs", "/v1/network"):  # models and prices are for everybody where answers are sold
+        answer = fetch(net.ready["gateway"] + path, key="wrong")
+        assert answer["error"]["code"] == "auth.wrong"
 
 
 def test_the_ready_line_says_how_to_reach_everything(net: NetworkProcess) -> None:
