@@ -7,9 +7,11 @@ piece that does not begin where the file ends is refused with the right place. A
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
@@ -19,7 +21,7 @@ BLOBS, UPLOADS = "blobs", "uploads"
 """Folders of the storage; the first is laid out as ``adapters/blobs_files.py`` has it."""
 PIECE_BYTES = 1 << 20
 """What is read at a time."""
-SYNC_BYTES = 64 << 20
+SYNC_BYTES = 16 << 20
 """After so many bytes an upload is made durable, while more of it comes."""
 MAX_OPEN = 64
 """Uploads whose running digest is kept in memory."""
@@ -33,6 +35,9 @@ class Upload:
         self.running = hashlib.sha256()
         self.offset = 0
         self.synced = 0
+        self.syncing: Future[None] = Future()
+        """The last sync that was begun beside the writing, so that the end of a large file waits for little."""
+        self.syncing.set_result(None)
         self.lock = threading.Lock()
 
 
@@ -44,6 +49,7 @@ class ModelFiles:
         self._file_bytes = file_bytes
         self._open: dict[str, Upload] = {}
         self._lock = threading.Lock()
+        self._syncer = ThreadPoolExecutor(2, "holdfast-hub-sync")
 
     def size(self, digest: str) -> int | None:
         """Bytes of a whole file; None where it is not here."""
@@ -86,14 +92,16 @@ class ModelFiles:
             upload.file.write(offset, data)
             upload.running.update(data)
             upload.offset += len(data)
-            if upload.offset - upload.synced >= SYNC_BYTES:  # so that the end of a large file waits for little
-                upload.file.sync()
+            if upload.offset - upload.synced >= SYNC_BYTES and upload.syncing.done():
+                upload.syncing.result()
+                upload.syncing = self._syncer.submit(upload.file.sync)
                 upload.synced = upload.offset
             return self._finish(digest, upload, size)
 
     def _finish(self, digest: str, upload: Upload, size: int) -> int:
         if upload.offset < size:
             return upload.offset
+        upload.syncing.result()
         found = upload.running.hexdigest()
         if found != digest:
             self._forget(digest, upload)
@@ -113,7 +121,7 @@ class ModelFiles:
                 return found
             idle = [name for name, upload in self._open.items() if not upload.lock.locked()]
             for name in idle[: max(0, len(self._open) - MAX_OPEN + 1)]:
-                self._open.pop(name).file.close()
+                _close(self._open.pop(name))
             upload = self._open[digest] = self._reopen(digest)
             return upload
 
@@ -165,11 +173,16 @@ class ModelFiles:
     def close(self) -> None:
         """Let go of every upload; they go on from where they are."""
         for upload in list(self._open.values()):
-            try:
-                upload.file.close()
-            except HoldfastError:
-                continue
+            with contextlib.suppress(HoldfastError):
+                _close(upload)
         self._open.clear()
+        self._syncer.shutdown()
+
+
+def _close(upload: Upload) -> None:
+    """Let go of a file once nothing is synced any more. Raises ``storage.failed``."""
+    upload.syncing.result()
+    upload.file.close()
 
 
 def _blob(digest: str) -> str:
