@@ -51,7 +51,7 @@ OFFLINE = ["tests/unit", "tests/vectors", "tests/properties"]
 CONFORMANCE = ["tests/conformance", "--cases=all"]
 """The vectors through the command line, every one in a process of its own; elsewhere a few stand for the rest."""
 ON_EVERY_CORE = ["-n", "logical", "--maxprocesses=8", "--dist=worksteal"]
-"""One process of tests per core (docs/adr/0058). Neighbours stay together: what a file's tests share is made once."""
+"""One process of tests per core (docs/adr/0059). Neighbours stay together: what a file's tests share is made once."""
 
 NETWORK_SIGNS = (
     "name resolution",

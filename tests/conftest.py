@@ -2,7 +2,7 @@
 
 ``HOLDFAST_EXAMPLES`` sets how many cases Hypothesis tries per property, ``HOLDFAST_SCHEDULES``, ``HOLDFAST_KILLS`` and
 ``HOLDFAST_PAYMENTS`` how many crash schedules, real kills and payments the crash tests run (read where they are used).
-The defaults keep ``make test`` short; ``.ci/run`` asks for more of all four (docs/adr/0058).
+The defaults keep ``make test`` short; ``.ci/run`` asks for more of all four (docs/adr/0059).
 """
 
 from __future__ import annotations

@@ -364,6 +364,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
             "{queue}": "default",
             "{seq}": str(case["events"][-1]["seq"]),
             "{known}": "2",
+            "{artifact}": "11" * 32,
+            "{before}": "22" * 32,
             "{digest}": case["lanes"]["settlement"]["evidence"][0],
             "/recall.json": f"/recall.json?evidence={case['lanes']['settlement']['evidence'][0]}",
         }
@@ -376,6 +378,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
             if target.endswith(".csv"):
                 continue
             reply = await asgi.request(app, "GET", target, headers=headers)
+            if reply.status == 404 and reply.json()["error"]["code"] == "panel.hub":
+                continue  # this panel follows no hub: what models are has no twin here
             assert reply.status == 200, (path, reply.body)
             assert flattened_json(reply.json()) == [], path
             seen |= {path} if '"lanes"' in reply.body.decode() else set()

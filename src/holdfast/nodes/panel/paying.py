@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from holdfast.core import canonical, x402
 from holdfast.core.canonical import JSON
@@ -51,19 +52,27 @@ def answered_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in ANSWERED if name in headers}
 
 
+class _Told(NamedTuple):
+    """Why a gateway refuses, in its words or in ours."""
+
+    code: str
+    message: str
+    hint: str
+
+
 def payment_refusal(raw: bytes) -> RefusedError:
     """Status 402 in the one error shape; why, where the gateway says so in x402's words or in ours."""
     said: object = None
     with contextlib.suppress(HoldfastError):
         said = canonical.decode_object(raw).get("error")
-    told = said if isinstance(said, dict) else {"message": said}
-    code, message, hint = (told.get(name) for name in ("code", "message", "hint"))
-    return RefusedError(
+    members = said if isinstance(said, dict) else {"message": said}
+    code, message, hint = (members.get(name) for name in ("code", "message", "hint"))
+    told = _Told(
         code if isinstance(code, str) and is_code(code) else "payment.required",
         message if isinstance(message, str) and message else "this answer has to be paid for",
-        hint=hint if isinstance(hint, str) and hint else "pay with a wallet, or ask for credit",
-        status=PAYMENT_REQUIRED_STATUS,
+        hint if isinstance(hint, str) and hint else "pay with a wallet, or ask for credit",
     )
+    return RefusedError(told.code, told.message, hint=told.hint, status=PAYMENT_REQUIRED_STATUS)
 
 
 def payee_of(identity: object) -> str:
