@@ -7,7 +7,7 @@ ARGS ?=
 
 .PHONY: help up holdfast setup fix lint test offline conformance opengradient x402 package vectors docs bench check
 help: ## List targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: ## Start Holdfast on this machine
 	@$(DEV) up $(ARGS)
 holdfast: ## Run a holdfast command of the environment, like ARGS=chat
