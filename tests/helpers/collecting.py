@@ -334,7 +334,15 @@ class Collecting:
         self.metrics = MemoryMetrics()
         assert METRICS
         self.told: list[str] = []
-        self.refunds = Refunds(self.books, shop.judge, shop.signer, shop.clock, self.metrics, on_step=self.told.append)
+        self.refunds = Refunds(
+            self.books,
+            shop.judge,
+            shop.signer,
+            shop.clock,
+            self.metrics,
+            attester=IDENTITY.attester,
+            on_step=self.told.append,
+        )
         self.collector = Collector(
             self.books,
             HTTPFacilitator(shop.wire, "http://facilitator"),

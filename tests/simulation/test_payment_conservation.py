@@ -6,7 +6,7 @@ facilitators that lose power; shallow reorganisations; clocks that jump past dea
 up three times: from the store's rows, from the chain's balances, and from the signed statements alone, each of which a
 full node accepts once.
 
-How many: ``HOLDFAST_PAYMENTS`` (default 250; continuous integration asks for 10,000).
+How many: ``HOLDFAST_PAYMENTS`` (default 250; continuous integration asks for more).
 """
 
 from __future__ import annotations
@@ -111,14 +111,14 @@ class Run:
         """Things that happen to anybody."""
         chance, world = self.chance, self.shop.world
         what = chance.random()
-        if what < 0.05:
+        if what < 0.1:
             self.power_cut()
-        elif what < 0.12 and world.chain.head.number > 8:
+        elif what < 0.24 and world.chain.head.number > 8:
             self.reorganisations += 1
             await world.chain.reorganise(chance.randint(1, 2), drop=chance.random() < 0.5)
             world.chain.set_automine(automine=False)
             await world.mine(3)
-        elif what < 0.16:
+        elif what < 0.3:
             await self._drain()
         self.shop.clock.time += chance.choice((0, 1, 2, 5, 5, 20)) if chance.random() > 0.004 else 700
 

@@ -1,9 +1,9 @@
 """Owes back what was taken for runs that are refuted afterwards (``spec/collection.md`` §5).
 
 A run whose money was taken is looked at until it is final, and again whenever a verdict was superseded or trust has
-changed: a refutation then leaves a debt, one transaction of the store with the signed statement that tells of it. The
-debt stays, whatever becomes known later. What came from credit is given back at once; what came over a chain is paid by
-an ordinary transfer, which :meth:`Refunds.repay` notes.
+changed, also while no process was there to see it. A refutation then leaves a debt: one transaction of the store, with
+the signed statement that tells of it. The debt stays, whatever becomes known later. What came from credit is given back
+at once; what came over a chain is paid by an ordinary transfer, which :meth:`Refunds.repay` notes.
 
 Not covered: sending that transfer, and runs whose evidence is past its retention.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 from holdfast.core import x402
 from holdfast.core.collection import REFUTED
-from holdfast.core.encoding import time_encode
+from holdfast.core.encoding import sha256, time_decode, time_encode
 from holdfast.errors import ConflictError, UsageError
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.collector import PAGE, Judge
@@ -31,8 +31,10 @@ AT_ONCE = 32
 """Runs that are looked at in one turn: each look costs an appraisal, and answers must not wait for many of them."""
 BY_ACCOUNT = "account"
 """What a debt of credit is paid by."""
-_RECENT = 10_000
+_MOST = 10_000
 """Runs of an account that are looked at again when verdicts or trust change."""
+_RECENT = dt.timedelta(days=1)
+"""Runs so young may not have been final when the last process ended."""
 
 
 class Refunds:
@@ -46,6 +48,7 @@ class Refunds:
         clock: Clock,
         metrics: Metrics,
         *,
+        attester: str,
         poll_s: float = 1.0,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -62,6 +65,9 @@ class Refunds:
         self._pending: dict[str, None] = {}
         """Runs that were not final when last looked at."""
         self._generation: Generation | None = None
+        self._cursor = f"refuted:{attester}"
+        self._done: int | None = None
+        """What stands for the verdicts and the trust under which everything was looked at; kept in the store."""
 
     async def work(self) -> None:
         """Watch, for ever."""
@@ -79,8 +85,12 @@ class Refunds:
     async def step(self) -> None:
         """Look at some of the runs that there is news about."""
         generation = await self._judge.generation()
-        if self._generation is None or generation[1:] != self._generation[1:]:
-            await self._watch_everything()
+        now = _mark(generation)
+        if self._done is None:
+            self._done = await self._books.call(self._store.cursor, self._cursor)
+            await self._watch_taken_since(self._clock.now() - _RECENT if self._done == now else None)
+        elif self._generation is not None and generation[1:] != self._generation[1:]:
+            await self._watch_taken_since(None)
         elif generation != self._generation:
             self._waiting |= self._pending
             self._pending = {}
@@ -90,14 +100,17 @@ class Refunds:
             self._pending[run] = None  # until it is known otherwise: whatever fails now is looked at again
             if await self._look(run):
                 del self._pending[run]
+        if not self._waiting and self._done != now:
+            await self._books.call(self._store.logged, {}, self._cursor, now)
+            self._done = now
         self._metrics.level("holdfast_gateway_refunds_due", len(await self.debts()))
 
     async def debts(self) -> list[Debt]:
         """What is owed and was not paid yet, oldest first."""
         return await self._books.call(self._store.debts)
 
-    async def _watch_everything(self) -> None:
-        """Every run that money was taken for and nothing is owed for: any of them may be refuted now."""
+    async def _watch_taken_since(self, since: dt.datetime | None) -> None:
+        """Each run that money was taken for (at ``since`` or later) and nothing is owed for: it may be refuted now."""
         debts = await self._all_debts()
         owed = {debt.run for debt in debts}
         for debt in debts:
@@ -108,13 +121,14 @@ class Refunds:
         while True:
             page = await self._books.call(self._store.uncollected, ("captured",), after=place, limit=PAGE)
             for found in page:
-                self._watch_taken(await self._books.call(self._store.holds_of, found.new.identity), owed)
+                if since is None or time_decode(found.last_at) >= since:
+                    self._watch_taken(await self._books.call(self._store.holds_of, found.new.identity), owed)
             if len(page) < PAGE:
                 break
             place = f"{page[-1].new.deadline} {page[-1].new.identity}"
         for account in await self._books.call(self._store.accounts):
-            holds = await self._books.call(self._store.history, account=account.name, limit=_RECENT)
-            self._watch_taken(holds, owed)
+            holds = await self._books.call(self._store.history, account=account.name, limit=_MOST)
+            self._watch_taken((hold for hold in holds if since is None or time_decode(hold.at) >= since), owed)
 
     def _watch_taken(self, holds: Iterable[Hold], owed: set[str]) -> None:
         for hold in holds:
@@ -193,6 +207,11 @@ class Refunds:
 
     async def _all_debts(self) -> list[Debt]:
         return await self._books.call(self._store.debts, unpaid=False)
+
+
+def _mark(generation: Generation) -> int:
+    """The newest superseding verdict and trust, as a number that a cursor holds; above 0."""
+    return 1 + int.from_bytes(sha256(f"{generation[1]} {generation[2]}".encode())[:7])
 
 
 def _is_taken(hold: Hold) -> bool:

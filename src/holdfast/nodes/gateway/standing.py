@@ -17,7 +17,8 @@ from holdfast.nodes.gateway.turn import parse_opening
 from holdfast.verifier.appraisal import Appraisal
 
 Generation: TypeAlias = tuple[int, int, str]
-"""What has to change before a run's standing can: entries in final rounds, superseding verdicts, trust."""
+"""What has to change before a run's standing can: entries in final rounds, the newest superseding verdict, trust. The
+same in every process."""
 _ASIDE = ("payment", "judgement")
 """Lanes that say nothing of whether the run is as it was told."""
 
@@ -32,8 +33,9 @@ class Standings:
 
     async def generation(self) -> Generation:
         """Changes whenever the standing of any run may have."""
-        trust, superseded = self._evidence.known
-        return await self._covered(), superseded, trust
+        trust, _ = self._evidence.known
+        superseded = await self._indexer.call(self._indexer.index.last_event, "superseded", None)
+        return await self._covered(), superseded.position if superseded is not None else 0, trust
 
     async def _covered(self) -> int:
         final = await self._indexer.call(self._indexer.index.last_event, "final", None)

@@ -53,7 +53,7 @@ class Takings:
         self.delivery = Delivery(
             till.books, indexer, outbox, writer, clock, attester, batch=batch, on_logged=self._seen
         )
-        self.refunds = Refunds(till.books, judge, signer, clock, metrics, on_step=self._told)
+        self.refunds = Refunds(till.books, judge, signer, clock, metrics, attester=attester, on_step=self._told)
         self.collector: Collector | None = None
         if facilitator is not None and till.selling.token is not None:
             self.collector = Collector(

@@ -120,3 +120,22 @@ def test_a_crash_between_a_debt_of_credit_and_its_payment_is_made_good() -> None
         assert shop.store.account("tests").spent == 0
 
     tell(story)
+
+
+def test_a_start_looks_again_at_what_is_young_alone_while_verdicts_and_trust_are_the_same() -> None:
+    async def story(shop: Shop) -> None:
+        _, (old,) = shop.sell(50, scheme=x402.EXACT, cap=50)
+        life = shop.collecting()
+        await life.turns()
+        await life.refunds.step()
+        shop.clock.time += 2 * 86_400
+        _, (young,) = shop.sell(40, scheme=x402.EXACT, cap=40)
+        await shop.collecting().turns()
+        shop.judge.said |= {old: "refuted", young: "refuted"}  # no verdict was superseded: only who looks sees it
+        await shop.collecting().turn()
+        assert [debt.run for debt in shop.store.debts()] == [young]
+        shop.judge.superseded += 1
+        await shop.collecting().turn()
+        assert {debt.run for debt in shop.store.debts()} == {old, young}
+
+    tell(story)
