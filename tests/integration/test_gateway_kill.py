@@ -179,10 +179,12 @@ def check_log(layout: Layout, key: str, promises: Promises, before: int) -> None
     digests = [statement.digest for statement in found]
     assert len(digests) == len(set(digests)), "a statement stands in the log twice"
     for run, known in expected.items():
-        mine = [statement for statement in found if statement.run == run]
+        mine = [statement for statement in found if statement.run == run and statement.kind != "payment"]
         assert {statement.digest for statement in mine} == known, f"{run} is in the log as something else too"
     routes = Counter(statement.run for statement in found if statement.kind == "route")
     closings = Counter(item.run for item in found if isinstance(item.body, Execution) and item.body.closing)
+    charges = Counter(statement.run for statement in found if statement.kind == "payment")
+    assert set(charges.values()) <= {1}, "a run was charged twice"
     told = [statement.attester for statement in found if statement.kind == "identity"]
     assert len(told) == len(set(told)) == 1, "the gateway told its key document more than once"
     for run in {statement.run for statement in found if statement.kind != "identity"}:
@@ -212,9 +214,11 @@ def check(layout: Layout, key: str, promises: Promises) -> None:
 
 
 def statements_of(layout: Layout, key: str, run: str) -> dict[str, dict[str, Any]]:
-    """Digest to payload of the statements that the gateway now holds of a run."""
+    """Digest to payload of the statements that the gateway now holds of a run. What it cost is told when it is charged,
+    a moment later, and is no part of its end."""
     bundle = fetch(f"{layout.url('gateway')}/v1/runs/{run}/bundle", key=key)
     payloads = [
         base64.b64decode(item["envelope"]["payload"]) for item in bundle["journal"] if item["kind"] == "statement"
     ]
-    return {hashlib.sha256(payload).hexdigest(): json.loads(payload) for payload in payloads}
+    found = {hashlib.sha256(payload).hexdigest(): json.loads(payload) for payload in payloads}
+    return {digest: value for digest, value in found.items() if value["predicateType"] != "urn:holdfast:payment:v1"}
