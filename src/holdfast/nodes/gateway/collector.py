@@ -448,7 +448,8 @@ def payment_of(found: Authorization) -> VerifiedPayment:
     if asked.scheme == x402.UPTO and found.capture is not None:
         asked = replace(asked, amount=found.capture)
     facilitator = getattr(payload.authorization, "facilitator", None) or ""
-    at = int(time_decode(found.at).timestamp())
+    # The stamp of what came sealed tells the minute only, and may lie before what was valid when it was accepted.
+    at = max(int(time_decode(found.at).timestamp()), payload.authorization.valid_after)
     return x402.verify_payment(payload, asked, at=at, facilitator=facilitator, settling=True)
 
 

@@ -21,7 +21,7 @@ from holdfast.core.encoding import time_decode, time_encode
 from holdfast.core.evm import parse_address
 from holdfast.core.pricing import PriceCard, Rate, parse_decimal
 from holdfast.core.x402 import Method, PaymentRequirements
-from holdfast.errors import UsageError
+from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.config import GatewayConfig
 from holdfast.nodes.gateway.request import Ask
 
@@ -62,6 +62,8 @@ class Token:
     payment_s: int
     """How long a payment is to hold."""
     margins: Margins
+    run_s: int
+    """How long a run may take that is begun on a payment: one that outlasts what was signed costs nothing."""
 
     def rate_at(self, at: dt.datetime) -> Rate:
         """The rate that is sold at. Raises ``pricing.stale``."""
@@ -72,8 +74,8 @@ class Token:
 
     @property
     def least_s(self) -> int:
-        """How long a payment has to hold at least."""
-        return least_lifetime_s(self.timing, self.margins)
+        """How long a payment has to hold at least when a run begins on it."""
+        return self.run_s + least_lifetime_s(self.timing, self.margins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Selling:
     """None: only credit pays."""
 
     def quote(self, ask: Ask, model: str) -> Quote:
-        """What a request for a model may cost. Raises ``pricing.model``."""
+        """What a request for a model may cost. Raises ``pricing.model`` or ``pricing.count``."""
         prices = self.card.prices(model)
         return Quote(model, prices, most_usage(ask, self.output_tokens, prices))
 
@@ -158,6 +160,8 @@ def _token(config: GatewayConfig, payment_address: str | None, started: dt.datet
     methods = tuple(method for method in METHODS if method in config.payment_methods)
     if len(methods) != len(config.payment_methods) or not methods:
         raise _unset(f"payment_methods is a list of any of {', '.join(METHODS)}")
+    margins = Margins(config.finality_seconds, config.capture_seconds)
+    spare_s = max(0, config.payment_seconds - least_lifetime_s(config.capture, margins))
     listed = cast("tuple[Method, ...]", config.payment_methods)
     at = started if row.at is None else time_decode(row.at)
     value = {
@@ -182,7 +186,8 @@ def _token(config: GatewayConfig, payment_address: str | None, started: dt.datet
         parse_decimal(config.session_usd),
         parse_decimal(config.exposure_usd),
         config.payment_seconds,
-        Margins(config.finality_seconds, config.capture_seconds),
+        margins,
+        min(config.upstream_seconds, spare_s * 3 // 4),
     )
 
 
@@ -212,21 +217,26 @@ def format_nano(amount: int) -> str:
 
 
 def most_usage(ask: Ask, output_tokens: int, prices: Mapping[str, str]) -> pricing.Usage:
-    """The most that a request can use (``pricing.md`` §5(1)). Every choice and every prompt is answered by itself."""
+    """The most that a request can use (``pricing.md`` §5(1)). Every choice and every prompt is answered by itself.
+    Raises ``pricing.count``."""
     value = ask.value
-    named = _count(value.get("max_completion_tokens")) or _count(value.get("max_tokens"))
-    choices = max(_count(value.get("n")) or 1, _count(value.get("best_of")) or 1)
+    named = max(_count(value, "max_completion_tokens"), _count(value, "max_tokens"))
+    choices = max(1, _count(value, "n"), _count(value, "best_of"))
     prompt = value.get("prompt")
     prompts = len(prompt) if ask.endpoint == "completions" and isinstance(prompt, list) else 1
     most = pricing.most_usage(prices, len(ask.text), 0, images=choices)
     return replace(most, output_tokens=min(pricing.MOST, (named or output_tokens) * choices * prompts))
 
 
-def _count(value: object) -> int | None:
-    """A count of a request above zero; None where there is none: what is wrong with it is for the upstream to say."""
-    if isinstance(value, NumberText) and value.isdigit() and len(value) <= 15:
-        return int(value) or None
-    return None
+def _count(value: Mapping[str, Any], name: str) -> int:
+    """A count of a request, 0 where it has none. Raises ``pricing.count`` for what is no whole number: an upstream may
+    read it as one ("9e9") or as no limit at all (-1), and then answers more than was reckoned with."""
+    found = value.get(name)
+    if found is None:
+        return 0
+    if not isinstance(found, NumberText) or not found.isdigit():
+        raise MalformedError("pricing.count", f"{name} is a whole number where an answer is paid for", param=name)
+    return int(found) if len(found) <= 15 else pricing.MOST
 
 
 def shown_prices(card: PriceCard, model: str) -> Mapping[str, str] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.adapters.payment_contracts import TEST_TOKEN
-from holdfast.core.pricing import build_price_card
+from holdfast.core.pricing import MOST, build_price_card
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.gateway.config import RateSetting
 from holdfast.nodes.gateway.prices import Selling, build_selling, most_usage, nano
@@ -106,9 +106,9 @@ def test_what_costs_nothing_is_still_asked_for_one_unit() -> None:
         ({"max_tokens": 5, "n": 3}, 15),
         ({"max_tokens": 5, "n": 2, "best_of": 4}, 20),
         ({"max_tokens": 5, "n": 0}, 5),
-        ({"max_tokens": 1.5}, 100),
-        ({"max_tokens": 10**20}, 100),
-        ({"max_tokens": True}, 100),
+        ({"max_tokens": 7, "max_completion_tokens": 5}, 7),
+        ({"max_tokens": 0}, 100),
+        ({"max_tokens": 10**20}, MOST),
         ({"prompt": ["a", "b", "c"], "max_tokens": 5}, 15),
         ({"prompt": "a", "max_tokens": 5}, 5),
     ],

@@ -18,6 +18,7 @@ from holdfast.core.statements import SealedPath, parse_envelope, parse_statement
 from holdfast.core.x402 import PaymentPayload
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.checkout import SELLER_REASONS, show_coarsely
+from holdfast.nodes.gateway.collector import payment_of
 from holdfast.nodes.gateway.keys import Caller
 from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.ports.till_store import Account
@@ -99,10 +100,9 @@ def test_the_cap_grows_with_everything_that_a_request_can_use() -> None:
 
         assert await cap() == 20 * OUTPUT
         assert await cap(max_tokens=None) == 100 * OUTPUT
-        assert await cap(max_completion_tokens=7) == 7 * OUTPUT
+        assert await cap(max_completion_tokens=7) == 20 * OUTPUT
+        assert await cap(max_tokens=None, max_completion_tokens=7) == 7 * OUTPUT
         assert await cap(n=3) == 60 * OUTPUT
-        assert await cap(max_tokens="many") == 100 * OUTPUT
-        assert await cap(max_tokens=-4) == 100 * OUTPUT
 
     play(story)
 
@@ -833,3 +833,78 @@ def test_a_relay_whose_credit_is_used_up_gets_a_402_and_what_may_be_signed_insid
         assert asked_nothing(world)
 
     play(story, free_credit="0.0001")
+
+
+# --- who wants answers for nothing ------------------------------------------------------------------------------------
+
+
+def test_a_payment_that_runs_out_under_a_run_is_not_taken() -> None:
+    """Its run would be cut off when the capture is decided, and cost nothing."""
+
+    async def story(world: PaidWorld) -> None:
+        asked = (await world.asked())["eip3009"]
+        token = world.till.selling.token
+        assert token is not None
+        assert token.run_s == 315
+        soon = START + 60 + 120 + token.run_s
+        reply = await world.ask(header(sign(asked, payer(0), valid_before=soon - 1)))
+        assert refusal(reply) == (402, "payment.deadline", "authorization_too_short")
+        assert asked_nothing(world)
+        assert (await world.ask(header(sign(asked, payer(0), valid_before=soon)))).status == 200
+
+    play(story)
+
+
+def test_a_session_begins_no_run_that_it_may_not_outlast() -> None:
+    async def story(world: PaidWorld) -> None:
+        first = await world.ask(await world.signed("permit2-upto"))
+        named = ("x-upto-session", first.header("x-upto-session") or "")
+        await world.clock.advance(100)
+        assert (await world.ask(named)).status == 200
+        await world.clock.advance(10)
+        assert refusal(await world.ask(named))[1] == "payment.session"
+        await world.charged()
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "code"),
+    [
+        ("100000", 402, "payment.credit"),
+        ("1" + "0" * 20, 402, "payment.credit"),
+        ("1e5", 400, "pricing.count"),
+        ("100000.0", 400, "pricing.count"),
+        ('"100000"', 400, "pricing.count"),
+        ("-1", 400, "pricing.count"),
+        ("true", 400, "pricing.count"),
+    ],
+)
+def test_no_spelling_of_a_limit_makes_an_answer_cheaper(limit: str, status: int, code: str) -> None:
+    """An upstream may read as a limit what is none here, or obey the larger one of two."""
+
+    async def story(world: PaidWorld) -> None:
+        text = body(max_tokens=None)[:-1] + b', "max_tokens": ' + limit.encode() + b', "max_completion_tokens": 1}'
+        app = world.app()
+        reply = await asgi.request(app, "POST", "/v1/chat/completions", text, [AUTHORIZED])
+        assert (reply.status, reply.json()["error"]["code"]) == (status, code)
+        assert asked_nothing(world)
+
+    play(story)
+
+
+@pytest.mark.parametrize("method", ["eip3009", "permit2-upto"])
+def test_what_comes_sealed_and_is_valid_only_since_this_second_can_be_captured(method: str) -> None:
+    """Of what comes sealed only the minute is kept, which lies before that second."""
+
+    async def story(world: PaidWorld) -> None:
+        app = sealed(world)
+        await world.clock.advance(17.5)
+        asked = (await world.asked())[method]
+        payment = header(sign(asked, payer(0), valid_after=START + 17))
+        assert (await asgi.request(app, "POST", "/v1/chat/completions", body(), [payment])).status == 200
+        await world.charged()
+        (found,) = await world.authorizations()
+        assert payment_of(found).payer == payer(0).address
+
+    play(story, capture="on_answer")
