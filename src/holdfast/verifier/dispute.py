@@ -49,6 +49,8 @@ class Artefacts:
     chain: ChainWord | None = None
     trouble: str = ""
     """What keeps the capture from ending, in words."""
+    open: bool = False
+    """Whether money may still be taken with the payload: then it is checked and not shown."""
 
 
 def dispute(appraisal: Appraisal, beside: Artefacts) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def dispute(appraisal: Appraisal, beside: Artefacts) -> dict[str, Any]:
         "lane": appraisal.lanes["payment"].to_json(),
         "steps": [_step(item, evidence.paid.get(item.statement.digest)) for item in found],
         "offered": _offered(newest, beside),
-        "signed": _signed(newest, beside.payload),
+        "signed": _signed(newest, None if beside.open else beside.payload),
         "claimed": {"usage": _reported(evidence.reported()), "by": "the answer that the run's statements bind"},
         "charged": newest.charge.to_json() if newest is not None and newest.charge is not None else None,
         "captured": _captured(by_event.get("captured"), beside),

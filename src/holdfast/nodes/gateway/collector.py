@@ -174,11 +174,11 @@ class Collector:
         waiting = set()
         for found in await self._all("closed"):
             waiting.add(found.new.identity)
-            await self._look(found, at, generation)
+            await self._try_look(found, at, generation)
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in waiting}
         for found in await self._spent(at):
             await self._books.call(self._store.close_authorization, found.new.identity)
-            await self._look(replace(found, stands="closed"), at, generation)
+            await self._try_look(replace(found, stands="closed"), at, generation)
 
     async def _all(self, stands: str) -> list[Authorization]:
         found: list[Authorization] = []
@@ -199,6 +199,13 @@ class Collector:
     def _is_spent(self, found: Authorization, at: int) -> bool:
         idle_s = 0 if found.held else at - int(time_decode(found.last_at).timestamp())
         return is_spent(terms_of(found), self._margins, at=at, left=found.left, idle_s=idle_s, most_idle_s=self._idle_s)
+
+    async def _try_look(self, found: Authorization, at: int, generation: Generation) -> None:
+        """What cannot be decided about one authorization keeps no other one from it."""
+        try:
+            await self._look(found, at, generation)
+        except HoldfastError as error:
+            _LOG.exception("authorization %s waits: %s", found.new.identity[:12], error)
 
     async def _look(self, found: Authorization, at: int, generation: Generation) -> None:
         """Decide one closed authorization, if it is due and there is news since it was last looked at."""
@@ -307,7 +314,7 @@ class Collector:
             flight.trouble = ""
             if job is not None and job.ended:
                 await self._conclude(found, flight, job)
-        except (UnavailableError, RefusedError) as error:
+        except HoldfastError as error:
             if flight.trouble != error.message:
                 _LOG.warning("capture %s waits: %s", found.new.identity[:12], error, extra={"code": error.code})
             flight.trouble = error.message

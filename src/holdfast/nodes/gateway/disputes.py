@@ -20,6 +20,7 @@ from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.collector import payment_of
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.turn import Identity
+from holdfast.ports.clock import Clock
 from holdfast.ports.run_index import RunRow
 from holdfast.ports.till_store import Authorization, Hold
 from holdfast.verifier.dispute import Artefacts, ChainWord, dispute
@@ -41,6 +42,7 @@ class Disputes:
         books: Books,
         identity: Identity,
         card: PriceCard,
+        clock: Clock,
         *,
         trouble_of: Callable[[str], str] = lambda _: "",
         transfers: Transfers | None = None,
@@ -49,6 +51,7 @@ class Disputes:
         self._books = books
         self._identity = identity
         self._card = card
+        self._clock = clock
         self._trouble_of = trouble_of
         self._transfers = transfers
 
@@ -73,7 +76,12 @@ class Disputes:
         beside = Artefacts(card=self._card if named else None, model=model if isinstance(model, str) else None)
         if found is None:
             return beside
-        beside = dataclasses.replace(beside, payload=found.new.payload, trouble=self._trouble_of(found.new.identity))
+        beside = dataclasses.replace(
+            beside,
+            payload=found.new.payload,
+            trouble=self._trouble_of(found.new.identity),
+            open=found.stands != "captured" and time_decode(found.new.deadline) >= self._clock.now(),
+        )
         if found.stands != "captured" or not found.transaction:
             return beside
         return dataclasses.replace(

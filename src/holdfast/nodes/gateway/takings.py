@@ -73,6 +73,7 @@ class Takings:
             till.books,
             till.identity,
             till.selling.card,
+            clock,
             trouble_of=self.collector.trouble_of if self.collector is not None else lambda _: "",
             transfers=transfers,
         )

@@ -13,6 +13,7 @@ from holdfast.adapters.till_store_sql import SQLTillStore
 from holdfast.core import evm, x402
 from holdfast.core.captures import selector
 from holdfast.core.x402 import address_word
+from holdfast.errors import MalformedError
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.collector import NOT_CAPTURED, WATCHED_S
 from tests.helpers.chains import NEEDS_MACHINE
@@ -122,6 +123,26 @@ def test_a_run_under_way_at_the_last_moment_costs_nothing() -> None:
         assert await shop.earned() == 70
         assert [hold.stands for hold in shop.holds(shop.accept(payload).identity)] == ["captured", "released"]
         assert shop.events(long) == []
+
+    tell(story)
+
+
+def test_a_run_that_cannot_be_judged_keeps_no_other_from_being_paid() -> None:
+    async def story(shop: Shop) -> None:
+        poisoned, (strange,) = shop.sell(70)
+        shop.clock.time += 1
+        sound, _ = shop.sell(50)
+        judge = shop.judge.of
+
+        async def of(run: str) -> Any:
+            if run == strange:
+                raise MalformedError("bundle.journal", "nobody can read this")
+            return await judge(run)
+
+        shop.judge.of = of  # type: ignore[method-assign]
+        await shop.collecting(idle_s=0).turns()
+        assert (shop.stands(poisoned), shop.stands(sound)) == ("closed", "captured")
+        assert await shop.earned() == 50
 
     tell(story)
 

@@ -191,6 +191,31 @@ def test_both_sides_see_the_payment_and_nobody_else_does() -> None:
     play(story)
 
 
+def test_what_can_still_be_handed_in_is_checked_and_shown_to_nobody() -> None:
+    """Whoever may read a run could take all of an ``upto`` payment with it, or be paid for a refuted run."""
+
+    async def story(world: TakingWorld) -> None:
+        run = await world.buy("permit2-upto")
+
+        async def signed() -> tuple[str | None, list[str]]:
+            view = (await world.payment(run)).json()
+            checks = [item["answer"] for item in view["checks"] if item["about"] == "payer"]
+            return view["signed"]["payload"], checks
+
+        assert await signed() == (None, ["yes"])
+        await world.settle_round(1, {1: "refuted:backdated"})
+        await world.clock.advance(100)
+        await world.collect()
+        assert (await world.payment(run)).json()["stands"]["authorization"] == "lapsed"
+        assert await signed() == (None, ["yes"])
+        await world.clock.advance(600)
+        shown, checks = await signed()
+        assert shown is not None
+        assert checks == ["yes"]
+
+    play(story)
+
+
 def test_a_run_that_cost_nothing_has_no_payment_to_show() -> None:
     async def story(world: TakingWorld) -> None:
         run = await world.answer()
