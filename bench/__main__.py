@@ -27,6 +27,7 @@ BENCHES = {
     "queue_page": "pages over many cases, from evidence to hand-over",
     "case_statistics": "counts by label and artifact, pages under filters",
     "facilitator": "payments verified and captured, against x402's own classes",
+    "payments": "a paid turn beside an unpaid one",
     "hub": "models pushed and pulled, against the disk and loopback",
     "recall": "a case and everything that relied on it",
     "clear_latency": "from a final round to the webhook",
