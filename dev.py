@@ -42,7 +42,7 @@ BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 FULL_COUNTS = {
     "HOLDFAST_EXAMPLES": "100",
     "HOLDFAST_KILLS": "20",
-    "HOLDFAST_PAYMENTS": "1500",
+    "HOLDFAST_PAYMENTS": "10000",
     "HOLDFAST_SCHEDULES": "1000",
 }
 """What continuous integration asks of the property and crash tests; the defaults are short."""

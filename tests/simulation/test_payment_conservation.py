@@ -6,7 +6,7 @@ facilitators that lose power; shallow reorganisations; clocks that jump past dea
 up three times: from the store's rows, from the chain's balances, and from the signed statements alone, each of which a
 full node accepts once.
 
-How many: ``HOLDFAST_PAYMENTS`` (default 250; continuous integration asks for more).
+How many: ``HOLDFAST_PAYMENTS`` (default 250; continuous integration asks for 10,000).
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ class Run:
         self.refuted_late: set[str] = set()
         self.deaths = self.falls = self.reorganisations = 0
         self.drained = 0
+        self.danger = 0.0
+        self.hazard = 0.002
+        """How likely a process dies at each of its writes and questions."""
         self.late = 0.3
         """How likely a run is refuted late, in a turn: each time all that was taken is looked at again."""
 
@@ -97,7 +100,7 @@ class Run:
         shop.wire.fault = books.tick
         shop.wire.lost = books.tick
         self.life = shop.collecting(books=books, idle_s=20)
-        self.danger = 0.002
+        self.danger = self.hazard
 
     def power_cut(self) -> None:
         """A new facilitator process, on what was durable."""
@@ -218,8 +221,9 @@ class Run:
         world = self.shop.world
         await world.send(OWNER, TEST_TOKEN, MINT + address_word(SELLER.address) + evm.word(10 * EACH))
         await world.mine()
-        self.be_born()
         sold, self.late = 0, 0.3 if count < 1000 else 0.1
+        self.hazard = min(0.002, 2 / count)  # a turn of many writes: die in some, and get on in others
+        self.be_born()
         while sold < count:
             for _ in range(self.chance.randint(1, max(6, count // 250))):
                 sold += self.buy()
@@ -227,7 +231,7 @@ class Run:
                 self.life.refunds.watch(run)
             await self.turn()
         self.danger = 0.0
-        for _ in range(400):
+        for _ in range(4_000):
             self.shop.clock.time += 20
             await self.turn(calm=True)
             if not self.shop.store.uncollected() and not self.life.refunds._waiting:
