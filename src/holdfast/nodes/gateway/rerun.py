@@ -14,7 +14,7 @@ from holdfast.core.orders import CheckOrder, Order
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.sealing import open_document
 from holdfast.core.statements import Execution, parse_envelope, parse_statement
-from holdfast.errors import MalformedError, UsageError
+from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.gateway.computing import Computing
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger, parse_added, parse_closing
@@ -24,6 +24,8 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.run_index import RunRow
 from holdfast.ports.upstream import UpstreamProtocolError
 
+MOST = 8
+"""How often one run is run again: each time costs a node its work and the log an entry, and nobody pays for it."""
 _MEMBERS = frozenset({"node"})
 
 
@@ -55,15 +57,27 @@ class Rerun:
         self._clock = clock
         self._timeout_s = timeout_s
         self._on_added = on_added
+        self._under_way: set[str] = set()
 
     async def run(self, row: RunRow, secret: bytes, node: str | None) -> Mapping[str, canonical.JSON]:
         """Have a run computed again and tell what it came to. Raises ``infer.not_computed``, ``infer.another``,
-        ``run.kept``, ``run.expired``, ``upstream.*`` and what the node refuses."""
+        ``infer.often``, ``run.kept``, ``run.expired``, ``upstream.*`` and what the node refuses."""
+        if row.run in self._under_way:
+            raise RefusedError("infer.often", "this run is being run again just now", hint="wait for it", status=429)
+        self._under_way.add(row.run)
+        try:
+            return await self._run(await self._indexer.run(row.run) or row, secret, node)
+        finally:
+            self._under_way.discard(row.run)
+
+    async def _run(self, row: RunRow, secret: bytes, node: str | None) -> Mapping[str, canonical.JSON]:
         opening_record = self._ledger.read(row.open_place).record
         opening = parse_opening(opening_record.header)
         places = [place for place, _, _ in row.additions if row.close_place is not None and place < row.close_place]
         if opening.endpoint not in COMPUTED or row.close_place is None or not places:
             raise UsageError("infer.not_computed", "no inference node computed this run, so none can run it again")
+        if len(row.additions) - len(places) >= MOST:
+            raise RefusedError("infer.often", f"this run was run again {MOST} times already", status=429)
         closing = parse_closing(self._ledger.read(row.close_place).record)
         if not opening_record.blobs[0] or not closing.sealed:
             raise UsageError("run.kept", "nothing of this run's content is kept, so nobody can run it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import HoldfastError, MalformedError
 from holdfast.nodes.gateway.request import parse_ask
+from holdfast.nodes.gateway.rerun import MOST
 from holdfast.ports.upstream import UpstreamUnreachableError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -282,6 +284,24 @@ def test_a_run_is_run_again_over_http_for_its_capability_alone() -> None:
         assert got.status == 405
         told = await asgi.request(app, "POST", path, headers=capability, body=b'{"node":"inference-2"}')
         assert (told.status, told.json()["comparison"]) == (200, "equal")
+
+    play(story)
+
+
+def test_one_paid_run_is_not_run_again_without_end() -> None:
+    """Each time is work of a node and an entry of the log that nobody pays for."""
+
+    async def story(world: World) -> None:
+        run, body = await infer(world)
+        secret = bytes.fromhex(body["holdfast"]["capability"])
+        row, rerun = await world.row(run), world.rerun()
+        both = await asyncio.gather(*(rerun.run(row, secret, None) for _ in range(2)), return_exceptions=True)
+        assert [item.code for item in both if isinstance(item, HoldfastError)] == ["infer.often"]
+        for _ in range(MOST - 1):
+            await rerun.run(row, secret, None)
+        with pytest.raises(HoldfastError) as refused:
+            await rerun.run(row, secret, None)
+        assert (refused.value.code, refused.value.status) == ("infer.often", 429)
 
     play(story)
 
