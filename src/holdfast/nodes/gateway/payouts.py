@@ -139,9 +139,18 @@ class Payouts:
             if self._left_alone.get(debt.run, 0.0) > now:
                 continue
             found = await self._authorization(debt)
-            if found is not None and await self._judge.of(debt.run) is not None:
+            if found is not None and await self._is_ours(debt):
                 await self._make(debt, found)
                 return
+
+    async def _is_ours(self, debt: Debt) -> bool:
+        """Whether this gateway's run is owed for. One that nobody can judge waits, and keeps no other one waiting."""
+        try:
+            return await self._judge.of(debt.run) is not None
+        except HoldfastError as error:
+            _LOG.warning("the refund for run %s waits: %s", debt.run, error)
+            self._left_alone[debt.run] = self._clock.monotonic() + RETRY_S
+            return False
 
     async def _authorization(self, debt: Debt) -> Authorization | None:
         """What the debt's run was paid by, where it can be paid back from here."""

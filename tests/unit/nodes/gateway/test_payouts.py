@@ -89,6 +89,27 @@ def test_nothing_is_sent_where_nothing_is_owed_from_here() -> None:
     open_office(story)
 
 
+def test_a_debt_that_cannot_be_looked_at_keeps_no_other_waiting() -> None:
+    async def story(office: Office) -> None:
+        shop, judge, strange = office.shop, office.shop.judge.of, office.run
+        _, (sound,) = shop.sell(30, scheme=x402.EXACT, cap=30)
+        await office.life.turns()
+        shop.judge.say(sound, "refuted")
+        await office.life.turns(2)
+        await office.fund(1000)
+
+        async def of(run: str) -> Any:
+            if run == strange:
+                raise MalformedError("bundle.journal", "nobody can read this")
+            return await judge(run)
+
+        shop.judge.of = of  # type: ignore[method-assign]
+        await office.turns(office.payouts())
+        assert [debt.run for debt in shop.store.debts()] == [strange]
+
+    open_office(story)
+
+
 def test_another_chain_is_not_paid_on() -> None:
     async def story(office: Office) -> None:
         with pytest.raises(UnavailableError) as refused:
