@@ -62,12 +62,12 @@ def entry(**changes: Any) -> Spending:
     return dataclasses.replace(signed, **changes)
 
 
-def enter(folder: Path, *runs: str, **changes: Any) -> None:
+def enter(folder: Path, *runs: str, capability: str | None = None, **changes: Any) -> None:
     """Put an entry into the wallet's record."""
     record, signed = SpendingRecord(folder / "spent.sqlite"), entry(**changes)
     record.reserve(signed, AssetLimit(CHAIN, ASSET, 10**30, 10**30))
     for run in runs:
-        record.served(signed.identity, run, signed.at)
+        record.served(signed.identity, run, signed.at, capability)
     record.close()
 
 
@@ -244,3 +244,20 @@ def test_what_the_wallet_signed_stands_beside_it(holdfast: Holdfast, wallet: Pat
     done = holdfast("pay", "explain", RUN, "--bundle", bundle(tmp_path, *steps()), "--wallet", str(wallet))
     assert "This wallet's own record of what it signed:" in done.out
     assert "at most 2.5 OPG" in done.out
+
+
+@pytest.mark.parametrize(("paid_at", "shown"), [("http://127.0.0.1:9", True), ("http://127.0.0.1:90", False)])
+def test_a_kept_capability_is_shown_to_the_gateway_that_was_paid_alone(
+    holdfast: Holdfast, wallet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paid_at: str, shown: bool
+) -> None:
+    enter(tmp_path, RUN, capability="ab" * 32, resource=f"{paid_at}/v1/chat/completions")
+    seen: list[str | None] = []
+
+    def ask(network: object, capability: str | None, question: object) -> bytes:
+        seen.append(capability)
+        return Path(bundle(tmp_path, *steps())).read_bytes()
+
+    monkeypatch.setattr("holdfast.cli.pay.ask_gateway", ask)
+    done = holdfast("pay", "explain", RUN, "--gateway", "http://127.0.0.1:9", "--wallet", str(wallet))
+    assert done.code == 0, done.err
+    assert seen == ["ab" * 32 if shown else None]

@@ -111,7 +111,7 @@ def test_a_run_is_explained_from_its_signed_documents(net: NetworkProcess, tmp_p
     capability = ("--capability", asked["capability"])
 
     def charged() -> Any:
-        found = told(net, "pay", "explain", asked["run"], *capability)
+        found = told(net, "pay", "explain", asked["run"])  # by the capability that the wallet keeps
         return found if found["steps"] else None
 
     found = wait_for(charged, 30, "the charge")
@@ -123,6 +123,7 @@ def test_a_run_is_explained_from_its_signed_documents(net: NetworkProcess, tmp_p
 
     bundle = str(tmp_path / "bundle.json")
     done(net, "run", "export", asked["run"], *capability, "-o", bundle)
+    assert told(net, "pay", "explain", asked["run"], *capability)["steps"]
     offline = holdfast("pay", "explain", asked["run"], "--bundle", bundle, "--json")
     assert json.loads(offline.stdout)["steps"][0]["document"] == step["document"]
 

@@ -4,9 +4,10 @@ Rules: an authorization is entered, and is on disk, before anything is signed; t
 transaction, so that several programs with one wallet keep it together. What was signed counts, taken or not: only the
 chain could say, and until an authorization runs out it may still be taken. Nothing is ever removed.
 
-What is kept: amounts, addresses, what was asked and what was sent, and which run it was for. No question, no answer, no
-key. An attacker who owns the file can make the wallet forget what it spent, up to its whole balance in any one day's
-limit again; one who reads it learns whom the wallet paid, when, and for which runs.
+What is kept: amounts, addresses, what was asked and what was sent, and which runs it was for, with their capabilities:
+without them a payer without a key could never ask what a run cost. No question, no answer, no key of the wallet. An
+attacker who owns the file can make the wallet forget what it spent, up to its whole balance in any one day's limit
+again; one who reads it learns whom the wallet paid, when, and for which runs, and can read those runs at their gateway.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ CREATE TABLE IF NOT EXISTS runs (
     run TEXT NOT NULL,
     at INTEGER NOT NULL,
     PRIMARY KEY (identity, run)
+);
+CREATE TABLE IF NOT EXISTS capabilities (
+    run TEXT PRIMARY KEY,
+    capability TEXT NOT NULL
 );
 """
 _SELECT = (
@@ -151,10 +156,12 @@ class SpendingRecord:
         with self._transaction():
             self._database.execute("UPDATE spent SET sent = ? WHERE identity = ?", (payload, identity))
 
-    def served(self, identity: str, run: str, at: int) -> None:
-        """A run that was answered on an authorization."""
+    def served(self, identity: str, run: str, at: int, capability: str | None = None) -> None:
+        """A run that was answered on an authorization, and the capability (hex) that came with the answer."""
         with self._transaction():
             self._database.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?)", (identity, run, at))
+            if capability is not None:
+                self._database.execute("INSERT OR IGNORE INTO capabilities VALUES (?, ?)", (run, capability))
 
     def told(self, identity: str, response: bytes | None, trouble: str | None) -> None:
         """What the server said of the transfer, and what is wrong with it."""
@@ -176,6 +183,12 @@ class SpendingRecord:
     def of_run(self, run: str) -> list[Spent]:
         """What was signed for a run, the newest first."""
         return self._read("WHERE identity IN (SELECT identity FROM runs WHERE run = ?) ORDER BY number DESC", (run,))
+
+    def capability_of(self, run: str) -> str | None:
+        """The capability of a run that was paid for; None where none is known."""
+        with self._lock:
+            row = self._database.execute("SELECT capability FROM capabilities WHERE run = ?", (run,)).fetchone()
+        return None if row is None else str(row[0])
 
     def _read(self, which: str, values: tuple[object, ...]) -> list[Spent]:
         with self._lock:

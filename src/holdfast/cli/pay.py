@@ -13,6 +13,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -217,16 +218,17 @@ def explain(
     """Tell line by line what RUN cost: what was asked, authorised, charged and taken, and what none of it shows.
 
     It is told from the run's own signed documents, each held against the statement that commits to it, and added up
-    again here. Exits 1 when one of them does not hold.
+    again here. Exits 1 when one of them does not hold. A run that the wallet paid for is asked for with the capability
+    that the wallet keeps; another one with --capability or the workspace's key.
     """
-    raw = read_file(bundle) if bundle is not None else _fetch(network, run_id, capability)
+    mine = _signed_for(network, wallet_path, run_id)
+    raw = read_file(bundle) if bundle is not None else _fetch(network, run_id, capability or _shown_to(network, mine))
     found = parse_bundle(raw)
     if found.run != run_id:
         raise RefusedError("answer.run", f"this is the bundle of run {found.run}")
     steps = _steps(found)
-    mine = _signed_for(network, wallet_path, run_id)
     if as_json:
-        emit_json({"run": run_id, "steps": steps, "signed": [_entry_json(item) for item in mine[1]]})
+        emit_json({"run": run_id, "steps": steps, "signed": [_entry_json(item) for item in mine.entries]})
     else:
         for line in _explained(run_id, steps, mine):
             emit(clean(line))
@@ -276,24 +278,37 @@ def _steps(bundle: Bundle) -> list[dict[str, Any]]:
     return steps
 
 
-def _signed_for(
-    network: Network | None, wallet_path: Path | None, run_id: str
-) -> tuple[WalletFile | None, list[Spent]]:
-    """What this wallet signed for a run, by its own record."""
+@dataclass(frozen=True, slots=True)
+class _Mine:
+    """What a wallet signed for a run, by its own record."""
+
+    wallet: WalletFile | None = None
+    entries: tuple[Spent, ...] = ()
+    capability: str | None = None
+    """Of the run, as it came with the answer."""
+
+
+def _signed_for(network: Network | None, wallet_path: Path | None, run_id: str) -> _Mine:
     try:
         wallet = find_wallet(network, wallet_path)
     except UsageError:
         if wallet_path is not None:
             raise
-        return None, []
+        return _Mine()
     record = SpendingRecord(wallet.record)
     try:
-        return wallet, record.of_run(run_id)
+        return _Mine(wallet, tuple(record.of_run(run_id)), record.capability_of(run_id))
     finally:
         record.close()
 
 
-def _explained(run_id: str, steps: list[dict[str, Any]], mine: tuple[WalletFile | None, list[Spent]]) -> Iterator[str]:
+def _shown_to(network: Network | None, mine: _Mine) -> str | None:
+    """The capability that the wallet keeps, for the gateway that was paid; no other one is shown it."""
+    paid = network is not None and any(item.entry.resource.startswith(network.gateway + "/") for item in mine.entries)
+    return mine.capability if paid else None
+
+
+def _explained(run_id: str, steps: list[dict[str, Any]], mine: _Mine) -> Iterator[str]:
     if not steps:
         yield f"The bundle of run {run_id} has no payment document: nothing was charged, or not yet."
     for step in steps:
@@ -303,11 +318,10 @@ def _explained(run_id: str, steps: list[dict[str, Any]], mine: tuple[WalletFile 
         if step["trouble"] is not None:
             yield f"This does not hold: {step['trouble']['code']}: {step['trouble']['message']}."
         yield ""
-    wallet, entries = mine
-    if wallet is not None and entries:
+    if mine.wallet is not None and mine.entries:
         yield "This wallet's own record of what it signed:"
-        for item in entries:
-            yield from _entry_lines(wallet, item)
+        for item in mine.entries:
+            yield from _entry_lines(mine.wallet, item)
 
 
 # --- what changes something -------------------------------------------------------------------------------------------

@@ -275,7 +275,8 @@ class Attempt:
         if signed.terms.method == "permit2-upto" and _SESSION.match(name) is not None:
             self._payer.keep(self._url, _Session(name, signed))
         record, identity = self._payer.wallet.record, self.paid.identity
-        await asyncio.to_thread(record.served, identity, run, self._payer.wallet.now())
+        capability = headers.get("x-holdfast-capability")
+        await asyncio.to_thread(record.served, identity, run, self._payer.wallet.now(), capability)
         said, trouble = _read_response(headers.get(RESPONSE), signed)
         if said is not None or trouble is not None:
             told = None if said is None else canonical.encode_exact(said.to_json())

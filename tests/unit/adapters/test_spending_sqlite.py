@@ -51,7 +51,7 @@ def test_what_was_entered_comes_back_as_it_was(tmp_path: Path) -> None:
     record.reserve(ENTRY, LIMIT)
     record.sent(ENTRY.identity, b"payload")
     record.served(ENTRY.identity, "run-1", 1001)
-    record.served(ENTRY.identity, "run-1", 1002)
+    record.served(ENTRY.identity, "run-1", 1002, "ab" * 32)
     record.told(ENTRY.identity, b"said", None)
     record.told(ENTRY.identity, None, "paying.other_amount")
     record.close()
@@ -63,7 +63,9 @@ def test_what_was_entered_comes_back_as_it_was(tmp_path: Path) -> None:
         "paying.other_amount",
         ("run-1",),
     )
-    assert SpendingRecord(tmp_path / "spent.sqlite").history(payer="0x" + "00" * 20) == []
+    again = SpendingRecord(tmp_path / "spent.sqlite")
+    assert again.history(payer="0x" + "00" * 20) == []
+    assert (again.capability_of("run-1"), again.capability_of("run-2")) == ("ab" * 32, None)
 
 
 def test_days_are_counted_by_payer_and_from_their_time_on(tmp_path: Path) -> None:

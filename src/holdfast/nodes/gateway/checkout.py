@@ -54,7 +54,10 @@ SELLER_REASONS: Mapping[str, str] = {
 _SESSION = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?\Z")
 _JSON = (b"content-type", b"application/json")
+_HINT = "PAYMENT-REQUIRED says what may be signed for this"
 _HINTS = {
+    "payment.required": "send a workspace's key (authorization: Bearer KEY), or pay with an x402 client, such as "
+    f"'holdfast chat --pay': {_HINT}",
     "payment.credit": "sign a payment (PAYMENT-REQUIRED says which), or have credit added: "
     "holdfast credit grant WORKSPACE DOLLARS",
     "payment.session": "ask again without x-upto-session and sign a new payment",
@@ -145,7 +148,7 @@ class Checkout:
     async def refuse(self, send: Send, error: HoldfastError, visit: Visit | None) -> None:
         """Answer 402: why, and what may be signed."""
         self._metrics.count("holdfast_gateway_unpaid_total", error.code)
-        hint = error.hint or _HINTS.get(error.code, "PAYMENT-REQUIRED says what may be signed for this")
+        hint = error.hint or _HINTS.get(error.code, _HINT)
         shape = HoldfastError(error.code, error.message, hint=hint, param=error.param).to_json()
         shape["error"]["type"] = error.kind
         asked = visit.offers() if visit is not None else {}
