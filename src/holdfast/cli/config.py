@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli.node import NODES, check_name
+from holdfast.cli.node import NODES, check_name, kind_of
 from holdfast.cli.output import clean, emit, emit_json
 from holdfast.errors import UsageError
 
@@ -73,12 +73,10 @@ def node_tables(path: Path | None, node: str | None) -> dict[str, Any]:
     """Table name to settings dataclass: every table of the file that names a node, and the node that was asked for."""
     from holdfast.cli.host import config_type  # noqa: PLC0415
 
-    names: dict[str, None] = dict.fromkeys([node] if node is not None else list(NODES))
-    if path is not None:
-        names.update(dict.fromkeys(_tables_in(path)))
-    if node != "full" and any(name.startswith("full-") for name in names):
-        names.pop("full", None)
-    return {name: config_type(name) for name in names}
+    given = _tables_in(path) if path is not None else []
+    numbered = {kind_of(name) for name in given if kind_of(name) != name} - {node, *given}
+    names = dict.fromkeys([*([node] if node is not None else NODES), *given])
+    return {name: config_type(name) for name in names if name not in numbered}
 
 
 def _tables_in(path: Path) -> list[str]:
@@ -88,4 +86,4 @@ def _tables_in(path: Path) -> list[str]:
         raise UsageError("settings.file", f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError("settings.syntax", f"{path}: {error}") from error
-    return [name for name in given if name in NODES or name.startswith("full-")]
+    return [name for name in given if kind_of(name) in NODES]

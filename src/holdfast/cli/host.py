@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.settings_toml import load
+from holdfast.cli.node import kind_of
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.edge import App
 from holdfast.nodes.process import calm_collector, run_loop, tls_of
@@ -47,12 +48,6 @@ MODULES = {
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }
 """Kind of node to the module that builds it and its settings."""
-
-
-def kind_of(node: str) -> str:
-    """``full-2`` is a ``full``, ``inference-2`` an ``inference``."""
-    kind, _, number = node.rpartition("-")
-    return kind if kind in ("full", "inference") and number.isdigit() else node
 
 
 def config_type(node: str) -> type:

@@ -1,7 +1,7 @@
 """``holdfast node``: run one node by itself, with the same settings file that a whole network uses.
 
-The file may hold tables for other nodes; only the named one is read. Full nodes may be several in one file:
-``[full-1]``, ``[full-2]``.
+The file may hold tables for other nodes; only the named one is read. Full nodes and inference nodes may be several in
+one file: ``[full-1]``, ``[full-2]``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ import click
 
 from holdfast.errors import UsageError
 
-NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub")
+NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub", "inference", "blobs")
 """Nodes that start by themselves."""
+NUMBERED = ("full", "inference")
+"""Of these there may be several in one file."""
+
+
+def kind_of(node: str) -> str:
+    """``full-2`` is a ``full``, ``inference-2`` an ``inference``."""
+    kind, _, number = node.rpartition("-")
+    return kind if kind in NUMBERED and number.isdigit() else node
 
 
 @click.command()
 @click.argument("name", metavar="NODE")
 @click.option("--config", "config_file", metavar="FILE", help="Settings file; without it defaults and environment.")
 def node(name: str, config_file: str | None) -> None:
-    """Run NODE: gateway, log, full, chain, panel, relay, facilitator or hub; full-1, full-2 … read the table of
-    that name.
+    """Run NODE: gateway, log, full, chain, panel, relay, facilitator, hub, inference or blobs; full-1, inference-2 …
+    read the table of that name.
 
     Every setting is listed by 'holdfast config show NODE'. Stops with Ctrl-C.
     """
@@ -46,8 +54,7 @@ def node(name: str, config_file: str | None) -> None:
 
 def check_name(name: str) -> None:
     """Raises ``usage.node`` for what is no node."""
-    kind = "full" if name.startswith("full-") else name
-    if kind not in NODES:
+    if kind_of(name) not in NODES:
         raise UsageError(
             "usage.node", f"there is no node {name!r}", hint=f"one of {', '.join(NODES)}, full-1, full-2 …"
         )

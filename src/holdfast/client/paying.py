@@ -309,6 +309,7 @@ def unpaid(headers: Mapping[str, str], body: bytes, where: str) -> RefusedError:
     return RefusedError(
         "paying.asked",
         f"{where} wants to be paid{f' ({what})' if what else ''}",
-        hint="'holdfast chat --pay' pays from a wallet within its limits: docs/howto/pay.md",
+        hint="'holdfast chat --pay' pays from a wallet within its limits: docs/howto/pay.md; a workspace with a key "
+        "can be given credit: holdfast credit grant WORKSPACE DOLLARS",
         status=PAYMENT_REQUIRED,
     )
