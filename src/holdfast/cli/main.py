@@ -64,6 +64,7 @@ NODE_EXTRA = frozenset(
         "jinja2",
         "msgspec",
         "numpy",
+        "onnxruntime",
         "prometheus_client",
         "pyrevm",
         "rich",
