@@ -140,6 +140,7 @@ async def shape_stream(endpoint: str, events: AsyncIterator[bytes]) -> AsyncGene
 
 _SAID = ("delta", "text", "message", "logprobs")
 """Members of a choice whose order in the stream matters, so that they never wait."""
+_ORDERED = {"index", "finish_reason", *_SAID}
 
 
 class _LastFrame:
@@ -168,12 +169,21 @@ class _LastFrame:
         return shaped if kept else None
 
     def _take_choice(self, choice: Any) -> Any:
-        if not isinstance(choice, dict) or choice.get("finish_reason") is None:
+        if not isinstance(choice, dict):
             return choice
-        said = any(choice.get(name) for name in _SAID)
+        finishes = choice.get("finish_reason") is not None
+        said = not finishes or any(choice.get(name) for name in _SAID)
+        index = str(choice.get("index", "0"))
+        waiting = dict(self._finished.get(index, {}))
+        if said:  # it goes on now: what waits under the same names is out of date
+            waiting |= {name: choice[name] for name in waiting.keys() & choice.keys() - _ORDERED}
+        if not finishes:
+            if waiting:
+                self._finished[index] = waiting
+            return choice
         rest = {name: item for name, item in choice.items() if not said or name in ("index", "finish_reason")}
         empty = {} if "message" in choice else self._empty
-        self._finished[str(choice.get("index", "0"))] = {"index": NumberText("0"), **empty, **rest}
+        self._finished[index] = {"index": NumberText("0"), **empty, **waiting, **rest}
         return {**choice, "finish_reason": None} if said else None
 
     def frame(self) -> dict[str, Any] | None:

@@ -28,11 +28,16 @@ def test_a_record_comes_back_as_it_was(header: dict[str, int | None], blobs: lis
 
 @given(st.integers(0, 10_000))
 def test_a_record_that_is_cut_is_never_a_closing(place: int) -> None:
-    whole = encode(
-        {"run": "r", "closed_at": "t", "outcome": "complete"}, [b"route", b"exec", b"r", b"e", b"seal", b"p", b"shown"]
+    header, blobs = (
+        {"run": "r", "closed_at": "t", "outcome": "complete"},
+        [b"route", b"exec", b"r", b"e", b"seal", b"p"],
     )
+    older, whole = encode(header, blobs), encode(header, [*blobs, b"shown"])
+    cut = whole[: place % len(whole)]
+    if cut == older:  # whole as it is: the write-ahead log's checksum tells it from a longer one
+        return
     with pytest.raises(HoldfastError):
-        parse_closing(decode(whole[: place % len(whole)]))
+        parse_closing(decode(cut))
 
 
 def test_a_closing_from_before_parts_were_disclosed_is_read() -> None:
