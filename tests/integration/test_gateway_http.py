@@ -278,7 +278,7 @@ def test_what_is_not_http_is_refused_in_the_one_shape(gateway: LiveGateway, raw:
         "/v1",
         "/v1/",
         "/v1/models/",
-        "/v1/embeddings",
+        "/v1/audio/speech",
         "/v1/chat/completions/",
         "/v1//models",
         "/v1/runs/",

@@ -58,9 +58,12 @@ async def ask_on_the_page(http: aiohttp.ClientSession, url: str, question: str) 
 async def follow(http: aiohttp.ClientSession, url: str, run: str) -> list[dict[str, Any]]:
     """Every view that the live stream gives until settlement is no longer pending."""
     views: list[dict[str, Any]] = []
+    event = b""
     async with asyncio.timeout(SETTLED_S), http.get(f"{url}/events?run={run}") as stream:
         async for line in stream.content:
-            if line.startswith(b'data: {"run"'):
+            if line.startswith(b"event: "):
+                event = line
+            elif line.startswith(b"data: ") and event == b"event: run\n":
                 views.append(json.loads(line[6:]))
                 if views[-1].get("lanes", {}).get("settlement", {}).get("state", "pending") != "pending":
                     break
