@@ -223,7 +223,13 @@ def test_a_model_is_run_by_one_node_and_again_by_another(net: NetworkProcess, tm
     (folder / "model.onnx").write_bytes(onnx_files.perceptron([8, 16, 3]))
     gateway = net.ready["gateway"]
     value = {"model": "scores", "inputs": {"x": [[1, 2, 3, 4, 5, 6, 7, 8]]}, "mode": "VANILLA"}
-    answer = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps(value).encode())
+
+    def ran() -> dict[str, Any] | None:
+        """Its answer, once the gateway knows the model: it asks nodes every few seconds what they have."""
+        found: dict[str, Any] = fetch(gateway + "/v1/infer", key=net.key, body=json.dumps(value).encode())
+        return found if "outputs" in found else None
+
+    answer = wait_for(ran, 30, "the model")
     assert answer["outputs"]["y"]["shape"] == [1, 3]
     run, capability = answer["holdfast"]["run"], answer["holdfast"]["capability"]
     again = urllib.request.Request(
