@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,25 @@ def test_their_client_signs_once_and_asks_on_in_its_session(net: NetworkProcess)
     assert len(set(sessions[:3])) == 1
     assert sessions[3] != sessions[0]
     assert not any("payment-response" in item["told"] for item in exchanges)
+
+
+def test_the_how_to_pays(net: NetworkProcess, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "use-opengradient-clients.md").read_text("utf-8")
+    block = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[2]
+    (tmp_path / ".holdfast").symlink_to(net.state)
+    funded = holdfast("pay", "faucet", "--key", "63" * 32, "--state", str(net.state))
+    assert funded.returncode == 0, funded.stderr
+    done = subprocess.run(
+        [peers.PYTHON, "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "WALLET_KEY": "0x" + "63" * 32},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("A lane is one question")
 
 
 def test_another_chain_for_the_same_network_is_refused(net: NetworkProcess, tmp_path: Path) -> None:
