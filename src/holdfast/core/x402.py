@@ -817,3 +817,8 @@ _PLACES: Mapping[str, int] = {"eip3009": 0, "permit2-exact": 1, "permit2-upto": 
 def reason_of(code: str, method: Method) -> str:
     """The reason that x402 clients know a refusal by; raises ``KeyError`` for what is no refusal of a payment."""
     return REASONS[code][_PLACES[method]]
+
+
+def code_of(reason: str | None, method: Method) -> str | None:
+    """Our code for a reason of x402 (``payments.md`` §5(5)); None for none, and for one that is not in the table."""
+    return next((code for code in REASONS if reason and reason_of(code, method) == reason), None)

@@ -173,3 +173,11 @@ def test_a_facilitator_that_was_not_signed_is_refused_before_the_signature_is_lo
     refused("payment.facilitator", verified, payload)
     assert verified(payload, facilitator=OWNER.address).method == "permit2-upto"
     assert FACILITATOR.address != OWNER.address
+
+
+def test_a_reason_leads_back_to_its_code_and_none_to_no_code() -> None:
+    for code in x402.REASONS:
+        reason = x402.reason_of(code, "eip3009")
+        assert not reason or x402.reason_of(x402.code_of(reason, "eip3009") or "", "eip3009") == reason
+    assert x402.code_of("invalid_exact_evm_insufficient_balance", "eip3009") == "payment.balance"
+    assert [x402.code_of(reason, "eip3009") for reason in (None, "", "somebody_elses_reason")] == [None] * 3

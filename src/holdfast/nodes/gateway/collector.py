@@ -351,7 +351,7 @@ class Collector:
         if said is None:
             return
         if not said.success:
-            await self._conclude_failure(found, payment, code_of(said.error_reason, payment.method))
+            await self._conclude_failure(found, payment, x402.code_of(said.error_reason, payment.method) or FAILED)
             return
         if not said.transaction or said.amount not in (None, found.capture):
             raise UnavailableError("facilitator.answer", "the facilitator says that it took another amount")
@@ -458,11 +458,6 @@ def payment_of(found: Authorization) -> VerifiedPayment:
     # The stamp of what came sealed tells the minute only, and may lie before what was valid when it was accepted.
     at = max(int(time_decode(found.at).timestamp()), payload.authorization.valid_after)
     return x402.verify_payment(payload, asked, at=at, facilitator=facilitator, settling=True)
-
-
-def code_of(reason: str | None, method: x402.Method) -> str:
-    """Our code for x402's reason of a refusal; ``payment.failed`` for one that nobody knows."""
-    return next((code for code in x402.REASONS if x402.reason_of(code, method) == reason), FAILED)
 
 
 def _after(found: Sequence[Authorization]) -> str:

@@ -164,7 +164,7 @@ class Till:
         if not word.valid:
             reason = word.invalid_reason or ""
             refused = _unpaid("payment.refused", f"the facilitator refuses the payment: {reason[:128]}")
-            refused.code = _code_of(reason, payment.method) or refused.code
+            refused.code = x402.code_of(reason, payment.method) or refused.code
             raise refused
         return payment
 
@@ -551,8 +551,3 @@ def _check_resource(payload: PaymentPayload, path: str) -> None:
     _, found, rest = url.partition("://")
     if found and "/" + rest.partition("/")[2].partition("?")[0] != path:
         raise _unpaid("payment.resource", "the payment says that it is for another address")
-
-
-def _code_of(reason: str, method: Method) -> str | None:
-    """Our code for a facilitator's reason; None for one that we do not know."""
-    return next((code for code in x402.REASONS if x402.reason_of(code, method) == reason), None)
