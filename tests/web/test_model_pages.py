@@ -13,37 +13,12 @@ from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.app import create_app
 from tests.helpers.asgi import Reply, request
-from tests.helpers.hub import Hub, safetensors
+from tests.helpers.hub import Hub
+from tests.helpers.hub_pages import Asked, filled
 from tests.helpers.panel import ManualClock
 
 HOST = ("host", "127.0.0.1:8500")
 HTML = [("accept", "text/html"), HOST]
-
-
-class Asked:
-    """``nodes.panel.service.Hub`` over a hub's service."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self.closed = False
-
-    async def models(self, **query: str) -> dict[str, Any]:
-        return self._hub.service.models(query)
-
-    async def model(self, model: str) -> dict[str, Any]:
-        return self._hub.service.model_json(self._hub.shelf.find_model(model))
-
-    async def artifact(self, digest: str) -> dict[str, Any]:
-        return self._hub.service.artifact_json(self._hub.shelf.find_artifact(digest))
-
-    async def lineage(self, digest: str) -> dict[str, Any]:
-        return self._hub.service.lineage(digest)
-
-    async def diff(self, before: str, after: str) -> dict[str, Any]:
-        return await self._hub.service.diff(before, after)
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 def panel(hub: Asked | None) -> PanelService:
@@ -58,20 +33,6 @@ class _Uncounted:
 
 def visible(reply: Reply) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", reply.body.decode()))
-
-
-async def filled(folder: Path) -> tuple[Hub, str, str, str]:
-    """A hub with a model of two versions, and a declared one: their artifacts."""
-    hub = Hub(folder)
-    one = (await hub.push({"w.safetensors": safetensors(a=(1.0, 2.0))}))["artifact"]
-    two = (await hub.push({"w.safetensors": safetensors(a=(4.0, 6.0)), "<b>.txt": b"x"}))["artifact"]
-    first = (await hub.point(one, None)).json()["statement"]
-    await hub.point(two, first, continuity={"kind": "derivative", "of": one, "how": "fine_tuned"})
-    asked = {"upstream": "big", "model": "Big <1>", "system_fingerprint": None, "reason": "seen"}
-    declared = (await hub.ask("POST", "/v1/hub/declared", asked)).json()["artifact"]
-    card = {"text": "<script>alert(1)</script>", "tags": ["risk"], "licence": "MIT"}
-    await hub.ask("PUT", "/v1/hub/models/acme/risk/card", card)
-    return hub, one, two, declared
 
 
 def test_models_artifacts_and_differences_are_shown(tmp_path: Path) -> None:
