@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,23 +15,8 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import CaseFilter, CaseRow, CaseStore, Head, StoredEvent
 from holdfast.review.cases import LET_THROUGH
-from tests.helpers import postgresql
 from tests.helpers.network import RUN
 from tests.helpers.review import AUDITOR, CONSUMER, Clinic
-
-
-@pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
-    """One server for the module, in a folder whose path is short enough for a socket."""
-    reason = postgresql.why_not()
-    if reason:
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    try:
-        with postgresql.server(folder / "server") as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def emptied(url: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,24 +17,9 @@ from holdfast.adapters import people_sql
 from holdfast.adapters.people_sql import SQLPeopleStore
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.ports.people_store import Account, Code, Key, PeopleStore, Session, StoredEvent
-from tests.helpers import postgresql
 
 AT = "2026-01-01T00:00:00.000Z"
 LATER = "2026-01-02T00:00:00.000Z"
-
-
-@pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
-    """One server for the module, in a folder whose path is short enough for a socket."""
-    reason = postgresql.why_not()
-    if reason:
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    try:
-        with postgresql.server(folder / "server") as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,21 +10,6 @@ import sqlalchemy as sa
 
 from holdfast.adapters.run_index_sql import SQLRunIndex
 from holdfast.ports.run_index import RunIndex
-from tests.helpers import postgresql
-
-
-@pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
-    """One server for the module, in a folder whose path is short enough for a socket."""
-    reason = postgresql.why_not()
-    if reason:
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    try:
-        with postgresql.server(folder / "server") as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,26 +14,11 @@ import sqlalchemy as sa
 from holdfast.adapters.till_store_sql import SQLTillStore
 from holdfast.errors import ConflictError, HoldfastError, UsageError
 from holdfast.ports.till_store import Account, Debt, Hold, NewAuthorization, NewCharge, NewHold, Step, TillStore
-from tests.helpers import postgresql
 
 PAYER, OTHER, PAYEE, ASSET = ("0x" + digit * 40 for digit in "1234")
 NETWORK = "eip155:31337"
 LARGE = 2**255
 """No database's integer holds it."""
-
-
-@pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
-    """One server for the module, in a folder whose path is short enough for a socket."""
-    reason = postgresql.why_not()
-    if reason:
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    try:
-        with postgresql.server(folder / "server") as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,24 +12,9 @@ import sqlalchemy as sa
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
 from holdfast.errors import ConflictError
 from holdfast.ports.webhook_store import Cursor, Delivery, HookRow, NewDelivery, Outcome, Stands, WebhookStore
-from tests.helpers import postgresql
 
 HOOK, OTHER = "a" * 64, "b" * 64
 LATE = "2026-01-09T00:00:00.000Z"
-
-
-@pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
-    """One server for the module, in a folder whose path is short enough for a socket."""
-    reason = postgresql.why_not()
-    if reason:
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    try:
-        with postgresql.server(folder / "server") as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])
