@@ -20,12 +20,12 @@ from holdfast.ports.case_store import (
     LaneSpans,
 )
 from holdfast.review.statistics import statistics_of
-from tests.contracts.test_case_store import case_id, fill, postgresql_url, row, store, url
+from tests.contracts.test_case_store import case_id, fill, row, store, url
 from tests.helpers.labelled import told
 from tests.helpers.network import RUN, at
 from tests.helpers.review import AUDITOR, SYSTEM, Clinic
 
-__all__ = ["postgresql_url", "store", "url"]  # fixtures
+__all__ = ["store", "url"]  # fixtures
 NOON = "2026-01-01T12:00:00.000Z"
 ONE, TWO = "1" * 64, "2" * 64
 

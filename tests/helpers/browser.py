@@ -15,6 +15,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import shutil
 import subprocess
 import tempfile
@@ -57,6 +58,18 @@ IN_A_BROWSER = (
     pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH"),
 )
 """``pytestmark`` of tests that need one."""
+
+
+SPOT = """(selector) => {
+    const found = document.querySelector(selector);
+    if (!found || found.disabled) return null;
+    found.scrollIntoView({ block: "center", behavior: "instant" });
+    const box = found.getBoundingClientRect();
+    const spot = [box.x + box.width / 2, box.y + box.height / 2];
+    const top = document.elementFromPoint(...spot);
+    return top && (found.contains(top) || top.contains(found)) ? spot : null;
+}"""
+"""Where the middle of an element is, or null while it is missing, switched off or covered."""
 
 
 class Page:
@@ -111,14 +124,17 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    async def click(self, selector: str) -> None:
-        """Click the middle of the first match, as a mouse does."""
-        box = await self.run(
-            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
-        )
+    async def click(self, selector: str, seconds: float = 30.0) -> None:
+        """Click the middle of the first match, as a mouse does: once it lies still and nothing lies over it."""
+        end = asyncio.get_running_loop().time() + seconds
+        before, spot = None, await self.run(f"({SPOT})({json.dumps(selector)})")
+        while spot is None or spot != before:
+            if asyncio.get_running_loop().time() > end:
+                raise AssertionError(f"never at rest, or covered: {selector}")
+            await asyncio.sleep(0.05)
+            before, spot = spot, await self.run(f"({SPOT})({json.dumps(selector)})")
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+            await self.call("Input.dispatchMouseEvent", type=kind, x=spot[0], y=spot[1], button="left", clickCount=1)
 
     async def bind(self, name: str, function: Callable[[str], Awaitable[None]]) -> None:
         """Give the page a function of this name that takes one text and runs here."""

@@ -147,12 +147,14 @@ def test_the_slider_leads_to_what_was_shown_then(play):
             "document.querySelector('#stop') && document.querySelector('.stands').dataset.stands === 'HOLD'"
         )
         differing = "[...document.querySelectorAll('tr[data-differs=true]')].map((row) => row.dataset.lane).join()"
-        assert await page.run(differing) == "settlement"
+        await page.wait(f"{differing} === 'settlement'")
         await page.run(
             "(() => { const s = document.getElementById('stop'); s.focus(); s.value = s.max; "
             "s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()"
         )
-        await page.wait("document.querySelector('.stands').dataset.stands === 'CLEAR'")
+        await page.wait(
+            "document.querySelector('.stands').dataset.stands === 'CLEAR' && document.readyState === 'complete'"
+        )
         assert await page.run(differing) == ""
         assert page.complaints == []
 
