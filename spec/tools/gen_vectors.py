@@ -24,6 +24,7 @@ from suites import (
     inferences,
     journals,
     logs,
+    memory,
     opengradient,
     payment_statements,
     payments,
@@ -65,6 +66,7 @@ SUITES = (
     prices,
     registrations,
     walrus,
+    memory,
 )
 
 

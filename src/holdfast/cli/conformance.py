@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from holdfast.core import (
     binary_http,
     canonical,
+    memory,
     merkle,
     notes,
     ohttp,
@@ -608,6 +609,21 @@ def _charge(arguments: Arguments) -> Answer:
     }
 
 
+def _memory_standing(arguments: Arguments) -> Answer:
+    """``memory.md`` §3 and §5: a history to its row, and how that stands at a time."""
+    at = time_decode(arguments.one("at"))
+    value = _fields(arguments.file(), "history")
+    row = memory.parse_history([event.encode() for event in value["history"]])
+    return {
+        "standing": memory.standing_of(row, at),
+        "authority": row.authority,
+        "digest": row.digest,
+        "head": row.head,
+        "earned": None if row.earned is None else time_encode(row.earned),
+        "valid_until": None if row.valid_until is None else time_encode(row.valid_until),
+    }
+
+
 def _verify_payment(arguments: Arguments) -> Answer:
     """``payments.md`` §5(1 to 3); a refusal says x402's reason too."""
     at, facilitator = _integer(arguments.one("at")), arguments.one("facilitator")
@@ -1001,6 +1017,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "parse-payment": _parse_payment,
     "verify-payment": _verify_payment,
     "charge": _charge,
+    "memory-standing": _memory_standing,
     "build-settlement": _build_settlement,
     "walrus-blob-id": _walrus_blob_id,
     "verify-walrus-blob": _verify_walrus_blob,
