@@ -15,6 +15,7 @@ from suites import (
     artifacts,
     attestations,
     bundles,
+    contexts,
     decisions,
     documents,
     enclaves,
@@ -43,6 +44,7 @@ from suites import (
 SUITES = (
     texts,
     documents,
+    contexts,
     logs,
     statements,
     trusts,

@@ -41,6 +41,7 @@ from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.blob_sealing import open_blob
 from holdfast.core.bundles import parse_bundle
+from holdfast.core.context import parse_context
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
@@ -160,6 +161,7 @@ def _decode(arguments: Arguments) -> Answer:
         "decision-document": parse_decision_document,
         "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
         "artifact-change": parse_change,
+        "context": lambda value: parse_context(value.decode("utf-8", "replace")),
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,
     }
