@@ -1,4 +1,4 @@
-"""The message in which a gateway puts before a model what was looked up: marked blocks in one spelling (``spec/context.md``).
+"""What a gateway puts before a model: marked blocks of what was looked up, in one spelling (``spec/context.md``).
 
 ``render_context`` writes it and ``parse_context`` reads it; what does not come out the same again is refused. The text
 of a block is data: it is escaped, so that nothing in it ends its block, hides, or turns its direction.
@@ -87,7 +87,8 @@ def parse_context(text: str) -> tuple[Block, ...]:
     """The blocks of a context message's content. Raises ``context.*``: what is written in another way is none."""
     if len(text) > MAX_BYTES or not text.startswith(PREAMBLE):
         raise MalformedError("context.form", "not what a gateway puts before a model")
-    blocks, place = [], len(PREAMBLE)
+    blocks: list[Block] = []
+    place = len(PREAMBLE)
     while place < len(text):
         found = _BLOCK.match(text, place)
         if found is None or found[1] != found[4] or len(blocks) == MAX_BLOCKS:
