@@ -41,6 +41,7 @@ from holdfast.core.attestation.eif import measure_image, parse_image
 from holdfast.core.attestation.evidence import FORMATS, EvidenceFile
 from holdfast.core.blob_sealing import open_blob
 from holdfast.core.bundles import parse_bundle
+from holdfast.core.circuits import quantise, same_circuit, show_instance
 from holdfast.core.context import parse_context
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
@@ -52,6 +53,7 @@ from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.payments import parse_payment_document, verify_amounts
+from holdfast.core.proofs import parse_proof_document, verify_proof_document
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.witness import parse_add_checkpoint
@@ -160,6 +162,7 @@ def _decode(arguments: Arguments) -> Answer:
         "walrus-patch-id": lambda value: quilt.parse_patch_id(value.decode("utf-8", "replace")),
         "decision-document": parse_decision_document,
         "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
+        "proof-document": parse_proof_document,
         "artifact-change": parse_change,
         "context": lambda value: parse_context(value.decode("utf-8", "replace")),
         "add-checkpoint": parse_add_checkpoint,
@@ -169,6 +172,30 @@ def _decode(arguments: Arguments) -> Answer:
         raise UsageError("usage.kind", f"unknown kind {kind}")
     decoders[kind](raw)
     return {}
+
+
+def _verify_proof(arguments: Arguments) -> Answer:
+    """``inference.md`` §5(5): what a ``proved`` statement commits to, held against the ``computed`` one. The proof
+    itself is not verified."""
+    salt = hex_decode(arguments.one("salt"))
+    computed, proved = (
+        statements.parse_statement(statements.parse_envelope(arguments.read(arguments.one(name))))
+        for name in ("computed", "proved")
+    )
+    document = verify_proof_document(proved, computed, arguments.file(), salt)
+    return {"instances": len(document.instances), "inputs": list(document.inputs)}
+
+
+def _circuit_numbers(arguments: Arguments) -> Answer:
+    """``inference.md`` §5(2): numbers as a circuit takes them."""
+    scale = _integer(arguments.one("scale"))
+    numbers = canonical.decode_exact(arguments.file())
+    return {"instances": [show_instance(quantise(float(number), scale)) for number in numbers]}
+
+
+def _same_circuit(arguments: Arguments) -> Answer:
+    """``inference.md`` §5(5): whether two settings are of one circuit."""
+    return {"same": same_circuit(arguments.read(arguments.one("other")), arguments.file())}
 
 
 def _verify_manifest(arguments: Arguments) -> Answer:
@@ -976,6 +1003,9 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "decode": _decode,
     "map-parts": _map_parts,
     "read-inference": _read_inference,
+    "circuit-numbers": _circuit_numbers,
+    "same-circuit": _same_circuit,
+    "verify-proof": _verify_proof,
     "verify-part": _verify_part,
     "fold": _fold,
     "verify-marks": _verify_marks,

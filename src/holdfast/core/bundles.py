@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, evm, payments, rounds
+from holdfast.core import canonical, evm, payments, proofs, rounds
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
 from holdfast.core.payments import PaymentDocument, parse_payment_document
+from holdfast.core.proofs import ProofDocument, parse_proof_document
 from holdfast.core.statements import Statement, is_code, is_run_id, parse_envelope, parse_statement
 from holdfast.errors import MalformedError, UsageError
 
@@ -37,6 +38,7 @@ MOST_OF = {
     "finality": 256,
     "decision": 1024,
     "payment": 1024,
+    "proof": 4,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -149,6 +151,16 @@ class PaymentItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofItem:
+    """What opens the record of a ``proved`` statement: its document (and the exact bytes) and salt."""
+
+    digest: str
+    document: ProofDocument
+    raw: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -178,6 +190,7 @@ Item: TypeAlias = (
     | FinalityItem
     | DecisionItem
     | PaymentItem
+    | ProofItem
     | SilenceItem
     | NoteItem
 )
@@ -344,6 +357,13 @@ def _payment(value: Mapping[str, Any]) -> Item:
     return PaymentItem(_digest(value["digest"]), parse_payment_document(raw), raw, salt)
 
 
+def _proof_document(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt")
+    raw = _text(value["document"]).encode()
+    salt = hex_decode(value["salt"], proofs.SALT_BYTES)
+    return ProofItem(_digest(value["digest"]), parse_proof_document(raw), raw, salt)
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -379,6 +399,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "finality": _finality,
     "decision": _decision,
     "payment": _payment,
+    "proof": _proof_document,
     "silence": _silence,
     "note": _note,
 }

@@ -27,6 +27,7 @@ from holdfast.core.bundles import (
     MarkItem,
     PartsItem,
     PaymentItem,
+    ProofItem,
     SilenceItem,
     StatementItem,
     VerdictItem,
@@ -59,6 +60,7 @@ from holdfast.core.payments import (
     verify_terms,
     verify_usage,
 )
+from holdfast.core.proofs import ProofDocument, verify_proof_document
 from holdfast.core.statements import (
     Execution,
     MarkReference,
@@ -190,6 +192,8 @@ class Evidence:
     """By digest of a payment statement: the document that opens its record."""
     usage_compared: set[str] = field(default_factory=set)
     """Digests of payment statements whose charge was held against the usage that the answer reports."""
+    proofs: dict[str, ProofDocument] = field(default_factory=dict)
+    """By digest of a ``proved`` statement: the document that opens its record, all but the proof itself checked."""
     opened: dict[str, DecisionDocument] = field(default_factory=dict)
     """By digest of a decision statement: the document that opens its record."""
     in_batch: set[str] = field(default_factory=set)
@@ -295,6 +299,7 @@ def check_evidence(
     _check_disclosures(items, evidence, record)
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_payments([item for item in items if isinstance(item, PaymentItem)], evidence, bounds, record)
+    _check_proofs([item for item in items if isinstance(item, ProofItem)], evidence, record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
         says = "No trust document was given, so no attester can be judged."
@@ -571,6 +576,31 @@ def _check_payments(items: Iterable[PaymentItem], evidence: Evidence, bounds: Ch
         says = f"Payment {digest[:12]} adds up and is for this request{compared}."
         record.note(("payment",), "statement.md §4.6(5)", "yes", says)
     _check_steps(evidence, record)
+
+
+def _check_proofs(items: Iterable[ProofItem], evidence: Evidence, record: Transcript) -> None:
+    """Open the records of proofs, and hold what they prove against the documents that were signed (``inference.md``
+    §5(5)). Whether a proof verifies is for whoever has a verifier: full nodes do, and their verdict counts."""
+    for item in dict.fromkeys(items):
+        proved = evidence.statements.get(item.digest)
+        parents = proved.statement.parents if proved is not None else ()
+        computed = next((evidence.statements[digest] for digest in parents if digest in evidence.statements), None)
+        if proved is None or computed is None:
+            says = f"What is proved by document {item.digest[:12]} is not here."
+            record.note(("computation",), "inference.md §5(5)", "cannot_tell", says, "proof.unbound")
+            continue
+        try:
+            document = verify_proof_document(proved.statement, computed.statement, item.raw, item.salt)
+        except HoldfastError as error:
+            says = f"What is shown as proof {item.digest[:12]} does not hold: {error.message}."
+            evidence.refuse("computation", error.code, says)
+            record.note(("computation",), "inference.md §5(5)", "no", says, error.code)
+            continue
+        evidence.proofs[item.digest] = document
+        says = (
+            f"Proof {item.digest[:12]} is about this request and this response; whether it verifies is another check."
+        )
+        record.note(("computation",), "inference.md §5(5)", "yes", says)
 
 
 def _verify_bound(document: PaymentDocument, evidence: Evidence) -> None:
