@@ -36,6 +36,7 @@ from suites import (
     registrations,
     sealed,
     settled,
+    sources,
     statements,
     texts,
     trusts,
@@ -71,6 +72,7 @@ SUITES = (
     registrations,
     walrus,
     memory,
+    sources,
 )
 
 

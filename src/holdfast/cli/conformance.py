@@ -34,6 +34,7 @@ from holdfast.core import (
     walrus,
     x402,
 )
+from holdfast.core.addresses import check_address, parse_address, parse_network
 from holdfast.core.artifact_changes import parse_change, verify_change, verify_history
 from holdfast.core.artifacts import parse_model_signature, verify_files, verify_model_signature
 from holdfast.core.attestation.certificates import parse_certificates
@@ -46,6 +47,8 @@ from holdfast.core.context import parse_context
 from holdfast.core.decisions import parse_decision_document
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
+from holdfast.core.expectations import admit_value, parse_expectation
+from holdfast.core.extraction import extract, parse_extraction
 from holdfast.core.fold import Fold
 from holdfast.core.hpke import AEAD
 from holdfast.core.inference import Tensor, make_tensor, parse_inference
@@ -56,6 +59,7 @@ from holdfast.core.payments import parse_payment_document, verify_amounts
 from holdfast.core.proofs import parse_proof_document, verify_proof_document
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
+from holdfast.core.sources import parse_registry, parse_registry_toml
 from holdfast.core.witness import parse_add_checkpoint
 from holdfast.core.wraps import open_wrap
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UndecidedError, UsageError
@@ -676,6 +680,30 @@ def _verify_payment(arguments: Arguments) -> Answer:
     }
 
 
+def _parse_sources(arguments: Arguments) -> Answer:
+    """``sources.md`` §1 to §5: a registry in either form."""
+    form, raw = arguments.one("form"), arguments.file()
+    found = parse_registry(raw) if form == "json" else parse_registry_toml(raw.decode("utf-8"))
+    return {"digest": found.digest, "sources": {name: item.digest for name, item in found.sources.items()}}
+
+
+def _extract_value(arguments: Arguments) -> Answer:
+    """``sources.md`` §6 and §7: the value in a body."""
+    rules = _fields(arguments.read(arguments.one("rules")), "extract", "expect")
+    found = extract(parse_extraction(rules["extract"]), arguments.file())
+    return {"value": admit_value(parse_expectation(rules["expect"]), found.value)}
+
+
+def _check_address(arguments: Arguments) -> Answer:
+    """``sources.md`` §5."""
+    value = _fields(arguments.file(), "address", "ranges")
+    address = parse_address(value["address"])
+    if address is None:
+        raise MalformedError("sources.address", "not an address")
+    check_address(address, [parse_network(item) for item in value["ranges"]])
+    return {}
+
+
 def _measure_image(arguments: Arguments) -> Answer:
     """``attestation.md`` §12."""
     image = parse_image(arguments.file())
@@ -1050,6 +1078,9 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "verify-payment": _verify_payment,
     "charge": _charge,
     "memory-standing": _memory_standing,
+    "parse-sources": _parse_sources,
+    "extract-value": _extract_value,
+    "check-address": _check_address,
     "build-settlement": _build_settlement,
     "walrus-blob-id": _walrus_blob_id,
     "verify-walrus-blob": _verify_walrus_blob,
