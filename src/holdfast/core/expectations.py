@@ -22,7 +22,7 @@ from holdfast.errors import MalformedError, RefusedError
 
 TYPES = ("boolean", "decimal", "hex", "integer", "list", "object", "text")
 MOST_DIGITS = 38
-"""Most digits of a number before its point, and after it (``admission.md`` §4(1))."""
+"""Most digits of a number before its point, and after it (``admission`` §4(1))."""
 MOST_ITEMS = 1000
 MOST_CHARACTERS = 65_536
 
@@ -62,7 +62,7 @@ class Expectation:
 
 
 def parse_decimal(text: object) -> Decimal:
-    """A decimal string like ``-12.5`` (``admission.md`` §4(1)); raises ``sources.decimal``."""
+    """A decimal string like ``-12.5`` (``admission`` §4(1)); raises ``sources.decimal``."""
     if not isinstance(text, str) or _DECIMAL.match(text) is None or text == "-0":
         raise MalformedError("sources.decimal", "a number is a decimal in a string, like '12.5', in its one spelling")
     return Decimal(text)

@@ -214,7 +214,7 @@ class Definition:
 
     @property
     def template(self) -> str:
-        """SHA-256 (hex) of the request as the definition has it, places and all (``admission.md`` §3)."""
+        """SHA-256 (hex) of the request as the definition has it, places and all (``admission`` §3)."""
         return sha256_hex(canonical.encode(_request_json(self.transport, self.query)))
 
     def may(self, workspace: str) -> bool:
