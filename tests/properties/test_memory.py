@@ -59,6 +59,7 @@ def added(writer, sources, row=ROW, **change):
         "sources": [source.to_json() for source in sources],
         "agent": None,
         "thread": None,
+        "origin": None,
         "expires": None,
         "supersedes": None,
     }

@@ -40,6 +40,7 @@ def added(**change: Any) -> dict[str, Any]:
         "sources": [SAID],
         "agent": None,
         "thread": None,
+        "origin": None,
         "expires": None,
         "supersedes": None,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import argon2
-from argon2.low_level import Type
+from argon2.low_level import Type, hash_secret_raw
 
 from holdfast.errors import MalformedError
 
@@ -65,3 +65,11 @@ class Argon2Passwords:
         if found.type is not Type.ID or found.memory_cost > MOST_MEMORY_KIB or found.time_cost > MOST_PASSES:
             raise MalformedError("people.hash", "a stored password hash asks for what no setting allows", status=500)
         return found
+
+
+def derive_key(passphrase: bytes, salt: bytes, memory_kib: int, passes: int, lanes: int) -> bytes:
+    """32 bytes that follow from a passphrase (argon2id). Blocks as long as the cost says. Raises ``people.hash`` for a
+    cost that no setting allows."""
+    if not 8 * lanes <= memory_kib <= MOST_MEMORY_KIB or not 1 <= passes <= MOST_PASSES or not 1 <= lanes <= 64:
+        raise MalformedError("people.hash", "a stored wrap asks for what no setting allows", status=500)
+    return hash_secret_raw(passphrase, salt, passes, memory_kib, lanes, HASH_BYTES, Type.ID)

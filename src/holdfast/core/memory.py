@@ -68,6 +68,7 @@ _ADDED = frozenset(
         "sources",
         "agent",
         "thread",
+        "origin",
         "expires",
         "supersedes",
     }
@@ -126,6 +127,8 @@ class Row:
     sources: tuple[Source, ...]
     agent: str | None
     thread: str | None
+    origin: str | None
+    """What its client called the place that it came from."""
     expires: dt.datetime | None
     supersedes: str | None
     digest: str
@@ -299,6 +302,7 @@ def _check_added(body: Mapping[str, Any]) -> None:
         ("authority", lambda value: value in WRITERS),
         ("agent", lambda value: value is None or is_text(value, 256)),
         ("thread", lambda value: value is None or is_text(value, 256)),
+        ("origin", lambda value: value is None or is_text(value, 256)),
         ("supersedes", lambda value: value is None or is_row_id(value)),
     )
     for name, fits in checks:
@@ -397,6 +401,7 @@ def begin(event: Event) -> Row:
         sources=sources,
         agent=body["agent"],
         thread=body["thread"],
+        origin=body["origin"],
         expires=None if body["expires"] is None else time_decode(body["expires"]),
         supersedes=body["supersedes"],
         digest=event.digest,

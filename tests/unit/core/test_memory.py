@@ -32,6 +32,7 @@ def a_row(number, claim="Lives in Lisbon.", sources=(SAID,), slot="home", writer
         sources=[source.to_json() for source in sources],
         agent=None,
         thread=None,
+        origin=None,
         expires=None,
         supersedes=None,
     )
