@@ -52,7 +52,7 @@ def a_wrap(user: str, number: int, **change: object) -> Wrap:
         salt=b"s" * 16,
         memory_kib=0,
         passes=0,
-        lanes=0,
+        threads=0,
         sealed=b"sealed-wrap",
         created_at=AT,
         expires_at=None,
@@ -98,7 +98,7 @@ def test_who_is_not_there_has_nothing(store: MemoryStore) -> None:
 
 
 def test_a_wrap_comes_back_as_it_was(store: MemoryStore) -> None:
-    wrap = a_wrap(ANNA, 2, kind="passphrase", memory_kib=64, passes=3, lanes=1, expires_at=AT, scopes=())
+    wrap = a_wrap(ANNA, 2, kind="passphrase", memory_kib=64, passes=3, threads=1, expires_at=AT, scopes=())
     store.add_wrap(wrap, Version())
     assert store.wrap(wrap.id) == wrap
     assert store.wraps(ANNA) == [a_wrap(ANNA, 1), wrap]

@@ -44,7 +44,7 @@ _WRAPS = sa.Table(
     sa.Column("salt", sa.LargeBinary, nullable=False),
     sa.Column("memory_kib", sa.Integer, nullable=False),
     sa.Column("passes", sa.Integer, nullable=False),
-    sa.Column("lanes", sa.Integer, nullable=False),
+    sa.Column("threads", sa.Integer, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("expires_at", sa.String(24)),

@@ -67,9 +67,9 @@ class Argon2Passwords:
         return found
 
 
-def derive_key(passphrase: bytes, salt: bytes, memory_kib: int, passes: int, lanes: int) -> bytes:
+def derive_key(passphrase: bytes, salt: bytes, memory_kib: int, passes: int, threads: int) -> bytes:
     """32 bytes that follow from a passphrase (argon2id). Blocks as long as the cost says. Raises ``people.hash`` for a
     cost that no setting allows."""
-    if not 8 * lanes <= memory_kib <= MOST_MEMORY_KIB or not 1 <= passes <= MOST_PASSES or not 1 <= lanes <= 64:
+    if not 8 * threads <= memory_kib <= MOST_MEMORY_KIB or not 1 <= passes <= MOST_PASSES or not 1 <= threads <= 64:
         raise MalformedError("people.hash", "a stored wrap asks for what no setting allows", status=500)
-    return hash_secret_raw(passphrase, salt, passes, memory_kib, lanes, HASH_BYTES, Type.ID)
+    return hash_secret_raw(passphrase, salt, passes, memory_kib, threads, HASH_BYTES, Type.ID)

@@ -43,7 +43,7 @@ class Wrap:
     salt: bytes
     memory_kib: int
     passes: int
-    lanes: int
+    threads: int
     """Cost of argon2id; zeros for an API key."""
     sealed: bytes
     created_at: str
