@@ -110,6 +110,12 @@ class LocalFile:
                 os.close(descriptor)
 
 
+def open_file(path: Path) -> LocalFile:
+    """A file by its path, made where there is none. Raises ``storage.failed``."""
+    with _disk(f"opening {path.name}"):
+        return LocalFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), path.name)
+
+
 class _FlockLock:
     """A held ``flock``."""
 

@@ -9,16 +9,20 @@ The transports are handed in (``ports/http.py``, ``ports/http_stream.py``). Not 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
-import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from holdfast.adapters.storage_files import open_file
 from holdfast.client.errors import parse_error
+from holdfast.client.intake import Intake, take_behind
 from holdfast.core import canonical
 from holdfast.core.artifacts import (
     LEFT_OUT,
@@ -37,13 +41,16 @@ from holdfast.ports.http import HTTP
 from holdfast.ports.http_stream import EventHTTP
 from holdfast.ports.settings import Secret
 
-CHUNK_BYTES = 32 << 20
-"""What is sent in one request."""
+CHUNK_BYTES = 16 << 20
+"""What is sent in one request. The next one is read meanwhile, into memory that an earlier one left: allocators give
+larger blocks back to the system, and get them anew page by page."""
 HASH_BYTES = 4 << 20
 """What is hashed at a time."""
 MAX_ANSWER_BYTES = 64 << 20
 """Largest answer that is read whole."""
 TIMEOUT_S = 120.0
+THREADS = 2
+"""One hashes what is pulled, and one syncs it."""
 PARTIAL = ".holdfast-partial"
 """Ending of a file that is not whole yet."""
 
@@ -220,15 +227,16 @@ class HubClient:
     async def send_file(self, path: Path, name: str, digest: str, size: int, progress: Progress | None = None) -> None:
         """Send what the hub does not have of a file. Raises ``artifact.digest`` where it changed meanwhile."""
         found = await self.post("uploads", {"digest": digest, "size": size})
-        with path.open("rb") as file:
+        place = found["offset"]
+        async with contextlib.aclosing(_read_ahead(path, place)) as chunks:
             while not found["complete"]:
-                file.seek(found["offset"])
-                data = file.read(CHUNK_BYTES)
+                data = await anext(chunks, b"")
                 if not data:
                     raise RefusedError("artifact.digest", f"{name!r} became shorter while it was sent", param=name)
-                target = f"uploads/{digest}?offset={found['offset']}&size={size}"
+                target = f"uploads/{digest}?offset={place}&size={size}"
                 raw = await self._ask("PUT", target, data, "application/octet-stream")
                 found = canonical.decode_object(raw)
+                place += len(data)
                 if progress is not None:
                     progress(name, found["offset"], size)
 
@@ -289,43 +297,63 @@ class HubClient:
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + PARTIAL)
-        running, place = hashlib.sha256(), 0
-        with partial.open("ab+") as file:
-            file.seek(0)
-            while data := file.read(HASH_BYTES):
-                running.update(data)
-                place += len(data)
-            place = await self._fetch_rest(artifact, name, size, place, file, running, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        if running.hexdigest() != digest or place != size:
+        with ThreadPoolExecutor(THREADS, "holdfast-pull") as threads:
+            intake = await asyncio.to_thread(_open_intake, partial, threads)
+            try:
+                await self._fetch_rest(artifact, name, size, intake, progress)
+                await asyncio.to_thread(intake.sync)
+            finally:
+                intake.close()
+        if intake.digest() != digest or intake.offset != size:
             partial.unlink()
-        refuse_digest(name, digest, running.hexdigest())
+        refuse_digest(name, digest, intake.digest())
         partial.replace(path)
         return digest
 
-    async def _fetch_rest(
-        self, artifact: str, name: str, size: int, place: int, file: Any, running: Any, progress: Progress | None
-    ) -> int:
-        """Fetch a file from ``place`` on; returns where it ends."""
-        if place >= size:
-            return place
+    async def _fetch_rest(self, artifact: str, name: str, size: int, intake: Intake, progress: Progress | None) -> None:
+        """Fetch a file from where it ends on."""
+        begin = intake.offset
+        if begin >= size:
+            return
         url = f"{self.url}/v1/hub/artifacts/{artifact}/files/{quote(name)}"
-        headers = self._headers() | ({"range": f"bytes={place}-"} if place else {})
+        headers = self._headers() | ({"range": f"bytes={begin}-"} if begin else {})
         async with self._events.open("GET", url, headers=headers) as answer:
-            if answer.status != (206 if place else 200):
+            if answer.status != (206 if begin else 200):
                 raise parse_error(answer.status, await answer.body(), self.url)
-            async for piece in answer.pieces():
-                place += len(piece)
-                if place > size:
-                    raise UnavailableError("hub.answer", f"more bytes came than {name!r} has")
-                running.update(piece)
-                file.write(piece)
-                if progress is not None:
-                    progress(name, place, size)
-        if place < size:
-            raise UnavailableError("hub.answer", f"{name!r} broke off at {place} of {size} bytes", hint="pull it again")
-        return place
+
+            async def bounded() -> AsyncIterator[bytes]:
+                place = begin
+                async for piece in answer.pieces():
+                    place += len(piece)
+                    if place > size:
+                        raise UnavailableError("hub.answer", f"more bytes came than {name!r} has")
+                    yield piece
+                    if progress is not None:
+                        progress(name, place, size)
+
+            await take_behind(bounded(), intake.take)
+        if intake.offset < size:
+            raise UnavailableError(
+                "hub.answer", f"{name!r} broke off at {intake.offset} of {size} bytes", hint="pull it again"
+            )
+
+
+def _open_intake(path: Path, threads: Executor) -> Intake:
+    """A file that goes on where it ends, or a new one. Raises ``storage.failed``."""
+    return Intake(open_file(path), threads)
+
+
+async def _read_ahead(path: Path, offset: int) -> AsyncGenerator[bytes]:
+    """A file from an offset on; each piece is read while the one before it is sent."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        reading = asyncio.create_task(asyncio.to_thread(file.read, CHUNK_BYTES))
+        try:
+            while data := await reading:
+                reading = asyncio.create_task(asyncio.to_thread(file.read, CHUNK_BYTES))
+                yield data
+        finally:
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 def _prepare(folder: Path, manifest: Manifest) -> None:

@@ -8,11 +8,11 @@ piece that does not begin where the file ends is refused with the right place. A
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
+from holdfast.client.intake import Intake
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import ConflictError, HoldfastError, RefusedError, UsageError
 from holdfast.ports.storage import Storage, StorageFile
@@ -21,23 +21,17 @@ BLOBS, UPLOADS = "blobs", "uploads"
 """Folders of the storage; the first is laid out as ``adapters/blobs_files.py`` has it."""
 PIECE_BYTES = 1 << 20
 """What is read at a time."""
-SYNC_BYTES = 16 << 20
-"""After so many bytes an upload is made durable, while more of it comes."""
+THREADS = 4
+"""Pieces that are hashed, and uploads that are synced, at once."""
 MAX_OPEN = 64
 """Uploads whose running digest is kept in memory."""
 
 
-class Upload:
-    """An upload under way in this process: its file, its running digest, how far it is."""
+class Upload(Intake):
+    """An upload under way in this process, and who writes to it."""
 
-    def __init__(self, file: StorageFile) -> None:
-        self.file = file
-        self.running = hashlib.sha256()
-        self.offset = 0
-        self.synced = 0
-        self.syncing: Future[None] = Future()
-        """The last sync that was begun beside the writing, so that the end of a large file waits for little."""
-        self.syncing.set_result(None)
+    def __init__(self, file: StorageFile, threads: Executor) -> None:
+        super().__init__(file, threads)
         self.lock = threading.Lock()
 
 
@@ -49,7 +43,7 @@ class ModelFiles:
         self._file_bytes = file_bytes
         self._open: dict[str, Upload] = {}
         self._lock = threading.Lock()
-        self._syncer = ThreadPoolExecutor(2, "holdfast-hub-sync")
+        self._threads = ThreadPoolExecutor(THREADS, "holdfast-hub-files")
 
     def size(self, digest: str) -> int | None:
         """Bytes of a whole file; None where it is not here."""
@@ -89,26 +83,19 @@ class ModelFiles:
                 )  # fmt: skip
             if offset + len(data) > size or size > self._file_bytes:
                 raise RefusedError("hub.file_size", "more bytes came than the file has", status=413)
-            upload.file.write(offset, data)
-            upload.running.update(data)
-            upload.offset += len(data)
-            if upload.offset - upload.synced >= SYNC_BYTES and upload.syncing.done():
-                upload.syncing.result()
-                upload.syncing = self._syncer.submit(upload.file.sync)
-                upload.synced = upload.offset
+            upload.take(data)
             return self._finish(digest, upload, size)
 
     def _finish(self, digest: str, upload: Upload, size: int) -> int:
         if upload.offset < size:
             return upload.offset
-        upload.syncing.result()
-        found = upload.running.hexdigest()
+        found = upload.digest()
         if found != digest:
             self._forget(digest, upload)
             self._storage.remove(_upload(digest))
             says = f"the file that came has SHA-256 {found[:12]}…, and not {digest[:12]}…; all of it is dropped"
             raise RefusedError("artifact.digest", says, param=digest)
-        upload.file.sync()
+        upload.sync()
         self._forget(digest, upload)
         self._storage.rename(_upload(digest), _blob(digest))
         self._storage.sync_folder(_blob(digest).rpartition("/")[0])
@@ -121,27 +108,22 @@ class ModelFiles:
                 return found
             idle = [name for name, upload in self._open.items() if not upload.lock.locked()]
             for name in idle[: max(0, len(self._open) - MAX_OPEN + 1)]:
-                _close(self._open.pop(name))
+                self._open.pop(name).close()
             upload = self._open[digest] = self._reopen(digest)
             return upload
 
     def _reopen(self, digest: str) -> Upload:
         """What is left of an upload from before, hashed again; or a new one."""
         try:
-            upload = Upload(self._storage.open(_upload(digest)))
+            file = self._storage.open(_upload(digest))
         except UsageError:
-            return Upload(self._storage.create(_upload(digest)))
-        size = upload.file.size()
-        while upload.offset < size:
-            data = upload.file.read(upload.offset, PIECE_BYTES)
-            upload.running.update(data)
-            upload.offset += len(data)
-        return upload
+            file = self._storage.create(_upload(digest))
+        return Upload(file, self._threads)
 
     def _forget(self, digest: str, upload: Upload) -> None:
         with self._lock:
             self._open.pop(digest, None)
-        upload.file.close()
+        upload.close()
 
     def read(self, digest: str, offset: int, size: int) -> bytes:
         """Some bytes of a whole file, checked by whoever reads all of it. Raises ``hub.unknown``."""
@@ -174,15 +156,9 @@ class ModelFiles:
         """Let go of every upload; they go on from where they are."""
         for upload in list(self._open.values()):
             with contextlib.suppress(HoldfastError):
-                _close(upload)
+                upload.close()
         self._open.clear()
-        self._syncer.shutdown()
-
-
-def _close(upload: Upload) -> None:
-    """Let go of a file once nothing is synced any more. Raises ``storage.failed``."""
-    upload.syncing.result()
-    upload.file.close()
+        self._threads.shutdown()
 
 
 def _blob(digest: str) -> str:

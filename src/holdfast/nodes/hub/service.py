@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.client.intake import take_behind
 from holdfast.core.artifact_changes import (
     ArtifactChange,
     Continuity,
@@ -51,8 +52,6 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
 """An organisation, a model, a label (``artifacts.md`` §4(1))."""
 MAX_TAGS, MAX_TAG = 32, 64
 MAX_LICENCE = 128
-WRITE_BYTES = 4 << 20
-"""What is hashed and written at a time while the next bytes come."""
 MAX_PAGE = 200
 """Most models or changes of one page."""
 
@@ -128,21 +127,17 @@ class HubService:
     async def write_upload(self, digest: str, offset: int, size: int, pieces: AsyncIterable[bytes]) -> dict[str, Any]:
         """Take what comes in from ``offset`` on, and keep it as it comes: what broke off stays as far as it came."""
         place = reached = offset
-        writing: asyncio.Task[int] | None = None
+
+        def write(piece: bytes) -> None:
+            nonlocal place, reached
+            reached = self.files.write(digest, place, piece, size)
+            place += len(piece)
+
         try:
-            async for piece in _gathered(pieces):
-                if writing is not None:
-                    reached = await writing
-                writing = asyncio.create_task(asyncio.to_thread(self.files.write, digest, place, piece, size))
-                place += len(piece)
-            if writing is not None:
-                reached, writing = await writing, None
+            await take_behind(pieces, write)
         except RefusedError as error:
             self.metrics.count("holdfast_hub_refused_files_total", error.code)
             raise
-        finally:
-            if writing is not None:  # the sender went away, or something was refused: what is being written ends first
-                await asyncio.gather(writing, return_exceptions=True)
         self.metrics.count("holdfast_hub_received_bytes_total", amount=place - offset)
         return {"digest": digest, "offset": reached, "complete": reached == size}
 
@@ -545,20 +540,6 @@ class HubService:
     async def run(self) -> None:
         """What goes on in the background."""
         await self._clerk.run()
-
-
-async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces that are worth a thread's while; at least one, be it empty."""
-    held: list[bytes] = []
-    size = sent = 0
-    async for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= WRITE_BYTES:
-            yield b"".join(held)
-            held, sent, size = [], sent + 1, 0
-    if size or not sent:
-        yield b"".join(held)
 
 
 def check_model(name: str) -> None:
