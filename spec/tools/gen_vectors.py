@@ -12,6 +12,7 @@ from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
 from suites import (
+    admissions,
     artifacts,
     attestations,
     bundles,
@@ -61,6 +62,7 @@ SUITES = (
     journals,
     identities,
     payment_statements,
+    admissions,
     artifacts,
     privacy,
     gate,

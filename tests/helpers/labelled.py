@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.admission_body import AdmissionBody
 from holdfast.core.bundles import build_bundle
-from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
+from holdfast.core.encoding import b64_encode, sha256, sha256_hex, time_encode
 from holdfast.core.keys import build_key_document
 from holdfast.core.parts import Commitment, disclose
 from holdfast.core.statements import build_envelope, build_payload, pre_authentication_encoding
 from holdfast.core.trust import Trust
+from tests.helpers.admissions import run_of
 from tests.helpers.network import FROM, RUN, SECRET, UNTIL, Network, at, ed25519_signer
 from tests.helpers.review import STAGES
 
@@ -38,17 +40,33 @@ class Named(Network):
 
     def carried(self) -> list[bytes]:
         """Payloads of the admissions and recalls, each named after what it carries."""
-        given: dict[str, Any] = {"run": RUN, "attester": CARRIER_DOCUMENT.digest, "claimed_at": at(0.1)}
-        subjects = [("admission", name) for name in self.sources] + [("recall", name) for name in self.rows]
-        return [
-            build_payload(kind, parents=[], subject=(kind, bytes.fromhex(sha256_hex(name.encode()))), body={}, **given)
-            for kind, name in subjects
+        given: dict[str, Any] = {"attester": CARRIER_DOCUMENT.digest, "parents": []}
+        recalls = [
+            build_payload(
+                "recall", run=RUN, claimed_at=at(0.1), subject=("recall", sha256(name.encode())), body={}, **given
+            )
+            for name in self.rows
         ]
+        return [*(self._admission(name) for name in self.sources), *recalls]
+
+    def _admission(self, name: str) -> bytes:
+        record = sha256(name.encode())
+        body = AdmissionBody("admitted", record, at(60), None).to_json()
+        return build_payload(
+            "admission",
+            run=run_of(name),
+            claimed_at=at(0),
+            subject=("admission", record),
+            body=body,
+            attester=CARRIER_DOCUMENT.digest,
+            parents=[],
+        )
 
     def route(self, **changes: Any) -> bytes:
         """The route, at its time and with what was carried in."""
         parents = [sha256_hex(payload) for payload in self.carried()]
-        return super().route(**({"claimed_at": at(self.seconds), "parents": parents} | changes))
+        body = {"admitted_at": time_encode(at(0))} if self.sources else {}
+        return super().route(**({"claimed_at": at(self.seconds), "parents": parents, "body": body} | changes))
 
     def execution(self, **changes: Any) -> bytes:
         """The execution, at its time."""

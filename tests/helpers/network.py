@@ -213,7 +213,7 @@ class Network:
             "claimed_at": at(0.5),
             "parents": [],
             "subject": ("request", tree.root),
-            "body": statements.route_body(body),
+            "body": statements.route_body(body) | changes.pop("body", {}),
             "nonce": NONCE,
         }
         return statements.build_payload("route", **(given | changes))

@@ -192,6 +192,7 @@ def statement(
         "decision": "holdfast-record-v1",
         "payment": "holdfast-record-v1",
         "artifact": "holdfast-record-v1",
+        "admission": "holdfast-record-v1",
         "journal": "holdfast-journal-v1",
         "identity": "sha256",
     }
@@ -233,6 +234,7 @@ class Turn:
         marks: dict[str, Any] | None = None,
         streamed: bool = False,
         parents: Sequence[str] = (),
+        admitted_at: str | None = None,
         nonce: str | None = "nonce-of-a-client-1",
     ) -> None:
         self.run = run or run_id(name)
@@ -259,6 +261,7 @@ class Turn:
                 "cached": False,
                 "settlement": settlement,
                 "streamed": streamed,
+                **({} if admitted_at is None else {"admitted_at": admitted_at}),
             },
             nonce=nonce,
             signer=route_signer,

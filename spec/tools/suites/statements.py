@@ -1042,23 +1042,6 @@ def traces(out: Writer) -> None:
         ["refuted:malformed", "ok"],
         "§1",
     )
-    admission = statement(
-        "admission",
-        DATA,
-        run=good.run,
-        claimed_at=when(START, plus_ms=50),
-        parents=[],
-        subject=("admitted", named("admitted body")),
-        body={},
-    )
-    routed = Turn("good", parents=[admission.digest])
-    case(
-        "admission-before-route",
-        "A kind whose predicate is not fixed yet: signed and in place, and nobody can tell more.",
-        [admission.entry, routed.route.entry],
-        ["cannot_tell", "ok"],
-        "§2(3)",
-    )
 
 
 def _follow_up(turn: Turn, event: str, parents: list[str]) -> Statement:

@@ -35,6 +35,7 @@ from holdfast.core import (
     x402,
 )
 from holdfast.core.addresses import check_address, parse_address, parse_network
+from holdfast.core.admissions import parse_admission, verify_observation, verify_quorum
 from holdfast.core.artifact_changes import parse_change, verify_change, verify_history
 from holdfast.core.artifacts import parse_model_signature, verify_files, verify_model_signature
 from holdfast.core.attestation.certificates import parse_certificates
@@ -149,6 +150,13 @@ def _fields(raw: bytes, *names: str) -> dict[str, Any]:
     return value
 
 
+def _hold_admission(raw: bytes) -> None:
+    """A document, and whether it holds by itself (``admission.md`` §3(6), §5(4))."""
+    document = parse_admission(raw)
+    verify_observation(document)
+    verify_quorum(document, {})
+
+
 def _decode(arguments: Arguments) -> Answer:
     if not arguments.rest:
         raise UsageError("usage.kind", "what should be decoded?")
@@ -167,6 +175,7 @@ def _decode(arguments: Arguments) -> Answer:
         "decision-document": parse_decision_document,
         "payment-document": lambda value: verify_amounts(parse_payment_document(value)),
         "proof-document": parse_proof_document,
+        "admission-document": _hold_admission,
         "artifact-change": parse_change,
         "context": lambda value: parse_context(value.decode("utf-8", "replace")),
         "add-checkpoint": parse_add_checkpoint,

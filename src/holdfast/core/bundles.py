@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, evm, payments, proofs, rounds
+from holdfast.core import admissions, canonical, evm, payments, proofs, rounds
+from holdfast.core.admissions import Admission, parse_admission
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
@@ -39,6 +40,7 @@ MOST_OF = {
     "decision": 1024,
     "payment": 1024,
     "proof": 4,
+    "admission": 1024,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -161,6 +163,18 @@ class ProofItem:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionItem:
+    """What opens the record of an admission: its document (and the exact bytes), its salt, and, where it is shown, the
+    definition of its source as bytes."""
+
+    digest: str
+    document: Admission
+    raw: bytes
+    salt: bytes
+    definition: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -191,6 +205,7 @@ Item: TypeAlias = (
     | DecisionItem
     | PaymentItem
     | ProofItem
+    | AdmissionItem
     | SilenceItem
     | NoteItem
 )
@@ -364,6 +379,14 @@ def _proof_document(value: Mapping[str, Any]) -> Item:
     return ProofItem(_digest(value["digest"]), parse_proof_document(raw), raw, salt)
 
 
+def _admission(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt definition")
+    raw = _text(value["document"]).encode()
+    definition = None if value["definition"] is None else _text(value["definition"]).encode()
+    salt = hex_decode(value["salt"], admissions.SALT_BYTES)
+    return AdmissionItem(_digest(value["digest"]), parse_admission(raw), raw, salt, definition)
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -400,6 +423,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "decision": _decision,
     "payment": _payment,
     "proof": _proof_document,
+    "admission": _admission,
     "silence": _silence,
     "note": _note,
 }
@@ -469,6 +493,20 @@ def payment_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) 
         "digest": digest,
         "document": document.decode(),
         "salt": salt.hex(),
+    }
+
+
+def admission_item(
+    at: dt.datetime, *, digest: str, document: bytes, salt: bytes, definition: bytes | None
+) -> dict[str, canonical.JSON]:
+    """The journal item that opens an admission's record (``bundle.md`` §2)."""
+    return {
+        "kind": "admission",
+        "at": time_encode(at),
+        "digest": digest,
+        "document": document.decode(),
+        "salt": salt.hex(),
+        "definition": None if definition is None else definition.decode(),
     }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.admission_body import AdmissionBody, check_unlinked, parse_admission_body
 from holdfast.core.computations import COMPARISONS, Computation, binds, parse_computation
 from holdfast.core.encoding import (
     b64_decode,
@@ -34,7 +35,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 DIGEST_NAME = "holdfast-parts-v1"
 """Our in-toto DigestSet member: the hex root of a parts tree (``statement.md`` §2)."""
 RECORD_DIGEST_NAME = "holdfast-record-v1"
-"""The DigestSet member of a decision or payment: the record that commits to its document (``statement.md`` §2)."""
+"""The DigestSet member of what commits to a document: its record (``statement.md`` §2)."""
 JOURNAL_DIGEST_NAME = "holdfast-journal-v1"
 """The DigestSet member of a journal's head (``statement.md`` §2, §4.4)."""
 IDENTITY_DIGEST_NAME = "sha256"
@@ -152,6 +153,8 @@ class Route:
     streamed: bool
     path: SealedPath | None = None
     """None where the caller spoke to the gateway itself."""
+    admitted_at: dt.datetime | None = None
+    """When what was admitted went into the request; None where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +239,7 @@ class ArtifactBody:
     record: bytes
 
 
-Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody | ArtifactBody
+Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody | ArtifactBody | AdmissionBody
 """The predicates that this version reads."""
 
 
@@ -357,10 +360,12 @@ def build_payload(
 
 
 def route_body(route: Route) -> dict[str, Any]:
-    """A :class:`Route` as predicate members. A direct path is not told: the member is absent."""
-    path = {} if route.path is None else {"path": route.path.to_json()}
+    """A :class:`Route` as predicate members. A direct path and a time of admitting nothing are not told."""
+    more: dict[str, Any] = {} if route.path is None else {"path": route.path.to_json()}
+    if route.admitted_at is not None:
+        more["admitted_at"] = time_encode(route.admitted_at)
     return {
-        **path,
+        **more,
         "request": route.request.to_json(),
         "sent": route.sent.to_json(),
         "endpoint": route.endpoint,
@@ -475,6 +480,8 @@ def parse_statement(envelope: Envelope) -> Statement:
         raise MalformedError("statement.subject", "a node tells of no key document but its own")
     if isinstance(body, Route) and body.path is not None:
         _check_unlinkable(predicate)
+    if isinstance(body, AdmissionBody):
+        check_unlinked(predicate)
     nonce = predicate.get("nonce")
     if "nonce" in predicate and not is_nonce(nonce):
         raise MalformedError("statement.nonce", "a nonce is 16 to 64 letters, digits, hyphens or underscores")
@@ -513,6 +520,7 @@ _DIGEST_NAMES = {
     "decision": RECORD_DIGEST_NAME,
     "payment": RECORD_DIGEST_NAME,
     "artifact": RECORD_DIGEST_NAME,
+    "admission": RECORD_DIGEST_NAME,
     "journal": JOURNAL_DIGEST_NAME,
     "identity": IDENTITY_DIGEST_NAME,
 }
@@ -562,7 +570,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
 def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
-        if own - {"path"} != _ROUTE:
+        if own - {"path", "admitted_at"} != _ROUTE:
             raise MalformedError("statement.predicate", "not the members of a route predicate")
         return _route(predicate)
     if kind == "execution":
@@ -589,6 +597,8 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
         if own != _ARTIFACT:
             raise MalformedError("statement.predicate", "not the members of an artifact predicate")
         return _artifact(predicate)
+    if kind == "admission":
+        return parse_admission_body(predicate, own)
     return None
 
 
@@ -614,7 +624,20 @@ def _route(value: dict[str, Any]) -> Route:
         settlement=value["settlement"],
         streamed=value["streamed"],
         path=parse_path(value["path"]) if "path" in value else None,
+        admitted_at=_admitted_at(value),
     )
+
+
+def _admitted_at(value: dict[str, Any]) -> dt.datetime | None:
+    """§4.1(4): it follows nothing that is not there, and is not after the route."""
+    if "admitted_at" not in value:
+        return None
+    moment = time_decode(value["admitted_at"])
+    if not value["parents"] or moment > time_decode(value["claimed_at"]):
+        raise MalformedError("statement.admitted_at", "what was admitted is named, and was there before the route")
+    if "path" in value and (moment.second or moment.microsecond):
+        raise MalformedError("statement.path", "on the private path a time is a whole minute")
+    return moment
 
 
 def parse_path(value: object) -> SealedPath:
@@ -748,6 +771,8 @@ def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None
         fits = name == "payment" and root == body.record
     elif isinstance(body, ArtifactBody):
         fits = name == "artifact" and root == body.record
+    elif isinstance(body, AdmissionBody):
+        fits = name == "admission" and root == body.record
     elif isinstance(body, JournalHead):
         fits = name == "head"
     elif isinstance(body, IdentityBody):

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.core.encoding import sha256_hex
+from holdfast.core.admission_body import AdmissionBody
+from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.keys import KeyDocument, verify_signature
 from holdfast.core.statements import (
     CLOSING_EVENTS,
@@ -79,7 +80,8 @@ class KnownStatement:
     pays: str | None = None
     """Of a ``payment`` or ``artifact`` statement: what only one of its attester's may be about (:func:`step_of`)."""
     binds: str | None = None
-    """Of a computation: the documents that it ties together (``Execution.binds``)."""
+    """Of a computation: the documents that it ties together (``Execution.binds``). Of an admission: since when and
+    until when a route can take it in (:func:`span_of`)."""
 
     @property
     def closing(self) -> bool:
@@ -130,7 +132,7 @@ class EntryCheck:
             run=self.statement.run,
             kind=self.statement.kind,
             code=self.code,
-            event=body.event if isinstance(body, Execution | PaymentBody | ArtifactBody) else None,
+            event=body.event if isinstance(body, Execution | PaymentBody | ArtifactBody | AdmissionBody) else None,
             nonce=self.statement.nonce,
             upstream=body.upstream if isinstance(body, Route | Execution) else None,
             settlement=body.settlement if isinstance(body, Route) else None,
@@ -138,7 +140,7 @@ class EntryCheck:
             journal=body.journal if isinstance(body, JournalHead) else None,
             seq=body.seq if isinstance(body, JournalHead) else None,
             pays=step_of(self.statement),
-            binds=body.binds if isinstance(body, Execution) else None,
+            binds=body.binds if isinstance(body, Execution) else span_of(self.statement),
         )
 
 
@@ -225,7 +227,7 @@ def refuse_parents(statement: Statement, index: int, history: History) -> str | 
             # What is refuted has to be rejected and recalled, and what was paid for it told and owed back.
             return "parent-refuted"
         parents.append(parent)
-    why = refuse_trace(statement, parents)
+    why = refuse_trace(statement, parents) or refuse_stale(statement, parents)
     if why is not None:
         return why
     body = statement.body
@@ -363,21 +365,23 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     """The rules of ``trace.md`` §2 for one statement and its parents. Returns ``trace`` or None."""
     known = list(parents)
     kinds = [parent.kind for parent in known]
-    if any(parent.run != statement.run for parent in known):
+    if any(parent.run != statement.run and parent.kind != "admission" for parent in known):
         return "trace"
     if any(parent.nonce and statement.nonce and parent.nonce != statement.nonce for parent in known):
         return "trace"
     body = statement.body
-    if statement.kind in ("admission", "recall"):
-        fits = all(kind in ("admission", "recall") for kind in kinds)
+    if statement.kind == "admission":
+        fits = all(kind == "admission" for kind in kinds) and all(parent.event != "combined" for parent in known)
+    elif statement.kind == "recall":
+        fits = all(kind == "recall" for kind in kinds)
     elif isinstance(body, Route):
         fits = all(parent.kind in ("admission", "recall") or parent.computed for parent in known)
-        fits = fits and _computations_fit(known, "request", body.sent)
+        fits = fits and _computations_fit(known, "request", body.sent) and _admissions_fit(known, body)
     elif isinstance(body, Execution) and body.closing:
         routes = [parent for parent in known if parent.kind == "route"]
         fits = len(routes) == 1 and routes[0].upstream == body.upstream
         fits = fits and routes[0].attester == statement.attester
-        fits = fits and all(parent.kind in ("admission", "recall", "route") or parent.computed for parent in known)
+        fits = fits and all(parent.kind in ("recall", "route") or parent.computed for parent in known)
         fits = fits and _computations_fit(known, "response", body.response)
     elif isinstance(body, Execution):
         fits = _follow_up_fits(statement, body, known)
@@ -390,6 +394,40 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     else:
         fits = True
     return None if fits else "trace"
+
+
+def _admissions_fit(parents: list[KnownStatement], body: Route) -> bool:
+    """``trace.md`` §2(3): when the admissions that a route names went into the request."""
+    found = [parent for parent in parents if parent.kind == "admission"]
+    if body.admitted_at is None:
+        return not found
+    return bool(found) and all(_span(parent)[0] <= time_encode(body.admitted_at) for parent in found)
+
+
+def span_of(statement: Statement) -> str | None:
+    """Of an admission, when it claims to be made and until when it is fresh, to the minute, as one string for whoever
+    keeps nothing else of it; None for everything else."""
+    body = statement.body
+    if not isinstance(body, AdmissionBody):
+        return None
+    return f"{time_encode(statement.claimed_at)} {time_encode(body.until) if body.until else ''}"
+
+
+def _span(parent: KnownStatement) -> tuple[str, str]:
+    """The two times of :func:`span_of`, which compare as they are written."""
+    made, _, until = (parent.binds or "").partition(" ")
+    return made, until
+
+
+def refuse_stale(statement: Statement, parents: Iterable[KnownStatement]) -> str | None:
+    """Whether a route names an admission that was fresh no longer when it went into the request (``trace.md`` §2(3)).
+    Returns ``stale`` or None."""
+    body = statement.body
+    if not isinstance(body, Route) or body.admitted_at is None:
+        return None
+    used_at = time_encode(body.admitted_at)
+    ends = [_span(parent)[1] for parent in parents if parent.kind == "admission"]
+    return "stale" if any(end and end < used_at for end in ends) else None
 
 
 def _computations_fit(parents: list[KnownStatement], document: str, tree: Tree | None) -> bool:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.core import canonical, merkle, rounds
+from holdfast.core.admission_body import AdmissionBody
 from holdfast.core.bundles import (
     AttestationItem,
     Bundle,
@@ -80,6 +81,7 @@ from holdfast.verifier.checks import (
     refuse_hand_over,
     refuse_time,
     refuse_trace,
+    span_of,
     step_of,
 )
 from holdfast.verifier.enclaves import CheckedAttestation, Moment, check_attestation
@@ -318,8 +320,17 @@ def check_evidence(
 
 
 def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evidence, record: Transcript) -> None:
-    for item in items:
+    listed = list(items)
+    named = _admissions_named([item.statement for item in listed if item.statement.run == run], listed)
+    for item in listed:
         statement = item.statement
+        if statement.kind == "admission":
+            if statement.digest in named:
+                evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
+            else:
+                says = f"Admission {statement.digest[:12]} is one that this run does not name."
+                record.note(("inputs",), "trace.md §2(3)", "cannot_tell", says, "trace.admission")
+            continue
         if statement.kind in _ASIDE:
             about, spec, code = _ASIDE[statement.kind]
             says = f"Statement {statement.digest[:12]} tells of {about} and of no run."
@@ -353,6 +364,19 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
         else:
             evidence.follow_ups.append(checked)
     _check_trace(evidence, record)
+
+
+def _admissions_named(of_run: Iterable[Statement], items: Iterable[StatementItem]) -> set[str]:
+    """Digests of the admissions that the routes of a run name, and of those that these combine: they are of no run."""
+    parents = {item.statement.digest: item.statement.parents for item in items if item.statement.kind == "admission"}
+    named: set[str] = set()
+    waiting = [digest for statement in of_run if isinstance(statement.body, Route) for digest in statement.parents]
+    while waiting:
+        digest = waiting.pop()
+        if digest in parents and digest not in named:
+            named.add(digest)
+            waiting.extend(parents[digest])
+    return named
 
 
 def _check_made(evidence: Evidence, bounds: CheckPolicy, at: dt.datetime, record: Transcript) -> None:
@@ -432,11 +456,11 @@ def _as_known(checked: CheckedStatement) -> KnownStatement:
         run=checked.statement.run,
         kind=checked.statement.kind,
         code="ok",
-        event=body.event if isinstance(body, Execution | PaymentBody) else None,
+        event=body.event if isinstance(body, Execution | PaymentBody | AdmissionBody) else None,
         nonce=checked.statement.nonce,
         upstream=body.upstream if isinstance(body, Route | Execution) else None,
         attester=checked.statement.attester,
-        binds=body.binds if isinstance(body, Execution) else None,
+        binds=body.binds if isinstance(body, Execution) else span_of(checked.statement),
     )
 
 

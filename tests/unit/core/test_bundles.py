@@ -11,6 +11,7 @@ from holdfast.core.bundles import parse_bundle, parse_item
 from holdfast.core.decisions import path_in_batch
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError, UsageError
+from tests.helpers.admissions import DataNode, admitted
 from tests.helpers.decisions import CASE, OTHER_CASE, Made, document
 from tests.helpers.network import RUN, Network, at, bundle_of
 from tests.helpers.payment_documents import Paid
@@ -21,6 +22,7 @@ JOURNAL = [
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
     Made().opening_item(),
     Paid().opening_item(5),
+    DataNode().sign(admitted()).opening(at(5)),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
@@ -90,6 +92,12 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("payment", "document", {}, "bundle.text"),
         ("payment", "document", "{}", "payment_document.fields"),
         ("payment", "document", "{ }", "json.spelling"),
+        ("admission", "digest", "00", "encoding.hex"),
+        ("admission", "salt", "00" * 31, "encoding.hex"),
+        ("admission", "document", {}, "bundle.text"),
+        ("admission", "document", "{}", "admission.fields"),
+        ("admission", "document", "{ }", "json.spelling"),
+        ("admission", "definition", 1, "bundle.text"),
         ("decision", "path", [], "decision.path"),
         ("decision", "path", {"index": True, "proof": []}, "decision.path"),
         ("decision", "path", {"index": 0, "proof": LONG}, "decision.path"),

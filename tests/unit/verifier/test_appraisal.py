@@ -457,28 +457,24 @@ def test_a_computation_by_a_provider_cannot_be_checked():
     assert lanes(JOURNAL)["computation"] == ("unknown", "provider_claim")
 
 
-CARRIED = {
-    kind: build_payload(
-        kind,
-        run=RUN,
-        attester=build_key_document(role, [role], "", [ed25519_signer(role, "statement").key]).digest,
-        claimed_at=at(0.1),
-        parents=[],
-        subject=("rows", bytes(32)),
-        body={},
-    )
-    for kind, role in (("admission", "data"), ("recall", "memory"))
-}
+CARRIED = build_payload(
+    "recall",
+    run=RUN,
+    attester=build_key_document("memory", ["memory"], "", [ed25519_signer("memory", "statement").key]).digest,
+    claimed_at=at(0.1),
+    parents=[],
+    subject=("rows", bytes(32)),
+    body={},
+)
 
 
-@pytest.mark.parametrize(("kind", "lane", "other"), [("admission", "inputs", "memory"), ("recall", "memory", "inputs")])
-def test_what_was_carried_in_is_unknown_and_what_was_not_does_not_apply(kind, lane, other):
-    route = NETWORK.route(parents=[sha256_hex(CARRIED[kind])])
-    found = lanes([stated(CARRIED[kind]), stated(route)])
-    assert (found[lane], found[other]) == (("unknown", None), ("not_applicable", None))
+def test_what_was_carried_in_is_unknown_and_what_was_not_does_not_apply():
+    route = NETWORK.route(parents=[sha256_hex(CARRIED)])
+    found = lanes([stated(CARRIED), stated(route)])
+    assert (found["memory"], found["inputs"]) == (("unknown", None), ("not_applicable", None))
     missing = lanes([stated(route)])
-    assert missing[lane] == missing[other] == ("unknown", None)
-    assert judge([stated(CARRIED[kind]), stated(route)]).lanes[lane].evidence == (sha256_hex(CARRIED[kind]),)
+    assert missing["memory"] == missing["inputs"] == ("unknown", None)
+    assert judge([stated(CARRIED), stated(route)]).lanes["memory"].evidence == (sha256_hex(CARRIED),)
 
 
 def test_inputs_and_memory_are_pending_before_the_route():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
 from holdfast.core.artifact_changes import ArtifactChange, build_change
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import build_key_document
+from holdfast.core.quantities import Rule
 from holdfast.core.statements import (
     KINDS,
     Envelope,
@@ -27,6 +29,7 @@ from holdfast.core.trust import TRUST_PAYLOAD_TYPE
 from holdfast.verifier.checks import (
     ROLES_BY_KIND,
     CheckPolicy,
+    EntryCheck,
     KnownStatement,
     check_entry,
     refuse_artifact,
@@ -37,12 +40,14 @@ from holdfast.verifier.checks import (
     refuse_trace,
     step_of,
 )
+from tests.helpers.admissions import DataNode, admitted, refused
 from tests.helpers.artifacts import DOCUMENT, LABEL, A, B, Said, labelled, trust_with_hub
 from tests.helpers.decisions import PANEL_DOCUMENT, Made, trust_with_panel
-from tests.helpers.network import FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
+from tests.helpers.network import ASKED, FROM, NONCE, RUN, UNTIL, Network, at, ed25519_signer, p256_signer
 from tests.helpers.payment_documents import FACILITATOR_DOCUMENT, Paid, document, trust_with_facilitator
 
 NETWORK = Network()
+DATA_NODE = DataNode()
 TRUST = NETWORK.trust()
 ROUTE, EXECUTION = NETWORK.route(), NETWORK.execution()
 TICK = dt.timedelta(milliseconds=1)
@@ -308,14 +313,58 @@ def other(kind, *parents):
     )
 
 
-@pytest.mark.parametrize("kind", ["admission", "recall", "route"])
+@pytest.mark.parametrize("kind", ["recall", "route"])
 @pytest.mark.parametrize(
-    ("parent", "why"),
-    [("admission", None), ("recall", None), ("route", "trace"), ("execution", "trace"), ("artifact", "trace")],
+    ("parent", "why"), [("recall", None), ("route", "trace"), ("execution", "trace"), ("artifact", "trace")]
 )
 def test_what_goes_into_a_request_follows_only_its_like(kind, parent, why):
     payload = NETWORK.route(parents=["aa" * 32]) if kind == "route" else other(kind, "aa" * 32)
     assert parents_of(payload, known(parent)) == why
+
+
+# Admissions
+
+
+def entered(signed, **changes):
+    """What a checker keeps of an admission."""
+    found = EntryCheck(signed.digest, "ok", signed.statement).remember(1)
+    return signed.digest, replace(found, **changes)
+
+
+ADMITTED = DATA_NODE.sign(admitted())
+QUORUM = DATA_NODE.combine([ADMITTED], Rule("exact", 1))
+
+
+def routing(*parents, used_at=ASKED, **changes):
+    body = {} if used_at is None else {"admitted_at": time_encode(used_at)}
+    return NETWORK.route(parents=list(parents), body=body, **({"claimed_at": at(600)} | changes))
+
+
+@pytest.mark.parametrize(
+    ("payload", "entry", "why"),
+    [
+        (routing(ADMITTED.digest), None, "parent"),
+        (routing(ADMITTED.digest), entered(ADMITTED, index=5), "parent"),
+        (routing(ADMITTED.digest), entered(ADMITTED, code="refuted:signature"), "parent-refuted"),
+        (routing("aa" * 32), known("recall"), "trace"),
+        (routing(ADMITTED.digest, used_at=None), entered(ADMITTED), "trace"),
+        (routing(ADMITTED.digest, used_at=at(-61)), entered(ADMITTED), "trace"),
+        (routing(ADMITTED.digest, used_at=at(60.001)), entered(ADMITTED), "stale"),
+        (routing(ADMITTED.digest, used_at=at(60)), entered(ADMITTED), None),
+        (routing(ADMITTED.digest), entered(ADMITTED, run=OTHER_RUN), None),
+        (other("recall", ADMITTED.digest), entered(ADMITTED), "trace"),
+        (QUORUM.statement.envelope.payload, entered(ADMITTED), None),
+        (QUORUM.statement.envelope.payload, (ADMITTED.digest, known("recall")[1]), "trace"),
+        (QUORUM.statement.envelope.payload, entered(ADMITTED, event="combined"), "trace"),
+    ],
+)
+def test_what_an_admission_goes_into(payload, entry, why):
+    assert parents_of(payload, *([] if entry is None else [entry])) == why
+
+
+def test_a_refusal_grows_never_stale():
+    refusal = DATA_NODE.sign(refused())
+    assert parents_of(routing(refusal.digest, used_at=at(500)), entered(refusal)) is None
 
 
 @pytest.mark.parametrize(
