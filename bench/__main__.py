@@ -21,6 +21,7 @@ BENCHES = {
     "log_append": "the log",
     "full_node": "full nodes checking statements",
     "rounds_gas": "gas and bytes per run on chain",
+    "asks_gas": "gas of runs that contracts ask for",
     "upstream_client": "HTTP clients for upstreams",
     "gateway": "the gateway against a bare pass-through, LiteLLM and itself unsigned",
     "streams": "streams that keep pace, with marks, against the same",

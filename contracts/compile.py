@@ -28,6 +28,7 @@ NAMES = (
     "PermitTransfers",
     "Captures",
     "Settlement",
+    "Inference",
 )
 
 

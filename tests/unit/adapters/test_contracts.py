@@ -41,6 +41,7 @@ NAMES = (
     "PermitTransfers",
     "Captures",
     "Settlement",
+    "Inference",
 )
 ENTRIES = [b"entry %d" % index for index in range(37)]
 HASHES = [merkle.leaf_hash(entry) for entry in ENTRIES]
