@@ -19,7 +19,7 @@
 MAX_DOCUMENT: constant(uint256) = 16384  # bytes of packed parts (spec/onchain.md §2)
 MAX_PARTS: constant(uint256) = 128
 MAX_SALTS: constant(uint256) = 2048  # 16 bytes a part
-MAX_PAYLOAD: constant(uint256) = 3072  # of the two statements that are shown; both have less than 2,000
+MAX_PAYLOAD: constant(uint256) = 3072  # of a statement that is shown; they have less than 2,000
 MAX_PROOF: constant(uint256) = 64  # as in Rounds.vy
 MAX_GAS: constant(uint256) = 10_000_000  # a call to a target
 MAX_PERIOD: constant(uint256) = 30 * 86400  # seconds a request may stay open
@@ -69,7 +69,8 @@ struct Shown:
     request_at: uint256  # where the `request` of its `computation` begins
     closing: Bytes[MAX_PAYLOAD]  # the gateway's closing statement
     closing_at: uint256  # where its `event` begins
-    route: bytes32  # digest of its route
+    route: Bytes[MAX_PAYLOAD]  # the gateway's route
+    route_at: uint256  # where its `nonce` begins
     computed_verdict: Verdict
     route_verdict: Verdict
     closing_verdict: Verdict
@@ -488,14 +489,20 @@ def _closure(
         shown.computed, shown.computed_at, self._body(b"computed", nonce, b"", root, size, shown.run)
     ) and self._ends_as_execution(shown.computed, root), "ask.statement"
     computed: bytes32 = sha256(shown.computed)
-    parents: Bytes[256] = self._parents(computed, shown.route)
+    route: bytes32 = sha256(shown.route)
+    assert self._holds(
+        shown.route,
+        shown.route_at,
+        concat(b'"nonce":"', self._hex(nonce), b'","parents":["', self._hex(computed), b'"],"request":'),
+    ), "ask.route"
+    parents: Bytes[256] = self._parents(computed, route)
     assert self._holds(
         shown.closing, shown.closing_at, self._body(b"generated", nonce, parents, root, size, shown.run)
     ) and self._ends_as_execution(shown.closing, root), "ask.closing"
     return Closure(
         closing=sha256(shown.closing),
         computed=computed,
-        route=shown.route,
+        route=route,
         closing_round=shown.closing_verdict.number,
         computed_round=shown.computed_verdict.number,
         route_round=shown.route_verdict.number,

@@ -11,10 +11,10 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.adapters.asks_evm import EvmAsks, Requested, deploy_asks
+from holdfast.adapters.asks_evm import EvmAsks, deploy_asks
 from holdfast.adapters.chain_evm import EvmChain
 from holdfast.core import evm, merkle, rounds
-from holdfast.core.asks import FinalRun, ShownVerdict, ask_nonce, pack_parts
+from holdfast.core.asks import FinalRun, Requested, ShownVerdict, ask_nonce, pack_parts
 from holdfast.core.canonical import decode_exact
 from holdfast.core.computations import BoundTree, Computation
 from holdfast.core.parts import Commitment, commit, map_parts
@@ -83,7 +83,11 @@ def make_run(nonce: str, *, request: bytes = REQUEST, response: bytes = RESPONSE
     way = Route(asked.tree, asked.tree, "inference", "inference", (), (), cached=False, settlement="batch",
                 streamed=False)  # fmt: skip
     route = build_payload(
-        "route", parents=[parent], subject=("request", asked.tree.root), body=route_body(way), **about
+        "route",
+        parents=[parent, *changes.get("admitted", ())],
+        subject=("request", asked.tree.root),
+        body=route_body(way),
+        **about,
     )
     end = Execution("generated", "complete", changes.get("closing_response", answered).tree, None, "inference")
     parents = changes.get("parents", (statement_of(route).digest, parent))

@@ -8,7 +8,6 @@ height that it waits for. Not covered: light-client proofs.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.adapters.evm_rpc import (
@@ -22,41 +21,13 @@ from holdfast.adapters.evm_rpc import (
     quantity,
 )
 from holdfast.core import evm
-from holdfast.core.asks import STATES, Ask, ask_id, ask_of
+from holdfast.core.asks import STATES, Ask, Ending, Requested, ask_id, ask_of
 from holdfast.core.rounds import ChainDomain, origin_id
 from holdfast.errors import UnavailableError
 from holdfast.ports.chain import Inclusion
 
 LOG_SPAN_BLOCKS = 2_000
 """Blocks in one eth_getLogs request; public endpoints commonly allow as many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Requested:
-    """A request as its event tells it."""
-
-    identity: bytes
-    ask: Ask
-    packed: bytes
-    """The parts of its document (``onchain.md`` §2)."""
-    block: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What became of a request."""
-
-    state: str
-    reason: str
-    """A code; of what was fulfilled, empty."""
-    block: int
-    payee: str = ""
-    mode: int = 0
-    called: bool = False
-    """Whether the target took the result."""
-    closure: tuple[Any, ...] = ()
-    response: bytes = b""
-    """The packed parts of the response."""
 
 
 async def deploy_asks(

@@ -65,6 +65,34 @@ class Ask:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A request as its event tells it."""
+
+    identity: bytes
+    ask: Ask
+    packed: bytes
+    """The parts of its document (``onchain.md`` §2)."""
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What became of a request."""
+
+    state: str
+    reason: str
+    """A code; of what was fulfilled, empty."""
+    block: int
+    payee: str = ""
+    mode: int = 0
+    called: bool = False
+    """Whether the target took the result."""
+    closure: tuple[Any, ...] = ()
+    response: bytes = b""
+    """The packed parts of the response."""
+
+
 def ask_of(values: Sequence[Any]) -> Ask:
     """The contract's struct as it decodes, to an :class:`Ask`."""
     number, asker, node, artifact, target, gas_limit, fee, deadline, document = values
@@ -239,7 +267,7 @@ def build_fulfilment(
         raise RefusedError("ask.parts", "the run was asked something else than the request")
     if not run.settled:
         raise RefusedError("ask.verdict", "no final round calls every statement of this run ok", hint="wait for it")
-    computed, closing = run.computed.envelope.payload, run.closing.envelope.payload
+    computed, route, closing = (statement.envelope.payload for statement in run.statements)
     shown = (
         bytes(places[part] for part in request.parts),
         b"".join(request.salts),
@@ -250,7 +278,8 @@ def build_fulfilment(
         _find(computed, b'"request":{"root":"'),
         closing,
         _find(closing, b'"event":"generated"'),
-        bytes.fromhex(run.route.digest),
+        route,
+        _find(route, b'"nonce":"'),
         run.verdicts[run.computed.digest].to_tuple(),
         run.verdicts[run.route.digest].to_tuple(),
         run.verdicts[run.closing.digest].to_tuple(),

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from holdfast.adapters.asks_evm import Requested
 from holdfast.adapters.evm_rpc import contract_interface
 from holdfast.core import evm
 from holdfast.core.asks import (
     Ask,
     FinalRun,
+    Requested,
     ask_id,
     build_fulfilment,
     build_refutation,
@@ -66,6 +66,7 @@ SHOWN = (
     "closing",
     "closing_at",
     "route",
+    "route_at",
     "computed_verdict",
     "route_verdict",
     "closing_verdict",
@@ -157,9 +158,11 @@ def test_changed_salts_orders_places_and_statements_are_refused() -> None:
             ("ask.statement", {"run": b""}),
             ("ask.closing", {"closing_at": 0}),
             ("ask.closing", {"closing": shown["computed"], "closing_at": shown["computed_at"]}),
-            ("ask.closing", {"route": bytes(32)}),
+            ("ask.route", {"route": b""}),
+            ("ask.route", {"route_at": 0}),
+            ("ask.route", {"route": shown["closing"]}),
+            ("ask.route", {"computed": shown["computed"].replace(b"11", b"12", 1)}),
             ("ask.request", {"computed": shown["closing"], "computed_at": shown["closing_at"]}),
-            ("ask.closing", {"computed": shown["computed"].replace(b"11", b"12", 1)}),
             ("ask.verdict", {"computed_verdict": shown["route_verdict"]}),
             ("ask.verdict", {"closing_verdict": shown["route_verdict"]}),
             ("round.open", {"closing_verdict": (2, *shown["closing_verdict"][1:])}),
@@ -167,6 +170,16 @@ def test_changed_salts_orders_places_and_statements_are_refused() -> None:
         for code, members in wrong:
             await refused(user.fulfil(changed(given, **members)), code)
         await user.fulfil(given)
+
+    in_world(scenario)
+
+
+def test_a_route_that_rests_on_more_than_the_computation_is_refused() -> None:
+    async def scenario(world: AskWorld) -> None:
+        requested = await world.ask()
+        run = world.run_for(requested, admitted=("33" * 32,))
+        given = arguments(world, requested, run, await world.settle_run(run))
+        await refused(world.user(0).fulfil(given), "ask.route")
 
     in_world(scenario)
 
