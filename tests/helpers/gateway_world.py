@@ -40,6 +40,7 @@ from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.labels import Histories, Labels
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
@@ -163,6 +164,8 @@ class World:
         """What attests the gateway, where a test wants it attested."""
         self.checkout: Checkout | None = None
         """Who sees to it that answers are paid, where they cost something."""
+        self.hub: Histories | None = None
+        """Who tells what labels meant, where a test wants a hub."""
         self.wrap_trust: Trust | None = None
         """Trust by which a panel may be encrypted to, where it is another one: the usual one knows no panel."""
 
@@ -194,6 +197,7 @@ class World:
             parse_policy(DEFAULT_POLICY),
             self.clock,
             attestation_at=self.attestations.at if self.attestations is not None else lambda _: None,
+            labels=Labels(self.hub, self.tree, lambda: self.trust) if self.hub is not None else None,
         )
         count = iter(range(1, 1 << 30))
         self.gateway = Gateway(

@@ -148,7 +148,7 @@ def artifact_run(attester: str) -> str:
 
 
 class Change:
-    """An artifact statement and what opens it."""
+    """An artifact statement, claiming the time ``at``, and what opens it, made at ``made_at``."""
 
     def __init__(
         self,
@@ -160,11 +160,12 @@ class Change:
         node: Node = HUB,
         signer: Any = None,
         at: str | None = None,
+        made_at: str = START,
         predicate: dict[str, Any] | None = None,
         edit: Any = None,
         **more: Any,
     ) -> None:
-        self.value = change_of(event, **more)
+        self.value = change_of(event, **more) | {"at": made_at}
         self.raw = jcs(self.value)
         self.salt = named(f"change salt/{name}")
         digest = record(self.raw, self.salt)

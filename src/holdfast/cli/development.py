@@ -496,7 +496,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         },
     }
     if layout.has_hub:
-        tables["panel"]["hub"] = layout.url(HUB)
+        tables["panel"]["hub"] = tables["gateway"]["hub"] = layout.url(HUB)
         tables[HUB] = {
             "listen": listen[HUB],
             "state": str(state / HUB),

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import admissions, canonical, evm, payments, proofs, rounds
+from holdfast.core import admissions, artifact_changes, canonical, evm, payments, proofs, rounds
 from holdfast.core.admissions import Admission, parse_admission
+from holdfast.core.artifact_changes import ArtifactChange, parse_change
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.marks import Mark, parse_mark
@@ -41,6 +42,7 @@ MOST_OF = {
     "payment": 1024,
     "proof": 4,
     "admission": 1024,
+    "change": 64,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -175,6 +177,16 @@ class AdmissionItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeItem:
+    """What opens the record of an artifact statement: its document (and the exact bytes) and salt."""
+
+    digest: str
+    change: ArtifactChange
+    raw: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -206,6 +218,7 @@ Item: TypeAlias = (
     | PaymentItem
     | ProofItem
     | AdmissionItem
+    | ChangeItem
     | SilenceItem
     | NoteItem
 )
@@ -387,6 +400,13 @@ def _admission(value: Mapping[str, Any]) -> Item:
     return AdmissionItem(_digest(value["digest"]), parse_admission(raw), raw, salt, definition)
 
 
+def _change(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt")
+    raw = _text(value["document"]).encode()
+    salt = hex_decode(value["salt"], artifact_changes.SALT_BYTES)
+    return ChangeItem(_digest(value["digest"]), parse_change(raw), raw, salt)
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -424,6 +444,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "payment": _payment,
     "proof": _proof_document,
     "admission": _admission,
+    "change": _change,
     "silence": _silence,
     "note": _note,
 }
@@ -508,6 +529,11 @@ def admission_item(
         "salt": salt.hex(),
         "definition": None if definition is None else definition.decode(),
     }
+
+
+def change_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
+    """The journal item that opens an artifact statement's record (``bundle.md`` §2)."""
+    return {**payment_item(at, digest=digest, document=document, salt=salt), "kind": "change"}
 
 
 def extend_bundle(raw: bytes, items: Sequence[Mapping[str, Any]], exported_at: dt.datetime) -> bytes:

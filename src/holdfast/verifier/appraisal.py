@@ -20,6 +20,7 @@ from holdfast.verifier.computation import computation, computed_artifact, comput
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
 from holdfast.verifier.judgement import judged_at, judgement
+from holdfast.verifier.labels import add_history, check_histories
 from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
 from holdfast.verifier.payment import paid_at, payment
 from holdfast.verifier.policy import Policy
@@ -78,6 +79,7 @@ def appraise(
     """
     record = Transcript()
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
+    check_histories(evidence, record)
     expired = trust is not None and trust.current.expires_at <= at
     sealed = _is_sealed(evidence)
     if expired:
@@ -88,7 +90,7 @@ def appraise(
     lanes = {
         "enclave": enclave,
         "bytes": _bytes(evidence),
-        "artifact": _artifact(evidence),
+        "artifact": add_history(_artifact(evidence), evidence, trust, policy.bounds.max_skew_s, record),
         "computation": _computation(evidence, development=trust is not None and trust.development),
         "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
         "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),

@@ -26,7 +26,7 @@ from holdfast.core.bundles import (
 )
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import sha256_hex, time_encode
-from holdfast.core.statements import DecisionBody, Execution, PaymentBody, Route, Statement
+from holdfast.core.statements import ArtifactBody, DecisionBody, Execution, PaymentBody, Route, Statement
 
 _SIZE = re.compile(r"[0-9]{1,19}\Z")
 
@@ -85,6 +85,8 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
             return "decision", says, statement.digest, statement.claimed_at
         if isinstance(body, PaymentBody):
             return body.event, _PAID[body.event], statement.digest, statement.claimed_at
+        if isinstance(body, ArtifactBody):
+            return body.event, _CHANGED[body.event], statement.digest, statement.claimed_at
         return statement.kind, f"A {statement.kind} statement was made.", statement.digest, statement.claimed_at
     if isinstance(item, MarkItem):
         return "marked", f"Mark {item.mark.seq} was signed.", item.mark.parts.hex(), None
@@ -113,6 +115,12 @@ def _describe(item: Item) -> tuple[str, str, str | None, dt.datetime | None] | N
     return None
 
 
+_CHANGED = {
+    "published": "A hub published an artifact.",
+    "declared": "A hub noted what a provider declares.",
+    "labelled": "A hub let a label mean an artifact from then on.",
+    "revoked": "A hub revoked an artifact.",
+}
 _PAID = {
     "offered": "A payment was offered.",
     "authorised": "A payment was authorised.",

@@ -31,6 +31,13 @@ def computed_of(evidence: Evidence) -> CheckedStatement | None:
     return None
 
 
+def computed_artifact_of(evidence: Evidence) -> str | None:
+    """Digest (hex) of the artifact that the inference node names; None for other runs."""
+    checked = computed_of(evidence)
+    how = None if checked is None else _computation_of(checked)
+    return None if how is None else how.artifact
+
+
 def computed_artifact(evidence: Evidence) -> Lane:
     """The ``artifact`` lane; only where :func:`computed_of` finds something."""
     checked = computed_of(evidence)

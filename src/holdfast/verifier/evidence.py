@@ -14,10 +14,12 @@ from typing import Any
 
 from holdfast.core import canonical, merkle, rounds
 from holdfast.core.admission_body import AdmissionBody
+from holdfast.core.artifact_changes import ArtifactChange, verify_change
 from holdfast.core.bundles import (
     AttestationItem,
     Bundle,
     CandidateItem,
+    ChangeItem,
     CheckpointItem,
     CommitmentItem,
     DecisionItem,
@@ -98,8 +100,9 @@ _TRUSTED = ("enclave", *_SIGNED, "settlement", "judgement")
 """Lanes that say nothing without trust."""
 _CARRIED = {"admission": ("bytes", "inputs"), "recall": ("bytes", "memory")}
 """Lanes that a statement of a kind is about, where they are others than :data:`_SIGNED`."""
-_APART = {"decision": "judgement", "payment": "payment"}
-"""Kinds that come after a run and their lanes: what is wrong with one speaks against that lane alone."""
+_APART = {"decision": "judgement", "payment": "payment", "artifact": "artifact"}
+"""Kinds that come after a run, or are of none, and their lanes: what is wrong with one speaks against that lane
+alone."""
 _ASIDE = {
     "journal": ("a panel's journal", "statement.md §4.4", "trace.journal"),
     "identity": ("a node's keys", "statement.md §4.5", "trace.identity"),
@@ -190,6 +193,12 @@ class Evidence:
     """The same of payments."""
     computation_refusals: list[tuple[str, str]] = field(default_factory=list)
     """The same of proofs and of re-executions."""
+    artifact_refusals: list[tuple[str, str]] = field(default_factory=list)
+    """The same of changes of labels."""
+    changes: dict[str, CheckedStatement] = field(default_factory=dict)
+    """Changes of labels that are shown with what opens them; no part of the trace (``lanes.md`` §3.1)."""
+    changed: dict[str, ArtifactChange] = field(default_factory=dict)
+    """By digest of such a statement: the change."""
     paid: dict[str, PaymentDocument] = field(default_factory=dict)
     """By digest of a payment statement: the document that opens its record."""
     usage_compared: set[str] = field(default_factory=set)
@@ -254,6 +263,7 @@ class Evidence:
             "judgement": self.judgement_refusals,
             "payment": self.payment_refusals,
             "computation": self.computation_refusals,
+            "artifact": self.artifact_refusals,
         }
         kept[lane].append((code, says))
 
@@ -269,6 +279,10 @@ class Evidence:
         except (HoldfastError, AttributeError):  # no object at all; nothing is reported by it
             usage = None
         return {"usage": found | (usage if isinstance(usage, dict) else {})}
+
+    def checked(self) -> dict[str, CheckedStatement]:
+        """By digest: the statements of the trace, and the changes of labels beside it."""
+        return self.statements | self.changes
 
     def closure(self) -> list[CheckedStatement]:
         """The closing statement and its ancestors among what was presented (``trace.md`` §3)."""
@@ -296,6 +310,7 @@ def check_evidence(
     """Check everything in the journal up to ``known`` (``bundle.md`` §3)."""
     items = [entry.item for entry in bundle.until(known)]
     evidence = Evidence()
+    _collect_changes(items, evidence, record)
     _collect_statements(bundle.run, [item for item in items if isinstance(item, StatementItem)], evidence, record)
     _check_made(evidence, bounds, at, record)
     _check_disclosures(items, evidence, record)
@@ -324,6 +339,8 @@ def _collect_statements(run: str, items: Iterable[StatementItem], evidence: Evid
     named = _admissions_named([item.statement for item in listed if item.statement.run == run], listed)
     for item in listed:
         statement = item.statement
+        if statement.digest in evidence.changes:
+            continue
         if statement.kind == "admission":
             if statement.digest in named:
                 evidence.statements.setdefault(statement.digest, CheckedStatement(statement)).copies.append(statement)
@@ -379,9 +396,39 @@ def _admissions_named(of_run: Iterable[Statement], items: Iterable[StatementItem
     return named
 
 
+def _collect_changes(items: Iterable[object], evidence: Evidence, record: Transcript) -> None:
+    """The changes of labels that are shown with what opens them (``lanes.md`` §3.1)."""
+    listed = list(items)
+    found: dict[str, list[Statement]] = {}
+    for item in listed:
+        if isinstance(item, StatementItem) and item.statement.kind == "artifact":
+            found.setdefault(item.statement.digest, []).append(item.statement)
+    for item in dict.fromkeys(each for each in listed if isinstance(each, ChangeItem)):
+        copies = found.get(item.digest)
+        if copies is None:
+            says = f"The change {item.digest[:12]} is not here."
+            record.note(("artifact",), "artifacts.md §4", "cannot_tell", says, "artifact_change.unbound")
+            continue
+        evidence.changes.setdefault(item.digest, CheckedStatement(copies[0], copies))
+        try:
+            evidence.changed[item.digest] = verify_change(copies[0], item.raw, item.salt)
+        except RefusedError as error:
+            says = f"What is shown as change {item.digest[:12]} is not what was signed: {error.message}."
+            refuse_artifact(evidence, record, error.code, says, "artifacts.md §4")
+            continue
+        says = f"The document of change {item.digest[:12]} is what was signed."
+        record.note(("artifact",), "artifacts.md §4", "yes", says)
+
+
+def refuse_artifact(evidence: Evidence, record: Transcript, code: str, says: str, spec: str) -> None:
+    """Something about a label's changes speaks against the ``artifact`` lane."""
+    evidence.refuse("artifact", code, says)
+    record.note(("artifact",), spec, "no", says, code)
+
+
 def _check_made(evidence: Evidence, bounds: CheckPolicy, at: dt.datetime, record: Transcript) -> None:
     """Which statements had not been made at the time asked about (``lanes.md`` §2.1)."""
-    for checked in evidence.statements.values():
+    for checked in evidence.checked().values():
         statement = checked.statement
         early_us = (statement.claimed_at - at) // dt.timedelta(microseconds=1)
         checked.not_yet = early_us > bounds.max_skew_s * 1_000_000
@@ -935,7 +982,7 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
             _open_commitment(item, evidence, record)
     leaves = {
         digest: [merkle.leaf_hash(copy.envelope.raw) for copy in checked.copies]
-        for digest, checked in evidence.statements.items()
+        for digest, checked in evidence.checked().items()
     }
     by_commitment = {entry: digest for digest, entry in evidence.commitments.items()}
     for item in listed:
@@ -962,7 +1009,7 @@ def _check_inclusion(items: Iterable[object], evidence: Evidence, record: Transc
         fits = next((leaf for leaf in candidates if _leads_to_all(leaf, item, roots[item.size])), None)
         # One payload is one entry: further paths are tried with the copy that fitted, and after a refusal with none.
         leaves[item.digest] = [] if fits is None else [fits]
-        owner = evidence.statements.get(by_commitment.get(item.digest, item.digest))
+        owner = evidence.checked().get(by_commitment.get(item.digest, item.digest))
         if fits is None:
             says = "An inclusion proof does not lead to its checkpoint."
             _refuse_settlement(evidence, record, "log.inclusion", says, owner)
@@ -1008,9 +1055,10 @@ def _open_commitment(item: CommitmentItem, evidence: Evidence, record: Transcrip
 
 
 def _check_log_order(evidence: Evidence, record: Transcript) -> None:
-    for checked in evidence.statements.values():
+    shown = evidence.checked()
+    for checked in shown.values():
         for digest in checked.statement.parents:
-            parent = evidence.statements.get(digest)
+            parent = shown.get(digest)
             if parent is None or parent.index is None or checked.index is None:
                 continue
             if parent.index >= checked.index:
@@ -1021,7 +1069,7 @@ def _check_log_order(evidence: Evidence, record: Transcript) -> None:
 def _check_attesters(
     evidence: Evidence, trust: Trust, bounds: CheckPolicy, at: dt.datetime, record: Transcript
 ) -> None:
-    for checked in evidence.statements.values():
+    for checked in evidence.checked().values():
         until = checked.trusted_time or _open_end(trust.admission(checked.statement.attester), at)
         refusals = [refuse_attester(copy, trust, until=until) for copy in checked.copies]
         best = refusals.index(None) if None in refusals else 0
@@ -1042,8 +1090,11 @@ def _check_attesters(
             record.note((checked.settles,), "statement.md §8", "cannot_tell", says, "statement.undated")
             continue
         checked.late = refuse_time(statement, checked.trusted_time, bounds)
+        aside = statement.digest in evidence.changes
+        if aside and checked.late == "backdated":
+            checked.late = None  # its first checkpoint may be long before the one that is shown (lanes.md §3.1(1))
         if checked.late is None:
-            says = f"The {name} was seen by a quorum within the bound after its claimed time."
+            says = f"The {name} was seen by a quorum{'' if aside else ' within the bound after its claimed time'}."
             record.note((checked.settles,), "statement.md §8", "yes", says)
         else:
             _refuse_settlement(
@@ -1080,7 +1131,7 @@ def _check_verdicts(items: Iterable[VerdictItem], evidence: Evidence, record: Tr
             record.note(("settlement",), "round.md §5", "cannot_tell", says, "round.not_final")
             continue
         digest = item.entry.statement_digest.hex()
-        owner = evidence.statements.get(owners.get(digest, digest))
+        owner = evidence.checked().get(owners.get(digest, digest))
         try:
             rounds.verify_verdict_inclusion(
                 item.entry, item.position, item.size, item.proof, checked_round.candidate.verdict_root

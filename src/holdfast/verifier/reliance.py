@@ -78,10 +78,11 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
     signed = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in closure)
     decided = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in evidence.decisions())
     paid = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in evidence.payments())
+    told = tuple(_node(item.statement.attester, item.trusted_time or OPEN) for item in evidence.changes.values())
     routed = evidence.route
     found = {
         "bytes": signed,
-        "artifact": signed,
+        "artifact": (*signed, *told),
         "computation": signed,
         "inputs": signed,
         "memory": signed,

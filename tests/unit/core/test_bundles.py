@@ -12,17 +12,27 @@ from holdfast.core.decisions import path_in_batch
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import MalformedError, UsageError
 from tests.helpers.admissions import DataNode, admitted
+from tests.helpers.artifacts import Said, labelled
 from tests.helpers.decisions import CASE, OTHER_CASE, Made, document
 from tests.helpers.network import RUN, Network, at, bundle_of
 from tests.helpers.payment_documents import Paid
 
 NETWORK = Network()
+CHANGE = Said(labelled())
+
+
+def opening_change(said):
+    """The item that opens a change."""
+    return bundles.change_item(at(5), digest=said.statement.digest, document=said.document, salt=said.salt)
+
+
 JOURNAL = [
     *NETWORK.journal(),
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
     Made().opening_item(),
     Paid().opening_item(5),
     DataNode().sign(admitted()).opening(at(5)),
+    opening_change(CHANGE),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
@@ -98,6 +108,11 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("admission", "document", "{}", "admission.fields"),
         ("admission", "document", "{ }", "json.spelling"),
         ("admission", "definition", 1, "bundle.text"),
+        ("change", "digest", "00", "encoding.hex"),
+        ("change", "salt", "00" * 31, "encoding.hex"),
+        ("change", "document", {}, "bundle.text"),
+        ("change", "document", "{}", "artifact_change.fields"),
+        ("change", "document", "{ }", "json.spelling"),
         ("decision", "path", [], "decision.path"),
         ("decision", "path", {"index": True, "proof": []}, "decision.path"),
         ("decision", "path", {"index": 0, "proof": LONG}, "decision.path"),
@@ -247,6 +262,16 @@ def test_the_item_that_opens_a_payment_reads_back():
         made.document,
         made.document.raw,
         made.salt,
+    )
+
+
+def test_the_item_that_opens_a_change_reads_back():
+    item = parse_item(1, opening_change(CHANGE)).item
+    assert (item.digest, item.change, item.raw, item.salt) == (
+        CHANGE.statement.digest,
+        CHANGE.change,
+        CHANGE.document,
+        CHANGE.salt,
     )
 
 

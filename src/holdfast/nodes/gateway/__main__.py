@@ -14,6 +14,7 @@ from pathlib import Path
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclaves import open_enclave
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
+from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.inference_direct import DirectInferenceNode
 from holdfast.adapters.json_rpc_aiohttp import BatchingJSONRPC
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
@@ -33,6 +34,7 @@ from holdfast.adapters.wraps_hpke import wrap_secret
 from holdfast.client.chain import ChainReader
 from holdfast.client.facilitator import HTTPFacilitator
 from holdfast.client.full import HTTPFullNode
+from holdfast.client.hub import HubClient
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.client.registry import Identity as RegisteredIdentity
@@ -60,6 +62,7 @@ from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership,
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
+from holdfast.nodes.gateway.labels import Labels
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.metrics import METRICS
 from holdfast.nodes.gateway.oblivious import (
@@ -152,6 +155,7 @@ def build(config: GatewayConfig) -> App:
     policy = parse_policy(build_policy("default", max_span_s=config.max_span_s))
     collects = _facilitator_client(config, http)
     till = _till(config, document, identity, collects, clock, metrics)
+    hub = HubClient(http, AiohttpEvents(), config.hub, config.hub_key) if config.hub is not None else None
     evidence = EvidenceDesk(
         ledger,
         indexer,
@@ -162,6 +166,7 @@ def build(config: GatewayConfig) -> App:
         clock,
         attestation_at=attestations.at,
         steps_of=till.books.steps_of if till is not None else None,
+        labels=Labels(hub, reader, trust) if hub is not None else None,
     )
     writer = HTTPLogWriter(http, config.log, config.log_token)
     introduction = Introduction(identity, document, writer, trust, storage, clock)

@@ -106,6 +106,8 @@ class GatewayConfig:
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
     upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")
     inference: tuple[InferenceAddress, ...] = setting((), "Inference nodes, in order of preference")
+    hub: str | None = setting(None, "Base URL of the hub that tells what labels meant around a run")
+    hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…, where it asks for one")
     builtin: bool = setting(True, "Offer the built-in responder (retrieval over a written corpus, no language model)")
     tiny: bool = setting(False, "Offer the tiny chat language model too (a million weights; often wrong)")
     builtin_tokens_per_second: int = setting(60, "Pace of these two; 0: as fast as possible", minimum=0)

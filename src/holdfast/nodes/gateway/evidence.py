@@ -9,6 +9,8 @@ The attestation is the one that was in force when the run was opened, whenever t
 Steps of its payment stand where they were told, each with the document that opens it: a bundle is handed to the run's
 workspace and to whoever has its capability, and both may see what was paid. They may come long after the run is final.
 
+What a label meant around the run names the label, so it is shown with the run's documents, behind them.
+
 Proofs are made from the log's own tiles and the full nodes' verdict blobs when somebody asks, and kept for a while.
 """
 
@@ -23,16 +25,17 @@ from typing import Any
 
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
-from holdfast.core.bundles import build_bundle, parse_bundle, payment_item
+from holdfast.core.bundles import build_bundle, change_item, parse_bundle, payment_item
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import parse_payment_document
 from holdfast.core.sealing import open_document
-from holdfast.core.statements import parse_envelope, parse_statement
+from holdfast.core.statements import Execution, Statement, parse_envelope, parse_statement
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.labels import Labels, PlacedChange
 from holdfast.nodes.gateway.ledger import Added, Closing, Ledger, parse_added, parse_closing
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
@@ -71,8 +74,11 @@ class EvidenceDesk:
         *,
         attestation_at: Callable[[dt.datetime], Attestation | None],
         steps_of: Callable[[str], Awaitable[Sequence[StoredStep]]] | None = None,
+        labels: Labels | None = None,
     ) -> None:
-        """``steps_of`` gives what was told of a run's payment, where this gateway takes any."""
+        """``steps_of`` gives what was told of a run's payment, where this gateway takes any; ``labels`` what a label
+        meant, where it knows a hub."""
+        self._labels = labels
         self._steps_of = steps_of
         self._ledger = ledger
         self._indexer = indexer
@@ -97,11 +103,13 @@ class EvidenceDesk:
         if shown is not None:
             journal.append({"kind": "attestation", "at": opening.opened_at, "node": shown.node, **shown.to_json()})
         closing: Closing | None = None
+        computed: Statement | None = None
         if row.close_place is not None and row.closed_at is not None:
             closing = parse_closing(self._ledger.read(row.close_place).record)
             journal += [{"kind": "mark", **shown.to_json()} for shown in closing.marks]
             added = [(place, parse_added(self._ledger.read(place).record)) for place, _, _ in row.additions]
             before = [item for place, item in added if place < row.close_place]
+            computed = _computed(before)
             journal += _attested(before)
             journal += [_statement(item.envelope, row.closed_at) for item in before]
             journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
@@ -122,7 +130,9 @@ class EvidenceDesk:
             journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
-            journal += self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
+            disclosed = self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
+            journal += disclosed
+            journal += await self._history(computed, disclosed, at)
         return build_bundle(row.run, self._clock.now(), journal)
 
     async def steps(self, run: str) -> Sequence[StoredStep]:
@@ -281,6 +291,35 @@ class EvidenceDesk:
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
         return items
 
+    async def _history(
+        self, computed: Statement | None, disclosed: Sequence[dict[str, Any]], at: str
+    ) -> list[dict[str, Any]]:
+        """What the label meant that a computed run was asked for, with where the log has it."""
+        texts = [item["text"] for item in disclosed if item["document"] == "response"]
+        if self._labels is None or computed is None or not texts:
+            return []
+        model = canonical.decode_exact(texts[0].encode()).get("model")
+        items: list[dict[str, Any]] = []
+        try:
+            told = await self._labels.around(model, computed.claimed_at) if isinstance(model, str) else []
+            for change in told:
+                items += [*_opened(change, at), *await self._logged(change, at)]
+        except UnavailableError:
+            return [{"kind": "note", "at": at, "code": "label-history.unavailable"}]
+        return items
+
+    async def _logged(self, change: PlacedChange, at: str) -> list[dict[str, Any]]:
+        """The first checkpoint and the first final round of this gateway's that cover a change, and the paths there."""
+        if change.index is None:
+            return []
+        digest, index = change.told.statement.digest, self._indexer.index
+        items: list[dict[str, Any]] = [{"kind": "entry", "at": at, "digest": digest, "index": change.index}]
+        for kind in ("checkpoint", "final"):
+            event = await self._indexer.call(index.first_covering, kind, change.index)
+            if event is not None:
+                items += [{**item, "at": at} for item in await self._event_items(event, [(digest, change.index)])]
+        return items
+
     async def appraised(self, row: RunRow, secret: bytes | None = None) -> Appraisal:
         """The appraisal of a run as of now; with its secret, of what that discloses too."""
         bundle = parse_bundle(await self.bundle(row, secret))
@@ -336,6 +375,21 @@ def _attested(added: Sequence[Added]) -> list[dict[str, Any]]:
             node = parse_statement(parse_envelope(item.envelope)).attester
             found.append({"kind": "attestation", "at": item.at, "node": node, **canonical.decode(item.attestation)})
     return found
+
+
+def _computed(added: Sequence[Added]) -> Statement | None:
+    """What the inference node of a run signed, among what was added before its end."""
+    for item in added:
+        statement = parse_statement(parse_envelope(item.envelope))
+        if isinstance(statement.body, Execution) and statement.body.event == "computed":
+            return statement
+    return None
+
+
+def _opened(change: PlacedChange, at: str) -> list[dict[str, Any]]:
+    told = change.told
+    opening = change_item(time_decode(at), digest=told.statement.digest, document=told.change.raw, salt=told.salt)
+    return [_statement(told.envelope, at), opening]
 
 
 def _told_at(step: Step) -> str:

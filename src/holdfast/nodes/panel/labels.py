@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from holdfast.client.hub_changes import open_change
 from holdfast.core import canonical
-from holdfast.core.artifact_changes import ArtifactChange, verify_change
-from holdfast.core.encoding import b64_decode, hex_decode
-from holdfast.core.statements import Statement, parse_envelope, parse_statement
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.ports.clock import Clock
 from holdfast.ports.storage import Storage
 from holdfast.review.events import SYSTEM
-from holdfast.verifier.checks import refuse_attester
 
 _LOG = logging.getLogger("holdfast.panel.labels")
 CURSOR_FILE = "hub.json"
@@ -75,19 +72,6 @@ def parse_hub_cursor(raw: bytes | None) -> HubCursor:
     if type(after) is not int or not isinstance(heads, dict) or not isinstance(revoked, dict):
         raise MalformedError("panel.cursor", f"{CURSOR_FILE} is damaged: it says how far the hub was read")
     return HubCursor(after, heads, revoked)
-
-
-def open_change(item: Mapping[str, Any], trust: Trust) -> tuple[Statement, ArtifactChange]:
-    """A change as the hub tells it, checked against trust. Raises ``hub.answer``, ``hub.attester``,
-    ``artifact_change.*``, ``statement.*``, ``envelope.*``, ``json.*`` or ``encoding.*``."""
-    document = item.get("document")
-    if not isinstance(document, str):
-        raise MalformedError("hub.answer", "a change has a document")
-    statement = parse_statement(parse_envelope(b64_decode(item.get("envelope"))))
-    why = refuse_attester(statement, trust, until=statement.claimed_at)
-    if why is not None:
-        raise RefusedError("hub.attester", f"a change is by no hub that trust admits: {why}")
-    return statement, verify_change(statement, document.encode(), hex_decode(item.get("salt")))
 
 
 class HubFollower:
@@ -160,7 +144,8 @@ class HubFollower:
     def _take(self, item: object) -> None:
         if not isinstance(item, dict) or item.get("number") != self._cursor.after + 1:
             raise MalformedError("hub.answer", "a hub tells its changes one after the other")
-        statement, change = open_change(item, self._trust())
+        told = open_change(item, self._trust())
+        statement, change = told.statement, told.change
         if change.event == "labelled" and change.label is not None:
             name = f"{statement.attester} {change.label.id}"
             last = self._cursor.heads.get(name)

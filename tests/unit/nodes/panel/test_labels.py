@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from holdfast.adapters.storage_files import FileStorage
+from holdfast.client.hub_changes import open_change
 from holdfast.core.artifact_changes import ArtifactChange, Label, build_change
 from holdfast.core.artifacts import declared_artifact
 from holdfast.core.encoding import b64_encode
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
-from holdfast.nodes.panel.labels import CURSOR_FILE, HubFollower, open_change, parse_hub_cursor
+from holdfast.nodes.panel.labels import CURSOR_FILE, HubFollower, parse_hub_cursor
 from holdfast.review.events import SYSTEM
 from tests.helpers.artifacts import LABEL, A, B, Said, labelled, trust_with_hub
 from tests.helpers.labelled import told
