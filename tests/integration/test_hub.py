@@ -16,6 +16,7 @@ from holdfast.client.hub import PARTIAL, read_folder
 from holdfast.core.artifacts import key_pem, parse_model_signature, verify_model_signature
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import HoldfastError, UsageError
+from tests.helpers import onnx_files as onnx
 from tests.helpers.artifacts import SIGNER
 from tests.helpers.hub import safetensors
 from tests.helpers.live_hub import LiveHub, live_hub
@@ -138,6 +139,59 @@ def test_a_label_moves_and_its_lineage_is_told(run: Callable[..., Result], tmp_p
     found = run("diff", "acme/risk@1", "acme/risk@2")
     assert "norm of the difference 5" in found.output
     assert "the same files" in run("diff", "acme/risk@1", "acme/risk@1").output
+
+
+def make_onnx(folder: Path, name: str, data: bytes, **files: str) -> Path:
+    made = folder / name
+    made.mkdir(parents=True)
+    (made / "model.onnx").write_bytes(data)
+    for file, text in files.items():
+        (made / f"{file}.json").write_text(text)
+    return made
+
+
+def test_two_onnx_models_are_compared_and_probed(run: Callable[..., Result], tmp_path: Path) -> None:
+    first, second = onnx.linear(), onnx.linear(weight=(0.5, -0.5))
+    told(run("push", make_onnx(tmp_path, "one", first), "acme/risk", "--why", "the first", "--json"))
+    made = run("push", make_onnx(tmp_path, "two", second), "acme/risk", "--why", "tuned", "--no-label", "--json")
+    shown = run("diff", "acme/risk@1", "acme/risk@2")
+    assert "changed  w  F32 [2, 1]  norm of the difference 0.25" in shown.output
+    evaluation = tmp_path / "evaluation.json"
+    probed = run("diff", "acme/risk@1", "acme/risk@2", "--probe", "--output", evaluation)
+    assert probed.exit_code == 0, probed.output
+    assert "model.onnx of both on 16 inputs, made up, by onnxruntime" in probed.output
+    found = json.loads(evaluation.read_text())
+    (output,) = found["outputs"]
+    assert (output["name"], found["failed"], float(output["max_abs"]) > 0) == ("y", [], True)
+    label = told(
+        run("label", "acme/risk:latest", "acme/risk@2", "--why", "compared", "--evaluation", evaluation, "--json")
+    )
+    digest = sha256_hex(evaluation.read_bytes())
+    assert label["continuity"] == {"kind": "compared", "of": None, "how": None, "evaluation": digest}
+    assert found["after"] == told(made)["artifact"]
+    again = told(run("diff", "acme/risk@1", "acme/risk@2", "--probe", "--json"))["evaluation"]
+    assert again["outputs"] == found["outputs"], "the same models on the same probe"
+    assert code_of(run("diff", "acme/risk@1", "acme/risk@2", "--output", evaluation)) == "hub.probe"
+
+
+def test_a_probe_of_the_models_own_is_asked(run: Callable[..., Result], tmp_path: Path) -> None:
+    probe = '{"inputs":[{"x":[[1,1]]},{"x":[[0,4]]}]}'
+    told(run("push", make_onnx(tmp_path, "one", onnx.linear(), probe=probe), "acme/risk", "--why", "a", "--json"))
+    told(run("push", make_onnx(tmp_path, "two", onnx.linear(bias=1.125)), "acme/risk", "--why", "b", "--json"))
+    found = told(run("diff", "acme/risk@1", "acme/risk@2", "--probe", "--json"))["evaluation"]
+    assert (found["probe"]["source"], found["probe"]["items"]) == ("before", 2)
+    assert [item["max_abs"] for item in found["outputs"]] == ["1"]
+
+
+def test_a_model_that_takes_all_memory_is_contained(run: Callable[..., Result], tmp_path: Path) -> None:
+    probe = '{"inputs":[{"x":[100000,100000]},{"x":[2,2]}]}'
+    told(run("push", make_onnx(tmp_path, "one", onnx.growing(), probe=probe), "acme/risk", "--why", "a", "--json"))
+    more = onnx.growing() + onnx.field(3, "2")
+    told(run("push", make_onnx(tmp_path, "two", more, probe=probe), "acme/risk", "--why", "b", "--json"))
+    found = told(run("diff", "acme/risk@1", "acme/risk@2", "--probe", "--json"))["evaluation"]
+    assert [item["item"] for item in found["failed"]] == [0]
+    assert found["failed"][0]["before"] in ("infer.limits", "infer.runtime")
+    assert [item["equal"] for item in found["outputs"]] == ["1"]
 
 
 def test_models_are_listed_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.app import create_app
+from tests.helpers import onnx_files as onnx
 from tests.helpers.asgi import Reply, request
 from tests.helpers.hub import Hub
 from tests.helpers.hub_pages import Asked, filled
@@ -59,6 +60,27 @@ def test_models_artifacts_and_differences_are_shown(tmp_path: Path) -> None:
         assert "nothing to compare" in visible(nothing)
         await hub.ask("POST", f"/v1/hub/artifacts/{two}/revoke", {"reason": "poisoned"})
         assert "poisoned" in visible(await request(app, "GET", f"/artifacts/{two}", headers=HTML))
+        await hub.close()
+
+    asyncio.run(body())
+
+
+def test_graphs_that_differ_are_shown(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub = Hub(tmp_path)
+        strange = onnx.model(onnx.graph([onnx.node("Relu", ["x"], ["<b>y"])], [onnx.value_info("x", ["n"])], []))
+        one = (await hub.push({"model.onnx": onnx.linear()}))["artifact"]
+        two = (await hub.push({"model.onnx": strange}))["artifact"]
+        app = create_app(panel(Asked(hub)))
+        page = await request(app, "GET", f"/artifacts/{two}/from/{one}", headers=HTML)
+        said = visible(page)
+        assert "Graph of model.onnx" in said
+        assert "Input x F32 [n, 2] F32 [n]" in said
+        assert "Number of Gemm 1 –" in said
+        assert "Gemm(x, w, b) to y" in said
+        assert b"&lt;b&gt;y" in page.body
+        assert b"<b>y" not in page.body
+        assert "holdfast hub diff --probe" in said
         await hub.close()
 
     asyncio.run(body())

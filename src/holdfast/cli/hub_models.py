@@ -18,8 +18,10 @@ import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from holdfast.cli.hub_differences import probe_artifacts, show_difference, show_evaluation
 from holdfast.cli.network import DEFAULT_STATE, Network, parse_url, read_description, read_key, with_http
 from holdfast.cli.output import clean, clean_line, emit, emit_json, read_file, write_file, written_option
+from holdfast.core import canonical
 from holdfast.core.artifact_changes import DERIVATIONS
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import PublicKey
@@ -427,34 +429,33 @@ def lineage(name: str, place: HubPlace, as_json: bool) -> None:
 @click.argument("before", metavar="NAME")
 @click.argument("after", metavar="NAME")
 @hub_options
+@click.option("--probe", "probing", is_flag=True, help="Fetch and run both models here, on the same inputs, too.")
+@click.option("--output", metavar="FILE", help="Of --probe: write the evaluation, to attach it to a label.")
 @_AS_JSON
-def diff(before: str, after: str, place: HubPlace, as_json: bool) -> None:
-    """Show what differs between two artifacts: files, and tensors with the norm of their difference."""
+def diff(before: str, after: str, place: HubPlace, probing: bool, output: str | None, as_json: bool) -> None:
+    """Show what differs between two artifacts: files, tensors with the norm of their difference, and ONNX graphs.
 
-    async def work(client: HubClient) -> dict[str, Any]:
-        return await client.diff(await resolve_name(client, before), await resolve_name(client, after))
+    With --probe, both ONNX models answer the same inputs, each in a process that contains it, and it is shown how far
+    their answers are apart. 'holdfast hub label --evaluation FILE' attaches what --output wrote.
+    """
+    if output is not None and not probing:
+        raise UsageError("hub.probe", "--output writes what --probe finds", param="output")
+    keys = place.keys() if probing else []
 
-    told = place.run(work)
+    async def work(client: HubClient) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        one, other = await resolve_name(client, before), await resolve_name(client, after)
+        told = await client.diff(one, other)
+        return told, await probe_artifacts(client, one, other, keys) if probing else None
+
+    told, evaluation = place.run(work)
+    if evaluation is not None and output is not None:
+        write_file(output, canonical.encode(evaluation))
     if as_json:
-        emit_json(told)
+        emit_json(told if evaluation is None else {**told, "evaluation": evaluation})
         return
-    if not told["comparable"]:
-        emit("nobody shows the bytes of a declared artifact: there is nothing to compare")
-        return
-    changed = [file for file in told["files"] if file["change"] != "same"]
-    if not changed:
-        emit("the same files")
-    for file in changed:
-        emit(clean_line(f"{file['change']:<8} {file['name']}"))
-        for tensor in told["tensors"]:
-            if tensor["file"] == file["name"]:
-                emit(clean_line(f"    {tensor['change']:<8} {tensor['name']}  {_tensor(tensor)}"))
-
-
-def _tensor(tensor: Mapping[str, Any]) -> str:
-    shown = [f"{item['dtype']} {item['shape']}" for item in (tensor["before"], tensor["after"]) if item is not None]
-    norm = tensor["norm_of_difference"]
-    return " -> ".join(dict.fromkeys(shown)) + ("" if norm is None else f"  norm of the difference {norm}")
+    show_difference(told)
+    if evaluation is not None:
+        show_evaluation(evaluation)
 
 
 @click.command("revoke")

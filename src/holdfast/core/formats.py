@@ -263,6 +263,11 @@ def is_number(dtype: str) -> bool:
     return dtype in _FLOATS or dtype in _WHOLE or dtype == "BF16"
 
 
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of such a type."""
+    return 2 if dtype == "BF16" else struct.calcsize("<" + (_FLOATS.get(dtype) or _WHOLE[dtype]))
+
+
 def numbers(dtype: str, data: bytes) -> Iterator[float]:
     """The elements of little-endian bytes of a type (:func:`is_number`)."""
     if dtype == "BF16":

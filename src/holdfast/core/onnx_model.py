@@ -80,11 +80,11 @@ def check_model(data: bytes) -> None:
     walk = _Walk()
     functions: list[memoryview] = []
     graphs: list[memoryview] = []
-    for number, value in _fields(memoryview(data)):
+    for number, value in fields_of(memoryview(data)):
         if number == 7:
-            graphs.append(_bytes(value))
+            graphs.append(message_of(value))
         elif number == 25:
-            functions.append(_bytes(value))
+            functions.append(message_of(value))
         elif number == 20:
             raise RefusedError("model.training", "the model holds instructions to train it")
     if len(graphs) != 1:
@@ -102,15 +102,15 @@ def check_model(data: bytes) -> None:
 def _function(data: memoryview, walk: _Walk) -> None:
     name, domain = "", ""
     nodes: list[memoryview] = []
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            name = _text(value)
+            name = text_of(value)
         elif number == 10:
-            domain = _text(value)
+            domain = text_of(value)
         elif number == 7:
-            nodes.append(_bytes(value))
+            nodes.append(message_of(value))
         elif number == 11:
-            _attribute(_bytes(value), ("", ""), 1, walk)
+            _attribute(message_of(value), ("", ""), 1, walk)
     key = (domain, name)
     if not name or key in walk.calls:
         raise MalformedError("model.onnx", "a function of the model has no name of its own")
@@ -124,13 +124,13 @@ def _function(data: memoryview, walk: _Walk) -> None:
 def _graph(data: memoryview, within: _Key, depth: int, walk: _Walk) -> None:
     if depth > MAX_DEPTH:
         raise RefusedError("model.recursion", f"graphs are nested deeper than {MAX_DEPTH} levels")
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            _node(_bytes(value), within, depth, walk)
+            _node(message_of(value), within, depth, walk)
         elif number == 5:
-            _tensor(_bytes(value))
+            _tensor(message_of(value))
         elif number == 15:
-            _sparse(_bytes(value))
+            _sparse(message_of(value))
 
 
 def _node(data: memoryview, within: _Key, depth: int, walk: _Walk) -> None:
@@ -138,43 +138,43 @@ def _node(data: memoryview, within: _Key, depth: int, walk: _Walk) -> None:
     if walk.nodes > MAX_NODES:
         raise RefusedError("model.size", f"the model has more than {MAX_NODES} operators")
     name, domain = "", ""
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 4:
-            name = _text(value)
+            name = text_of(value)
         elif number == 7:
-            domain = _text(value)
+            domain = text_of(value)
         elif number == 5:
-            _attribute(_bytes(value), within, depth, walk)
+            _attribute(message_of(value), within, depth, walk)
     walk.domains.add(domain)
     walk.calls.setdefault(within, set()).add((domain, name))
 
 
 def _attribute(data: memoryview, within: _Key, depth: int, walk: _Walk) -> None:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number in (6, 11):
-            _graph(_bytes(value), within, depth + 1, walk)
+            _graph(message_of(value), within, depth + 1, walk)
         elif number in (5, 10):
-            _tensor(_bytes(value))
+            _tensor(message_of(value))
         elif number in (22, 23):
-            _sparse(_bytes(value))
+            _sparse(message_of(value))
 
 
 def _tensor(data: memoryview) -> None:
     dims: list[int] = []
     kind, raw_bytes, typed_bytes, strings = 0, None, 0, 0
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            dims += _integers(value)
+            dims += integers_of(value)
         elif number == 2:
-            kind = _integer(value)
+            kind = integer_of(value)
         elif number == 9:
-            raw_bytes = len(_bytes(value))
+            raw_bytes = len(message_of(value))
         elif number == 6:
             strings += 1
-            typed_bytes += len(_bytes(value))
+            typed_bytes += len(message_of(value))
         elif number in _TYPED_DATA:
             typed_bytes += len(value) if isinstance(value, memoryview) else 1
-        elif number == 13 or (number == 14 and _integer(value) == _EXTERNAL):
+        elif number == 13 or (number == 14 and integer_of(value) == _EXTERNAL):
             raise RefusedError("model.external", "a tensor of the model lies outside of its file")
     elements = _product(dims)
     if kind == _STRING_TYPE:
@@ -191,11 +191,11 @@ def _tensor(data: memoryview) -> None:
 
 def _sparse(data: memoryview) -> None:
     dims: list[int] = []
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number in (1, 2):
-            _tensor(_bytes(value))
+            _tensor(message_of(value))
         elif number == 3:
-            dims += _integers(value)
+            dims += integers_of(value)
     if _product(dims) > MAX_DENSE:
         raise RefusedError("model.tensor", f"a sparse tensor stands for more than {MAX_DENSE} elements")
 
@@ -231,7 +231,7 @@ def _refuse_recursion(calls: Mapping[_Key, set[_Key]]) -> None:
 # --- protocol buffers -------------------------------------------------------------------------------------------------
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields_of(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Field numbers and values of one message; raises ``model.onnx``."""
     place, size = 0, len(data)
     while place < size:
@@ -273,26 +273,29 @@ def _broken() -> MalformedError:
     return MalformedError("model.onnx", "not an ONNX model: its bytes are no protocol buffer")
 
 
-def _bytes(value: int | memoryview) -> memoryview:
+def message_of(value: int | memoryview) -> memoryview:
+    """A message, a string or bytes within another; raises ``model.onnx``."""
     if isinstance(value, int):
         raise _broken()
     return value
 
 
-def _text(value: int | memoryview) -> str:
+def text_of(value: int | memoryview) -> str:
+    """A string; raises ``model.onnx``."""
     try:
-        return str(_bytes(value), "utf-8")
+        return str(message_of(value), "utf-8")
     except UnicodeDecodeError as error:
         raise _broken() from error
 
 
-def _integer(value: int | memoryview) -> int:
+def integer_of(value: int | memoryview) -> int:
+    """An integer as it stands, unsigned; raises ``model.onnx``."""
     if not isinstance(value, int):
         raise _broken()
     return value
 
 
-def _integers(value: int | memoryview) -> list[int]:
+def integers_of(value: int | memoryview) -> list[int]:
     """One element of a repeated integer field, or a packed run of them; two's complement of 64 bits."""
     if isinstance(value, int):
         found = [value]

@@ -21,6 +21,7 @@ from holdfast.core.formats import (
     refuse_program,
     safetensors_header_bytes,
 )
+from holdfast.core.onnx_graph import Graph, Initialiser, compare_graphs, elements_fit, read_graph
 from holdfast.core.onnx_model import check_model
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.nodes.hub.files import ModelFiles
@@ -76,17 +77,46 @@ class Comparison:
     def run(
         self, before: Manifest, sizes_before: tuple[int, ...], after: Manifest, sizes_after: tuple[int, ...]
     ) -> dict[str, Any]:
-        """What differs: ``files`` and, of those that hold tensors, ``tensors``."""
+        """What differs: ``files``, of those that hold tensors ``tensors``, and of ONNX files ``graphs``."""
         one = {file.name: (file.digest, size) for file, size in zip(before.files, sizes_before, strict=True)}
         other = {file.name: (file.digest, size) for file, size in zip(after.files, sizes_after, strict=True)}
         listed = []
         tensors: list[dict[str, Any]] = []
+        graphs: list[dict[str, Any]] = []
         for name in sorted({*one, *other}, key=lambda item: item.split("/")):
             left, right = one.get(name), other.get(name)
             listed.append({"name": name, "change": _change(left, right), "before": _file(left), "after": _file(right)})
-            if left != right:
-                tensors.extend(self._tensors(name, left, right))
-        return {"files": listed, "tensors": tensors}
+            if left == right:
+                continue
+            tensors.extend(self._tensors(name, left, right))
+            if format_of(name) == "onnx":
+                graph, found = self._graphs(name, left, right)
+                graphs.append(graph)
+                tensors.extend(found)
+        return {"files": listed, "tensors": tensors, "graphs": graphs}
+
+    def _graphs(
+        self, name: str, left: tuple[str, int] | None, right: tuple[str, int] | None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """What differs between two ONNX files: their graphs, and their initialisers as tensors."""
+        if not self._spend(sum(found[1] for found in (left, right) if found is not None)):
+            return {"file": name, "differs": None}, []
+        before, after = self._graph(left), self._graph(right)
+        differs = compare_graphs(before, after)
+        one, other = before.initialisers, after.initialisers
+        tensors = [
+            _initialisers(name, tensor, one.get(tensor), other.get(tensor))
+            for tensor in sorted({*one, *other})
+            if one.get(tensor) != other.get(tensor)
+        ]
+        return {"file": name, "differs": differs}, tensors
+
+    def _graph(self, found: tuple[str, int] | None) -> Graph:
+        if found is None:
+            return Graph()
+        data = self._files.read(found[0], 0, found[1])
+        check_model(data)
+        return read_graph(data)
 
     def _tensors(
         self, name: str, left: tuple[str, int] | None, right: tuple[str, int] | None
@@ -136,6 +166,29 @@ class Comparison:
             )
         )
         return f"{math.sqrt(total):.6g}"
+
+
+def _initialisers(file: str, name: str, one: Initialiser | None, other: Initialiser | None) -> dict[str, Any]:
+    """Two tensors of ONNX files that differ, or one that is only in one of them."""
+    norm = None
+    if one is not None and other is not None and _alike(one, other):
+        norm = f"{math.sqrt(distance_squared(one.dtype, one.data, other.data)):.6g}"
+    before, after = _initialiser(one), _initialiser(other)
+    return {
+        "file": file, "name": name, "change": _change(before, after), "before": before, "after": after,
+        "norm_of_difference": norm,
+    }  # fmt: skip
+
+
+def _alike(one: Initialiser, other: Initialiser) -> bool:
+    """Whether two tensors can be taken from each other."""
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and elements_fit(one) and elements_fit(other)
+
+
+def _initialiser(tensor: Initialiser | None) -> dict[str, Any] | None:
+    if tensor is None:
+        return None
+    return {"dtype": tensor.dtype, "shape": list(tensor.shape), "sha256": hashlib.sha256(tensor.data).hexdigest()}
 
 
 def _change(before: object, after: object) -> str:

@@ -468,7 +468,7 @@ class HubService:
     async def diff(self, before: str, after: str) -> dict[str, Any]:
         """What differs between two artifacts."""
         one, other = self.shelf.find_artifact(before), self.shelf.find_artifact(after)
-        found: dict[str, Any] = {"files": [], "tensors": []}
+        found: dict[str, Any] = {"files": [], "tensors": [], "graphs": []}
         if one.manifest is not None and other.manifest is not None:
             comparison = Comparison(self.files, self.config.compare_bytes)
             found = await asyncio.to_thread(comparison.run, one.manifest, one.sizes, other.manifest, other.sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import struct
 
 import pytest
 
@@ -14,6 +15,7 @@ from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.nodes.hub.shelf import slug
 from holdfast.ports.settings import Secret
+from tests.helpers import onnx_files as onnx
 from tests.helpers.artifacts import SIGNER
 from tests.helpers.asgi import request
 from tests.helpers.hub import ADA, BOB, READER, Hub, safetensors
@@ -492,6 +494,31 @@ async def test_two_artifacts_are_compared_by_file_and_tensor(hub):
         ("c", "added", None),
     ]
     assert found["tensors"][0]["after"]["sha256"] == sha256_hex(b"\0\0\x80\x40\0\0\xc0\x40")
+
+
+@hubbed()
+async def test_onnx_files_are_compared_by_graph_and_initialiser(hub):
+    one = await hub.push({"model.onnx": onnx.linear()})
+    other = await hub.push({"model.onnx": onnx.linear(weight=(0.5, 3.75), sigmoid=True)})
+    found = await hub.service.diff(one["artifact"], other["artifact"])
+    (graph,) = found["graphs"]
+    assert graph["file"] == "model.onnx"
+    assert graph["differs"]["counts"] == [{"name": "Sigmoid", "before": None, "after": 1}]
+    (weight,) = found["tensors"]
+    assert (weight["name"], weight["norm_of_difference"]) == ("w", "4")
+    assert weight["before"] == {"dtype": "F32", "shape": [2, 1], "sha256": sha256_hex(struct.pack("<2f", 0.5, -0.25))}
+    alone = await hub.push({"other.onnx": onnx.linear()})
+    graphs = (await hub.service.diff(one["artifact"], alone["artifact"]))["graphs"]
+    assert [item["file"] for item in graphs] == ["model.onnx", "other.onnx"]
+    assert graphs[1]["differs"]["operators"][0]["change"] == "added"
+
+
+@hubbed(compare_bytes=8)
+async def test_graphs_beyond_the_bound_are_left_out(hub):
+    one, other = await hub.push({"m.onnx": onnx.linear()}), await hub.push({"m.onnx": onnx.linear(bias=1.0)})
+    assert (await hub.service.diff(one["artifact"], other["artifact"]))["graphs"] == [
+        {"file": "m.onnx", "differs": None}
+    ]
 
 
 @hubbed(compare_bytes=8)
