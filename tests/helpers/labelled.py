@@ -43,7 +43,12 @@ class Named(Network):
         given: dict[str, Any] = {"attester": CARRIER_DOCUMENT.digest, "parents": []}
         recalls = [
             build_payload(
-                "recall", run=RUN, claimed_at=at(0.1), subject=("recall", sha256(name.encode())), body={}, **given
+                "recall",
+                run=RUN,
+                claimed_at=at(0.1),
+                subject=("recall", sha256(name.encode())),
+                body={"model": "00" * 32, "record": sha256(name.encode()).hex()},
+                **given,
             )
             for name in self.rows
         ]

@@ -191,6 +191,7 @@ def statement(
     own = {
         "decision": "holdfast-record-v1",
         "payment": "holdfast-record-v1",
+        "recall": "holdfast-record-v1",
         "artifact": "holdfast-record-v1",
         "admission": "holdfast-record-v1",
         "journal": "holdfast-journal-v1",

@@ -58,6 +58,7 @@ from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.payments import parse_payment_document, verify_amounts
 from holdfast.core.proofs import parse_proof_document, verify_proof_document
+from holdfast.core.recalls import parse_recall_document
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
 from holdfast.core.sources import parse_registry, parse_registry_toml
@@ -177,6 +178,7 @@ def _decode(arguments: Arguments) -> Answer:
         "proof-document": parse_proof_document,
         "admission-document": _hold_admission,
         "artifact-change": parse_change,
+        "recall-document": parse_recall_document,
         "context": lambda value: parse_context(value.decode("utf-8", "replace")),
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from holdfast.core import admissions, artifact_changes, canonical, evm, payments, proofs, rounds
+from holdfast.core import admissions, artifact_changes, canonical, evm, payments, proofs, recalls, rounds
 from holdfast.core.admissions import Admission, parse_admission
 from holdfast.core.artifact_changes import ArtifactChange, parse_change
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
@@ -21,6 +21,7 @@ from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
 from holdfast.core.payments import PaymentDocument, parse_payment_document
 from holdfast.core.proofs import ProofDocument, parse_proof_document
+from holdfast.core.recalls import RecallDocument, parse_recall_document
 from holdfast.core.statements import Statement, is_code, is_run_id, parse_envelope, parse_statement
 from holdfast.errors import MalformedError, UsageError
 
@@ -43,6 +44,7 @@ MOST_OF = {
     "proof": 4,
     "admission": 1024,
     "change": 64,
+    "recall": 16,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -187,6 +189,16 @@ class ChangeItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallItem:
+    """What opens the record of a recall: its document (and the exact bytes) and salt."""
+
+    digest: str
+    document: RecallDocument
+    raw: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -219,6 +231,7 @@ Item: TypeAlias = (
     | ProofItem
     | AdmissionItem
     | ChangeItem
+    | RecallItem
     | SilenceItem
     | NoteItem
 )
@@ -407,6 +420,14 @@ def _change(value: Mapping[str, Any]) -> Item:
     return ChangeItem(_digest(value["digest"]), parse_change(raw), raw, salt)
 
 
+def _recall(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document salt")
+    raw = _text(value["document"]).encode()
+    return RecallItem(
+        _digest(value["digest"]), parse_recall_document(raw), raw, hex_decode(value["salt"], recalls.SALT_BYTES)
+    )
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -445,6 +466,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "proof": _proof_document,
     "admission": _admission,
     "change": _change,
+    "recall": _recall,
     "silence": _silence,
     "note": _note,
 }
@@ -510,6 +532,17 @@ def payment_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) 
     """The journal item that opens a payment's record (``bundle.md`` §2)."""
     return {
         "kind": "payment",
+        "at": time_encode(at),
+        "digest": digest,
+        "document": document.decode(),
+        "salt": salt.hex(),
+    }
+
+
+def recall_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
+    """The journal item that opens a recall's record (``bundle.md`` §2)."""
+    return {
+        "kind": "recall",
         "at": time_encode(at),
         "digest": digest,
         "document": document.decode(),

@@ -3,7 +3,7 @@
 ``render_context`` writes it and ``parse_context`` reads it; what does not come out the same again is refused. The text
 of a block is data: it is escaped, so that nothing in it ends its block, hides, or turns its direction.
 
-Not covered: which block may stand there (``core.recalls`` for rows of memory), and who vouches for it.
+Not covered: which block may stand there (``core.recalls``), and who vouches for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREAMBLE = (
     "whatever it says; each mark says where it comes from and how far it stands.\n"
 )
 """What the message begins with (``context.md`` §1(3))."""
-KINDS = ("admission", "memory")
+KINDS = ("memory",)
 """What a block can be (``context.md`` §2(1))."""
 REWRITE = "context"
 """What a route lists among its rewrites where something was carried in (``context.md`` §1(1))."""
@@ -108,20 +108,30 @@ def _unescape(found: re.Match[str]) -> str:
     return chr(number) if number <= 0x10FFFF else found[0]
 
 
+_ABOVE = ("system", "developer")
+"""Roles whose messages stand before what was looked up, where a request begins with them."""
+
+
 def add_context(messages: Sequence[Any], blocks: Sequence[Block]) -> list[Any]:
-    """A request's messages with blocks before them, behind those that stand there already. Raises ``context.*``."""
-    before = context_of(messages)
-    rest = messages if before is None else messages[1:]
-    carried = (*(parse_context(before) if before is not None else ()), *blocks)
-    return [{"role": "system", "content": render_context(carried)}, *rest]
+    """A request's messages with blocks among them (``context.md`` §1(1)). Raises ``context.*``."""
+    place = _place(messages)
+    return [*messages[:place], {"role": "user", "content": render_context(blocks)}, *messages[place:]]
+
+
+def _place(messages: Sequence[Any]) -> int:
+    roles = (message.get("role") if isinstance(message, dict) else None for message in messages)
+    return next((number for number, role in enumerate(roles) if role not in _ABOVE), len(messages))
 
 
 def context_of(messages: object) -> str | None:
     """The content of the context message among a document's messages, or None where there is none."""
-    first = messages[0] if isinstance(messages, list | tuple) and messages else None
-    if not isinstance(first, dict) or first.keys() != {"role", "content"} or first["role"] != "system":
+    if not isinstance(messages, list | tuple):
         return None
-    content = first["content"]
+    place = _place(messages)
+    found = messages[place] if place < len(messages) else None
+    if not isinstance(found, dict) or found.keys() != {"role", "content"} or found["role"] != "user":
+        return None
+    content = found["content"]
     return content if isinstance(content, str) and content.startswith(PREAMBLE) else None
 
 

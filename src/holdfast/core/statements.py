@@ -97,6 +97,7 @@ _DECISION = frozenset({"act", "case", "lanes", "policy", "record", "cases"})
 _JOURNAL = frozenset({"journal", "seq"})
 _IDENTITY = frozenset({"ohttp", "tls", "predecessor"})
 _PAYMENT = frozenset({"event", "record"})
+_RECALL = frozenset({"model", "record"})
 _ARTIFACT = frozenset({"event", "label", "continuity", "record"})
 _PATH = frozenset({"config", "suite", "profile", "relay"})
 _JOURNAL_RUN = b"urn:holdfast:journal-run:v1\x00"
@@ -239,7 +240,26 @@ class ArtifactBody:
     record: bytes
 
 
-Body = Route | Execution | DecisionBody | JournalHead | IdentityBody | PaymentBody | ArtifactBody | AdmissionBody
+@dataclass(frozen=True, slots=True)
+class RecallBody:
+    """Predicate of a ``recall`` statement (``recall.md`` §1): what made the vectors that were searched (hex), and the
+    commitment (32 bytes) to the document that says which rows were carried in."""
+
+    model: str
+    record: bytes
+
+
+Body = (
+    Route
+    | Execution
+    | DecisionBody
+    | JournalHead
+    | IdentityBody
+    | PaymentBody
+    | ArtifactBody
+    | AdmissionBody
+    | RecallBody
+)
 """The predicates that this version reads."""
 
 
@@ -272,8 +292,8 @@ class Statement:
     parent_run: str | None
     subject_name: str
     subject_root: bytes
-    body: Body | None
-    """The typed predicate, or None for kinds whose predicate this version does not read."""
+    body: Body
+    """The typed predicate."""
     predicate: Mapping[str, Any]
     envelope: Envelope
 
@@ -519,6 +539,7 @@ def _digest_name(kind: str) -> str:
 _DIGEST_NAMES = {
     "decision": RECORD_DIGEST_NAME,
     "payment": RECORD_DIGEST_NAME,
+    "recall": RECORD_DIGEST_NAME,
     "artifact": RECORD_DIGEST_NAME,
     "admission": RECORD_DIGEST_NAME,
     "journal": JOURNAL_DIGEST_NAME,
@@ -567,7 +588,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
+def _body(kind: str, predicate: dict[str, Any]) -> Body:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
         if own - {"path", "admitted_at"} != _ROUTE:
@@ -599,7 +620,9 @@ def _body(kind: str, predicate: dict[str, Any]) -> Body | None:
         return _artifact(predicate)
     if kind == "admission":
         return parse_admission_body(predicate, own)
-    return None
+    if own != _RECALL:
+        raise MalformedError("statement.predicate", "not the members of a recall predicate")
+    return RecallBody(hex_decode(predicate["model"], 32).hex(), hex_decode(predicate["record"], 32))
 
 
 def _route(value: dict[str, Any]) -> Route:
@@ -759,7 +782,7 @@ def _check_aside(kind: str, predicate: Mapping[str, Any]) -> None:
         raise MalformedError("statement.predicate", f"a statement of kind {kind} has no parents, nonce or parent run")
 
 
-def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None:
+def _check_subject(kind: str, body: Body, name: str, root: bytes) -> None:
     """The subject repeats what the predicate binds, so that in-toto tools see the right thing."""
     if isinstance(body, Route):
         fits = name == "request" and root == body.request.root
@@ -773,12 +796,12 @@ def _check_subject(kind: str, body: Body | None, name: str, root: bytes) -> None
         fits = name == "artifact" and root == body.record
     elif isinstance(body, AdmissionBody):
         fits = name == "admission" and root == body.record
+    elif isinstance(body, RecallBody):
+        fits = name == "recall" and root == body.record
     elif isinstance(body, JournalHead):
         fits = name == "head"
-    elif isinstance(body, IdentityBody):
-        fits = name == "key_document"
     else:
-        fits = True
+        fits = name == "key_document"
     if not fits:
         raise MalformedError("statement.subject", f"the subject is not what the {kind} predicate binds")
 

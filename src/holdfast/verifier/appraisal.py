@@ -22,6 +22,7 @@ from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidenc
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.labels import add_history, check_histories
 from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
+from holdfast.verifier.memory import check_recalls, memory
 from holdfast.verifier.payment import paid_at, payment
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.privacy import doubted, privacy
@@ -80,6 +81,7 @@ def appraise(
     record = Transcript()
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
     check_histories(evidence, record)
+    recalled = check_recalls([entry.item for entry in bundle.until(known)], evidence, record)
     expired = trust is not None and trust.current.expires_at <= at
     sealed = _is_sealed(evidence)
     if expired:
@@ -93,7 +95,7 @@ def appraise(
         "artifact": add_history(_artifact(evidence), evidence, trust, policy.bounds.max_skew_s, record),
         "computation": _computation(evidence, development=trust is not None and trust.development),
         "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
-        "memory": _carried(evidence, "memory", "recall", "No memory was carried into this run."),
+        "memory": memory(evidence, recalled, trust),
         "route": _route(evidence),
         "privacy": privacy(evidence, trust, enclave, record),
         "payment": payment(evidence, trust),

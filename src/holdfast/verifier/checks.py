@@ -170,10 +170,10 @@ def check_entry(
 
 
 def _needs_more(statement: Statement) -> bool:
-    """Whether the entry alone cannot tell: a kind whose predicate is not read here, and a proof, which is not in it and
-    counts only for whoever verified it (``inference.md`` §5(5))."""
+    """Whether the entry alone cannot tell: a proof, which is not in it and counts only for whoever verified it
+    (``inference.md`` §5(5))."""
     body = statement.body
-    return body is None or (isinstance(body, Execution) and body.event == "proved")
+    return isinstance(body, Execution) and body.event == "proved"
 
 
 def refuse_attester(statement: Statement, trust: Trust, *, until: dt.datetime) -> str | None:
@@ -377,6 +377,7 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
     elif isinstance(body, Route):
         fits = all(parent.kind in ("admission", "recall") or parent.computed for parent in known)
         fits = fits and _computations_fit(known, "request", body.sent) and _admissions_fit(known, body)
+        fits = fits and kinds.count("recall") <= 1
     elif isinstance(body, Execution) and body.closing:
         routes = [parent for parent in known if parent.kind == "route"]
         fits = len(routes) == 1 and routes[0].upstream == body.upstream

@@ -20,7 +20,7 @@ ROW = Block("memory", {"row": "mem_1", "standing": "earned"}, "Plays the cello."
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
 VALUES = st.text(st.sampled_from("abz09 .-_:/="), min_size=1, max_size=20)
 NAMES = st.text(st.sampled_from("abz_"), min_size=1, max_size=8)
-BLOCKS = st.builds(Block, st.sampled_from(["admission", "memory"]), st.dictionaries(NAMES, VALUES, max_size=4), TEXTS)
+BLOCKS = st.builds(Block, st.just("memory"), st.dictionaries(NAMES, VALUES, max_size=4), TEXTS)
 
 
 def refused(code, text):
@@ -37,7 +37,7 @@ def refused(code, text):
         PREAMBLE,
         render_context([ROW]) + " ",
         render_context([ROW]).replace("\n<", "\n\n<", 1),
-        render_context([ROW]).replace("</holdfast:memory>", "</holdfast:admission>"),
+        render_context([ROW]).replace("</holdfast:memory>", "</holdfast:rumour>"),
         render_context([ROW]).replace("cello", "c&#x65;llo"),
         render_context([ROW]).replace("cello", "ce<b>llo"),
         render_context([ROW]).replace("cello", "cello &#x110000;"),
@@ -91,14 +91,23 @@ def test_no_text_ends_its_block(text):
     assert parse_context(render_context([Block("memory", {}, hostile)])) == (Block("memory", {}, hostile),)
 
 
-def test_blocks_go_before_the_messages_and_behind_those_that_stand_there():
-    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-    once = add_context(asked, [ROW])
-    assert once[1:] == asked
+@pytest.mark.parametrize(
+    "before", [[], [{"role": "system", "content": "Be brief."}], [{"role": "developer", "content": "x"}] * 2]
+)
+def test_blocks_go_behind_what_the_system_says_and_before_the_rest(before):
+    asked = [*before, {"role": "user", "content": "Hello"}, {"role": "system", "content": "Late."}]
+    given = add_context(asked, [ROW])
     assert context_of(asked) is None
-    twice = add_context(once, [Block("admission", {}, "fact")])
-    assert [block.kind for block in parse_context(context_of(twice))] == ["memory", "admission"]
-    assert twice[1:] == asked
+    assert [given[: len(before)], given[len(before) + 1 :]] == [before, asked[len(before) :]]
+    assert given[len(before)]["role"] == "user"
+    assert parse_context(context_of(given)) == (ROW,)
+
+
+@pytest.mark.parametrize(
+    "messages", [None, [], ["text"], [{"role": "user", "content": 1}], [{"role": "system", "content": PREAMBLE}]]
+)
+def test_other_messages_hold_no_context(messages):
+    assert context_of(messages) is None
 
 
 def test_marks_of_a_caller_are_found_wherever_they_stand():

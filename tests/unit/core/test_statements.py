@@ -11,6 +11,7 @@ from holdfast.core import canonical, statements
 from holdfast.core.encoding import b64_encode, sha256_hex
 from holdfast.core.keys import verify_signature
 from holdfast.core.statements import (
+    RecallBody,
     Envelope,
     Execution,
     build_envelope,
@@ -258,11 +259,12 @@ def test_a_statement_reads_back_as_it_was_built():
 
 
 def test_optional_members_are_absent_and_not_null():
-    given = {"run": RUN, "attester": "00" * 32, "claimed_at": at(0), "subject": ("rows", bytes(32)), "body": {"x": "y"}}
+    body = {"model": "11" * 32, "record": "00" * 32}
+    given = {"run": RUN, "attester": "00" * 32, "claimed_at": at(0), "subject": ("recall", bytes(32)), "body": body}
     bare = build_payload("recall", parents=[], **given)
     full = build_payload("recall", parents=["11" * 32, "00" * 32], nonce="n" * 16, parent_run=RUN, **given)
     one, other = (parse_statement(Envelope(payload, "", b"", b"")) for payload in (bare, full))
-    assert (one.nonce, one.parent_run, one.body) == (None, None, None)
+    assert (one.nonce, one.parent_run, one.body) == (None, None, RecallBody("11" * 32, bytes(32)))
     assert b"nonce" not in bare
     assert (other.nonce, other.parent_run, other.parents) == ("n" * 16, RUN, ("00" * 32, "11" * 32))
 

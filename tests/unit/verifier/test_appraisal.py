@@ -463,15 +463,15 @@ CARRIED = build_payload(
     attester=build_key_document("memory", ["memory"], "", [ed25519_signer("memory", "statement").key]).digest,
     claimed_at=at(0.1),
     parents=[],
-    subject=("rows", bytes(32)),
-    body={},
+    subject=("recall", bytes(32)),
+    body={"model": "00" * 32, "record": "00" * 32},
 )
 
 
-def test_what_was_carried_in_is_unknown_and_what_was_not_does_not_apply():
+def test_a_recall_by_nobody_whom_trust_knows_is_refused_and_what_was_not_carried_in_does_not_apply():
     route = NETWORK.route(parents=[sha256_hex(CARRIED)])
     found = lanes([stated(CARRIED), stated(route)])
-    assert (found["memory"], found["inputs"]) == (("unknown", None), ("not_applicable", None))
+    assert (found["memory"], found["inputs"]) == (("refuted", None), ("not_applicable", None))
     missing = lanes([stated(route)])
     assert missing["memory"] == missing["inputs"] == ("unknown", None)
     assert judge([stated(CARRIED), stated(route)]).lanes["memory"].evidence == (sha256_hex(CARRIED),)

@@ -253,6 +253,11 @@ def test_a_closing_execution_has_one_route_and_nothing_that_comes_later():
     assert parents_of(two, known("route"), known("recall", "bb" * 32)) is None
 
 
+def test_a_route_has_one_recall_at_most():
+    two = NETWORK.route(parents=["aa" * 32, "bb" * 32])
+    assert parents_of(two, known("recall"), known("recall", "bb" * 32)) == "trace"
+
+
 def test_only_the_first_closing_execution_closes():
     own = sha256_hex(FOLLOWING)
     assert parents_of(FOLLOWING, known("route"), closing="cc" * 32) == "duplicate-closure"
@@ -308,8 +313,8 @@ def other(kind, *parents):
         attester=NETWORK.gateway_document.digest,
         claimed_at=at(0.5),
         parents=parents,
-        subject=("rows", bytes(32)),
-        body={},
+        subject=("recall", bytes(32)),
+        body={"model": "00" * 32, "record": "00" * 32},
     )
 
 
@@ -653,18 +658,24 @@ def test_the_first_step_that_fails_names_the_verdict(entry, options, code):
     assert check(entry, **options).code == code
 
 
-def test_a_kind_that_is_not_read_is_beyond_telling():
+def test_a_recall_by_a_memory_node_is_in_order():
     signer = ed25519_signer("memory", "statement")
     document = build_key_document("memory", ["memory"], "", [signer.key])
     span = {"valid_from": time_encode(FROM), "valid_until": time_encode(UNTIL), "revoked": None}
     trust = NETWORK.trust(nodes=[{"key_document": b64_encode(document.raw), **span}])
     payload = build_payload(
-        "recall", run=RUN, attester=document.digest, claimed_at=at(0), parents=[], subject=("rows", bytes(32)), body={}
+        "recall",
+        run=RUN,
+        attester=document.digest,
+        claimed_at=at(0),
+        parents=[],
+        subject=("recall", bytes(32)),
+        body={"model": "00" * 32, "record": "00" * 32},
     )
     raw = build_envelope(payload, signer.key.key_id, signer.sign(pre_authentication_encoding(payload)))
     found = check(raw, trust=trust)
-    assert found.code == "cannot_tell"
-    assert found.remember(2) == KnownStatement(2, RUN, "recall", "cannot_tell", None, None, None, None, document.digest)
+    assert found.code == "ok"
+    assert found.remember(2) == KnownStatement(2, RUN, "recall", "ok", None, None, None, None, document.digest)
 
 
 def test_what_is_remembered_is_what_later_checks_ask_for():

@@ -69,7 +69,13 @@ def test_an_execution_is_told_as_what_it_was(event, outcome, code, says):
 
 def test_a_statement_of_another_kind_is_told_as_made():
     payload = build_payload(
-        "recall", run=RUN, attester="00" * 32, claimed_at=at(2), parents=[], subject=("rows", bytes(32)), body={}
+        "recall",
+        run=RUN,
+        attester="00" * 32,
+        claimed_at=at(2),
+        parents=[],
+        subject=("recall", bytes(32)),
+        body={"model": "00" * 32, "record": "00" * 32},
     )
     row = rows([stated(payload)])[0]
     assert (row["code"], row["says"], row["at"]) == (
