@@ -11,9 +11,9 @@ from holdfast.core import canonical, statements
 from holdfast.core.encoding import b64_encode, sha256_hex
 from holdfast.core.keys import verify_signature
 from holdfast.core.statements import (
-    RecallBody,
     Envelope,
     Execution,
+    RecallBody,
     build_envelope,
     build_payload,
     parse_commitment,
