@@ -33,7 +33,7 @@ GRID = (
 
 def runs_of(shards: int, size: int) -> int:
     """How often each is computed: small ones often enough that the first does not count."""
-    return 2 if shards == 1000 else 3 if size > 1 << 22 else 15
+    return 2 if shards == 1000 else 3 if size > 1 << 22 else 60
 
 
 def main() -> None:

@@ -25,16 +25,19 @@ BLOCK_BYTES = 64
 """The elements of a symbol stand in blocks: 32 low bytes, then their 32 high bytes. The last block may be shorter."""
 
 
-def add_integers(target: bytearray, plane: Plane) -> None:
-    """``target`` ^= ``plane``, as integers."""
-    total = int.from_bytes(target, "little") ^ int.from_bytes(plane, "little")
-    target[:] = total.to_bytes(len(target), "little")
+def add_integers(target: bytearray, *planes: Plane) -> None:
+    """``target`` ^= each of ``planes``, as integers."""
+    total = int.from_bytes(target)
+    for plane in planes:
+        total ^= int.from_bytes(plane)
+    target[:] = total.to_bytes(len(target))
 
 
-def add_arrays(target: bytearray, plane: Plane) -> None:
-    """``target`` ^= ``plane``, as arrays."""
+def add_arrays(target: bytearray, *planes: Plane) -> None:
+    """``target`` ^= each of ``planes``, as arrays."""
     view = np.frombuffer(target, np.uint8)
-    np.bitwise_xor(view, np.frombuffer(plane, np.uint8), out=view)
+    for plane in planes:
+        np.bitwise_xor(view, np.frombuffer(plane, np.uint8), out=view)
 
 
 def split_slices(symbols: bytes, size: int) -> tuple[Plane, Plane]:
@@ -68,10 +71,12 @@ def merge_slices(low: Plane, high: Plane, size: int) -> bytes:
     half = size // 2
     parts: list[Plane] = []
     for at in range(0, len(low), half):
+        end = at + half
         parts.append(b"\x00")
-        for begin in range(at, at + half, 32):
-            end = min(begin + 32, at + half)
-            parts += (low[begin:end], high[begin:end])
+        while end - at > 32:
+            parts += (low[at : at + 32], high[at : at + 32])
+            at += 32  # noqa: PLW2901 (on to the next block of this symbol)
+        parts += (low[at:end], high[at:end])
     return b"".join(parts)
 
 
@@ -90,12 +95,12 @@ def merge_arrays(low: Plane, high: Plane, size: int) -> bytes:
     return lines.tobytes()
 
 
-def add(target: bytearray, plane: Plane) -> None:
-    """``target`` ^= ``plane``, the faster way."""
-    if FAST and len(plane) > SMALL_PLANE:
-        add_arrays(target, plane)
+def add(target: bytearray, *planes: Plane) -> None:
+    """``target`` ^= each of ``planes``, the faster way."""
+    if FAST and len(target) > SMALL_PLANE:
+        add_arrays(target, *planes)
     else:
-        add_integers(target, plane)
+        add_integers(target, *planes)
 
 
 def split(symbols: bytes, size: int) -> tuple[Plane, Plane]:

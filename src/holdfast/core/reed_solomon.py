@@ -127,11 +127,11 @@ def _add_scaled(target: Work, shard: Work, constant: int) -> Work:
     low, high = shard
     if target is None:
         target = low.translate(low_to_low), low.translate(low_to_high)
+        add(target[0], high.translate(high_to_low))
+        add(target[1], high.translate(high_to_high))
     else:
-        add(target[0], low.translate(low_to_low))
-        add(target[1], low.translate(low_to_high))
-    add(target[0], high.translate(high_to_low))
-    add(target[1], high.translate(high_to_high))
+        add(target[0], low.translate(low_to_low), high.translate(high_to_low))
+        add(target[1], low.translate(low_to_high), high.translate(high_to_high))
     return target
 
 

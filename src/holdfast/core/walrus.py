@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import add
 
 from holdfast.core import reed_solomon
 from holdfast.core._planes import merge, split
@@ -36,6 +37,8 @@ MAX_SYMBOL_BYTES = 65_534
 _ID_TEXT = re.compile(r"[A-Za-z0-9_-]{43}\Z", re.ASCII)
 _EMPTY = bytes(ID_BYTES)
 _blake2b = hashlib.blake2b
+_START, _ABOVE = _blake2b(digest_size=32), _blake2b(b"\x01", digest_size=32)
+"""What every hash begins with, and every hash of two nodes (``walrus.md`` §4(2))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,11 @@ def blob_id(data: bytes, shards: int = MAINNET_SHARDS) -> bytes:
     """
     encoding = encoding_of(shards)
     size = encoding.symbol_bytes(len(data))
-    blake2b = _blake2b
     step = size + 1
     rows, lines = [], []
     for symbols in _expanded(data, encoding, size):
         view = memoryview(symbols) if size > 1024 else symbols  # small slices are faster as copies
-        places = range(0, len(symbols), step)
-        leaves = [blake2b(view[at : at + step], digest_size=32).digest() for at in places]
+        leaves = _hashes(_START, [view[at : at + step] for at in range(0, len(symbols), step)])
         rows.append(_root(leaves))
         lines.append(leaves)
     columns = _roots(lines)
@@ -135,10 +136,15 @@ def _leaf(data: bytes) -> bytes:
     return _blake2b(b"\x00" + data, digest_size=32).digest()
 
 
-def _above(left: Sequence[bytes], right: Sequence[bytes]) -> list[bytes]:
-    """Nodes over pairs of hashes."""
-    blake2b = _blake2b
-    return [blake2b(b"\x01" + low + high, digest_size=32).digest() for low, high in zip(left, right, strict=True)]
+def _hashes(start: hashlib.blake2b, messages: Iterable[bytes | memoryview]) -> list[bytes]:
+    """Hashes of messages behind what ``start`` has read. A copy of a state takes less than making one: a blob has three
+    hashes for each pair of shards."""
+    copy, found = start.copy, []
+    for message in messages:
+        state = copy()
+        state.update(message)
+        found.append(state.digest())
+    return found
 
 
 def _root(hashes: Sequence[bytes]) -> bytes:
@@ -147,7 +153,8 @@ def _root(hashes: Sequence[bytes]) -> bytes:
     while len(level) > 1:
         if len(level) % 2:
             level.append(_EMPTY)
-        level = _above(level[::2], level[1::2])
+        nodes = iter(level)
+        level = _hashes(_ABOVE, map(add, nodes, nodes))
     return level[0]
 
 
@@ -158,7 +165,7 @@ def _roots(lines: Iterable[Sequence[bytes]]) -> list[bytes]:
     while len(level) > 1:
         if len(level) % 2:
             level.append(empty)
-        level = [_above(low, high) for low, high in zip(level[::2], level[1::2], strict=True)]
+        level = [_hashes(_ABOVE, map(add, low, high)) for low, high in zip(level[::2], level[1::2], strict=True)]
     return list(level[0])
 
 
