@@ -102,6 +102,29 @@ def perceptron(sizes, seed=1, batch="n"):
     return model(graph(nodes, *info, initialisers))
 
 
+def deep(layers, rows=32, width=256):
+    """``x`` of ``rows`` numbers as a column of features, through layers that share their weights: work for the
+    processor, and too few weights to wait for the memory."""
+    wide, column, flat = [width, width], [rows, 1], [1, rows * 8]
+    weights = [(number * 7919 % 1009 / 1009 - 0.5) / width**0.5 for number in range(width * width)]
+    initialisers = [
+        tensor("column", [2], column, INT64),
+        tensor("flat", [2], flat, INT64),
+        tensor("e", [1, width], weights[:width]),
+        tensor("w", wide, weights),
+        tensor("b", [width], [0.01] * width),
+        tensor("o", [width, 8], weights[: width * 8]),
+        tensor("p", [rows * 8, 8], weights[: rows * 64]),
+    ]
+    nodes = [node("Reshape", ["x", "column"], ["c"]), node("MatMul", ["c", "e"], ["h0"])]
+    for number in range(layers):
+        nodes.append(node("Gemm", [f"h{number}", "w", "b"], [f"z{number}"]))
+        nodes.append(node("Relu", [f"z{number}"], [f"h{number + 1}"]))
+    nodes += [node("MatMul", [f"h{layers}", "o"], ["q"]), node("Reshape", ["q", "flat"], ["r"])]
+    nodes.append(node("MatMul", ["r", "p"], ["y"]))
+    return model(graph(nodes, [value_info("x", [1, rows])], [value_info("y", [1, 8])], initialisers))
+
+
 def echo(kind=STRING):
     """``y = x`` of any shape of one dimension."""
     return model(

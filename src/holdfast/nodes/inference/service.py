@@ -1,17 +1,19 @@
 """An inference node's work: take an order, run the model, say in one signed statement what ran on what.
 
 Order of things: the document is parsed; the label is looked up and its artifact lent; the items are run one after the
-other; request and response are cut into parts under the run's key; the statement names the artifact of the loan. The
-node keeps nothing of a run. Not covered: HTTP (``app``), and what a gateway makes of a delivery.
+other, and meanwhile the request is cut into parts under the run's key; so is the response; the statement names the
+artifact of the loan. The node keeps nothing of a run.
+
+Not covered: HTTP (``app``), and what a gateway makes of a delivery.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.core import canonical
 from holdfast.core.computations import BoundTree, Computation
@@ -41,6 +43,7 @@ from holdfast.ports.signer import Signer
 COMPLETE = "complete"
 TASKS = {"embeddings": "embeddings", "classifications": "classification"}
 """What a model's card has to declare for an endpoint (``inference.md`` §8)."""
+Result = TypeVar("Result")
 _THREAD_BYTES = 64 << 10
 """Documents from here on are parsed and cut into parts off the event loop."""
 
@@ -147,7 +150,7 @@ class InferenceService:
                 return parse_texts(order.endpoint, value), value
             return parse_inference(value), value
 
-        return await asyncio.to_thread(parse) if len(order.text) > _THREAD_BYTES else parse()
+        return await _aside(len(order.text) > _THREAD_BYTES, parse)
 
     def _evidence(self, mode: str) -> Evidence | None:
         """What is presented of the key that signs. Raises ``infer.mode`` for modes that this node does not serve."""
@@ -174,21 +177,24 @@ class InferenceService:
                 )
             inference = parse_texts(order.endpoint, value, source=card.input, target=card.output)
         items = _tensors(inference, model)
+        large = len(order.text) > _THREAD_BYTES
+        binding = asyncio.create_task(_aside(large, lambda: _bind(order.document, value, order.key)))
         began = self._clock.monotonic()
-        outputs = await model.run(items, inference.outputs)
+        try:
+            outputs = await model.run(items, inference.outputs)  # the request is bound while the model computes
+        except BaseException:
+            await asyncio.gather(binding, return_exceptions=True)
+            raise
         self._metrics.observe("holdfast_inference_run_seconds", self._clock.monotonic() - began)
+        request = await binding
 
-        def bind() -> _Answer:
+        def answer() -> _Answer:
             shown = _shown(order.endpoint, inference, model.artifact, outputs, card)
-            request = commit_parts(order.document, map_parts(order.document, value), order.key).tree
-            response = commit_parts("response", map_parts("response", shown), order.key).tree
+            response = _bind("response", shown, order.key)
             return _Answer(canonical.encode_exact(shown), shown, BoundTree(request.root, request.size), response)
 
-        large = (
-            len(order.text) > _THREAD_BYTES
-            or sum(_size_of(tensor) for item in outputs for tensor in item.values()) > _THREAD_BYTES
-        )
-        return await asyncio.to_thread(bind) if large else bind()
+        size = sum(_size_of(tensor) for item in outputs for tensor in item.values())
+        return await _aside(large or size > _THREAD_BYTES, answer)
 
     def _computation(self, artifact: str, inference: Inference, answer: _Answer) -> Computation:
         conditions = self._conditions
@@ -220,6 +226,16 @@ class InferenceService:
             parent_run=order.parent_run,
         )
         return self._identity.envelope(payload)
+
+
+async def _aside(large: bool, work: Callable[[], Result]) -> Result:
+    """What ``work`` gives; large work is done off the event loop."""
+    return await asyncio.to_thread(work) if large else work()
+
+
+def _bind(document: str, value: dict[str, Any], key: bytes) -> Tree:
+    """The tree over a document's parts. Raises ``parts.*``."""
+    return commit_parts(document, map_parts(document, value), key).tree
 
 
 def _shown(

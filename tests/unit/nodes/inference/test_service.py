@@ -12,7 +12,7 @@ from holdfast.core.encoding import sha256_hex
 from holdfast.core.inference import Tensor
 from holdfast.core.orders import CheckOrder, Order
 from holdfast.core.statements import parse_envelope, parse_statement
-from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.errors import HoldfastError, RefusedError, UnavailableError
 from holdfast.ports.runtime import Declared
 from tests.helpers.clock import FakeClock
 from tests.helpers.inference import MemoryInferenceNode, MovingSource, ScaleModel
@@ -316,3 +316,22 @@ def test_a_model_is_not_asked_as_what_its_card_does_not_declare():
     with pytest.raises(HoldfastError) as refused:
         read("embeddings", {"task": "classification", "input": "text", "output": "vector"}, {"input": "banana"})
     assert refused.value.code == "infer.task"
+
+
+def test_a_request_that_cannot_be_bound_is_refused_once_its_model_has_run():
+    async def story(node, source):
+        with pytest.raises(HoldfastError) as refused:
+            await node.service.compute(order({"holdfast": {"a\x00b": 1}}))
+        assert (await node.service.compute(order())).text
+        return refused.value.code
+
+    assert play(story) == "parts.label"
+
+
+def test_a_model_that_fails_is_what_is_told_of_a_request_that_cannot_be_bound_either(monkeypatch):
+    async def fail(self, items, outputs):
+        await asyncio.sleep(0)
+        raise RefusedError("infer.runtime", "no")
+
+    monkeypatch.setattr(ScaleModel, "run", fail)
+    assert refusal({"holdfast": {"a\x00b": 1}}) == "infer.runtime"
