@@ -169,13 +169,14 @@ def test_an_erased_row_is_gone_and_its_id_does_not_come_back(store: MemoryStore)
 
 def test_a_replacement_is_whole_or_not_at_all(store: MemoryStore) -> None:
     version = store.append(ANNA, Version(), [a_row(1)], [an_event(1), an_event(1)])
-    new = ([a_wrap(ANNA, 5)], [a_row(1, b"k2")], [an_event(1, b"e2")], [Beside(row_id(1), "vector", b"v2")])
+    store.put_beside(ANNA, [Beside(row_id(1), "vector", b"v")])
+    new = ([a_wrap(ANNA, 5)], [a_row(1, b"k2")], [an_event(1, b"e2")])
     assert code_of(store.replace, ANNA, Version(), *new) == "memory_store.version"
     assert everything(store).rows == (a_row(1),)
     after = store.replace(ANNA, version, *new)
     found = store.load(ANNA, version)
     assert found == Loaded(after, (a_row(1, b"k2"),), (an_event(1, b"e2"),))
-    assert store.beside(ANNA, "vector") == {row_id(1): b"v2"}
+    assert store.beside(ANNA, "vector") == {}
     assert [wrap.id for wrap in store.wraps(ANNA)] == [f"{5:016x}"]
     assert code_of(store.add_wrap, a_wrap(ANNA, 6), version) == "memory_store.version"
 
@@ -225,7 +226,7 @@ def test_a_crash_before_the_commit_leaves_what_there_was(url: str) -> None:
         lambda: crashing.append(ANNA, version, [a_row(2)], [an_event(2)]),
         lambda: crashing.erase(ANNA, version, [row_id(1)]),
         lambda: crashing.erase_user(ANNA),
-        lambda: crashing.replace(ANNA, version, [a_wrap(ANNA, 3)], [], [], []),
+        lambda: crashing.replace(ANNA, version, [a_wrap(ANNA, 3)], [], []),
         lambda: crashing.add_wrap(a_wrap(ANNA, 4), version),
     )
     for change in changes:

@@ -249,9 +249,8 @@ class SQLMemoryStore:
         wraps: Sequence[Wrap],
         rows: Sequence[SealedRow],
         events: Sequence[SealedEvent],
-        beside: Sequence[Beside],
     ) -> Version:
-        """Put everything of a user in place of what there is."""
+        """Put rows and wraps of a user in place of what there is."""
         after = Version(len(events), before.epoch + 1)
         with self._write() as connection:
             _move(connection, user, before, after)
@@ -259,9 +258,6 @@ class SQLMemoryStore:
                 connection.execute(sa.delete(table).where(table.c.user == user))
             connection.execute(sa.insert(_WRAPS), [_wrap_values(wrap) for wrap in wraps])
             _insert(connection, user, 0, rows, events)
-            kept = [{"user": user, "row": item.row, "name": item.name, "sealed": item.sealed} for item in beside]
-            if kept:
-                connection.execute(sa.insert(_BESIDE), kept)
         return after
 
     def scrub(self) -> bool:

@@ -80,7 +80,9 @@ BLOBS = "blobs"
 """Keeps blobs and speaks Walrus' HTTP API; the log publishes there."""
 BLOB_SHARDS = 10
 """Shards of the development network's blob store: ids are not those of Walrus itself, and take milliseconds."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS)
+MEMORY = "memory"
+"""Keeps people's rows; there is one where trust admits it."""
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS, MEMORY)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -208,6 +210,11 @@ class Layout:
         return document.exists() and trust.admission(sha256_hex(document.read_bytes())) is not None
 
     @property
+    def remembers(self) -> bool:
+        """Whether this network has a memory node. One from before has none that its trust admits."""
+        return self.key(f"{MEMORY}.json").exists()
+
+    @property
     def computes(self) -> bool:
         """Whether this network has inference nodes. One from before has none that its trust admits."""
         return self.key(f"{INFERENCE[0]}.json").exists()
@@ -277,6 +284,10 @@ def make_keys(layout: Layout) -> Keys:
             signer = load_or_create_signer(layout.key(f"{name}.statement.pem"), "statement")
             documents[name] = _document(layout, name, ["inference"], [signer.key])
     load_or_create_secret(layout.key("inference.token"), "hfi_")
+    if layout.remembers or not layout.trust.exists():
+        keeper = load_or_create_signer(layout.key("memory.statement.pem"), "statement")
+        documents[MEMORY] = _document(layout, MEMORY, ["memory"], [keeper.key])
+    load_or_create_secret(layout.key("memory.token"), "hfmr_")
     deployer = load_or_create_secp256k1(layout.key("deployer.key"), "account")
     load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
@@ -505,6 +516,15 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "publishers": [{"name": PUBLISHER, "key": f"file:{state / 'keys' / 'hub.token'}", "organisations": ["*"]}],
             "log": layout.url("log"),
             "log_token": token,
+        }
+    if layout.remembers:
+        tables[MEMORY] = {
+            "listen": listen[MEMORY],
+            "state": str(state / MEMORY),
+            "signing_key": str(state / "keys" / "memory.statement.pem"),
+            "key_document": str(state / "keys" / "memory.json"),
+            "trust": str(layout.trust.resolve()),
+            "registration": f"file:{state / 'keys' / 'memory.token'}",
         }
     for name in INFERENCE if layout.computes else ():
         tables[name] = {
@@ -768,6 +788,8 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,
         "blobs": layout.url(BLOBS),
+        "memory": layout.url(MEMORY) if layout.remembers else None,
+        "memory_token_file": str(layout.key("memory.token").resolve()) if layout.remembers else None,
         "hub_key_file": str(layout.key("hub.token").resolve()) if layout.has_hub else None,
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),

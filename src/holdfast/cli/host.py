@@ -44,6 +44,7 @@ MODULES = {
         "InferenceConfig",
     ),
     "blobs": ("holdfast.nodes.blobs.__main__", "holdfast.nodes.blobs.config", "BlobsConfig"),
+    "memory": ("holdfast.nodes.memory.__main__", "holdfast.nodes.memory.config", "MemoryConfig"),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),
     "full": ("holdfast.nodes.full.__main__", "holdfast.nodes.full.config", "FullConfig"),
 }

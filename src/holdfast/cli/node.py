@@ -14,7 +14,7 @@ import click
 
 from holdfast.errors import UsageError
 
-NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub", "inference", "blobs")
+NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub", "inference", "blobs", "memory")
 """Nodes that start by themselves."""
 NUMBERED = ("full", "inference")
 """Of these there may be several in one file."""
@@ -30,8 +30,8 @@ def kind_of(node: str) -> str:
 @click.argument("name", metavar="NODE")
 @click.option("--config", "config_file", metavar="FILE", help="Settings file; without it defaults and environment.")
 def node(name: str, config_file: str | None) -> None:
-    """Run NODE: gateway, log, full, chain, panel, relay, facilitator, hub, inference or blobs; full-1, inference-2 …
-    read the table of that name.
+    """Run NODE: gateway, log, full, chain, panel, relay, facilitator, hub, inference, blobs or memory; full-1,
+    inference-2 … read the table of that name.
 
     Every setting is listed by 'holdfast config show NODE'. Stops with Ctrl-C.
     """

@@ -1,8 +1,8 @@
 """``holdfast up``: a whole development network on one machine, in three processes.
 
-This process runs the chain, the log, the panel, the relay, the blob store and the inference nodes; one worker runs the
-gateway, another the four full nodes. They talk HTTP, as they would on ten machines. Workers end when this process does,
-however it ends.
+This process runs the chain, the log, the panel, the relay, the blob store, the memory node and the inference nodes; one
+worker runs the gateway, another the four full nodes. They talk HTTP, as they would on ten machines. Workers end when
+this process does, however it ends.
 
 A worker that ends by itself is started again, later each time (:data:`RESTART_S`); everything else goes on serving,
 since no answer waits for the secure layer. A node of this process that ends takes the network with it, with its reason:
@@ -39,6 +39,7 @@ from holdfast.cli.development import (
     HOST,
     HUB,
     INFERENCE,
+    MEMORY,
     MODELS,
     NODES,
     SERVICES,
@@ -387,6 +388,7 @@ class Network:
         calm_collector()
         await self._start_facilitator(settings)
         await self._start_inference(settings)
+        await self._start_memory(settings)
         await wait_ready(layout, [*NODES, BLOBS], self._workers)
         await self._start_hub(settings)
         if development.speaks_opengradient(keys.documents["gateway"]):
@@ -429,6 +431,15 @@ class Network:
         configs = load_configs(settings, INFERENCE, os.environ)
         self._serve({name: make_node_server(name, configs[name]) for name in INFERENCE})
         await wait_ready(self._layout, list(INFERENCE), self._workers)
+
+    async def _start_memory(self, settings: Path) -> None:
+        """The node that keeps people's rows."""
+        if not self._layout.remembers:
+            self._console.step("this folder's trust is older than memory nodes: none runs; --fresh makes a new one")
+            return
+        config = load_configs(settings, [MEMORY], os.environ)[MEMORY]
+        self._serve({MEMORY: make_node_server(MEMORY, config)})
+        await wait_ready(self._layout, [MEMORY], self._workers)
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
@@ -548,7 +559,16 @@ def up_command(
 def _forget(state: Path) -> None:
     """Remove a network's folders; refuses a folder that is not one of ours."""
     known = {"keys", "trust", "gateway", "log", "chain", "panel", "relay", LOCK, development.NETWORK_FILE}
-    known |= {FACILITATOR, HUB, BLOBS, development.GENESIS_FILE, development.PRICE_CARD_FILE, MODELS, *INFERENCE}
+    known |= {
+        FACILITATOR,
+        HUB,
+        BLOBS,
+        MEMORY,
+        development.GENESIS_FILE,
+        development.PRICE_CARD_FILE,
+        MODELS,
+        *INFERENCE,
+    }
     known |= {
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,

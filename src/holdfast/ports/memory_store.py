@@ -151,10 +151,9 @@ class MemoryStore(Protocol):
         wraps: Sequence[Wrap],
         rows: Sequence[SealedRow],
         events: Sequence[SealedEvent],
-        beside: Sequence[Beside],
     ) -> Version:
-        """Put everything of a user in place of what there is: the same under new keys. Raises
-        ``memory_store.version``."""
+        """Put rows and wraps of a user in place of what there is: the same under new keys. What was kept beside rows
+        goes; whoever kept it can make it again. Raises ``memory_store.version``."""
         ...
 
     def scrub(self) -> bool:

@@ -1,0 +1,1 @@
+"""The memory node: encrypted, portable rows with a standing each (``README.md``)."""
