@@ -5,7 +5,7 @@ DEV := python3 dev.py
 T ?=
 ARGS ?=
 
-.PHONY: help up holdfast setup fix lint test offline conformance opengradient x402 package vectors docs bench check
+.PHONY: help up holdfast setup fix lint test offline conformance opengradient x402 zkml package vectors docs bench check
 help: ## List targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: ## Start Holdfast on this machine
@@ -28,6 +28,8 @@ opengradient: ## Run OpenGradient's own clients, unchanged, against a network of
 	@$(DEV) opengradient $(ARGS)
 x402: ## Let the clients of x402's authors pay a network of ours
 	@$(DEV) x402 $(ARGS)
+zkml: ## Prove runs of models with EZKL, and check the proofs
+	@$(DEV) zkml $(ARGS)
 package: ## Install the base package alone and drive it over the vectors
 	@$(DEV) package
 vectors: ## Make the vectors again; the difference must be empty

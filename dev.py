@@ -589,7 +589,7 @@ def everything() -> int:
 def fetched() -> "Dict[str, str]":
     """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
     found = {**javascript_client(), **walrus_wasm(), **converters(), **real_anvil()}
-    return {**found, **opengradient_clients(), **x402_clients()}
+    return {**found, **opengradient_clients(), **x402_clients(), **zkml_prover()}
 
 
 def counted_pytest(before: "List[str]", arguments: "List[str]", more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
@@ -758,6 +758,17 @@ def x402_clients() -> "Dict[str, str]":
     return {**found, "HOLDFAST_X402_MODULES": modules} if modules else found
 
 
+EZKL = os.path.join(ROOT, "requirements", "ezkl.txt")
+"""EZKL at an exact version: nothing of ours depends on it, and nobody gets it but who asks for it."""
+
+
+def zkml_prover() -> "Dict[str, str]":
+    """Where the Python that has EZKL is, as a variable for the tests that prove."""
+    if os.environ.get("HOLDFAST_ZKML"):
+        return {}
+    return packages_apart("zkml", EZKL, "HOLDFAST_ZKML", "the tests that prove runs", "EZKL: about 130 MB")
+
+
 def packages_apart(name: str, requirements: str, variable: str, what: str, packages: str) -> "Dict[str, str]":
     """The Python of an environment beside ours with these requirements, as a variable; nothing, said aloud, without."""
     folder = os.path.join(VENV, name)
@@ -811,6 +822,11 @@ def x402(rest: "List[str]") -> int:
     return peers("x402", x402_clients, rest)
 
 
+def zkml(rest: "List[str]") -> int:
+    """Runs are proved by EZKL and checked by full nodes; where it cannot be had, a failure."""
+    return peers("zkml", zkml_prover, rest)
+
+
 def peers(name: str, fetch: "Callable[[], Dict[str, str]]", rest: "List[str]") -> int:
     """Run the tests of clients that others wrote, once they are here."""
     ensure("dev", "node")
@@ -834,6 +850,7 @@ WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
     "opengradient": ("Run OpenGradient's own clients, unchanged, against a network of ours", opengradient),
     "x402": ("Let the clients of x402's authors pay a network of ours", x402),
+    "zkml": ("Prove runs of models with EZKL, and check the proofs", zkml),
     "package": ("Install the base package alone and drive it over the vectors", package),
     "vectors": ("Make the vectors again; the difference must be empty", vectors),
     "docs": ("Refresh generated blocks in the documents", docs),

@@ -4,24 +4,33 @@ moves."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import struct
+import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from holdfast.adapters.metrics_memory import MemoryMetrics
+from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.inference import Tensor, read_elements
 from holdfast.core.keys import build_key_document
-from holdfast.core.orders import CheckOrder, Delivery, Evidence, Order
+from holdfast.core.orders import CheckOrder, Delivery, Evidence, Order, ProofDelivery
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.nodes.inference.circuits import Circuits
+from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.models import Models
-from holdfast.nodes.inference.service import Identity, InferenceService
+from holdfast.nodes.inference.proving import Proofs
+from holdfast.nodes.inference.service import InferenceService
 from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.ports.inference import NodeModel
 from holdfast.ports.models import Card, ModelEntry
 from holdfast.ports.runtime import Conditions, Declared
 from tests.helpers.network import ed25519_signer
+from tests.helpers.proving import ArithmeticProver
 
 CONDITIONS = Conditions("arithmetic", "1.0", "none", 1, "any")
 
@@ -109,23 +118,45 @@ class MemoryInferenceNode:
         self.document = build_key_document(f"{code}.test", ["inference"], "holdfast/test", [self.signer.key])
         self.runtime = ScaleRuntime()
         self.source = source
+        self.clock = clock
         self.metrics = MemoryMetrics()
         self.models_kept = Models(source, self.runtime, self.metrics, most=most)
         self.witness = EnclaveWitness(self.document, None, clock, reattest_s=60)
-        self.service = InferenceService(
-            Identity(self.document.digest, self.signer),
-            self.models_kept,
-            CONDITIONS,
-            self.witness,
-            clock,
-            self.metrics,
-            at_once=64,
-        )
+        self.prover = ArithmeticProver()
+        self.folder = Path(tempfile.mkdtemp(prefix="holdfast-circuits-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.disk = SimulatedDisk(1)
+        self.identity = Identity(self.document.digest, self.signer)
+        self.start_proving()
         self.code = code
-        self.clock = clock
         self.failure: HoldfastError | None = None
         self.change: Any = None
         """What a test does to a delivery on its way."""
+
+    def start_proving(self, prover: Any = None) -> None:
+        """Begin with the proofs that the disk says are owed, as a new process does; ``prover`` may be why there is
+        none."""
+        self.circuits = Circuits(self.folder, self.source, prover or self.prover, self.clock, self.metrics)
+        self.owed = Proofs(
+            self.disk.mount(),
+            self.circuits,
+            self.identity,
+            self.clock,
+            self.metrics,
+            salt=lambda: bytes(32),
+            keep_s=86_400,
+        )
+        self.service = InferenceService(
+            self.identity,
+            self.models_kept,
+            CONDITIONS,
+            self.witness,
+            self.circuits,
+            self.owed,
+            self.clock,
+            self.metrics,
+            at_once=64,
+        )
 
     def attest(self) -> None:
         """Pretend that an enclave attests this node."""
@@ -145,5 +176,18 @@ class MemoryInferenceNode:
     async def recompute(self, check: CheckOrder, *, timeout_s: float) -> Delivery:
         return await self.service.recompute(check)
 
+    async def proofs(self) -> list[tuple[str, str]]:
+        return [(item["run"], item["statement"]) for item in self.owed.waiting()]
+
+    async def proof(self, statement: str) -> ProofDelivery:
+        found = self.owed.read(statement)
+        if found is None:
+            raise UsageError("proof.unknown", "no such proof", status=404)
+        return found
+
+    async def taken(self, statement: str) -> None:
+        self.owed.taken(statement)
+
     async def close(self) -> None:
+        await self.circuits.close()
         await self.models_kept.close()

@@ -13,12 +13,15 @@ from typing import Any
 from holdfast.adapters._http_direct import DirectClient
 from holdfast.adapters.upstream_openai import OpenAIUpstreamConfig, make_origin
 from holdfast.core import canonical
-from holdfast.core.orders import CheckOrder, Delivery, Order, parse_delivery
+from holdfast.core.encoding import hex_decode
+from holdfast.core.orders import CheckOrder, Delivery, Order, ProofDelivery, parse_delivery, parse_proof_delivery
+from holdfast.core.proofs import MAX_DOCUMENT_BYTES
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.ports.inference import NodeModel
 from holdfast.ports.upstream import UpstreamProtocolError
 
 MODELS_TIMEOUT_S = 10.0
+PROOF_TIMEOUT_S = 30.0
 MAX_MODELS_BYTES = 8 << 20
 _PASSED_ON = ("infer.", "model.", "models.", "parts.", "encoding.", "json.", "order.")
 """Codes of a node that speak of what a caller asked."""
@@ -57,6 +60,24 @@ class DirectInferenceNode:
 
     async def recompute(self, check: CheckOrder, *, timeout_s: float) -> Delivery:
         return await self._deliver("/v1/recompute", canonical.encode(check.to_json()), timeout_s)
+
+    async def proofs(self) -> list[tuple[str, str]]:
+        value = await self._ask("GET", "/v1/proofs", b"", MODELS_TIMEOUT_S, MAX_MODELS_BYTES)
+        try:
+            return [(str(item["run"]), hex_decode(item["statement"], 32).hex()) for item in value["waiting"]]
+        except (KeyError, TypeError, MalformedError) as error:
+            raise UpstreamProtocolError("the node's list of proofs is none") from error
+
+    async def proof(self, statement: str) -> ProofDelivery:
+        limit = 2 * MAX_DOCUMENT_BYTES
+        value = await self._ask("GET", f"/v1/proofs/{statement}", b"", PROOF_TIMEOUT_S, limit)
+        try:
+            return parse_proof_delivery(value)
+        except MalformedError as error:
+            raise UpstreamProtocolError(f"the node handed over no proof: {error.message}") from error
+
+    async def taken(self, statement: str) -> None:
+        await self._ask("POST", f"/v1/proofs/{statement}/taken", b"{}", MODELS_TIMEOUT_S, MAX_MODELS_BYTES)
 
     async def _deliver(self, path: str, body: bytes, timeout_s: float) -> Delivery:
         value = await self._ask("POST", path, body, timeout_s, self._max_bytes)

@@ -99,6 +99,41 @@ def check_model(data: bytes) -> None:
         raise RefusedError("model.operator", f"the model uses operators of {strange[0][:64]!r}, which nobody has here")
 
 
+def read_names(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of a checked model's inputs and outputs, in its order; an input that the model brings a value for is none.
+    Raises ``model.onnx``."""
+    graph = next((message_of(value) for number, value in fields_of(memoryview(data)) if number == 7), memoryview(b""))
+    taken: list[str] = []
+    given: list[str] = []
+    own: set[str] = set()
+    for number, value in fields_of(graph):
+        if number == 5:
+            own.add(_named(message_of(value), 8))
+        elif number == 11:
+            taken.append(_named(message_of(value), 1))
+        elif number == 12:
+            given.append(_named(message_of(value), 1))
+    return tuple(name for name in taken if name not in own), tuple(given)
+
+
+def read_open_dimensions(data: bytes) -> tuple[str, ...]:
+    """Names of the dimensions that a checked model's inputs leave open, each once, sorted. Raises ``model.onnx``."""
+    found: set[str] = set()
+    for graph in _all(memoryview(data), 7):
+        for entry in _all(graph, 11):
+            for shape in (shape for kind in _all(entry, 2) for tensor in _all(kind, 1) for shape in _all(tensor, 2)):
+                found |= {_named(dimension, 2) for dimension in _all(shape, 1)}
+    return tuple(sorted(found - {""}))
+
+
+def _all(data: memoryview, field_number: int) -> list[memoryview]:
+    return [message_of(value) for number, value in fields_of(data) if number == field_number]
+
+
+def _named(data: memoryview, field_number: int) -> str:
+    return next((text_of(value) for number, value in fields_of(data) if number == field_number), "")
+
+
 def _function(data: memoryview, walk: _Walk) -> None:
     name, domain = "", ""
     nodes: list[memoryview] = []

@@ -20,6 +20,7 @@ KEY_BYTES = 32
 _ORDER = frozenset({"run", "endpoint", "document", "text", "key", "coarse", "nonce", "parent_run"})
 _DELIVERY = frozenset({"text", "envelope", "attestation"})
 _CHECK = frozenset({"order", "text", "envelope"})
+_PROOF = frozenset({"envelope", "document", "salt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,30 @@ class CheckOrder:
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {"order": self.order.to_json(), "text": self.text.decode(), "envelope": b64_encode(self.envelope)}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofDelivery:
+    """A proof: the ``proved`` statement, and what opens its record (``inference.md`` §9(6))."""
+
+    envelope: bytes
+    document: bytes
+    salt: bytes
+
+    def to_json(self) -> dict[str, canonical.JSON]:
+        return {
+            "envelope": b64_encode(self.envelope),
+            "document": self.document.decode(),
+            "salt": self.salt.hex(),
+        }
+
+
+def parse_proof_delivery(value: object) -> ProofDelivery:
+    """JSON to a :class:`ProofDelivery`; raises ``order.fields`` and ``encoding.*``."""
+    if not isinstance(value, dict) or value.keys() != _PROOF or not isinstance(value["document"], str):
+        raise _malformed(f"a proof has exactly {', '.join(sorted(_PROOF))}")
+    salt = hex_decode(value["salt"], KEY_BYTES)
+    return ProofDelivery(b64_decode(value["envelope"]), value["document"].encode(), salt)
 
 
 def parse_order(value: object) -> Order:

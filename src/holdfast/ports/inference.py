@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.core.orders import CheckOrder, Delivery, Order
+from holdfast.core.orders import CheckOrder, Delivery, Order, ProofDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,18 @@ class InferenceNode(Protocol):
 
     async def recompute(self, check: CheckOrder, *, timeout_s: float) -> Delivery:
         """Have run again what another node computed."""
+        ...
+
+    async def proofs(self) -> list[tuple[str, str]]:
+        """Run and digest of the ``proved`` statement of every proof that no gateway has taken."""
+        ...
+
+    async def proof(self, statement: str) -> ProofDelivery:
+        """One of them."""
+        ...
+
+    async def taken(self, statement: str) -> None:
+        """Say that the statement is durable here."""
         ...
 
     async def close(self) -> None:

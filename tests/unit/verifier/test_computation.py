@@ -19,7 +19,7 @@ from holdfast.core.parts import commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import Execution, build_payload, execution_body
 from holdfast.nodes.gateway.request import parse_ask
 from holdfast.nodes.gateway.turn import parse_opening, signed_elsewhere
-from holdfast.nodes.inference.service import Identity
+from holdfast.nodes.inference.identity import Identity
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.gateway_world import World, play

@@ -11,6 +11,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
+from holdfast.adapters.prover_ezkl import ReferenceStrings, open_checker
 from holdfast.adapters.registry_evm import EvmRegistry
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
@@ -19,6 +20,7 @@ from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.log import LogReader
+from holdfast.client.prover import ProverClient
 from holdfast.core.keys import MAX_KEY_DOCUMENT_BYTES, KeyDocument, parse_key_document
 from holdfast.core.rounds import ChainDomain
 from holdfast.core.trust import TrustedChain, parse_trust_chain, verify_trust
@@ -27,7 +29,7 @@ from holdfast.nodes.edge import App
 from holdfast.nodes.full.app import create_app
 from holdfast.nodes.full.config import FullConfig
 from holdfast.nodes.full.metrics import METRICS
-from holdfast.nodes.full.service import FullNode, Intervals
+from holdfast.nodes.full.service import FullNode, Intervals, ProofSettings
 from holdfast.nodes.full.settle import SettleLimits
 from holdfast.nodes.process import run_node
 from holdfast.ports.storage import Lock
@@ -98,6 +100,7 @@ def _build(
             config.trust_poll_ms / 1000,
         ),
         registry=registry,
+        proofs=_proofs(config, http),
     )
 
     async def close() -> None:
@@ -107,6 +110,20 @@ def _build(
         lock.release()
 
     return create_app(node, close)
+
+
+def _proofs(config: FullConfig, http: AiohttpHTTP) -> ProofSettings | None:
+    """What proofs are checked with. A node that is told of no prover checks none; one without EZKL says so in its
+    status, and ``cannot_tell`` of every proof."""
+    if not config.provers:
+        return None
+    timeout_s = config.request_ms / 1000 + 30
+    provers = [ProverClient(http, url, config.prover_token, timeout_s=timeout_s) for url in config.provers]
+    checker = open_checker(
+        config.ezkl, memory_bytes=config.prover_bytes, run_s=config.prover_seconds, threads=config.prover_threads
+    )
+    ceremony = ReferenceStrings(config.ceremony) if config.ceremony is not None else None
+    return ProofSettings(provers, checker, ceremony.load if ceremony is not None else lambda _: None)
 
 
 def _read(path: Path) -> bytes | None:

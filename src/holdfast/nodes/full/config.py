@@ -1,11 +1,11 @@
-"""Settings of a full node. Keys are references to files; nothing here is a secret."""
+"""Settings of a full node. Keys and secrets are references to files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.ports.settings import setting
+from holdfast.ports.settings import Secret, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +44,15 @@ class FullConfig:
     round_entries: int = setting(4_096, "Entries in one round at most", minimum=1, maximum=100_000)
     max_span_s: int = setting(600, "Most seconds from claimed time to first sight (statement.md §8)", minimum=1)
     max_skew_s: int = setting(30, "Most seconds a claimed time may lie ahead (statement.md §8)", minimum=0)
+    provers: tuple[str, ...] = setting((), "Base URLs of inference nodes that show their proofs; none: none is checked")
+    prover_token: Secret | None = setting(None, "Bearer token that they ask for, as file:… or env:…")
+    ezkl: Path | None = setting(
+        None, "Python that has EZKL, which checks proofs; default: this one, if it has. You install it, it is no part"
+    )
+    ceremony: Path | None = setting(
+        None, "Folder of a ceremony's reference strings; a proof under one counts only with the same file here"
+    )
+    prover_bytes: int = setting(8 << 30, "Memory of a verifier's process", minimum=256 << 20, maximum=1 << 44)
+    prover_seconds: int = setting(900, "Longest time for one step of a verifier", minimum=5, maximum=86_400)
+    prover_threads: int = setting(1, "Threads of a verifier", minimum=1, maximum=1024)
     request_ms: int = setting(5_000, "Longest wait for an answer of a log or peer", minimum=50, maximum=600_000)

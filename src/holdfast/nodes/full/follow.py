@@ -35,12 +35,14 @@ from holdfast.errors import HoldfastError, RefusedError, UndecidedError
 from holdfast.nodes.full.journal import Equivocation, Journal
 from holdfast.nodes.full.ledger import Row, row
 from holdfast.ports.clock import Clock
-from holdfast.verifier.checks import CheckPolicy, EntryCheck, History, check_entry
+from holdfast.verifier.checks import CANNOT_TELL, OK, CheckPolicy, EntryCheck, History, check_entry
 
 CHUNK_ENTRIES = 512
 """Entries fetched, checked and committed together."""
 SLICE_ENTRIES = 16
 """Entries checked before other tasks of the loop get a turn: a few milliseconds."""
+PROOF_CODES = frozenset({OK, "refuted:proof"})
+"""What can be found of a ``proved`` statement that is acceptable itself (``spec/inference.md`` §5(5))."""
 _TIMELY_REASONS = frozenset({"refuted:backdated", "refuted:key-expired", "refuted:key-revoked"})
 """Refusals that depend on when the entry was first seen (``spec/statement.md`` §7, steps 3 and 6)."""
 
@@ -331,6 +333,8 @@ class Follower:
             check = check_entry(
                 entry, index=index, seen_at=_moment(seen_ms), trust=after, policy=self._policy, history=ledger
             )
+            if check.code == CANNOT_TELL and mine.code in PROOF_CODES:
+                continue  # trust says nothing of a proof: what was found of it stays
             if check.digest == mine.digest.hex() and not mine.late and check.code != mine.code:
                 ledger.revise(index, check.code)
                 revised.append((index, check.code))

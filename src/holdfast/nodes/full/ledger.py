@@ -141,6 +141,8 @@ class Ledger:
         """Heads that do not stand as acceptable (yet): a final round or a new trust may still say so."""
         self._pays: dict[int, str] = {}
         self._binds: dict[int, str] = {}
+        self._proofs: list[int] = []
+        """Where the log holds ``proved`` statements."""
         self._payments: dict[tuple[str, int], int] = {}
         """By step and number of its attester: the first payment statement about it that stands as acceptable."""
         self._final_codes: dict[int, str] = {}
@@ -184,6 +186,8 @@ class Ledger:
             self._pays[index] = item.pays
         if item.binds:
             self._binds[index] = item.binds
+        if item.event == "proved":
+            self._proofs.append(index)
         self._note(index)
 
     # What was found out
@@ -199,6 +203,10 @@ class Ledger:
     def superseding(self) -> Mapping[int, str]:
         """What this node would add on entries of final rounds."""
         return self._to_add
+
+    def unproved(self) -> list[int]:
+        """Proofs of which the own opinion is ``cannot_tell`` because nobody here has checked them."""
+        return [index for index in self._proofs if self._own(index) == CANNOT_TELL and index not in self._possible]
 
     def late_within(self, begin: int, end: int) -> bool:
         """Whether an opinion on an entry from ``begin`` up to ``end`` depends on a moment this node missed."""

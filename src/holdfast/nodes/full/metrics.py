@@ -11,5 +11,6 @@ METRICS = (
     Metric("holdfast_full_round_number", "level", "The open round", ("origin",)),
     Metric("holdfast_full_spoken_round_number", "level", "Newest round with an own finality message", ("origin",)),
     Metric("holdfast_full_cosignatures_total", "count", "Answers to add-checkpoint", ("outcome",)),
+    Metric("holdfast_full_proofs_total", "count", "Tries to check a proof, by what came of them", ("outcome",)),
 )
 """Declared before use (``ports/metrics.py``)."""

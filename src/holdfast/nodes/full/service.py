@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.client.full import MAX_PAGE, FullNodeReader
+from holdfast.client.prover import ProverClient
 from holdfast.core import evm
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import KeyDocument
@@ -31,12 +32,14 @@ from holdfast.errors import HoldfastError, UndecidedError, UsageError
 from holdfast.nodes.full.archive import Archive, RoundRecord
 from holdfast.nodes.full.follow import Follower, LogSource
 from holdfast.nodes.full.journal import Journal
+from holdfast.nodes.full.proofs import ProofDesk
 from holdfast.nodes.full.registry import Voter
 from holdfast.nodes.full.settle import SettleLimits, Settler
 from holdfast.nodes.full.witness import Witness
 from holdfast.ports.chain import Chain
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.prover import ProofChecker
 from holdfast.ports.registry import Registry
 from holdfast.ports.signer import Signer
 from holdfast.ports.storage import Committer, Record, Storage
@@ -58,6 +61,17 @@ class Intervals:
     peers_s: float = 1.0
     trust_s: float = 2.0
     registry_s: float = 1.0
+    proofs_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSettings:
+    """What proofs are checked with: whom to ask for them, a verifier where there is one, and reference strings of
+    ceremonies by digest."""
+
+    provers: Sequence[ProverClient]
+    checker: ProofChecker | None
+    ceremonies: Callable[[str], bytes | None]
 
 
 class FullNode:
@@ -83,6 +97,7 @@ class FullNode:
         limits: SettleLimits | None = None,
         intervals: Intervals | None = None,
         registry: Registry | None = None,
+        proofs: ProofSettings | None = None,
     ) -> None:
         _require_key(document, vote_signer)
         _require_key(document, cosignature_signer)
@@ -120,6 +135,20 @@ class FullNode:
                 limits=limits,
             )
             for origin, follower in self.followers.items()
+        }
+        self.proofs = {
+            origin: ProofDesk(
+                origin,
+                log,
+                self.journal,
+                proofs.provers,
+                proofs.checker,
+                proofs.ceremonies,
+                clock,
+                metrics,
+            )
+            for origin, log in logs.items()
+            if proofs is not None
         }
         self.voter = Voter(registry, self.address, self.journal, clock, self.trust) if registry is not None else None
         self.witness = Witness(
@@ -204,6 +233,11 @@ class FullNode:
         """One round of questions to the other full nodes."""
         await self.settlers[origin].listen()
 
+    async def step_proofs(self, origin: str) -> bool:
+        """Check the next proof that is due, where this node has a verifier; whether there was one."""
+        desk = self.proofs.get(origin)
+        return desk is not None and await desk.step()
+
     async def step_registry(self) -> bool:
         """One look at the registry of nodes, where there is one; whether there is more to do at once."""
         return self.voter is not None and await self.voter.step()
@@ -220,6 +254,8 @@ class FullNode:
                 for origin in self.followers:
                     tasks.create_task(self._every(self._intervals.log_s, _bind(self.step_log, origin)))
                     tasks.create_task(self._every(self._intervals.chain_s, _bind(self.step_rounds, origin)))
+                    if origin in self.proofs:
+                        tasks.create_task(self._every(self._intervals.proofs_s, _bind(self.step_proofs, origin)))
                     tasks.create_task(self._every(self._intervals.peers_s, _bind(self.step_peers, origin)))
         except BaseExceptionGroup as errors:
             failed = [error for error in errors.exceptions if isinstance(error, HoldfastError)]
@@ -288,6 +324,7 @@ class FullNode:
             "chain": self._chain.domain.to_json(),
             "failure": self.failure,
             "registry": self.voter.status() if self.voter is not None else None,
+            "proofs": [self._proof_status(origin) for origin in self.proofs],
             "logs": [self._log_status(origin) for origin in self.followers],
             "rounds": [self._round_status(origin) for origin in self.followers],
         }
@@ -302,6 +339,16 @@ class FullNode:
             "stopped": state.stopped,
             "problem": follower.problem,
             "note": state.note.decode(),
+        }
+
+    def _proof_status(self, origin: str) -> dict[str, Any]:
+        desk = self.proofs[origin]
+        waiting = [{"index": index, "why": item.why} for index, item in sorted(desk.waiting.items())]
+        return {
+            "origin": origin,
+            "verifier": desk.checker.version if desk.checker is not None else None,
+            "unchecked": len(self.journal.origins[origin].ledger.unproved()),
+            "waiting": waiting[:16],
         }
 
     def _round_status(self, origin: str) -> dict[str, Any]:

@@ -77,6 +77,7 @@ from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.payouts import Payouts
 from holdfast.nodes.gateway.prices import build_selling
+from holdfast.nodes.gateway.proving import Proving
 from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
@@ -220,7 +221,10 @@ def build(config: GatewayConfig) -> App:
         )
     membership = _membership(config, document, answer_signer, attestations, clock, metrics)
     facilitator = _facilitator(config, answer_signer, http, clock, metrics)
-    beside = {"identity": introduction.work, "attestations": attestations.work}
+    proving = Proving(
+        gateway.computing.nodes, ledger, indexer, trust, clock, metrics, on_added=lambda run: closed(run, "")
+    )
+    beside = {"identity": introduction.work, "attestations": attestations.work, "proofs": proving.work}
     beside |= {"registry": membership.work} if membership is not None else {}
     beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
     beside |= {"till": partial(till.work, partial(find_closing, indexer, ledger))} if till is not None else {}

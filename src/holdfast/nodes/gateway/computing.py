@@ -58,6 +58,10 @@ class Computing:
         self._asked_at: float | None = None
         self._asking = asyncio.Lock()
 
+    def nodes(self) -> list[InferenceNode]:
+        """Every node, in the order of the settings."""
+        return list(self._nodes)
+
     async def find(self, label: str, endpoint: str = "inference") -> NodeOffer:
         """Who runs a label. Raises ``request.unknown_model``, and ``request.task`` where its card declares no such
         use."""

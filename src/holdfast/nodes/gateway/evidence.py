@@ -29,6 +29,7 @@ from holdfast.core.bundles import build_bundle, change_item, parse_bundle, payme
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import parse_payment_document
+from holdfast.core.proofs import SALT_BYTES
 from holdfast.core.sealing import open_document
 from holdfast.core.statements import Execution, Statement, parse_envelope, parse_statement
 from holdfast.core.trust import Trust
@@ -130,10 +131,23 @@ class EvidenceDesk:
             journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
+            journal += self._proofs_shown(row, secret, at)
             disclosed = self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
             journal += disclosed
             journal += await self._history(computed, disclosed, at)
         return build_bundle(row.run, self._clock.now(), journal)
+
+    def _proofs_shown(self, row: RunRow, secret: bytes, at: str) -> list[dict[str, Any]]:
+        """What opens the records of a run's proofs, for whoever holds its capability."""
+        found = []
+        for place, _, _ in row.additions:
+            item = parse_added(self._ledger.read(place).record)
+            if item.proof:
+                salt, sealed = item.proof[:SALT_BYTES], item.proof[SALT_BYTES:]
+                digest = parse_statement(parse_envelope(item.envelope)).digest
+                text = open_document(pseudo_random_key(row.run, secret), f"proof/{digest}", sealed).decode()
+                found.append({"kind": "proof", "at": at, "digest": digest, "document": text, "salt": salt.hex()})
+        return found
 
     async def steps(self, run: str) -> Sequence[StoredStep]:
         """What was told of a run's payment so far, in order."""

@@ -122,13 +122,16 @@ class Ledger:
         """Make a follow-up statement durable."""
         return await self._write(FOLLOW, records.encode({"run": run, "at": at}, (envelope, entry)))
 
-    async def add(self, run: str, at: str, signed: SignedStatement, attestation: bytes = b"") -> Place:
-        """Make a statement of another node about a run durable, with the attestation that it presented (JSON)."""
+    async def add(
+        self, run: str, at: str, signed: SignedStatement, attestation: bytes = b"", proof: bytes = b""
+    ) -> Place:
+        """Make a statement of another node about a run durable, with the attestation that it presented (JSON) or, of a
+        proof, what opens its record: the salt and the sealed document."""
         header: dict[str, Any] = {"run": run, "at": at}
         if signed.salt is not None:
             header["salt"] = signed.salt.hex()
         entry = b"" if signed.entry == signed.envelope else signed.entry
-        return await self._write(ADDED, records.encode(header, (signed.envelope, entry, attestation)))
+        return await self._write(ADDED, records.encode(header, (signed.envelope, entry, attestation, proof)))
 
     async def _write(self, kind: int, payload: bytes) -> Place:
         end = await self._commit.commit(kind, payload)
@@ -212,14 +215,21 @@ class Added:
     """What opens the commitment, in mode ``private``."""
     attestation: bytes
     """What the other node presented of its key, as JSON, or empty."""
+    proof: bytes = b""
+    """Of a proof: the salt (32 bytes) and the document sealed under the run's key, or empty."""
 
 
 def parse_added(record: StoredRecord) -> Added:
     """Blobs of an ADDED record; raises ``records.damaged``."""
-    if len(record.blobs) != 3:
-        raise MalformedError("records.damaged", "a record of another node's statement has three blobs")
-    envelope, entry, attestation = record.blobs
+    if len(record.blobs) not in (3, 4):
+        raise MalformedError("records.damaged", "a record of another node's statement has three blobs, or four")
+    envelope, entry, attestation, proof = (*record.blobs, b"")[:4]
     salt = record.header.get("salt")
     return Added(
-        record.header["at"], envelope, entry or envelope, None if salt is None else hex_decode(salt, 32), attestation
+        record.header["at"],
+        envelope,
+        entry or envelope,
+        None if salt is None else hex_decode(salt, 32),
+        attestation,
+        proof,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.models_folder import FolderModels
+from holdfast.adapters.prover_ezkl import EzklProver
 from holdfast.adapters.runtime_onnx import OnnxRuntime
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
@@ -24,16 +26,23 @@ from holdfast.client.hub import HubClient
 from holdfast.client.hub_models import HubModels, ManyModels
 from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
-from holdfast.errors import UsageError
+from holdfast.core.proofs import SALT_BYTES
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import App, Limits
 from holdfast.nodes.inference.app import create_app
+from holdfast.nodes.inference.circuits import Circuits
 from holdfast.nodes.inference.config import InferenceConfig
+from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.metrics import METRICS
 from holdfast.nodes.inference.models import Models
-from holdfast.nodes.inference.service import Identity, InferenceService
+from holdfast.nodes.inference.proving import Proofs
+from holdfast.nodes.inference.service import InferenceService
 from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.nodes.process import run_node
 from holdfast.ports.models import ModelSource
+
+LOCK = "writer.lock"
+"""Held while a process proves what is owed here: two would prove everything twice."""
 
 
 def build(config: InferenceConfig) -> App:
@@ -63,33 +72,78 @@ def build(config: InferenceConfig) -> App:
     source = ManyModels(sources)
     models = Models(source, runtime, metrics, most=config.loaded)
     identity = Identity(document.digest, signer)
+    circuits = Circuits(config.state / "circuits", source, _prover(config), clock, metrics)
+    owed = FileStorage(config.state / "proofs")
+    lock = owed.lock(LOCK)
+    proofs = Proofs(
+        owed,
+        circuits,
+        identity,
+        clock,
+        metrics,
+        salt=lambda: secrets.token_bytes(SALT_BYTES),
+        keep_s=config.proof_days * 86_400,
+    )
     service = InferenceService(
-        identity, models, runtime.conditions, witness, clock, metrics, at_once=config.orders_at_once
+        identity,
+        models,
+        runtime.conditions,
+        witness,
+        circuits,
+        proofs,
+        clock,
+        metrics,
+        at_once=config.orders_at_once,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         await witness.start()
-        attesting = asyncio.create_task(witness.work(), name="inference-enclave")
+        tasks = [
+            asyncio.create_task(witness.work(), name="inference-enclave"),
+            asyncio.create_task(proofs.work(), name="inference-proofs"),
+        ]
         try:
             yield
         finally:
-            attesting.cancel()
-            await asyncio.gather(attesting, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await circuits.close()
             await models.close()
+            lock.release()
             await events.close()
             await http.close()
 
     return create_app(
         service,
         source,
+        circuits,
+        proofs,
         identity=lambda: _identity(document, witness),
         token=config.token,
+        proof_token=config.proof_token,
         limits=Limits(config.request_bytes, config.request_seconds),
         readiness=dict,
         lifespan=lifespan,
         metrics=metrics.render,
     )
+
+
+def _prover(config: InferenceConfig) -> EzklProver | HoldfastError:
+    """Who proves, or why nobody does: a node without EZKL serves every other mode."""
+    try:
+        return EzklProver(
+            config.ezkl,
+            config.state / "srs",
+            ceremony=config.ceremony,
+            max_log_rows=config.circuit_log_rows,
+            memory_bytes=config.prover_bytes,
+            run_s=config.prover_seconds,
+            threads=config.prover_threads,
+        )
+    except HoldfastError as error:
+        return error
 
 
 def _load_key_document(path: Path) -> KeyDocument:

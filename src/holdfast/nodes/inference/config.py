@@ -46,3 +46,18 @@ class InferenceConfig:
         None, "What stands beside a report: Intel's collateral (tdx), certificates that the host lacks (snp)"
     )
     reattest_s: int = setting(3600, "Longest time between two attestations, seconds", minimum=60, maximum=9000)
+    ezkl: Path | None = setting(
+        None,
+        "Python that has EZKL, which proves mode ZKML; default: this one, if it has. You install it, it is no part",
+    )
+    proof_token: Secret | None = setting(None, "Bearer token of full nodes that read proofs, as file:… or env:…")
+    ceremony: Path | None = setting(
+        None, "Folder of a ceremony's reference strings, kzg<log rows>.srs; default: made here, and called development"
+    )
+    circuit_log_rows: int = setting(
+        16, "Largest circuit that is proved: binary logarithm of its rows", minimum=6, maximum=26
+    )
+    prover_bytes: int = setting(8 << 30, "Memory of a prover's process", minimum=256 << 20, maximum=1 << 44)
+    prover_seconds: int = setting(900, "Longest time for one step of a prover", minimum=5, maximum=86_400)
+    prover_threads: int = setting(2, "Threads of a prover", minimum=1, maximum=1024)
+    proof_days: int = setting(30, "Days that proofs are kept for full nodes", minimum=1, maximum=3650)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.core.artifacts import build_manifest
@@ -128,14 +128,7 @@ class Models:
         return slot
 
     async def _load(self, entry: ModelEntry) -> tuple[LoadedModel, Card]:
-        files = await self._source.fetch(entry.artifact, entry.label)
-        found = build_manifest("model", {name: sha256_hex(data) for name, data in files.items()}).artifact
-        if found != entry.artifact:
-            raise RefusedError(
-                "model.artifact",
-                f"what came for artifact {entry.artifact[:12]} is another one ({found[:12]})",
-                status=502,
-            )
+        files = await fetch_checked(self._source, entry)
         if MODEL_FILE not in files:
             raise RefusedError("model.file", f"the artifact has no {MODEL_FILE}", hint="only ONNX models are run here")
         loaded = await self._runtime.load(entry.artifact, files[MODEL_FILE])
@@ -165,6 +158,19 @@ class Models:
             if slot.ready.done() and not slot.ready.cancelled() and slot.ready.exception() is None:
                 self._drop(artifact, slot)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+async def fetch_checked(source: ModelSource, entry: ModelEntry) -> Mapping[str, bytes]:
+    """The files of an artifact, compared with its digest; raises ``model.artifact`` and what the source raises."""
+    files = await source.fetch(entry.artifact, entry.label)
+    found = build_manifest("model", {name: sha256_hex(data) for name, data in files.items()}).artifact
+    if found != entry.artifact:
+        raise RefusedError(
+            "model.artifact",
+            f"what came for artifact {entry.artifact[:12]} is another one ({found[:12]})",
+            status=502,
+        )
+    return files
 
 
 async def _close(slot: _Slot) -> None:

@@ -2,7 +2,8 @@
 
 Order of things: the document is parsed; the label is looked up and its artifact lent; the items are run one after the
 other, and meanwhile the request is cut into parts under the run's key; so is the response; the statement names the
-artifact of the loan. The node keeps nothing of a run.
+artifact of the loan. In mode ZKML the circuit of the artifact gives the answer instead, and what is to be proved is
+durable before it leaves; of every other run the node keeps nothing.
 
 Not covered: HTTP (``app``), and what a gateway makes of a delivery.
 """
@@ -20,45 +21,35 @@ from holdfast.core.computations import BoundTree, Computation
 from holdfast.core.inference import Inference, Tensor, compare_answers, make_tensor, parse_inference, show_inference
 from holdfast.core.orders import CheckOrder, Delivery, Evidence, Order
 from holdfast.core.parts import commit_parts, map_parts
+from holdfast.core.proofs import SYSTEM, circuit_outputs, instances_of, public_inputs
 from holdfast.core.statements import (
     Execution,
     Tree,
-    build_envelope,
     build_payload,
     execution_body,
     parse_envelope,
     parse_statement,
-    pre_authentication_encoding,
 )
 from holdfast.core.texts import parse_texts, show_classifications, show_embeddings
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
+from holdfast.nodes.inference.circuits import Circuits, ReadyCircuit
+from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.models import Models
+from holdfast.nodes.inference.proving import Proofs
 from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.models import Card
 from holdfast.ports.runtime import Conditions, LoadedModel
-from holdfast.ports.signer import Signer
 
 COMPLETE = "complete"
 TASKS = {"embeddings": "embeddings", "classifications": "classification"}
 """What a model's card has to declare for an endpoint (``inference.md`` §8)."""
 Result = TypeVar("Result")
+WITNESSES_AT_ONCE = 2
+"""Circuits that are run beside each other, each in a process of its own."""
 _THREAD_BYTES = 64 << 10
 """Documents from here on are parsed and cut into parts off the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who signs: the digest (hex) of this node's key document, and the key that it names."""
-
-    attester: str
-    signer: Signer
-
-    def envelope(self, payload: bytes) -> bytes:
-        """Sign a statement's payload."""
-        key_id = self.signer.key.key_id
-        return build_envelope(payload, key_id, self.signer.sign(pre_authentication_encoding(payload)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +71,8 @@ class InferenceService:
         models: Models,
         conditions: Conditions,
         enclave: EnclaveWitness,
+        circuits: Circuits,
+        proofs: Proofs,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -89,6 +82,9 @@ class InferenceService:
         self._models = models
         self._conditions = conditions
         self._enclave = enclave
+        self._circuits = circuits
+        self._proofs = proofs
+        self._witnessing = asyncio.Semaphore(WITNESSES_AT_ONCE)
         self._clock = clock
         self._metrics = metrics
         self._at_once = at_once
@@ -105,6 +101,8 @@ class InferenceService:
             inference, value = await self._parse(order)
             mode = inference.mode
             attestation = self._evidence(mode)
+            if mode == "ZKML":
+                return await self._compute_circuit(order, inference, value, attestation)
             async with self._models.lend(inference.model) as loan:
                 answer = await self._run(order, inference, value, loan.model, loan.card)
                 computation = self._computation(loan.model.artifact, inference, answer)
@@ -128,6 +126,8 @@ class InferenceService:
         body = first.body
         if not isinstance(body, Execution) or body.event != "computed" or body.computation is None:
             raise RefusedError("order.computed", "only what another node computed is run again")
+        if body.computation.mode == "ZKML":
+            raise RefusedError("infer.mode", "a run in mode ZKML is proved, not run again", hint="wait for its proof")
         async with self._models.lend_artifact(body.computation.artifact, inference.model) as loan:
             answer = await self._run(order, inference, value, loan.model, loan.card)
             computation = self._computation(loan.model.artifact, inference, answer)
@@ -158,14 +158,54 @@ class InferenceService:
             raise RefusedError(
                 "infer.mode", "this node runs in no enclave", hint="ask for VANILLA, or ask another node", param="mode"
             )
-        if mode == "ZKML":
-            raise RefusedError(
-                "infer.mode",
-                "this node proves nothing",
-                hint="ask for VANILLA or TEE, or ask another node",
-                param="mode",
-            )
         return self._enclave.current
+
+    async def _compute_circuit(
+        self, order: Order, inference: Inference, value: dict[str, Any], attestation: Evidence | None
+    ) -> Delivery:
+        """Mode ZKML: what the circuit gives is the answer, and its proof is owed before it leaves (``inference.md``
+        §5(2))."""
+        prover = self._circuits.prover
+        if order.endpoint in TASKS:
+            raise RefusedError("infer.mode", "texts go through no circuit", hint="ask for VANILLA or TEE", param="mode")
+        circuit = await self._circuits.find(inference.model)
+        names = inference.outputs or circuit.made.outputs
+        strange = sorted(set(names) - set(circuit.made.outputs))
+        if strange:
+            known = ", ".join(circuit.made.outputs)[:200]
+            raise MalformedError(
+                "infer.outputs", f"the model has no output {strange[0][:64]!r}", hint=f"it has {known}", param="outputs"
+            )
+        given = instances_of(public_inputs(circuit.made.inputs, circuit.settings, value))
+        began = self._clock.monotonic()
+        async with self._witnessing:
+            witnessed = await prover.witness(circuit.folder, given)
+        self._metrics.observe("holdfast_inference_run_seconds", self._clock.monotonic() - began)
+        if [item for tensor in given for item in tensor] != list(witnessed.instances[: sum(map(len, given))]):
+            raise UnavailableError("infer.prover", "the circuit took other numbers than it was given")
+        outputs = circuit_outputs(circuit.made.outputs, circuit.settings, witnessed.instances)
+        shown = show_inference(inference, circuit.artifact, [{name: outputs[name] for name in names}])
+        request = _bind(order.document, value, order.key)
+        response = _bind("response", shown, order.key)
+        computation = self._proved_by(circuit, prover.version, BoundTree(request.root, request.size))
+        text = canonical.encode_exact(shown)
+        envelope = self._sign(order, Execution("computed", COMPLETE, response, None, SYSTEM, computation), ())
+        self._proofs.owe(order, envelope, text, circuit.artifact, witnessed)
+        return Delivery(text, envelope, attestation)
+
+    def _proved_by(self, circuit: ReadyCircuit, version: str, request: BoundTree) -> Computation:
+        return Computation(
+            artifact=circuit.artifact,
+            mode="ZKML",
+            runtime=SYSTEM,
+            version=version,
+            optimisation="none",
+            threads=self._conditions.threads,
+            instructions=self._conditions.instructions,
+            batch=1,
+            request=request,
+            circuit=circuit.named,
+        )
 
     async def _run(
         self, order: Order, inference: Inference, value: dict[str, Any], model: LoadedModel, card: Card

@@ -59,7 +59,7 @@ def statement_of(delivery):
         ({"inputs": {"z": [1]}}, "infer.inputs"),
         ({"inputs": {"x": ["a"]}}, "infer.element"),
         ({"mode": "TEE"}, "infer.mode"),
-        ({"mode": "ZKML"}, "infer.mode"),
+        ({"mode": "ZKML"}, "infer.preparing"),
         ({"mode": "PLAIN"}, "infer.mode"),
         ({"temperature": 1}, "infer.member"),
     ],
