@@ -45,6 +45,7 @@ from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
+from holdfast.nodes.gateway.recalling import Recalling
 from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
@@ -58,6 +59,7 @@ from tests.helpers.decisions import PANEL_DOCUMENT
 from tests.helpers.gateway import DOCUMENT, IDENTITY, MemoryLog, ask
 from tests.helpers.inference import MemoryInferenceNode, MovingSource
 from tests.helpers.network import ORIGIN, FullNode, Network
+from tests.helpers.recalls import ScriptedMemoryNode
 from tests.helpers.upstreams import ScriptedUpstream
 
 KEY, OTHER_KEY = "hf_first", "hf_second"
@@ -150,7 +152,9 @@ class World:
         self.models = MovingSource()
         self.computers = [MemoryInferenceNode(self.clock, self.models, f"inference-{number}") for number in (1, 2)]
         """Inference nodes; the second runs again what the first computed."""
-        self.network.others = [node.document for node in self.computers]
+        self.memory = ScriptedMemoryNode(self.clock)
+        """The memory node; it keeps no rows unless a test gives it some."""
+        self.network.others = [*(node.document for node in self.computers), self.memory.document]
         self.trust: Trust = self.network.trust()
         self.upstream: Upstream = upstream or ScriptedUpstream()
         self.finals: list[rounds.Candidate] = []
@@ -211,6 +215,7 @@ class World:
             on_closed=lambda run, _outcome: self._changed(run),
             answer_signer=AnswerSigner(rsa_signer(), self.clock),
             computing=Computing(self.computers, lambda: self.trust, self.clock),
+            recalling=Recalling(self.memory, lambda: self.trust, self.clock),
             wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )
         self.desk = RunDesk(self.ledger, self.indexer, self.evidence, self.changes, most_watchers=most_watchers)

@@ -17,6 +17,7 @@ from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.inference_direct import DirectInferenceNode
 from holdfast.adapters.json_rpc_aiohttp import BatchingJSONRPC
+from holdfast.adapters.memory_node_http import HTTPMemoryNode
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.ohttp_key_files import load_gateway_key
 from holdfast.adapters.run_index_sql import SQLRunIndex
@@ -78,6 +79,7 @@ from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.payouts import Payouts
 from holdfast.nodes.gateway.prices import build_selling
 from holdfast.nodes.gateway.proving import Proving
+from holdfast.nodes.gateway.recalling import Recalling
 from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
@@ -199,6 +201,7 @@ def build(config: GatewayConfig) -> App:
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
         answer_signer=answer_signer,
         computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
+        recalling=Recalling(_memory_node(config, http), trust, clock, timeout_s=config.memory_node_seconds),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None
@@ -606,6 +609,12 @@ def _inference(address: InferenceAddress, config: GatewayConfig) -> DirectInfere
         max_answer_bytes=config.answer_bytes,
         insecure_plain_http=address.insecure_plain_http,
     )
+
+
+def _memory_node(config: GatewayConfig, http: AiohttpHTTP) -> HTTPMemoryNode | None:
+    if config.memory_node is None:
+        return None
+    return HTTPMemoryNode(config.memory_node, http, insecure_plain_http=config.memory_node_plain_http)
 
 
 def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:

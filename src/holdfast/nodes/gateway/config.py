@@ -105,6 +105,11 @@ class GatewayConfig:
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
     upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")
+    memory_node: str | None = setting(None, "Base URL of the memory node that requests may ask for rows")
+    memory_node_seconds: int = setting(10, "Longest time for its answer", minimum=1, maximum=600)
+    memory_node_plain_http: bool = setting(
+        False, "Send keys of users and their rows over http:// off this machine; anyone on the way can read them"
+    )
     inference: tuple[InferenceAddress, ...] = setting((), "Inference nodes, in order of preference")
     hub: str | None = setting(None, "Base URL of the hub that tells what labels meant around a run")
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…, where it asks for one")

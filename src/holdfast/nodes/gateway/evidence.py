@@ -113,6 +113,7 @@ class EvidenceDesk:
             computed = _computed(before)
             journal += _attested(before)
             journal += [_statement(item.envelope, row.closed_at) for item in before]
+            journal += _recalled(before, row.closed_at)
             journal += [_statement(envelope, row.closed_at) for envelope in closing.envelopes]
             journal += _disclosed(opening_record.record.blobs[1:2], closing, row.closed_at)
             opened = [(item.entry, item.salt) for item in before if item.salt is not None]
@@ -132,7 +133,7 @@ class EvidenceDesk:
         if secret is not None:
             at = time_encode(self._clock.now())
             journal += self._proofs_shown(row, secret, at)
-            disclosed = self._disclosures(opening, opening_record.record.blobs[0], closing, secret, at)
+            disclosed = self._disclosures(opening, opening_record.record.blobs, closing, secret, at)
             journal += disclosed
             journal += await self._history(computed, disclosed, at)
         return build_bundle(row.run, self._clock.now(), journal)
@@ -295,11 +296,13 @@ class EvidenceDesk:
         return found
 
     def _disclosures(
-        self, opening: Opening, sealed_request: bytes, closing: Closing | None, secret: bytes, at: str
+        self, opening: Opening, kept: Sequence[bytes], closing: Closing | None, secret: bytes, at: str
     ) -> list[dict[str, Any]]:
         key = pseudo_random_key(opening.run, secret)
         items: list[dict[str, Any]] = []
-        for document, sealed in (("request", sealed_request), ("response", closing.sealed if closing else b"")):
+        sent = kept[2] if len(kept) > 2 else b""
+        response = closing.sealed if closing else b""
+        for document, sealed in (("request", kept[0]), ("sent", sent), ("response", response)):
             if sealed:
                 text = open_document(key, document, sealed).decode()
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
@@ -389,6 +392,20 @@ def _attested(added: Sequence[Added]) -> list[dict[str, Any]]:
             node = parse_statement(parse_envelope(item.envelope)).attester
             found.append({"kind": "attestation", "at": item.at, "node": node, **canonical.decode(item.attestation)})
     return found
+
+
+def _recalled(added: Sequence[Added], at: str) -> list[dict[str, Any]]:
+    """What opens the recall of a run, as an item."""
+    return [
+        {
+            "kind": "recall",
+            "at": at,
+            "digest": parse_envelope(item.envelope).digest,
+            **item.recall,
+        }
+        for item in added
+        if item.recall is not None
+    ]
 
 
 def _computed(added: Sequence[Added]) -> Statement | None:

@@ -10,12 +10,12 @@ Not covered: finding a run by id (``adapters.run_index_sql``) and delivery to th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from holdfast.core.encoding import hex_decode
-from holdfast.core.statements import MarkReference
+from holdfast.core.statements import MarkReference, parse_envelope
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway import records
 from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW, MARK, OPEN, StoredRecord
@@ -63,6 +63,14 @@ class Interrupted:
     place: Place
     marks: list[ShownMark] = field(default_factory=list)
     """The first mark that left and the last."""
+    added: set[str] = field(default_factory=set)
+    """Digests of other nodes' statements that were durable."""
+
+    @property
+    def known(self) -> Opening:
+        """The opening; a recall that was not durable was not asked a model with either, and is not named."""
+        kept = self.opening.recall in self.added
+        return self.opening if kept else replace(self.opening, recall=None)
 
     def reference(self) -> MarkReference | None:
         """The last mark, as the closing statement names it."""
@@ -82,10 +90,13 @@ class Ledger:
         """Position after the last durable record."""
         return self._log.durable
 
-    async def open_run(self, opening: Opening, sealed_request: bytes, disclosed: bytes = b"") -> Place:
+    async def open_run(
+        self, opening: Opening, sealed_request: bytes, disclosed: bytes = b"", sealed_sent: bytes = b""
+    ) -> Place:
         """Make an opening durable. ``sealed_request`` is empty where nothing may be kept; ``disclosed`` are parts of
-        the request as JSON (``sealed.md`` §3)."""
-        return await self._write(OPEN, records.encode(opening.header(), (sealed_request, disclosed)))
+        the request as JSON (``sealed.md`` §3); ``sealed_sent`` is kept where something was carried in."""
+        kept = (sealed_request, disclosed, sealed_sent) if sealed_sent else (sealed_request, disclosed)
+        return await self._write(OPEN, records.encode(opening.header(), kept))
 
     async def mark(self, run: str, shown: ShownMark) -> Place:
         """Make a mark durable."""
@@ -123,14 +134,22 @@ class Ledger:
         return await self._write(FOLLOW, records.encode({"run": run, "at": at}, (envelope, entry)))
 
     async def add(
-        self, run: str, at: str, signed: SignedStatement, attestation: bytes = b"", proof: bytes = b""
+        self,
+        run: str,
+        at: str,
+        signed: SignedStatement,
+        attestation: bytes = b"",
+        proof: bytes = b"",
+        recall: Mapping[str, str] | None = None,
     ) -> Place:
         """Make a statement of another node about a run durable, with the attestation that it presented (JSON) or, of a
-        proof, what opens its record: the salt and the sealed document."""
+        proof, what opens its record: the salt and the sealed document. ``recall`` is what opens a recall's."""
         header: dict[str, Any] = {"run": run, "at": at}
         if signed.salt is not None:
             header["salt"] = signed.salt.hex()
         entry = b"" if signed.entry == signed.envelope else signed.entry
+        if recall is not None:
+            header["recall"] = dict(recall)
         return await self._write(ADDED, records.encode(header, (signed.envelope, entry, attestation, proof)))
 
     async def _write(self, kind: int, payload: bytes) -> Place:
@@ -162,6 +181,8 @@ class Ledger:
             elif item.kind == MARK and header["run"] in waiting:
                 shown = waiting[header["run"]].marks
                 shown[1:] = [ShownMark(header["at"], header["mark"])]
+            elif item.kind == ADDED and header["run"] in waiting:
+                waiting[header["run"]].added.add(parse_envelope(parse_added(item.record).envelope).digest)
             elif item.kind == CLOSE:
                 waiting.pop(header["run"], None)
         return list(waiting.values())
@@ -217,6 +238,8 @@ class Added:
     """What the other node presented of its key, as JSON, or empty."""
     proof: bytes = b""
     """Of a proof: the salt (32 bytes) and the document sealed under the run's key, or empty."""
+    recall: Mapping[str, str] | None = None
+    """What opens a recall's record: its document, and the salt in hex."""
 
 
 def parse_added(record: StoredRecord) -> Added:
@@ -232,4 +255,5 @@ def parse_added(record: StoredRecord) -> Added:
         None if salt is None else hex_decode(salt, 32),
         attestation,
         proof,
+        record.header.get("recall"),
     )

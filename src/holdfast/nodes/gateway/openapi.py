@@ -346,6 +346,13 @@ def _schemas() -> dict[str, Any]:
                     "minProperties": 1,
                     "additionalProperties": False,
                 },
+                "memory": {
+                    "type": "object",
+                    "description": "Rows of a user's memory to be carried in; their key goes in x-holdfast-memory-key",
+                    "required": ["user", "recall"],
+                    "properties": {"user": {"type": "string", "minLength": 1}, "recall": {"const": True}},
+                    "additionalProperties": False,
+                },
                 "subject": {
                     "type": "string",
                     "minLength": 1,

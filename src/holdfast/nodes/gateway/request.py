@@ -7,15 +7,17 @@ member of a request is the caller's word to us: it is bound as part of the reque
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
+from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.inference import parse_inference
+from holdfast.core.memory import is_text
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
@@ -43,7 +45,9 @@ OPTION_HEADERS = {
     b"x-holdfast-subject": "subject",
 }
 """Headers that say the same as members of the ``holdfast`` field."""
-_MEMBERS = frozenset({*OPTION_HEADERS.values(), "decision_rule"})
+MEMORY_KEY = b"x-holdfast-memory-key"
+"""The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
+_MEMBERS = frozenset({*OPTION_HEADERS.values(), "decision_rule", "memory"})
 _RULES = ("rule", "threshold", "framing")
 _SEALED = {"true": True, "false": False}
 """How the header says it."""
@@ -52,6 +56,14 @@ _SEALED = {"true": True, "false": False}
 _PERCENT = re.compile(rb"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """JSON strings, the last one also where it has no end. Possessive, so that no text makes it go back."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAsk:
+    """Memory that a request asks for (``recall.md`` §5(1))."""
+
+    user: str
+    """Whose rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,8 @@ class Options:
     """Whether the answer stays closed until the queue's gate lets the case go (``sealed.md`` §5)."""
     subject: str | None = None
     """What the case of the run is about (``case.md`` §1), in the caller's words."""
+    memory: MemoryAsk | None = None
+    """Rows of memory to be carried in."""
 
 
 @dataclass(slots=True)
@@ -82,6 +96,8 @@ class Ask:
     options: Options
     signed: bytes | None = None
     """Where the answer is to carry OpenGradient's signature: the request hash that it covers."""
+    memory_key: str | None = field(default=None, repr=False)
+    """The caller's key at the memory node. Passed on, and kept nowhere."""
 
 
 @dataclass(slots=True)
@@ -137,6 +153,8 @@ def parse_ask(
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
     options = _options(value, headers, settlement)
+    if options.memory is not None and endpoint != "chat.completions":
+        raise UsageError("request.memory", "memory is carried into chats", param="holdfast.memory")
     if endpoint in COMPUTED:
         if streamed:
             raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
@@ -149,7 +167,8 @@ def parse_ask(
         return Ask(endpoint, text, value, model, streamed, options)
     wanted = signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers)
     signed = hash_request(endpoint, {**value, "model": model}) if wanted and not options.sealed else None
-    return Ask(endpoint, text, value, model, streamed, options, signed)
+    key = headers[MEMORY_KEY].decode("latin-1") if MEMORY_KEY in headers else None
+    return Ask(endpoint, text, value, model, streamed, options, signed, key)
 
 
 def refuse_too_many(text: bytes) -> None:
@@ -233,7 +252,26 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         queue if isinstance(queue, str) else None,
         sealed,
         subject,
+        _memory(found.get("memory"), mode),
     )
+
+
+def _memory(value: object, settlement: object) -> MemoryAsk | None:
+    """What a request asks of memory (``recall.md`` §5(1), §5(3))."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or value.keys() != {"user", "recall"} or value["recall"] is not True:
+        raise MalformedError("request.memory", "memory is an object of user and recall, true", param="holdfast.memory")
+    user = value["user"]
+    if not _is_text(user) or not is_text(user, 256):
+        raise MalformedError("request.memory", "user is 1 to 256 bytes of text", param="holdfast.memory.user")
+    if settlement == "individual":
+        raise UsageError(
+            "request.memory",
+            "individual settlement publishes what is asked, and memory is not published",
+            param="holdfast.memory",
+        )
+    return MemoryAsk(user)
 
 
 def _check_rule(rule: object) -> None:
@@ -291,9 +329,17 @@ def _subject(value: object, queue: object) -> str | None:
         raise MalformedError("request.subject", error.message, param="holdfast.subject") from error
 
 
-def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str, *, paid: bool = False) -> BoundRequest:
+def bind_request(
+    ask: Ask,
+    run: str,
+    secret: bytes,
+    provider_model: str,
+    *,
+    paid: bool = False,
+    blocks: Sequence[Block] = (),
+) -> BoundRequest:
     """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model; a run that is
-    ``paid`` for has to report what it used.
+    ``paid`` for has to report what it used; ``blocks`` are what was looked up for it.
 
     Nothing is rewritten unless it must be: then the sent document is one of its own and says why.
     """
@@ -304,6 +350,9 @@ def bind_request(ask: Ask, run: str, secret: bytes, provider_model: str, *, paid
     if "holdfast" in sent_value:
         sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
         rewrites.append("holdfast-removed")
+    if blocks:
+        sent_value = {**sent_value, "messages": add_context(sent_value["messages"], blocks)}
+        rewrites.append(REWRITE)
     if ask.signed is not None:
         sent_value, changed = change_sent(sent_value)
         rewrites += changed

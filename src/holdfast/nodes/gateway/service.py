@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core import canonical
@@ -34,6 +34,7 @@ from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
+from holdfast.nodes.gateway.recalling import Carried, Recalling
 from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_request
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
@@ -91,6 +92,8 @@ class Run:
     outcome: str = ""
     marks: list[ShownMark] = field(default_factory=list)
     """The first mark that left and the last."""
+    recalled: SignedStatement | None = None
+    """What the memory node signed of the rows before the model, where there are any."""
     computed: SignedStatement | None = None
     """What the inference node signed of the answer, where one computed it."""
     blob: str | None = None
@@ -120,6 +123,7 @@ class Gateway:
         wraps: Wraps | None = None,
         answer_signer: AnswerSigner | None = None,
         computing: Computing | None = None,
+        recalling: Recalling | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -129,6 +133,7 @@ class Gateway:
         self._clock = clock
         self._random = random_bytes
         self._on_closed = on_closed
+        self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._answer_signer = answer_signer
         self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
@@ -169,7 +174,9 @@ class Gateway:
                 "nobody could open a sealed answer: this workspace has no panel that trust admits and that has a key",
                 hint="name the panel's key document in the workspace's settings, or ask without sealed",
             )
-        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None)
+        carried = await self._recalling.carry(ask, run, secret, coarse=private or path is not None)
+        blocks = () if carried is None else carried.blocks
+        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks)
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -190,6 +197,7 @@ class Gateway:
             sealed=ask.options.sealed,
             subject=ask.options.subject,
             path=path,
+            recall=carried.digest if carried is not None else None,
         )
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
@@ -197,18 +205,39 @@ class Gateway:
         try:
             if visit is not None:
                 await visit.hold(opening)
-            place = await self._write_opening(opening, kept, shown, visit)
+            sent = b"" if private or not blocks else seal_document(bound.key, "sent", bound.sent_text)
+            place = await self._write_opening(opening, kept, shown, visit, sent)
         except BaseException:
             self.under_way -= 1
             raise
         self._indexer.opened(opening, place.start)
-        return Run(ask, bound, opening, secret, offer, visit=visit)
+        opened = Run(ask, bound, opening, secret, offer, visit=visit)
+        if carried is not None:
+            await self._keep(opened, carried)
+        return opened
 
-    async def _write_opening(self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None) -> Place:
+    async def _keep(self, run: Run, carried: Carried) -> None:
+        """Make durable what the memory node signed; a run for which that fails is over."""
+        delivery = carried.delivery
+        signed = signed_elsewhere(delivery.envelope, carried.digest, run.opening, run.bound.key, "recall")
+        shown = canonical.encode(delivery.attestation.to_json()) if delivery.attestation is not None else b""
+        opening = None if run.opening.settlement == "private" else carried.opening
+        try:
+            place = await self._ledger.add(run.id, run.opening.stamp(self._clock.now()), signed, shown, recall=opening)
+            await self._indexer.added(run.id, place.start)
+        except BaseException as error:
+            run.opening = replace(run.opening, recall=None)  # what is not durable is not named
+            await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
+            raise
+        run.recalled = signed
+
+    async def _write_opening(
+        self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None, sent: bytes
+    ) -> Place:
         """Make a run durable, and beside it what is held for it; a run that is not begun costs nothing."""
         self._indexer.opening(opening.run)
         try:
-            writing = self._ledger.open_run(opening, kept, shown)
+            writing = self._ledger.open_run(opening, kept, shown, sent)
             return await writing if visit is None else (await asyncio.gather(writing, visit.durable()))[0]
         except BaseException as error:
             if visit is not None:
@@ -495,7 +524,8 @@ class Gateway:
         if run.opening.queue is not None:
             value["queue"] = run.opening.queue
         if run.closed is not None:
-            told = run.closed if run.computed is None else (run.computed, *run.closed)
+            others = [item for item in (run.recalled, run.computed) if item is not None]
+            told = (*others, *run.closed)
             value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in told]
         if mark is not None:
             value["mark"] = mark
@@ -516,7 +546,7 @@ class Gateway:
         return len(waiting)
 
     async def _close_interrupted(self, interrupted: Interrupted) -> None:
-        opening = interrupted.opening
+        opening = interrupted.known
         now = self._clock.now()
         execution = Execution("interrupted", "gateway.interrupted", None, interrupted.reference(), opening.upstream)
         statements = close_statements(self.identity, opening, execution, now=now)
@@ -540,7 +570,7 @@ def order_of(run: Run) -> Order:
     )
 
 
-def outcome_of(error: Exception) -> str:
+def outcome_of(error: BaseException) -> str:
     """The outcome code of an execution that ended in an error: upstream codes as they are, what cannot be bound as
     protocol, and a bug of ours as that."""
     if isinstance(error, UPSTREAM_ERRORS):

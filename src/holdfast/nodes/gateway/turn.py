@@ -108,6 +108,8 @@ class Opening:
     """What the run's case is about, in the caller's words. Said to the workspace, never to the log."""
     path: SealedPath | None = None
     """How the request came sealed; None where it came directly."""
+    recall: str | None = None
+    """Digest (hex) of the recall whose rows stand before the model, where there is one."""
 
     @property
     def coarse(self) -> bool:
@@ -143,6 +145,7 @@ class Opening:
             "sealed": self.sealed,
             "subject": self.subject,
             "path": self.path.to_json() if self.path is not None else None,
+            "recall": self.recall,
         }
 
 
@@ -168,6 +171,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         sealed=header.get("sealed", False),
         subject=header.get("subject"),
         path=parse_path(header["path"]) if header.get("path") is not None else None,
+        recall=header.get("recall"),
     )
 
 
@@ -207,8 +211,13 @@ def close_statements(
         path=opening.path,
     )
     carried = () if computed is None else (computed,)
+    recalled = () if opening.recall is None else (opening.recall,)
     route_payload = build_payload(
-        "route", parents=carried, subject=("request", opening.request.root), body=route_body(route), **common
+        "route",
+        parents=(*recalled, *carried),
+        subject=("request", opening.request.root),
+        body=route_body(route),
+        **common,
     )
     signed_route = _signed("route", route_payload, identity, opening, key)
     subject = ("response", execution.response.root) if execution.response else ("request", opening.request.root)
@@ -237,12 +246,14 @@ def follow_up(
     return _signed("execution", payload, identity, opening, key)
 
 
-def signed_elsewhere(envelope: bytes, digest: str, opening: Opening, key: bytes) -> SignedStatement:
+def signed_elsewhere(
+    envelope: bytes, digest: str, opening: Opening, key: bytes, kind: str = "execution"
+) -> SignedStatement:
     """Another node's statement about a run, on its way to the log: in mode ``private`` as a commitment."""
     if opening.settlement != "private":
-        return SignedStatement("execution", digest, envelope, envelope, None)
+        return SignedStatement(kind, digest, envelope, envelope, None)
     salt = commitment_salt(key, digest)
-    return SignedStatement("execution", digest, envelope, build_commitment(digest, salt), salt)
+    return SignedStatement(kind, digest, envelope, build_commitment(digest, salt), salt)
 
 
 def _signed(kind: str, payload: bytes, identity: Identity, opening: Opening, key: bytes | None) -> SignedStatement:
