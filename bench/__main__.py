@@ -15,6 +15,7 @@ BENCHES = {
     "ohttp": "requests and chunks of the private path, against pyhpke",
     "walrus": "ids of Walrus blobs, against the official WebAssembly",
     "inference": "a run at an inference node, against bare ONNX Runtime",
+    "data": "what a data node adds to a fetch, admissions verified",
     "relay": "what a relay adds to an answer",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",

@@ -49,8 +49,8 @@ from holdfast.core.keys import build_key_document
 from holdfast.core.orders import Order
 from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.service import Identity, InferenceService
-from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.nodes.process import calm_collector, run_loop
+from holdfast.nodes.witness import EnclaveWitness
 from tests.helpers import onnx_files
 from tests.helpers.network import ed25519_signer
 

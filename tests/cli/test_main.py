@@ -137,6 +137,7 @@ OFFLINE = {
     "keys rotate",
     "pay history",
     "config show",
+    "data sign",
     "node",
 }
 """They talk to no network: what they need is a file or a setting."""

@@ -25,7 +25,7 @@ from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.proving import Proofs
 from holdfast.nodes.inference.service import InferenceService
-from holdfast.nodes.inference.witness import EnclaveWitness
+from holdfast.nodes.witness import EnclaveWitness
 from holdfast.ports.inference import NodeModel
 from holdfast.ports.models import Card, ModelEntry
 from holdfast.ports.runtime import Conditions, Declared

@@ -64,6 +64,67 @@ def _self_signed(private: ec.EllipticCurvePrivateKey, hosts: Sequence[str], now:
     return made.public_bytes(serialization.Encoding.PEM)
 
 
+def load_or_create_issued(
+    authority_key: Path,
+    authority: Path,
+    key: Path,
+    certificate: Path,
+    hosts: Sequence[str],
+    now: dt.datetime,
+) -> tuple[bytes, bytes]:
+    """A local authority and one certificate by it, DER; both are made where either is missing. For demonstrations and
+    networks of one's own: whoever holds the authority's key speaks for every host to whoever believes it."""
+    if not (authority.exists() and certificate.exists()):
+        for path in (authority_key, authority, key, certificate):
+            path.unlink(missing_ok=True)
+        above, below = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        create_private_key(authority_key, above)
+        create_private_key(key, below)
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Holdfast demonstration authority")])
+        root = _dated(now).subject_name(issuer).issuer_name(issuer).public_key(above.public_key())
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        identifier = x509.SubjectKeyIdentifier.from_public_key(above.public_key())
+        made = (
+            root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(identifier, critical=False)
+            .sign(above, hashes.SHA256())
+        )
+        leaf = (
+            _dated(now)
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]))
+            .issuer_name(issuer)
+            .public_key(below.public_key())
+            .add_extension(x509.SubjectAlternativeName(list(map(_alternative, hosts))), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+            .sign(above, hashes.SHA256())
+        )
+        create_secret(authority, made.public_bytes(serialization.Encoding.PEM))
+        create_secret(certificate, leaf.public_bytes(serialization.Encoding.PEM))
+    return load_certificate(authority), load_certificate(certificate)
+
+
+def _dated(now: dt.datetime) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=365 * VALID_YEARS))
+    )
+
+
 def _alternative(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))

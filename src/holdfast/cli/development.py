@@ -32,6 +32,7 @@ from holdfast.adapters.signer_rsa import load_or_create_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_or_create_signer as load_or_create_secp256k1
 from holdfast.adapters.tls_files import load_or_create_certificate, spki_digest
 from holdfast.adapters.wraps_hpke import load_or_create_recipient
+from holdfast.cli.demo_data import DATA, DEMO_CLOCK, data_table, make_sources
 from holdfast.core import canonical
 from holdfast.core.encoding import b64_encode, sha256_hex, time_encode
 from holdfast.core.keys import KeyDocument, PublicKey, build_key_document, parse_key_document
@@ -82,7 +83,7 @@ BLOB_SHARDS = 10
 """Shards of the development network's blob store: ids are not those of Walrus itself, and take milliseconds."""
 MEMORY = "memory"
 """Keeps people's rows; there is one where trust admits it."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS, MEMORY)
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS, MEMORY, DATA, DEMO_CLOCK)
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -220,6 +221,11 @@ class Layout:
         return self.key(f"{INFERENCE[0]}.json").exists()
 
     @property
+    def admits_data(self) -> bool:
+        """Whether this network has a data node. One from before has none that its trust admits."""
+        return self.key(f"{DATA}.json").exists()
+
+    @property
     def full_names(self) -> list[str]:
         return [f"full-{number}" for number in range(1, FULL_NODES + 1)]
 
@@ -283,6 +289,10 @@ def make_keys(layout: Layout) -> Keys:
         for name in INFERENCE:
             signer = load_or_create_signer(layout.key(f"{name}.statement.pem"), "statement")
             documents[name] = _document(layout, name, ["inference"], [signer.key])
+    if layout.admits_data or not layout.trust.exists():
+        signer = load_or_create_signer(layout.key("data.statement.pem"), "statement")
+        documents[DATA] = _document(layout, DATA, ["data"], [signer.key])
+    load_or_create_secret(layout.key("data.token"), "hfd_")
     load_or_create_secret(layout.key("inference.token"), "hfi_")
     if layout.remembers or not layout.trust.exists():
         keeper = load_or_create_signer(layout.key("memory.statement.pem"), "statement")
@@ -538,6 +548,8 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "enclave": "insecure",
             "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
         }
+    if layout.admits_data:
+        tables[DATA] = data_table(layout, listen[DATA], make_sources(layout, write_private))
     if layout.pays:
         tables["panel"] |= {
             "faucet_key": str(layout.key("faucet.key")),
@@ -725,7 +737,7 @@ def make_trust(layout: Layout, keys: Keys, deployment: Deployment, now: dt.datet
         ],
         "measurements": [
             {"kind": "aws-nitro", "role": role, "value": registers, "debug": False, **span}
-            for role in ("gateway", "inference")
+            for role in ("data", "gateway", "inference")
         ],
     }
     payload = canonical.encode(version)
@@ -784,6 +796,8 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "facilitator": layout.url(FACILITATOR) if layout.pays else None,
         "inference": [{"name": name, "url": layout.url(name)} for name in (INFERENCE if layout.computes else ())],
         "models": str((layout.state / MODELS).resolve()) if layout.computes else None,
+        "data": layout.url(DATA) if layout.admits_data else None,
+        "data_sources": str((layout.state / "sources.toml").resolve()) if layout.admits_data else None,
         "payment_network": layout.payment_network if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,

@@ -43,6 +43,7 @@ MODULES = {
         "holdfast.nodes.inference.config",
         "InferenceConfig",
     ),
+    "data": ("holdfast.nodes.data.__main__", "holdfast.nodes.data.config", "DataConfig"),
     "blobs": ("holdfast.nodes.blobs.__main__", "holdfast.nodes.blobs.config", "BlobsConfig"),
     "memory": ("holdfast.nodes.memory.__main__", "holdfast.nodes.memory.config", "MemoryConfig"),
     "panel": ("holdfast.web.__main__", "holdfast.nodes.panel.config", "PanelConfig"),

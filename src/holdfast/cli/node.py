@@ -1,6 +1,6 @@
 """``holdfast node``: run one node by itself, with the same settings file that a whole network uses.
 
-The file may hold tables for other nodes; only the named one is read. Full nodes and inference nodes may be several in
+The file may hold tables for other nodes; only the named one is read. Full, inference and data nodes may be several in
 one file: ``[full-1]``, ``[full-2]``.
 """
 
@@ -14,9 +14,11 @@ import click
 
 from holdfast.errors import UsageError
 
-NODES = ("gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub", "inference", "blobs", "memory")
+NODES = (
+    "gateway", "log", "full", "chain", "panel", "relay", "facilitator", "hub", "inference", "blobs", "memory", "data"
+)  # fmt: skip
 """Nodes that start by themselves."""
-NUMBERED = ("full", "inference")
+NUMBERED = ("full", "inference", "data")
 """Of these there may be several in one file."""
 
 
@@ -30,7 +32,7 @@ def kind_of(node: str) -> str:
 @click.argument("name", metavar="NODE")
 @click.option("--config", "config_file", metavar="FILE", help="Settings file; without it defaults and environment.")
 def node(name: str, config_file: str | None) -> None:
-    """Run NODE: gateway, log, full, chain, panel, relay, facilitator, hub, inference, blobs or memory; full-1,
+    """Run NODE: gateway, log, full, chain, panel, relay, facilitator, hub, inference, blobs, memory or data; full-1,
     inference-2 … read the table of that name.
 
     Every setting is listed by 'holdfast config show NODE'. Stops with Ctrl-C.

@@ -1,6 +1,6 @@
 """``holdfast up``: a whole development network on one machine, in three processes.
 
-This process runs the chain, the log, the panel, the relay, the blob store, the memory node and the inference nodes; one
+This process runs the chain, the log, the panel, the relay and the blob, memory, data and inference nodes; one
 worker runs the gateway, another the four full nodes. They talk HTTP, as they would on ten machines. Workers end when
 this process does, however it ends.
 
@@ -32,6 +32,7 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
+from holdfast.cli.demo_data import DATA, DEMO_CLOCK, SOURCES_FILE, SOURCES_TOML, DemoClock
 from holdfast.cli.development import (
     BLOBS,
     FACILITATOR,
@@ -318,6 +319,7 @@ class Network:
         settings = layout.state / development.SETTINGS_FILE
         self._workers = [Worker(name, nodes, settings, console) for name, nodes in WORKERS.items()]
         self._serving: list[asyncio.Task[None]] = []
+        self._clock: DemoClock | None = None
 
     def stop(self) -> None:
         """End the network, in order."""
@@ -389,6 +391,7 @@ class Network:
         await self._start_facilitator(settings)
         await self._start_inference(settings)
         await self._start_memory(settings)
+        await self._start_data(settings)
         await wait_ready(layout, [*NODES, BLOBS], self._workers)
         await self._start_hub(settings)
         if development.speaks_opengradient(keys.documents["gateway"]):
@@ -441,6 +444,18 @@ class Network:
         self._serve({MEMORY: make_node_server(MEMORY, config)})
         await wait_ready(self._layout, [MEMORY], self._workers)
 
+    async def _start_data(self, settings: Path) -> None:
+        """The data node, and the clock that it can ask."""
+        if not self._layout.admits_data:
+            self._console.step("this folder's trust is older than data nodes: none runs; --fresh makes a new one")
+            return
+        files = self._layout.key(f"{DEMO_CLOCK}.key"), self._layout.key(f"{DEMO_CLOCK}.pem")
+        self._clock = DemoClock(HOST, self._layout.port(DEMO_CLOCK), *files)
+        await self._clock.start()
+        config = load_configs(settings, [DATA], os.environ)[DATA]
+        self._serve({DATA: make_node_server(DATA, config)})
+        await wait_ready(self._layout, [DATA], self._workers)
+
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
         task.add_done_callback(self._take_failure)
@@ -488,6 +503,8 @@ class Network:
 
     async def _end(self, keepers: list[asyncio.Task[None]]) -> None:
         self.stop()
+        if self._clock is not None:
+            await self._clock.close()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
         await asyncio.gather(*keepers, return_exceptions=True)
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -570,6 +587,9 @@ def _forget(state: Path) -> None:
         *INFERENCE,
     }
     known |= {
+        DATA,
+        SOURCES_FILE,
+        SOURCES_TOML,
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,
         development.WALLET_FOLDER,

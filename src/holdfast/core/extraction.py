@@ -111,11 +111,7 @@ def extract(rules: Extraction, body: bytes, date: dt.datetime | None = None) -> 
 def _extract(rules: Extraction, body: bytes, date: dt.datetime | None) -> Extracted:
     match rules.method:
         case "json":
-            document = canonical.decode_exact(body)
-            path = parse_path(rules.value)
-            found = find(document, path)
-            value = _one(found) if is_singular(path) else found
-            return Extracted(value, _time(rules, document, date))
+            return _from_document(rules, canonical.decode_exact(body), date)
         case "feed":
             entries, newest = read_feed(body, rules.items or 1)
             return Extracted(entries, newest if rules.time == NEWEST else None)
@@ -123,6 +119,23 @@ def _extract(rules: Extraction, body: bytes, date: dt.datetime | None) -> Extrac
             return Extracted(select(body, rules.selector or "", rules.attribute), None)
         case _:
             return Extracted({"title": page_title(body), "text": main_text(body)}, None)
+
+
+def extract_from(rules: Extraction, document: Any, date: dt.datetime | None = None) -> Extracted:
+    """The value in a document that was read already. Raises ``source.schema``."""
+    try:
+        return _from_document(rules, document, date)
+    except MalformedError as error:
+        raise RefusedError(
+            "source.schema", f"the answer does not hold the value: {error.message}", status=502
+        ) from error
+
+
+def _from_document(rules: Extraction, document: Any, date: dt.datetime | None) -> Extracted:
+    path = parse_path(rules.value)
+    found = find(document, path)
+    value = _one(found) if is_singular(path) else found
+    return Extracted(value, _time(rules, document, date))
 
 
 def _one(found: list[Any]) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -43,7 +43,7 @@ MAX_TEXT = 256
 MAX_URL = 2048
 """Most characters of a URL, before and after parameters are put in."""
 KINDS = ("https", "evm")
-PARAMETER_TYPES = ("choice", "decimal", "hex", "integer", "word")
+PARAMETER_TYPES = ("choice", "decimal", "hex", "integer", "path", "word")
 ANY_WORKSPACE = "*"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
@@ -540,9 +540,9 @@ def _parameter(value: Any) -> Parameter:
         raise MalformedError("sources.parameter", "exactly a choice has choices")
     if numeric != (low is not None) or numeric != (high is not None):
         raise MalformedError("sources.parameter", "exactly numbers have a minimum and a maximum, as decimal strings")
-    length = _integer(value.get("length", 64 if kind == "word" else 0), "length", 0, 1024)
-    if kind not in ("word", "hex") and length:
-        raise MalformedError("sources.parameter", "only words and hex have a length")
+    length = _integer(value.get("length", 64 if kind in ("word", "path") else 0), "length", 0, 1024)
+    if kind not in ("word", "path", "hex") and length:
+        raise MalformedError("sources.parameter", "only words, paths and hex have a length")
     least = parse_decimal(low) if numeric else None
     most = parse_decimal(high) if numeric else None
     if least is not None and most is not None and least > most:
@@ -595,7 +595,9 @@ def _check_value(name: str, parameter: Parameter, value: object) -> str:
     if parameter.type == "choice":
         fits = text in parameter.choices
     elif parameter.type == "word":
-        fits = _WORD.match(text) is not None and len(text) <= parameter.length and text.strip(".") != ""
+        fits = len(text) <= parameter.length and _is_word(text)
+    elif parameter.type == "path":
+        fits = len(text) <= parameter.length and all(_is_word(piece) for piece in text.split("/"))
     elif parameter.type == "hex":
         size = len(text.removeprefix("0x")) // 2
         fits = _HEX.match(text) is not None and (size == parameter.length if parameter.length else size <= 1024)
@@ -604,6 +606,10 @@ def _check_value(name: str, parameter: Parameter, value: object) -> str:
     if not fits:
         raise UsageError("sources.value", f"{name} is nothing that this source takes", param=name)
     return text.removeprefix("0x") if parameter.type == "hex" else text
+
+
+def _is_word(text: str) -> bool:
+    return _WORD.match(text) is not None and text.strip(".") != ""
 
 
 def _in_range(parameter: Parameter, text: str) -> bool:
@@ -627,8 +633,40 @@ def _fill_url(template: str, places: Mapping[str, str]) -> str:
     return url
 
 
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-"""RFC 3986 §2.3."""
+def match_url(definitions: Iterable[Definition], url: str) -> tuple[str, dict[str, str]]:
+    """The source among ``definitions`` that takes a URL, and the parameters that make it; raises ``sources.unknown``.
+
+    Only a source of kind ``https`` whose parameters then resolve to exactly this URL takes it.
+    """
+    for definition in definitions:
+        pieces = _PLACE.split(definition.transport.url)
+        if definition.kind != "https" or len(pieces) > 5:  # two places: more could be filled in too many ways
+            continue
+        pattern = "".join(
+            f"(?P<{piece}>[A-Za-z0-9._~/-]+)" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces)
+        )
+        try:
+            match = re.fullmatch(pattern, url) if len(url) <= MAX_URL else None
+            if match is not None and resolve(definition, match.groupdict()).url == url:
+                return definition.id, match.groupdict()
+        except (re.error, UsageError):
+            continue
+    raise UsageError(
+        "sources.unknown", "no source takes this URL", hint="GET /v1/sources lists what is allowed", status=404
+    )
+
+
+def parse_signing_key(text: str) -> PublicKey:
+    """``ed25519:HEX`` or ``p256:HEX``, as settings name whoever may sign a registry; raises ``sources.key``."""
+    algorithm, _, public = text.partition(":")
+    sizes = {"ed25519": 32, "p256": 33}
+    if algorithm not in sizes:
+        raise UsageError("sources.key", "a key that signs registries is ed25519:HEX or p256:HEX")
+    return PublicKey("statement", algorithm, hex_decode(public, sizes[algorithm]))
+
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+"""RFC 3986 §2.3, and the slash: only parameters of type ``path`` and choices can hold one."""
 
 
 def _encode(text: str) -> str:

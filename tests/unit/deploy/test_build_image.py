@@ -195,7 +195,7 @@ def test_a_path_that_leads_outside_is_refused(name: str) -> None:
 
 
 def test_an_image_without_its_node_is_refused(tmp_path: Path) -> None:
-    """The data node's recipe, until a wheel has one."""
+    """The data node's recipe, over inputs whose wheel has none."""
     found = tomllib.loads((FOLDER / "data.toml").read_text("utf-8"))
     assert found["module"] == "holdfast.nodes.data"
     with pytest.raises(RefusedError) as caught:

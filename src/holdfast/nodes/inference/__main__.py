@@ -37,8 +37,8 @@ from holdfast.nodes.inference.metrics import METRICS
 from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.proving import Proofs
 from holdfast.nodes.inference.service import InferenceService
-from holdfast.nodes.inference.witness import EnclaveWitness
 from holdfast.nodes.process import run_node
+from holdfast.nodes.witness import EnclaveWitness
 from holdfast.ports.models import ModelSource
 
 LOCK = "writer.lock"

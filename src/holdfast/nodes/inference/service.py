@@ -36,7 +36,7 @@ from holdfast.nodes.inference.circuits import Circuits, ReadyCircuit
 from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.models import Models
 from holdfast.nodes.inference.proving import Proofs
-from holdfast.nodes.inference.witness import EnclaveWitness
+from holdfast.nodes.witness import EnclaveWitness
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.models import Card

@@ -16,7 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.ports.clock import Clock
 from holdfast.ports.enclave import Enclave
 
-_LOG = logging.getLogger("holdfast.inference.enclave")
+_LOG = logging.getLogger("holdfast.enclave")
 _PAUSE_S = 5.0
 
 

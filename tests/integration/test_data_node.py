@@ -1,0 +1,305 @@
+"""A data node over real TLS sessions: what it admits, what it refuses and signs as well, and what replaying says."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from holdfast.adapters.clock_system import SystemClock
+from holdfast.cli.demo_data import answer_clock
+from holdfast.client.data import judge_admission
+from holdfast.core import canonical
+from holdfast.core.admissions import parse_admission, parse_presented, verify_admission, verify_observation
+from holdfast.core.encoding import time_encode
+from holdfast.core.keys import verify_signature
+from holdfast.core.quantities import Rule
+from holdfast.core.statements import parse_envelope, parse_statement, pre_authentication_encoding
+from holdfast.errors import HoldfastError
+from holdfast.nodes.data.app import create_app
+from holdfast.nodes.data.limits import Windows
+from holdfast.nodes.data.peers import Peer, Peers, open_presented
+from holdfast.nodes.data.service import Query, replay
+from holdfast.ports.settings import Secret
+from tests.helpers.sources import SourceServer, authority, data_world, definition_of, rate_body, registry_of, whole
+from tests.helpers.tls import certificate
+
+pytestmark = pytest.mark.enable_socket
+AUTHORITY = authority()
+
+
+def server(folder, **change):
+    return SourceServer(certificate(issuer=AUTHORITY, name="localhost"), folder, **change)
+
+
+async def admit_from(source, folder, **change):
+    """One admission of what a server answers, and the world it was made in."""
+    world = data_world(folder / "node", registry_of(definition_of(source, AUTHORITY, **change)))
+    try:
+        return world, await world.service.admit("anybody", "rates", {})
+    finally:
+        await world.close()
+
+
+def admission_of(tmp_path, answer, **change):
+    async def work():
+        async with server(tmp_path, answer=answer).listening() as source:
+            pins = {"pins": [source.shows.spki], **change.pop("request", {})}
+            return await admit_from(source, tmp_path, request=pins, **change)
+
+    world, shown = asyncio.run(work())
+    return world, shown, parse_admission(shown.document)
+
+
+def test_an_honest_answer_is_admitted_signed_and_holds(tmp_path):
+    world, shown, document = admission_of(tmp_path, lambda: whole(rate_body("1.2500")))
+    assert (document.event, document.value.text) == ("admitted", "1.25")
+    assert document.observation.pinned
+    envelope = parse_envelope(shown.envelope)
+    statement = parse_statement(envelope)
+    key = world.document.key_for("statement")
+    verify_signature(key, pre_authentication_encoding(envelope.payload), envelope.signature)
+    assert verify_admission(statement, shown.document, shown.salt) == document
+    verify_observation(document, shown.definition)
+    assert b"1.25" not in envelope.payload  # nothing that was asked or answered stands in the log
+    assert statement.claimed_at.second == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda: whole(rate_body(age_s=31)), "stale"),
+        (lambda: whole(rate_body(age_s=-60)), "clock_skew"),
+        (lambda: whole(rate_body(), date=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)), "clock_skew"),
+        (lambda: whole(rate_body("11")), "range"),
+        (lambda: whole(rate_body("-1")), "range"),
+        (lambda: whole(rate_body("free")), "schema"),
+        (lambda: whole(b'{"rate":"1"}'), "schema"),
+        (lambda: whole(b'{"rate":1,"rate":2}'), "schema"),
+        (lambda: whole(b"{}", status="503 Busy"), "status"),
+        (lambda: whole(b"{}", status="302 Found", location="https://elsewhere.example/"), "redirected"),
+        (lambda: whole(rate_body(), content_type="text/plain"), "content_type"),
+        (lambda: whole(rate_body(), content_encoding="gzip"), "encoding"),
+        (lambda: b"HTTP/1.1 200 OK\r\n\r\n", "truncated"),
+    ],
+)
+def test_what_is_not_believable_is_refused_and_the_refusal_is_signed(tmp_path, answer, code):
+    world, shown, document = admission_of(tmp_path, answer)
+    assert (document.event, document.refusal.code, document.value) == ("refused", code, None)
+    assert open_presented(shown, world.document)[1] == document
+    assert judge_admission(shown, None).state != "proven"
+    assert world.metrics.counts["holdfast_data_admissions_total", "rates", code] == 1
+
+
+def test_an_unpinned_key_is_refused_before_anything_is_asked(tmp_path):
+    _, _, document = admission_of(tmp_path, lambda: whole(rate_body()), request={"pins": ["00" * 32]})
+    assert (document.refusal.code, document.observation.request) == ("certificate", None)
+
+
+def test_parameters_that_the_definition_does_not_take_are_a_signed_refusal(tmp_path):
+    async def work():
+        async with server(tmp_path).listening() as source:
+            world = data_world(tmp_path / "node", registry_of(definition_of(source, AUTHORITY)))
+            shown = await world.service.admit("anybody", "rates", {"pair": "../../admin"})
+            await world.close()
+            return source.requests, parse_admission(shown.document)
+
+    requests, document = asyncio.run(work())
+    assert (requests, document.refusal.code) == ([], "parameters")
+
+
+# --- tampering and replaying ------------------------------------------------------------------------------------------
+
+
+def test_a_byte_changed_in_body_extraction_or_time_is_caught(tmp_path):
+    world, shown, document = admission_of(tmp_path, lambda: whole(rate_body()))
+    kept = world.service.kept
+    assert replay(shown, kept.bodies.get)["text"] == "1.25"
+    seen = document.observation
+    statement = parse_statement(parse_envelope(shown.envelope))
+
+    def forged(**change):
+        return dataclasses.replace(document, observation=dataclasses.replace(seen, **change)).raw
+
+    value = dataclasses.replace(seen.extraction.value, text="1.26")
+    later = dataclasses.replace(seen.times, source=seen.times.source + dt.timedelta(milliseconds=1))
+    body = dataclasses.replace(seen.http, body_digest="00" * 32)
+    for change in (
+        {"extraction": dataclasses.replace(seen.extraction, value=value)},
+        {"times": later},
+        {"http": body},
+    ):
+        raw = forged(**change)
+        with pytest.raises(HoldfastError) as caught:
+            verify_admission(statement, raw, shown.salt)
+        assert caught.value.code == "admission.record"
+        with pytest.raises(HoldfastError) as caught:
+            replay(dataclasses.replace(shown, document=raw), kept.bodies.get)
+        assert caught.value.code in ("source.replay", "source.body_gone")
+
+
+def test_a_body_that_was_changed_on_disk_is_not_replayed(tmp_path):
+    world, shown, _ = admission_of(tmp_path, lambda: whole(rate_body()))
+    [path] = (tmp_path / "node" / "bodies").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"1.25", b"1.26"))
+    with pytest.raises(HoldfastError) as caught:
+        replay(shown, world.service.kept.bodies.get)
+    assert caught.value.code == "source.body_gone"
+
+
+def test_what_was_admitted_is_there_after_a_restart_for_whoever_has_its_salt(tmp_path):
+    world, shown, document = admission_of(tmp_path, lambda: whole(rate_body()))
+    digest = parse_envelope(shown.envelope).digest
+    again = data_world(tmp_path / "node", world.service.registry)
+    assert again.service.kept.find(digest, shown.salt) == shown
+    assert again.service.replay(digest, shown.salt)["equal"]
+    for wrong in [(digest, bytes(32)), ("00" * 32, shown.salt)]:
+        with pytest.raises(HoldfastError) as caught:
+            again.service.kept.find(*wrong)
+        assert caught.value.code == "admission.unknown"
+    assert again.service.kept.recent["rates"][0].at == document.at
+
+
+# --- who may ask ------------------------------------------------------------------------------------------------------
+
+
+def app_of(world):
+    return create_app(
+        world.service,
+        identity=dict,
+        workspaces=[("alpha", Secret("alpha-key", "env:A"))],
+        readiness=dict,
+        lifespan=None,
+        metrics=lambda: b"",
+    )
+
+
+def test_over_http_a_workspace_asks_what_it_may_and_reads_it_again(tmp_path):
+    async def prepare():
+        async with server(tmp_path).listening() as source:
+            hidden = definition_of(source, AUTHORITY, id="hidden", workspaces=["beta"])
+            return definition_of(source, AUTHORITY), hidden
+
+    mine, hidden = asyncio.run(prepare())
+    world = data_world(tmp_path / "node", registry_of(mine, hidden))
+    client = TestClient(app_of(world))
+    key = {"authorization": "Bearer alpha-key"}
+    assert client.get("/v1/sources").status_code == 401
+    assert client.get("/v1/sources", headers={"authorization": "Bearer x"}).json()["error"]["code"] == "auth.wrong"
+    listed = client.get("/v1/sources", headers=key).json()
+    assert [item["id"] for item in listed["sources"]] == ["rates"]
+    asked = client.post("/v1/admit", headers=key, json={"source": "hidden", "parameters": {}})
+    assert (asked.status_code, asked.json()["error"]["code"]) == (404, "sources.unknown")
+    for wrong in ({"source": "rates"}, {"source": "rates", "parameters": {}, "more": 1}, {"quorum": {}}, {}):
+        assert client.post("/v1/admit", headers=key, json=wrong).json()["error"]["code"] == "source.question"
+    given = client.post("/v1/admit", headers=key, json={"source": "rates", "parameters": {}}).json()
+    shown = parse_presented(given)  # nobody listens there any more: a signed refusal
+    assert parse_admission(shown.document).refusal.code == "unreachable"
+    where = f"/v1/admissions/{given['digest']}"
+    assert client.get(where).status_code == 404
+    assert client.get(where, headers={"x-holdfast-capability": "00" * 32}).status_code == 404
+    assert client.get(where, headers={"x-holdfast-capability": given["salt"]}).json() == given
+    one = client.get("/v1/sources/rates", headers=key).json()
+    assert [item["outcome"] for item in one["admissions"]] == ["unreachable"]
+    tried = client.post("/v1/try", headers=key, json={"source": "rates", "parameters": {}}).json()
+    assert parse_admission(tried["document"].encode()).event == "refused"
+    assert len(world.service.kept) == 1
+    asyncio.run(world.close())
+
+
+def test_a_source_is_asked_no_more_often_than_it_says(tmp_path):
+    async def work():
+        async with server(tmp_path).listening() as source:
+            definition = definition_of(source, AUTHORITY, rate={"requests": 2, "seconds": 60})
+            world = data_world(tmp_path / "node", registry_of(definition))
+            for _ in range(2):
+                await world.service.admit("anybody", "rates", {})
+            with pytest.raises(HoldfastError) as caught:
+                await world.service.admit("somebody else", "rates", {})
+            await world.close()
+            return len(source.requests), caught.value
+
+    asked, error = asyncio.run(work())
+    assert (asked, error.code, error.status) == (2, "source.rate", 429)
+
+
+def test_one_workspace_cannot_use_up_a_node(tmp_path):
+    async def work():
+        async with server(tmp_path).listening() as source:
+            definition = definition_of(source, AUTHORITY)
+        windows = Windows(SystemClock(), 1)
+        windows.take(definition, "alpha")
+        windows.take(definition, "beta")
+        with pytest.raises(HoldfastError) as caught:
+            windows.take(definition, "alpha")
+        return caught.value.code
+
+    assert asyncio.run(work()) == "source.rate"
+
+
+# --- quorums ----------------------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """Carries a node's questions to another node's app, as HTTP would."""
+
+    def __init__(self, clients):
+        self.clients = clients
+
+    async def request(self, method, url, *, body=b"", headers=None, timeout_s=0, max_bytes=0):
+        found = self.clients[url.removesuffix("/v1/admit")]
+        text = json.loads(body)
+        shown = await found.admit("node", text["source"], text["parameters"])
+        answer = {"digest": parse_envelope(shown.envelope).digest, **shown.to_json()}
+
+        class Answer:
+            status = 200
+            body = canonical.encode(answer)
+
+        return Answer()
+
+
+async def quorum_of(tmp_path, rates, rule, *, liar=False):
+    """Two nodes, a source for each of which the second says what it likes."""
+    first, second = (server(tmp_path, answer=lambda rate=rate: whole(rate_body(rate))) for rate in rates)
+    async with first.listening(), second.listening():
+        other = data_world(tmp_path / "b", registry_of(definition_of(second, AUTHORITY)), name="data-b")
+        signer = data_world(tmp_path / "c", registry_of(definition_of(second, AUTHORITY)), name="data-c")
+        document = signer.document if liar else other.document
+        peers = Peers(Wire({"b": other.service}), {"b": Peer("b", Secret("k", "env:K"), document)})
+        world = data_world(tmp_path / "a", registry_of(definition_of(first, AUTHORITY)), peers=peers)
+        queries = [Query("rates", {}, None), Query("rates", {}, "b")]
+        try:
+            return world, await world.service.admit_quorum("anybody", queries, rule)
+        finally:
+            for each in (world, other, signer):
+                await each.close()
+
+
+def test_two_nodes_that_agree_give_their_median(tmp_path):
+    world, shown = asyncio.run(quorum_of(tmp_path, ["1.25", "1.27"], Rule("spread", 2, "0.05")))
+    document = open_presented(shown, world.document)[1]
+    assert (document.event, document.value.text, len(shown.members)) == ("combined", "1.26", 2)
+
+
+def test_two_nodes_that_disagree_show_their_disagreement_and_no_value(tmp_path):
+    world, shown = asyncio.run(quorum_of(tmp_path, ["1.25", "2.25"], Rule("spread", 2, "0.05")))
+    document = open_presented(shown, world.document)[1]
+    assert (document.quorum.outcome.agreed, document.value, document.quorum.outcome.spread) == (False, None, "1")
+    assert sorted(item.value.text for item in document.quorum.observations) == ["1.25", "2.25"]
+
+
+def test_a_peer_that_signs_with_another_key_is_not_in_the_quorum(tmp_path):
+    _, shown = asyncio.run(quorum_of(tmp_path, ["1.25", "1.27"], Rule("spread", 2, "0.05"), liar=True))
+    document = parse_admission(shown.document)
+    assert (len(shown.members), document.value) == (1, None)
+
+
+def test_the_clock_of_the_demonstration_answers_zones_and_nothing_else():
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    answer = answer_clock(b"GET /clock?zone=utc%2B1 HTTP/1.1\r\nhost: localhost\r\n\r\n", now)
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (told["now"], told["at"], told["demonstration"]) == ("2026-01-01T01:00:00.000+01:00", time_encode(now), True)
+    assert answer_clock(b"GET /etc HTTP/1.1\r\n\r\n", now).startswith(b"HTTP/1.1 404")
