@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import derive_key
 from holdfast.core.keys import build_key_document
 from holdfast.core.memory_extraction import Message
+from holdfast.core.recalls import RecallPolicy
 from holdfast.core.trust import Trust
 from holdfast.nodes.edge import Limits
 from holdfast.nodes.memory.app import create_app
@@ -22,6 +24,7 @@ from holdfast.nodes.memory.extraction import Extraction, RuleExtraction
 from holdfast.nodes.memory.keyring import Keyring
 from holdfast.nodes.memory.metrics import METRICS
 from holdfast.nodes.memory.portability import Portability
+from holdfast.nodes.memory.recalling import Recalls
 from holdfast.nodes.memory.search import WordRanking
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
@@ -35,6 +38,23 @@ from tests.helpers.full_network import ed25519_signer
 PASSPHRASE = "correct horse battery staple"
 TOKEN = "registration"
 RUNS = [f"01970000-0000-7000-8000-{number:012d}" for number in range(16)]
+
+
+class LetterEmbedder:
+    """Implements ``ports.embedder.Embedder``: how often each letter stands in a text."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        """Everything that vectors were made of."""
+        self.model = "55" * 32
+        self.share = 300_000
+
+    async def embed(self, texts: Sequence[str]) -> list[tuple[float, ...]]:
+        self.texts += texts
+        return [tuple(float(text.casefold().count(letter)) for letter in string.ascii_lowercase) for text in texts]
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class MemoryWorld:
@@ -88,9 +108,20 @@ class MemoryWorld:
             random_bytes=secrets.token_bytes,
             trust=None if trust is None else lambda: trust,
         )
+        self.embedder = LetterEmbedder()
+        self.recalls = Recalls(
+            self.service,
+            self.embedder,
+            self.document,
+            self.signer,
+            self.clock,
+            secrets.token_bytes,
+            RecallPolicy(most=self.config.recall_rows, most_bytes=self.config.recall_bytes),
+        )
         self.app = create_app(
             self.service,
             portability,
+            self.recalls,
             identity=lambda: {"node": self.document.digest},
             registration=self.config.registration,
             limits=Limits(self.config.request_bytes, self.config.request_seconds),

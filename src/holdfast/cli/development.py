@@ -480,6 +480,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
                 {"code": name, "url": layout.url(name), "token": f"file:{state / 'keys' / 'inference.token'}"}
                 for name in (INFERENCE if layout.computes else ())
             ],
+            **({"memory_node": layout.url(MEMORY)} if layout.remembers else {}),
             **ohttp,
             **opengradient,
             **_payment_settings(layout, keys),

@@ -24,6 +24,11 @@ def shipped_onnx() -> list[str]:
     return [name for name in shipped_names() if (_HERE / name / "model.onnx").exists()]
 
 
+def shipped_artifact(name: str) -> str:
+    """The artifact (hex) of a model."""
+    return parse_manifest((_HERE / f"{name}.manifest.json").read_bytes()).artifact
+
+
 def shipped_files(name: str) -> dict[str, bytes]:
     """The files of a model, checked against its manifest. Raises ``artifact.*``, naming the file."""
     manifest = parse_manifest((_HERE / f"{name}.manifest.json").read_bytes())

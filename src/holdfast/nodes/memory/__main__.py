@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.embedder_minilm import MiniLMEmbedder
+from holdfast.adapters.embedder_onnx import shipped_embedder
+from holdfast.adapters.embedder_openai import OpenAIEmbedder
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.memory_store_sql import SQLMemoryStore
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.passwords_argon2 import derive_key
+from holdfast.adapters.runtime_onnx import OnnxRuntime
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
+from holdfast.core.recalls import RecallPolicy
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import App, Limits
 from holdfast.nodes.memory.app import create_app
@@ -29,11 +34,13 @@ from holdfast.nodes.memory.extraction import Extraction, ModelExtraction, RuleEx
 from holdfast.nodes.memory.keyring import Keyring
 from holdfast.nodes.memory.metrics import METRICS
 from holdfast.nodes.memory.portability import Portability
+from holdfast.nodes.memory.recalling import Recalls
 from holdfast.nodes.memory.search import WordRanking
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
 from holdfast.nodes.memory.vault import Vaults
 from holdfast.nodes.process import run_node
+from holdfast.ports.embedder import Embedder
 
 
 def build(config: MemoryConfig) -> App:
@@ -70,6 +77,18 @@ def build(config: MemoryConfig) -> App:
         trust=trust,
     )
 
+    embedder = _embedder(config, http)
+    standings = ("aging", "earned") if config.recall_aging else ("earned",)
+    recalls = Recalls(
+        service,
+        embedder,
+        document,
+        signer,
+        clock,
+        secrets.token_bytes,
+        RecallPolicy(standings, config.recall_rows, config.recall_bytes),
+    )
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         working = asyncio.create_task(service.work(), name="memory-housekeeping")
@@ -80,11 +99,13 @@ def build(config: MemoryConfig) -> App:
             await asyncio.gather(working, return_exceptions=True)
             vaults.close()
             store.close()
+            await embedder.close()
             await http.close()
 
     return create_app(
         service,
         portability,
+        recalls,
         identity=lambda: {"node": document.digest, "key_document": b64_encode(document.raw), "attestation": None},
         registration=config.registration,
         limits=Limits(config.request_bytes, config.request_seconds),
@@ -97,6 +118,16 @@ def _extraction(config: MemoryConfig, http: AiohttpHTTP) -> Extraction:
     if config.model_url is None:
         return RuleExtraction()
     return ModelExtraction(http, config.model_url, config.model, config.model_key, config.model_seconds)
+
+
+def _embedder(config: MemoryConfig, http: AiohttpHTTP) -> Embedder:
+    if config.embedding_minilm:
+        return MiniLMEmbedder()
+    if config.embedding_url is not None:
+        key = config.embedding_key.reveal() if config.embedding_key else ""
+        return OpenAIEmbedder(http, config.embedding_url, config.embedding_model, key)
+    runtime = OnnxRuntime(optimisation="basic", threads=1, memory_bytes=1 << 28, model_bytes=1 << 24, run_s=30)
+    return shipped_embedder(runtime)
 
 
 def _load_key_document(path: Path) -> KeyDocument:

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.core.encoding import time_encode
+from holdfast.core.recall_orders import parse_recall_order
 from holdfast.errors import UsageError
 from holdfast.nodes import edge
 from holdfast.nodes.edge import Edge, Lifespan, Limits, json_response, read_json, require_token
 from holdfast.nodes.memory import profile, reading
 from holdfast.nodes.memory.keyring import DEFAULT_SCOPES, Principal
 from holdfast.nodes.memory.portability import Portability
+from holdfast.nodes.memory.recalling import Recalls
 from holdfast.nodes.memory.search import memory_json
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.ports.memory_store import Wrap
@@ -31,6 +33,7 @@ _FRESH = {"cache-control": "no-store"}
 def create_app(
     service: MemoryService,
     portability: Portability,
+    recalls: Recalls,
     *,
     identity: Callable[[], dict[str, Any]],
     registration: Secret | None,
@@ -46,6 +49,7 @@ def create_app(
         *_conversations(service),
         *_keys(service, registration),
         *_files(service, portability),
+        *_recalls(service, recalls),
     ]
 
     async def who(_: Request) -> Response:
@@ -171,6 +175,14 @@ def _rows(service: MemoryService) -> list[Page]:
         _page(service, "DELETE", "/memories/{id}", erase),
         _page(service, "GET", "/memories/{id}/history", history),
     ]
+
+
+def _recalls(service: MemoryService, recalls: Recalls) -> list[Page]:
+    async def recall(request: Request, principal: Principal) -> Response:
+        order = parse_recall_order(await read_json(request))
+        return json_response((await recalls.recall(principal, order)).to_json())
+
+    return [_page(service, "POST", "/recall", recall)]
 
 
 def _judging(service: MemoryService) -> list[Page]:

