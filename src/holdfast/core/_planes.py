@@ -1,14 +1,17 @@
-"""Symbols of Walrus' code as planes of bytes, and sums of planes: what every byte costs (``spec/walrus.md`` §2(2)).
+"""Symbols of Walrus' code as planes of bytes, and sums and products of them: what every byte costs (``spec/walrus.md``
+§2(2)).
 
-Each of the three functions is here twice, with numpy and with nothing but the standard library, and says the same:
-numpy is a few times as fast, and the base install does without it. :func:`add`,
-:func:`split` and :func:`merge` choose.
+All of it is here twice, with numpy and with nothing but the standard library, and says the same: numpy is a few times
+as fast where there is much, and the base install does without it. :func:`way_of`, :func:`split` and :func:`merge`
+choose.
 
 The elements of a shard may stand in any order, as long as it is the same in all shards of a code; the two ways to split
 choose different ones.
 """
 
 from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
 
 try:
     import numpy as np
@@ -19,25 +22,135 @@ Plane = bytes | bytearray
 """One byte of each element of a shard."""
 FAST = np is not None
 """Whether numpy is here."""
-SMALL_PLANE, SMALL_SHARD = 256, 64
+SMALL_PLANE, SMALL_SHARD = 1024, 64
 """Bytes of a plane, and slices of a shard, up to which arrays cost more to make than they save."""
+Shard = tuple[Plane, Plane]
+"""The low bytes of all elements, and their high bytes."""
+Tables = tuple[bytes, bytes, bytes, bytes]
+"""Products of a constant with each byte: low to low, low to high, high to low, high to high."""
+Work = TypeVar("Work")
+"""A shard that is worked on. ``None`` or 0 is zeros."""
 BLOCK_BYTES = 64
 """The elements of a symbol stand in blocks: 32 low bytes, then their 32 high bytes. The last block may be shorter."""
 
 
-def add_integers(target: bytearray, *planes: Plane) -> None:
-    """``target`` ^= each of ``planes``, as integers."""
-    total = int.from_bytes(target)
-    for plane in planes:
-        total ^= int.from_bytes(plane)
-    target[:] = total.to_bytes(len(target))
+class Way(Protocol[Work]):
+    """How shards are added and multiplied. A target may be changed in place, and what is given back takes its place."""
+
+    zero: Work
+
+    def load(self, shard: Shard) -> Work:
+        """A shard to work on."""
+        ...
+
+    def show(self, work: Work) -> Shard:
+        """What was worked on."""
+        ...
+
+    def copy(self, work: Work) -> Work:
+        """The same, to be changed by itself."""
+        ...
+
+    def add(self, target: Work, work: Work) -> Work:
+        """``target`` + ``work``."""
+        ...
+
+    def add_scaled(self, target: Work, work: Work, tables: Tables) -> Work:
+        """``target`` + the constant of ``tables`` · ``work``."""
+        ...
 
 
-def add_arrays(target: bytearray, *planes: Plane) -> None:
-    """``target`` ^= each of ``planes``, as arrays."""
+class Integers:
+    """A shard is one integer: its low bytes, then its high bytes. Sums are exclusive ors."""
+
+    zero = 0
+
+    def __init__(self, size: int) -> None:
+        """``size`` is the length of a plane."""
+        self._size = size
+
+    def load(self, shard: Shard) -> int:
+        """See :class:`Way`."""
+        return int.from_bytes(shard[0] + shard[1])
+
+    def show(self, work: int) -> Shard:
+        """See :class:`Way`."""
+        planes = work.to_bytes(2 * self._size)
+        return planes[: self._size], planes[self._size :]
+
+    def copy(self, work: int) -> int:
+        """See :class:`Way`."""
+        return work
+
+    def add(self, target: int, work: int) -> int:
+        """See :class:`Way`."""
+        return target ^ work
+
+    def add_scaled(self, target: int, work: int, tables: Tables) -> int:
+        """See :class:`Way`."""
+        if not work:
+            return target
+        size = self._size
+        planes = work.to_bytes(2 * size)
+        low, high = planes[:size], planes[size:]
+        of_low = int.from_bytes(low.translate(tables[0]) + low.translate(tables[1]))
+        return target ^ of_low ^ int.from_bytes(high.translate(tables[2]) + high.translate(tables[3]))
+
+
+class Arrays:
+    """A shard is two arrays of bytes that are changed in place."""
+
+    zero = None
+
+    def __init__(self, size: int) -> None:
+        """``size`` is the length of a plane."""
+        self._size = size
+
+    def load(self, shard: Shard) -> tuple[bytearray, bytearray] | None:
+        """See :class:`Way`."""
+        return bytearray(shard[0]), bytearray(shard[1])
+
+    def show(self, work: tuple[bytearray, bytearray] | None) -> Shard:
+        """See :class:`Way`."""
+        return (bytes(self._size), bytes(self._size)) if work is None else work
+
+    def copy(self, work: tuple[bytearray, bytearray] | None) -> tuple[bytearray, bytearray] | None:
+        """See :class:`Way`."""
+        return None if work is None else self.load(work)
+
+    def add(
+        self, target: tuple[bytearray, bytearray] | None, work: tuple[bytearray, bytearray] | None
+    ) -> tuple[bytearray, bytearray] | None:
+        """See :class:`Way`."""
+        if work is None:
+            return target
+        if target is None:
+            return self.load(work)
+        _add_array(target[0], work[0])
+        _add_array(target[1], work[1])
+        return target
+
+    def add_scaled(
+        self, target: tuple[bytearray, bytearray] | None, work: tuple[bytearray, bytearray] | None, tables: Tables
+    ) -> tuple[bytearray, bytearray] | None:
+        """See :class:`Way`."""
+        if work is None:
+            return target
+        low, high = work
+        if target is None:
+            target = low.translate(tables[0]), low.translate(tables[1])
+        else:
+            _add_array(target[0], low.translate(tables[0]))
+            _add_array(target[1], low.translate(tables[1]))
+        _add_array(target[0], high.translate(tables[2]))
+        _add_array(target[1], high.translate(tables[3]))
+        return target
+
+
+def _add_array(target: bytearray, plane: Plane) -> None:
+    """``target`` ^= ``plane``."""
     view = np.frombuffer(target, np.uint8)
-    for plane in planes:
-        np.bitwise_xor(view, np.frombuffer(plane, np.uint8), out=view)
+    np.bitwise_xor(view, np.frombuffer(plane, np.uint8), out=view)
 
 
 def split_slices(symbols: bytes, size: int) -> tuple[Plane, Plane]:
@@ -95,12 +208,9 @@ def merge_arrays(low: Plane, high: Plane, size: int) -> bytes:
     return lines.tobytes()
 
 
-def add(target: bytearray, *planes: Plane) -> None:
-    """``target`` ^= each of ``planes``, the faster way."""
-    if FAST and len(target) > SMALL_PLANE:
-        add_arrays(target, *planes)
-    else:
-        add_integers(target, *planes)
+def way_of(size: int) -> Way[Any]:
+    """The faster way for planes of ``size`` bytes."""
+    return Arrays(size) if FAST and size > SMALL_PLANE else Integers(size)
 
 
 def split(symbols: bytes, size: int) -> tuple[Plane, Plane]:

@@ -6,8 +6,7 @@ first 2^i points are sums of few powers, and a transform of *m* points needs *m/
 
 Rules: pure; the same originals give the same recovery shards for ever. A shard is two *planes*: the low bytes of all
 its elements, and the high bytes. The product of a plane with a constant is two look-ups of each byte in a table,
-which is what ``bytes.translate`` does; sums are exclusive ors, which numpy does where it is installed and plain
-integers where not.
+which is what ``bytes.translate`` does; sums are exclusive ors (``core._planes``).
 
 Not covered: decoding. What is fetched is whole, and is checked by encoding it again.
 """
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
-from holdfast.core._planes import Plane, add
+from holdfast.core._planes import Shard, Tables, Way, Work, way_of
 from holdfast.errors import UsageError
 
 POLYNOMIAL = 0x1002D
@@ -29,11 +28,6 @@ CANTOR_BASIS = (
 """Each β satisfies β² + β = the one before it (Leopard's ``kCantorBasis``). Bit i of an element stands for entry i."""
 MAX_SHARDS = 1 << 15
 """Most originals, and most recovery shards."""
-
-Shard = tuple[Plane, Plane]
-"""The low bytes of all elements, and their high bytes."""
-Work = tuple[bytearray, bytearray] | None
-"""A shard that is changed in place; ``None`` is zeros."""
 
 
 def _multiply_polynomials(left: int, right: int) -> int:
@@ -93,7 +87,7 @@ def multiply(left: int, right: int) -> int:
 
 
 @lru_cache(maxsize=8192)
-def _tables(constant: int) -> tuple[bytes, bytes, bytes, bytes]:
+def _tables(constant: int) -> Tables:
     """Products of a constant with every low byte and every high byte: low and high bytes of each."""
     rows = [row for bit, row in enumerate(_unit_products()) if constant >> bit & 1]
     tables = []
@@ -108,56 +102,32 @@ def _tables(constant: int) -> tuple[bytes, bytes, bytes, bytes]:
     return tables[0], tables[1], tables[2], tables[3]
 
 
-def _add(target: Work, shard: Work) -> Work:
-    """``target`` += ``shard``; what is given back takes the target's place."""
-    if shard is None:
-        return target
-    if target is None:
-        return bytearray(shard[0]), bytearray(shard[1])
-    add(target[0], shard[0])
-    add(target[1], shard[1])
-    return target
-
-
-def _add_scaled(target: Work, shard: Work, constant: int) -> Work:
-    """``target`` += ``constant`` · ``shard``; what is given back takes the target's place."""
-    if shard is None or not constant:
-        return target
-    low_to_low, low_to_high, high_to_low, high_to_high = _tables(constant)
-    low, high = shard
-    if target is None:
-        target = low.translate(low_to_low), low.translate(low_to_high)
-        add(target[0], high.translate(high_to_low))
-        add(target[1], high.translate(high_to_high))
-    else:
-        add(target[0], low.translate(low_to_low), high.translate(high_to_low))
-        add(target[1], low.translate(low_to_high), high.translate(high_to_high))
-    return target
-
-
-def _to_coefficients(values: Sequence[Shard], width: int, offset: int) -> list[Work]:
+def _to_coefficients(way: Way[Work], values: Sequence[Shard], width: int, offset: int) -> list[Work]:
     """The polynomial of degree below ``width`` with these values at the points from ``offset`` on, then zeros."""
-    work: list[Work] = [(bytearray(low), bytearray(high)) for low, high in values]
-    work += [None] * (width - len(values))
+    work = [way.load(value) for value in values] + [way.zero] * (width - len(values))
     for layer in range(width.bit_length() - 1):
         distance = 1 << layer
         for begin in range(0, len(values), 2 * distance):
             constant = begin + offset >> layer
+            tables = _tables(constant)
             for low in range(begin, begin + distance):
-                work[low + distance] = _add(work[low + distance], work[low])
-                work[low] = _add_scaled(work[low], work[low + distance], constant)
+                work[low + distance] = way.add(work[low + distance], work[low])
+                if constant:
+                    work[low] = way.add_scaled(work[low], work[low + distance], tables)
     return work
 
 
-def _to_values(work: list[Work], offset: int, wanted: int) -> list[Work]:
+def _to_values(way: Way[Work], work: list[Work], offset: int, wanted: int) -> list[Work]:
     """The first ``wanted`` values, at the points from ``offset`` on, of a polynomial whose coefficients are used up."""
     for layer in reversed(range(len(work).bit_length() - 1)):
         distance = 1 << layer
         for begin in range(0, wanted, 2 * distance):
             constant = begin + offset >> layer
+            tables = _tables(constant)
             for low in range(begin, begin + distance):
-                work[low] = _add_scaled(work[low], work[low + distance], constant)
-                work[low + distance] = _add(work[low + distance], work[low])
+                if constant:
+                    work[low] = way.add_scaled(work[low], work[low + distance], tables)
+                work[low + distance] = way.add(work[low + distance], work[low])
     return work[:wanted]
 
 
@@ -171,20 +141,24 @@ def encode(originals: Sequence[Shard], recovery: int) -> list[Shard]:
     size = len(originals[0][0])
     if any(len(plane) != size for shard in originals for plane in shard):
         raise UsageError("walrus.shards", "all planes of a code have one length")
+    return _encode(way_of(size), originals, recovery)
+
+
+def _encode(way: Way[Work], originals: Sequence[Shard], recovery: int) -> list[Shard]:
+    """The same, in one way."""
     narrow, wide = _power_of_two(recovery), _power_of_two(len(originals))
     found: list[Work] = []
     if wide > narrow:  # many originals: their polynomials, chunk by chunk, add up to one at the first points
-        total: list[Work] = [None] * narrow
+        total = [way.zero] * narrow
         for begin in range(0, len(originals), narrow):
-            chunk = _to_coefficients(originals[begin : begin + narrow], narrow, begin + narrow)
-            total = [_add(left, right) for left, right in zip(total, chunk, strict=True)]
-        found = _to_values(total, 0, recovery)
+            chunk = _to_coefficients(way, originals[begin : begin + narrow], narrow, begin + narrow)
+            total = [way.add(left, right) for left, right in zip(total, chunk, strict=True)]
+        found = _to_values(way, total, 0, recovery)
     else:  # few originals: one polynomial through them, continued at the points behind
-        polynomial = _to_coefficients(originals, wide, 0)
+        polynomial = _to_coefficients(way, originals, wide, 0)
         for begin in range(0, recovery, wide):
-            copy = [_add(None, shard) for shard in polynomial]
-            found += _to_values(copy, begin + wide, min(wide, recovery - begin))
-    return [(bytes(size), bytes(size)) if shard is None else shard for shard in found]
+            found += _to_values(way, [way.copy(item) for item in polynomial], begin + wide, min(wide, recovery - begin))
+    return [way.show(item) for item in found]
 
 
 def _power_of_two(count: int) -> int:

@@ -106,10 +106,14 @@ def blob_id(data: bytes, shards: int = MAINNET_SHARDS) -> bytes:
     size = encoding.symbol_bytes(len(data))
     step = size + 1
     rows, lines = [], []
+    before, root, leaves = b"", b"", list[bytes]()
     for symbols in _expanded(data, encoding, size):
-        view = memoryview(symbols) if size > 1024 else symbols  # small slices are faster as copies
-        leaves = _hashes(_START, [view[at : at + step] for at in range(0, len(symbols), step)])
-        rows.append(_root(leaves))
+        if symbols != before:  # what a short blob is filled up with is many rows of zeros
+            before = symbols
+            view = memoryview(symbols) if size > 1024 else symbols  # small slices are faster as copies
+            leaves = _hashes(_START, [view[at : at + step] for at in range(0, len(symbols), step)])
+            root = _root(leaves)
+        rows.append(root)
         lines.append(leaves)
     columns = _roots(lines)
     pairs = [_leaf(primary + secondary) for primary, secondary in zip(rows, reversed(columns), strict=True)]
@@ -165,7 +169,13 @@ def _roots(lines: Iterable[Sequence[bytes]]) -> list[bytes]:
     while len(level) > 1:
         if len(level) % 2:
             level.append(empty)
-        level = [_hashes(_ABOVE, map(add, low, high)) for low, high in zip(level[::2], level[1::2], strict=True)]
+        made: dict[tuple[int, int], list[bytes]] = {}
+        """By the lines that they are made of: of one pair that comes again, the same nodes."""
+        pairs = list(zip(level[::2], level[1::2], strict=True))
+        for low, high in pairs:
+            if (id(low), id(high)) not in made:
+                made[id(low), id(high)] = _hashes(_ABOVE, map(add, low, high))
+        level = [made[id(low), id(high)] for low, high in pairs]
     return list(level[0])
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.core import _planes, walrus
+from holdfast.core import _planes, reed_solomon, walrus
 from holdfast.errors import MalformedError, RefusedError, UsageError
 
 KNOWN = {
@@ -81,15 +81,21 @@ def test_both_ways_of_splitting_merge_to_the_same_symbols(count: int, half: int,
     assert _planes.merge_arrays(*_planes.split_arrays(symbols, size), size) == spaced
 
 
-@given(st.binary(min_size=1, max_size=200), st.randoms(use_true_random=False))
-def test_both_ways_of_adding_agree_and_adding_twice_is_nothing(plane: bytes, chance) -> None:
-    start = chance.randbytes(len(plane))
-    by_integers, by_arrays = bytearray(start), bytearray(start)
-    _planes.add_integers(by_integers, plane)
-    _planes.add_arrays(by_arrays, plane)
-    assert by_integers == by_arrays
-    _planes.add_arrays(by_arrays, plane)
-    assert by_arrays == start
+@given(st.integers(1, 100), st.integers(0, 65_535), st.sampled_from(["", "target", "work"]), st.data())
+def test_both_ways_of_adding_and_multiplying_agree(size: int, constant: int, zeros: str, choose) -> None:
+    planes = st.binary(min_size=size, max_size=size)
+    target, work = (choose.draw(st.tuples(planes, planes)) for _ in range(2))
+    tables = reed_solomon._tables(constant)
+    found = []
+    for way in (_planes.Integers(size), _planes.Arrays(size)):
+        start = way.zero if zeros == "target" else way.load(target)
+        other = way.zero if zeros == "work" else way.load(work)
+        kept = way.copy(start)
+        total = way.add_scaled(way.add(start, other), other, tables)
+        found.append(tuple(map(bytes, (*way.show(total), *way.show(kept)))))
+    assert found[0] == found[1]
+    if zeros != "target":
+        assert found[0][2:] == target, "a copy does not change with what it was made of"
 
 
 @pytest.mark.parametrize("size", [0, 1, 57, 300, 30_000, 200_000])
