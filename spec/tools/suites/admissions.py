@@ -22,8 +22,20 @@ from reference.admissions import (
 from reference.cases import Writer
 from reference.signing import Node
 from reference.text import exact_text, jcs, when
-from reference.world import DATA, GATEWAY, START, STRANGER, Turn, admit, trust_value, usual_trust
+from reference.world import (
+    DATA,
+    GATEWAY,
+    SENT,
+    START,
+    STRANGER,
+    Story,
+    Turn,
+    admit,
+    trust_value,
+    usual_trust,
+)
 
+from .bundles import GOOD, Bundles
 from .kinds import SEEN, Attesters, Payloads, put
 
 SECOND = Node("data-2.example", ["data"], ["statement"])
@@ -46,6 +58,9 @@ def write(out: Writer) -> None:
     payloads(out)
     attesters(out)
     traces(out)
+    bundles = Bundles(out)
+    lanes(bundles)
+    refuted(bundles)
 
 
 class Documents:
@@ -338,3 +353,129 @@ def traces(out: Writer) -> None:
     closed = Turn(execution_parents=[turn.route.digest, good.statement.digest])
     case("by-an-execution", "A closing statement that names what the route left out.",
          [before, turn.route.entry, closed.execution.entry], ["ok", "ok", "refuted:trace"], "trace.md §2(4)")  # fmt: skip
+
+
+# --- the lane -------------------------------------------------------------------------------------------------------
+
+
+def given(blocks: list[str], role: str = "user") -> str:
+    """What went upstream, with blocks before what was asked."""
+    messages = ",".join(quote_message(role, block) for block in blocks)
+    return SENT.replace('"messages":[', f'"messages":[{messages},' if messages else '"messages":[')
+
+
+def quote_message(role: str, block: str) -> str:
+    """A message that holds a block."""
+    return exact_text({"role": role, "content": block})
+
+
+def told(
+    *made: Admission,
+    named: list[Admission] | None = None,
+    blocks: list[str] | None = None,
+    members: tuple[Admission, ...] = (),
+    role: str = "user",
+    used: int = 50,
+    open_with: dict[str, Any] | None = None,
+    opened: bool = True,
+    disclose: tuple[str, ...] = ("request", "sent", "response"),
+) -> Story:
+    """A run that was given admissions, and its bundle."""
+    names = list(made) if named is None else named
+    texts = [item.block() for item in made] if blocks is None else blocks
+
+    def rewritten(value: dict[str, Any]) -> None:
+        value["predicate"]["rewrites"] = ["admitted", "holdfast-removed"]
+
+    turn = Turn(
+        sent=given(texts, role),
+        parents=[item.statement.digest for item in names],
+        admitted_at=when(START, plus_ms=used) if names else None,
+        route_at=when(START, plus_ms=max(120, used)),
+        execution_at=when(START, plus_ms=max(1850, used)),
+        route_change=rewritten,
+    )
+    before = [*members, *made]
+    story = Story(
+        turn,
+        extra=[item.statement for item in before],
+        order=lambda own: [*own[2:], *own[:2]],
+        disclose=disclose,
+        cosigned_at=when(START, plus_ms=max(3_000, used + 1_500)),
+    )
+    for item in before if opened else ():
+        story.add("admission", 2000, **item.opening(**(open_with or {})))
+    return story
+
+
+def lane(state: str, basis: str | None) -> dict[str, Any]:
+    """The good run's lanes, and this one."""
+    return {**GOOD, "inputs": [state, basis]}
+
+
+def lanes(b: Bundles) -> None:
+    """What the lane says of what is in order (lanes.md §3(8)). No data node here has hardware behind its key."""
+
+    def case(name: str, why: str, story: Story, state: str, basis: str | None = None) -> None:
+        b.case(f"inputs-{name}", why, story, lane(state, basis), trust=TRUST, suite="lanes", spec="lanes.md §3(8)")
+
+    good, none = Admission(), Admission("refused", "refused")
+    members = (answer("1.0842", "ecb"), answer("1.085", "fed", node=SECOND))
+    case("shown", "Admitted, fresh, pinned, in the prompt; the data node's key is its owner's word.", told(good),
+         "unknown", "signature")  # fmt: skip
+    case("not-opened", "What was admitted is not shown.", told(good, opened=False), "unknown")
+    case("prompt-not-shown", "Whether the model was given it is not shown.",
+         told(good, disclose=("request", "response")), "unknown")  # fmt: skip
+    case("refused", "A source was asked and nothing was admitted.", told(none), "unknown", "signature")
+    case("stale-when-used", "Fresh for a minute, and used a little later, within the minute that the log knows.",
+         told(good, used=59_000), "expired", "signature")  # fmt: skip
+    unpinned = Admission("unpinned", observation=observation(limits=limits(pins=[])))
+    case("not-pinned", "Any root could vouch for the peer.", told(unpinned), "unknown", "signature")
+    case("quorum", "Two sources through two data nodes agree.", told(combined(members), members=members), "unknown",
+         "signature")  # fmt: skip
+    case("by-the-tool", "The model asked for it.", told(good, role="tool"), "unknown", "signature")
+    apart = (answer("1.0842", "ecb"), answer("1.9", "fed", node=SECOND))
+    b.case("inputs-disagreeing", "Two sources do not agree, and no value stands for them.",
+           told(combined(apart), members=apart), lane("refuted", "observed"), "admission.disagreement", trust=TRUST,
+           suite="lanes", spec="lanes.md §3(8)", bug="DISAGREEMENT")  # fmt: skip
+    search = Story(Turn(request=SEARCHED, sent=SEARCHED, route_change=unrewritten))
+    case("searched-by-the-provider", "The provider was free to search by itself: nobody admitted what it found.",
+         search, "unknown", "provider_claim")  # fmt: skip
+
+
+SEARCHED = SENT.replace('"stream":false', '"stream":false,"tools":[{"type":"web_search"}]')
+"""A request that lets its provider search."""
+
+
+def unrewritten(value: dict[str, Any]) -> None:
+    """Nothing was rewritten."""
+    value["predicate"]["rewrites"] = []
+    value["predicate"]["sent"] = value["predicate"]["request"]
+
+
+def refuted(b: Bundles) -> None:
+    """What is refused: nothing that is wrong with an admission's document or block takes anything from the bytes."""
+
+    def case(name: str, why: str, story: Story, code: str = "context") -> None:
+        b.case(f"inputs-{name}", why, story, lane("refuted", None), f"admission.{code}", trust=TRUST, suite="lanes",
+               spec="admission.md §8(4)", bug="FALSE_CONTEXT")  # fmt: skip
+
+    good, other = Admission(), Admission("other")
+    case("block-not-named", "The model was given what the route leaves out.",
+         told(good, named=[], blocks=[good.block()]))  # fmt: skip
+    case("another-block", "The route names one admission and the model was given two.",
+         told(good, blocks=[good.block(), other.block()]))  # fmt: skip
+    case("named-without-block", "The route names what the model was not given.", told(good, blocks=[]))
+    changed = good.block().replace("1.0842", "1.0843")
+    case("block-changed", "The model was given another value than was admitted.", told(good, blocks=[changed]), "block")
+    case("block-by-the-system", "What was admitted stands where the system speaks.", told(good, role="system"))
+    case("another-salt", "The record does not open.", told(good, open_with={"salt": "22" * 32}), "record")
+    case("another-definition", "The definition that is shown is another.", told(good, open_with={"definition": "{}"}),
+         "definition")  # fmt: skip
+    old = Admission("old", observation=observation(times=times(source=-70_000)))
+    case("admitted-stale", "A node admitted what was too old by its own rules.",
+         told(old), "stale")  # fmt: skip
+    wide = Admission("wide", observation=observation("2.5"))
+    case("admitted-out-of-range", "A node admitted what its own rules refuse.", told(wide), "range")
+    moved = Admission("moved", observation=observation(http=http(hosts=["rates.example.net"])))
+    case("redirected-away", "Another host answered.", told(moved), "redirected")

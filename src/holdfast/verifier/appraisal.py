@@ -19,6 +19,7 @@ from holdfast.core.trust import Trust
 from holdfast.verifier.computation import computation, computed_artifact, computed_of
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
+from holdfast.verifier.inputs import inputs
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.labels import add_history, check_histories
 from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
@@ -94,7 +95,7 @@ def appraise(
         "bytes": _bytes(evidence),
         "artifact": add_history(_artifact(evidence), evidence, trust, policy.bounds.max_skew_s, record),
         "computation": _computation(evidence, development=trust is not None and trust.development),
-        "inputs": _carried(evidence, "inputs", "admission", "No outside facts were admitted to this run."),
+        "inputs": inputs(evidence, trust),
         "memory": memory(evidence, recalled, trust),
         "route": _route(evidence),
         "privacy": privacy(evidence, trust, enclave, record),
@@ -288,27 +289,6 @@ def _computation(evidence: Evidence, *, development: bool) -> Lane:
         return computation(evidence, development=development)
     says = "The gateway signed what its upstream returned. Nothing here shows how the upstream made it."
     return Lane("computation", "unknown", "provider_claim", says, _digests(evidence)[-1:])
-
-
-def _carried(evidence: Evidence, name: str, kind: str, absent: str) -> Lane:
-    """inputs and memory: not applicable when the route names none (``lanes.md`` §3(8))."""
-    if evidence.route is None:
-        return Lane(name, "pending", None, "The route of this run is not known yet.")
-    parents = [evidence.statements.get(digest) for digest in evidence.route.statement.parents]
-    if not parents:
-        return Lane(name, "not_applicable", None, absent)
-    if any(parent is None for parent in parents):
-        return Lane(name, "unknown", None, "A statement that the route names is not in this bundle.")
-    found = [parent.statement.digest for parent in parents if parent is not None and parent.statement.kind == kind]
-    if not found:
-        return Lane(name, "not_applicable", None, absent)
-    return Lane(
-        name,
-        "unknown",
-        None,
-        f"{len(found)} {kind} statements were carried in; not read by this version.",
-        tuple(found),
-    )
 
 
 def _route(evidence: Evidence) -> Lane:

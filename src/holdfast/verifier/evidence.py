@@ -16,6 +16,7 @@ from holdfast.core import canonical, merkle, rounds
 from holdfast.core.admission_body import AdmissionBody
 from holdfast.core.artifact_changes import ArtifactChange, verify_change
 from holdfast.core.bundles import (
+    AdmissionItem,
     AttestationItem,
     Bundle,
     CandidateItem,
@@ -53,7 +54,7 @@ from holdfast.core.notes import (
     verify_checkpoint,
     verify_cosignatures,
 )
-from holdfast.core.parts import Part, verify_document, verify_part
+from holdfast.core.parts import Part, map_parts, verify_document, verify_part
 from holdfast.core.payments import (
     UNDELIVERED,
     PaymentDocument,
@@ -75,6 +76,7 @@ from holdfast.core.statements import (
 )
 from holdfast.core.trust import Admission, Epoch, Trust, TrustedLog
 from holdfast.errors import HoldfastError, RefusedError
+from holdfast.verifier.admitted import Admitted, check_admissions
 from holdfast.verifier.attestation import insecure
 from holdfast.verifier.checks import (
     CheckPolicy,
@@ -205,6 +207,8 @@ class Evidence:
     """Digests of payment statements whose charge was held against the usage that the answer reports."""
     proofs: dict[str, ProofDocument] = field(default_factory=dict)
     """By digest of a ``proved`` statement: the document that opens its record, all but the proof itself checked."""
+    admitted: Admitted = field(default_factory=Admitted)
+    """What opens the admissions that the route names, and what the model saw of them."""
     opened: dict[str, DecisionDocument] = field(default_factory=dict)
     """By digest of a decision statement: the document that opens its record."""
     in_batch: set[str] = field(default_factory=set)
@@ -264,6 +268,7 @@ class Evidence:
             "payment": self.payment_refusals,
             "computation": self.computation_refusals,
             "artifact": self.artifact_refusals,
+            "inputs": self.admitted.refusals,
         }
         kept[lane].append((code, says))
 
@@ -283,6 +288,26 @@ class Evidence:
     def checked(self) -> dict[str, CheckedStatement]:
         """By digest: the statements of the trace, and the changes of labels beside it."""
         return self.statements | self.changes
+
+    def shown(self, document: str) -> tuple[list[Part], bool]:
+        """What is shown of a document and is what was signed: its parts, and whether they are all of them."""
+        text = self.documents.get(document)
+        if text is None:
+            return self.parts.get(document, []), False
+        return map_parts(document, canonical.decode_exact(text.encode())), True
+
+    @property
+    def sent(self) -> str:
+        """Which document went to the upstream: what was asked, where nothing was rewritten."""
+        body = self.route.statement.body if self.route else None
+        return "sent" if isinstance(body, Route) and body.rewrites else "request"
+
+    def admissions(self) -> list[CheckedStatement | None]:
+        """What the route says was admitted, in the order of digests; None for what is not in the bundle. The route's
+        other parents are left out as far as they are here."""
+        parents = self.route.statement.parents if self.route else ()
+        found = [self.statements.get(digest) for digest in parents]
+        return [item for item in found if item is None or item.statement.kind == "admission"]
 
     def closure(self) -> list[CheckedStatement]:
         """The closing statement and its ancestors among what was presented (``trace.md`` §3)."""
@@ -317,6 +342,10 @@ def check_evidence(
     _check_decisions([item for item in items if isinstance(item, DecisionItem)], evidence, bounds, record)
     _check_payments([item for item in items if isinstance(item, PaymentItem)], evidence, bounds, record)
     _check_proofs([item for item in items if isinstance(item, ProofItem)], evidence, record)
+    statements = {digest: checked.statement for digest, checked in evidence.statements.items()}
+    route = evidence.route.statement if evidence.route else None
+    shown = [item for item in items if isinstance(item, AdmissionItem)]
+    evidence.admitted = check_admissions(shown, statements, route, *evidence.shown(evidence.sent), record)
     _check_mark([item for item in items if isinstance(item, MarkItem)], evidence, trust, record)
     if trust is None:
         says = "No trust document was given, so no attester can be judged."

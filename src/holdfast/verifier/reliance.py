@@ -84,13 +84,13 @@ def reliances_of(evidence: Evidence, trust: Trust | None) -> Mapping[str, tuple[
         "bytes": signed,
         "artifact": (*signed, *told),
         "computation": signed,
-        "inputs": signed,
+        "inputs": (*signed, *_vouched(evidence, trust, _data_nodes(evidence))),
         "memory": signed,
-        "privacy": (*signed, *_vouched(evidence, trust)) if _is_sealed(evidence) else signed,
+        "privacy": (*signed, *_vouched(evidence, trust, _closer(evidence))) if _is_sealed(evidence) else signed,
         "payment": (*signed, *paid),
         "route": () if routed is None else (_node(routed.statement.attester, routed.trusted_time or OPEN),),
         "settlement": (*signed, *_settled(evidence, trust)),
-        "enclave": _vouched(evidence, trust),
+        "enclave": _vouched(evidence, trust, _closer(evidence)),
         "judgement": decided,
     }
     return {lane: tuple(dict.fromkeys(items)) for lane, items in found.items() if items}
@@ -127,10 +127,18 @@ def _final(final: CheckedRound, trust: Trust) -> Iterator[Reliance]:
     yield _build("quorum", OPEN, origin=epoch.origin, epoch=epoch.number, nodes=signers)
 
 
-def _vouched(evidence: Evidence, trust: Trust) -> tuple[Reliance, ...]:
-    """The roots that vouch for the signing key. Which of several did is not asked: each could have."""
+def _closer(evidence: Evidence) -> list[str]:
     source = evidence.closing or evidence.route
-    answers = evidence.attestations.get(source.statement.attester, []) if source is not None else []
+    return [source.statement.attester] if source is not None else []
+
+
+def _data_nodes(evidence: Evidence) -> list[str]:
+    return [item.statement.attester for item in evidence.closure() if item.statement.kind == "admission"]
+
+
+def _vouched(evidence: Evidence, trust: Trust, nodes: Iterable[str]) -> tuple[Reliance, ...]:
+    """The roots that vouch for the keys of these nodes. Which of several did is not asked: each could have."""
+    answers = [item for node in nodes for item in evidence.attestations.get(node, [])]
     kinds = {item.form for item in answers if item.answer in ("hardware", "development")}
     return tuple(
         _build("enclave_root", OPEN, certificate=sha256_hex(root.certificate))
