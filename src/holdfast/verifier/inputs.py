@@ -29,7 +29,7 @@ MOST_TOLD = 16
 MOST_SHOWN = 80
 """Characters of a value that the lane repeats."""
 _ROWS_TOLD = 8
-_WORST = ("refuted", "unknown", "expired", "pending", "proven")
+_ORDER = ("refuted", "unknown", "expired", "pending", "proven")
 """States of single admissions, worst first. Unknown stands before expired: what is expired was good once."""
 _KEY_STATES: tuple[tuple[EnclaveAnswer, str, str | None], ...] = (
     ("bad", "refuted", None),
@@ -72,18 +72,18 @@ def inputs(evidence: Evidence, trust: Trust | None) -> Lane:
         judged.append(_Judged("unknown", "provider_claim", searched))
     if not judged:
         return Lane("inputs", "not_applicable", None, "No outside facts were admitted to this run.")
-    worst = _worst(judged)
-    rest = [item.says for item in judged if item is not worst]
-    told = [worst.says, *rest[: MOST_TOLD - 1]]
+    weakest = _weakest(judged)
+    rest = [item.says for item in judged if item is not weakest]
+    told = [weakest.says, *rest[: MOST_TOLD - 1]]
     if len(rest) >= MOST_TOLD:
         told.append(f"{len(rest) - MOST_TOLD + 1} more are not told here.")
     told += _cited(evidence, digests)
     shown = tuple(dict.fromkeys([*digests, *(each for item in judged for each in item.evidence)]))
-    return Lane("inputs", worst.state, worst.basis, " ".join(told), shown)
+    return Lane("inputs", weakest.state, weakest.basis, " ".join(told), shown)
 
 
-def _worst(judged: Sequence[_Judged]) -> _Judged:
-    return min(judged, key=lambda item: _WORST.index(item.state))
+def _weakest(judged: Sequence[_Judged]) -> _Judged:
+    return min(judged, key=lambda item: _ORDER.index(item.state))
 
 
 # --- one admission ----------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _combined(
     own = _used(item, document, told, evidence) or _vouched(item, document, told, evidence)
     members = [*(_member(row, told, evidence, trust) for row in quorum.counting), own]
     shown = tuple(digest for each in members for digest in each.evidence)
-    return _worst(members)._replace(evidence=shown)
+    return _weakest(members)._replace(evidence=shown)
 
 
 def _member(row: Combined, told: str, evidence: Evidence, trust: Trust | None) -> _Judged:
