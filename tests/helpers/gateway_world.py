@@ -22,6 +22,7 @@ from holdfast.adapters.signer_rsa import RSASigner
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
+from holdfast.client.data_nodes import DataNodeClient
 from holdfast.client.full import FinalityView, RoundView, StatusView
 from holdfast.core import merkle, notes, rounds
 from holdfast.core.encoding import sha256_hex
@@ -30,6 +31,7 @@ from holdfast.core.statements import parse_commitment, parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.edge import Edge
+from holdfast.nodes.gateway.admitting import Admitting
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
@@ -55,6 +57,7 @@ from holdfast.ports.settings import Secret
 from holdfast.ports.upstream import Upstream
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.clock import FakeClock
+from tests.helpers.data_node import ScriptedDataNode
 from tests.helpers.decisions import PANEL_DOCUMENT
 from tests.helpers.gateway import DOCUMENT, IDENTITY, MemoryLog, ask
 from tests.helpers.inference import MemoryInferenceNode, MovingSource
@@ -154,7 +157,13 @@ class World:
         """Inference nodes; the second runs again what the first computed."""
         self.memory = ScriptedMemoryNode(self.clock)
         """The memory node; it keeps no rows unless a test gives it some."""
-        self.network.others = [*(node.document for node in self.computers), self.memory.document]
+        self.data = ScriptedDataNode()
+        """A data node that answers what a test put in."""
+        self.network.others = [
+            *(node.document for node in self.computers),
+            self.memory.document,
+            self.data.node.document,
+        ]
         self.trust: Trust = self.network.trust()
         self.upstream: Upstream = upstream or ScriptedUpstream()
         self.finals: list[rounds.Candidate] = []
@@ -216,6 +225,11 @@ class World:
             answer_signer=AnswerSigner(rsa_signer(), self.clock),
             computing=Computing(self.computers, lambda: self.trust, self.clock),
             recalling=Recalling(self.memory, lambda: self.trust, self.clock),
+            admitting=Admitting(
+                [DataNodeClient("data", "http://data.test", Secret("data-key", "test"), self.data)],
+                lambda: self.trust,
+                clock=self.clock,
+            ),
             wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )
         self.desk = RunDesk(self.ledger, self.indexer, self.evidence, self.changes, most_watchers=most_watchers)

@@ -33,6 +33,7 @@ from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConf
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
 from holdfast.client.chain import ChainReader
+from holdfast.client.data_nodes import DataNodeClient
 from holdfast.client.facilitator import HTTPFacilitator
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.hub import HubClient
@@ -50,6 +51,7 @@ from holdfast.core.statements import is_code
 from holdfast.core.x402 import chain_id_of
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
+from holdfast.nodes.gateway.admitting import Admitting
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
@@ -202,6 +204,9 @@ def build(config: GatewayConfig) -> App:
         answer_signer=answer_signer,
         computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
         recalling=Recalling(_memory_node(config, http), trust, clock, timeout_s=config.memory_node_seconds),
+        admitting=Admitting(
+            [DataNodeClient(item.code, item.url, item.key, http) for item in config.data_nodes], trust, clock=clock
+        ),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None

@@ -55,6 +55,15 @@ class InferenceAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class DataNodeAddress:
+    """One data node."""
+
+    code: str = setting(help="Short id for logs and errors: lower-case letters, digits, hyphens")
+    url: str = setting(help="Base URL")
+    key: Secret = setting(help="This gateway's key at the node, as file:… or env:…")
+
+
+@dataclass(frozen=True, slots=True)
 class FullNodeReader:
     """One full node whose rounds the gateway follows."""
 
@@ -111,6 +120,9 @@ class GatewayConfig:
         False, "Send keys of users and their rows over http:// off this machine; anyone on the way can read them"
     )
     inference: tuple[InferenceAddress, ...] = setting((), "Inference nodes, in order of preference")
+    data_nodes: tuple[DataNodeAddress, ...] = setting(
+        (), "Data nodes that admit facts from outside for this gateway's callers, in order of preference"
+    )
     hub: str | None = setting(None, "Base URL of the hub that tells what labels meant around a run")
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…, where it asks for one")
     builtin: bool = setting(True, "Offer the built-in responder (retrieval over a written corpus, no language model)")

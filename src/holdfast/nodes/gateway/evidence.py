@@ -34,6 +34,7 @@ from holdfast.core.sealing import open_document
 from holdfast.core.statements import Execution, Statement, parse_envelope, parse_statement
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
+from holdfast.nodes.gateway.admitting import open_kept
 from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.labels import Labels, PlacedChange
@@ -132,21 +133,25 @@ class EvidenceDesk:
             journal += settled
         if secret is not None:
             at = time_encode(self._clock.now())
-            journal += self._proofs_shown(row, secret, at)
+            journal += self._records_shown(row, secret, at)
             disclosed = self._disclosures(opening, opening_record.record.blobs, closing, secret, at)
             journal += disclosed
             journal += await self._history(computed, disclosed, at)
         return build_bundle(row.run, self._clock.now(), journal)
 
-    def _proofs_shown(self, row: RunRow, secret: bytes, at: str) -> list[dict[str, Any]]:
-        """What opens the records of a run's proofs, for whoever holds its capability."""
+    def _records_shown(self, row: RunRow, secret: bytes, at: str) -> list[dict[str, Any]]:
+        """What opens the records of a run's proofs and admissions, for whoever holds its capability."""
         found = []
         for place, _, _ in row.additions:
             item = parse_added(self._ledger.read(place).record)
             if item.proof:
                 salt, sealed = item.proof[:SALT_BYTES], item.proof[SALT_BYTES:]
-                digest = parse_statement(parse_envelope(item.envelope)).digest
-                text = open_document(pseudo_random_key(row.run, secret), f"proof/{digest}", sealed).decode()
+                statement = parse_statement(parse_envelope(item.envelope))
+                digest, key = statement.digest, pseudo_random_key(row.run, secret)
+                if statement.kind == "admission":
+                    found.append({"kind": "admission", "at": at, **open_kept(item.proof, digest, key)})
+                    continue
+                text = open_document(key, f"proof/{digest}", sealed).decode()
                 found.append({"kind": "proof", "at": at, "digest": digest, "document": text, "salt": salt.hex()})
         return found
 

@@ -65,6 +65,8 @@ class Interrupted:
     """The first mark that left and the last."""
     added: set[str] = field(default_factory=set)
     """Digests of other nodes' statements that were durable."""
+    admitted: bytes = b""
+    """The admissions that it names (``admitting.pack``), of which some may not have become records of their own."""
 
     @property
     def known(self) -> Opening:
@@ -91,11 +93,19 @@ class Ledger:
         return self._log.durable
 
     async def open_run(
-        self, opening: Opening, sealed_request: bytes, disclosed: bytes = b"", sealed_sent: bytes = b""
+        self,
+        opening: Opening,
+        sealed_request: bytes,
+        disclosed: bytes = b"",
+        sealed_sent: bytes = b"",
+        admitted: bytes = b"",
     ) -> Place:
         """Make an opening durable. ``sealed_request`` is empty where nothing may be kept; ``disclosed`` are parts of
-        the request as JSON (``sealed.md`` §3); ``sealed_sent`` is kept where something was carried in."""
-        kept = (sealed_request, disclosed, sealed_sent) if sealed_sent else (sealed_request, disclosed)
+        the request as JSON (``sealed.md`` §3); ``sealed_sent`` is kept where something was carried in;
+        ``admitted`` are the admissions that the run will name, for whoever closes it (``admitting.pack``)."""
+        kept: tuple[bytes, ...] = (sealed_request, disclosed)
+        if sealed_sent or admitted:
+            kept = (*kept, sealed_sent, admitted) if admitted else (*kept, sealed_sent)
         return await self._write(OPEN, records.encode(opening.header(), kept))
 
     async def mark(self, run: str, shown: ShownMark) -> Place:
@@ -177,7 +187,8 @@ class Ledger:
             header = item.record.header
             if item.kind == OPEN:
                 opening = parse_opening(header)
-                waiting[opening.run] = Interrupted(opening, Place(item.start))
+                admitted = (*item.record.blobs, b"", b"", b"")[3]
+                waiting[opening.run] = Interrupted(opening, Place(item.start), admitted=admitted)
             elif item.kind == MARK and header["run"] in waiting:
                 shown = waiting[header["run"]].marks
                 shown[1:] = [ShownMark(header["at"], header["mark"])]
@@ -237,7 +248,7 @@ class Added:
     attestation: bytes
     """What the other node presented of its key, as JSON, or empty."""
     proof: bytes = b""
-    """Of a proof: the salt (32 bytes) and the document sealed under the run's key, or empty."""
+    """Of a proof or an admission: the salt (32 bytes) and the document sealed under the run's key, or empty."""
     recall: Mapping[str, str] | None = None
     """What opens a recall's record: its document, and the salt in hex."""
 

@@ -346,6 +346,18 @@ def _schemas() -> dict[str, Any]:
                     "minProperties": 1,
                     "additionalProperties": False,
                 },
+                "admissions": {
+                    "type": "array",
+                    "description": "Facts from outside to put before the model: digest and salt of each, or what a "
+                    "data node presented of it, whole",
+                    "items": {
+                        "type": "object",
+                        "properties": {"digest": {"type": "string"}, "salt": {"type": "string"}},
+                        "required": ["salt"],
+                    },
+                    "minItems": 1,
+                    "maxItems": 16,
+                },
                 "memory": {
                     "type": "object",
                     "description": "Rows of a user's memory to be carried in; their key goes in x-holdfast-memory-key",

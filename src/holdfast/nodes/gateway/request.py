@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from holdfast.core import canonical
+from holdfast.core.admissions import Presented
 from holdfast.core.canonical import NumberText
 from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
@@ -22,6 +23,7 @@ from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_pa
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
 from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.gateway.admitting import Reference, Taken, parse_asked, put_in
 from holdfast.nodes.gateway.opengradient import (
     SETTLEMENT_HEADER,
     Signs,
@@ -47,13 +49,15 @@ OPTION_HEADERS = {
 """Headers that say the same as members of the ``holdfast`` field."""
 MEMORY_KEY = b"x-holdfast-memory-key"
 """The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
-_MEMBERS = frozenset({*OPTION_HEADERS.values(), "decision_rule", "memory"})
+_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "decision_rule", "memory"})
 _RULES = ("rule", "threshold", "framing")
 _SEALED = {"true": True, "false": False}
 """How the header says it."""
 
 
 _PERCENT = re.compile(rb"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
+_MAY_OPEN = re.compile(rb"(?i)admission|\\\\u00")
+"""A text that holds no block's mark, and no escape that could spell one, needs no closer look."""
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """JSON strings, the last one also where it has no end. Possessive, so that no text makes it go back."""
 
@@ -82,6 +86,8 @@ class Options:
     """What the case of the run is about (``case.md`` §1), in the caller's words."""
     memory: MemoryAsk | None = None
     """Rows of memory to be carried in."""
+    admissions: tuple[Reference | Presented, ...] = ()
+    """Facts from outside that go before the model (``admission.md`` §8)."""
 
 
 @dataclass(slots=True)
@@ -253,6 +259,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         sealed,
         subject,
         _memory(found.get("memory"), mode),
+        _admissions(found.get("admissions"), value),
     )
 
 
@@ -272,6 +279,19 @@ def _memory(value: object, settlement: object) -> MemoryAsk | None:
             param="holdfast.memory",
         )
     return MemoryAsk(user)
+
+
+def _admissions(asked: object, value: Mapping[str, Any]) -> tuple[Reference | Presented, ...]:
+    if asked is None:
+        return ()
+    if not isinstance(value.get("messages"), list):
+        raise UsageError(
+            "request.admissions", "only what has messages has a place for admissions", param="holdfast.admissions"
+        )
+    try:
+        return parse_asked(asked)
+    except MalformedError as error:
+        raise MalformedError("request.admissions", error.message, param="holdfast.admissions") from error
 
 
 def _check_rule(rule: object) -> None:
@@ -337,9 +357,11 @@ def bind_request(
     *,
     paid: bool = False,
     blocks: Sequence[Block] = (),
+    taken: Sequence[Taken] = (),
 ) -> BoundRequest:
     """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model; a run that is
-    ``paid`` for has to report what it used; ``blocks`` are what was looked up for it.
+    ``paid`` for has to report what it used; ``blocks`` are what was looked up for it, ``taken`` what was
+    admitted from outside.
 
     Nothing is rewritten unless it must be: then the sent document is one of its own and says why.
     """
@@ -350,6 +372,9 @@ def bind_request(
     if "holdfast" in sent_value:
         sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
         rewrites.append("holdfast-removed")
+    if taken or _MAY_OPEN.search(ask.text):
+        sent_value, changed = put_in(sent_value, taken)
+        rewrites += changed
     if blocks:
         sent_value = {**sent_value, "messages": add_context(sent_value["messages"], blocks)}
         rewrites.append(REWRITE)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,8 +27,17 @@ from holdfast.core.opengradient import output_text
 from holdfast.core.orders import Order
 from holdfast.core.parts import Commitment, commit_parts, map_parts
 from holdfast.core.sealing import seal_document, sealed_member
-from holdfast.core.statements import Execution, SealedPath
+from holdfast.core.statements import COMMITMENT_SALT_BYTES, Execution, SealedPath, parse_envelope
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
+from holdfast.nodes.gateway.admitting import (
+    ESCAPED,
+    Admitting,
+    Packed,
+    pack,
+    read_packed,
+    tell_admitted,
+    write_packed,
+)
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.indexer import Indexer
@@ -92,6 +101,8 @@ class Run:
     outcome: str = ""
     marks: list[ShownMark] = field(default_factory=list)
     """The first mark that left and the last."""
+    admitted: list[SignedStatement] = field(default_factory=list)
+    """The admissions that it names and what they combine, parents first."""
     recalled: SignedStatement | None = None
     """What the memory node signed of the rows before the model, where there are any."""
     computed: SignedStatement | None = None
@@ -124,6 +135,7 @@ class Gateway:
         answer_signer: AnswerSigner | None = None,
         computing: Computing | None = None,
         recalling: Recalling | None = None,
+        admitting: Admitting | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -133,6 +145,7 @@ class Gateway:
         self._clock = clock
         self._random = random_bytes
         self._on_closed = on_closed
+        self._admitting = admitting or Admitting(clock=clock)
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._answer_signer = answer_signer
@@ -176,7 +189,8 @@ class Gateway:
             )
         carried = await self._recalling.carry(ask, run, secret, coarse=private or path is not None)
         blocks = () if carried is None else carried.blocks
-        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks)
+        taken = await self._admitting.take(ask.options.admissions)
+        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks, taken=taken)
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -198,23 +212,45 @@ class Gateway:
             subject=ask.options.subject,
             path=path,
             recall=carried.digest if carried is not None else None,
+            admissions=tuple(sorted(item.digest for item in taken)),
         )
+        if taken:
+            opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
+        packed = pack(taken, bound.key, private=private)
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         self.under_way += 1
         try:
             if visit is not None:
                 await visit.hold(opening)
-            sent = b"" if private or not blocks else seal_document(bound.key, "sent", bound.sent_text)
-            place = await self._write_opening(opening, kept, shown, visit, sent)
+            told = blocks or taken or ESCAPED in bound.rewrites
+            sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
+            place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
         except BaseException:
             self.under_way -= 1
             raise
         self._indexer.opened(opening, place.start)
         opened = Run(ask, bound, opening, secret, offer, visit=visit)
+        await self._keep_admitted(opened, packed)
         if carried is not None:
             await self._keep(opened, carried)
         return opened
+
+    async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
+        """Make a record of its own of each admission, so that the log has it before the route; a run for which that
+        fails is over, and whoever closes it finds them in its opening."""
+        try:
+            for item in packed:
+                signed = signed_elsewhere(
+                    item.envelope, parse_envelope(item.envelope).digest, run.opening, run.bound.key, "admission"
+                )
+                at = run.opening.stamp(self._clock.now())
+                place = await self._ledger.add(run.id, at, signed, item.evidence, item.kept)
+                await self._indexer.added(run.id, place.start)
+                run.admitted.append(signed)
+        except BaseException as error:
+            await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
+            raise
 
     async def _keep(self, run: Run, carried: Carried) -> None:
         """Make durable what the memory node signed; a run for which that fails is over."""
@@ -232,12 +268,12 @@ class Gateway:
         run.recalled = signed
 
     async def _write_opening(
-        self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None, sent: bytes
+        self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None, sent: bytes, admitted: bytes
     ) -> Place:
         """Make a run durable, and beside it what is held for it; a run that is not begun costs nothing."""
         self._indexer.opening(opening.run)
         try:
-            writing = self._ledger.open_run(opening, kept, shown, sent)
+            writing = self._ledger.open_run(opening, kept, shown, sent, admitted)
             return await writing if visit is None else (await asyncio.gather(writing, visit.durable()))[0]
         except BaseException as error:
             if visit is not None:
@@ -257,6 +293,8 @@ class Gateway:
         """The answer's body with its ``holdfast`` member. Raises what the upstream raised, after signing that."""
         try:
             text = await self._complete(run)
+            if run.opening.admissions:
+                text = tell_admitted(text, run.opening.admissions)
             value = canonical.decode_exact(text)
             if isinstance(value, dict) and has_carrier(value):
                 value = without_carriers(value)
@@ -338,7 +376,7 @@ class Gateway:
         binder = StreamBinder(run.bound.key, run.id)
         events: EventStream | None = None
         held: bytes | None = None
-        began = False
+        began = told = False
         try:
             events, payload = await self._first_event(run)
             while payload is not None:
@@ -347,6 +385,8 @@ class Gateway:
                     began = True  # before the yield: once it is handed over, it may have been seen
                     yield ready
                     held = None
+                if run.opening.admissions and not told:
+                    payload, told = tell_admitted(payload, run.opening.admissions), True
                 text, carried = binder.add(payload)
                 if binder.finished:
                     held = text
@@ -524,7 +564,7 @@ class Gateway:
         if run.opening.queue is not None:
             value["queue"] = run.opening.queue
         if run.closed is not None:
-            others = [item for item in (run.recalled, run.computed) if item is not None]
+            others = [item for item in (*run.admitted, run.recalled, run.computed) if item is not None]
             told = (*others, *run.closed)
             value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in told]
         if mark is not None:
@@ -548,6 +588,12 @@ class Gateway:
     async def _close_interrupted(self, interrupted: Interrupted) -> None:
         opening = interrupted.known
         now = self._clock.now()
+        for item in read_packed(interrupted.admitted):
+            digest = parse_envelope(item.envelope).digest
+            if digest not in interrupted.added:
+                key = self.identity.signer.sign(item.envelope)[:COMMITMENT_SALT_BYTES]
+                signed = signed_elsewhere(item.envelope, digest, opening, key, "admission")
+                await self._ledger.add(opening.run, opening.stamp(now), signed, item.evidence, item.kept)
         execution = Execution("interrupted", "gateway.interrupted", None, interrupted.reference(), opening.upstream)
         statements = close_statements(self.identity, opening, execution, now=now)
         marks = interrupted.marks

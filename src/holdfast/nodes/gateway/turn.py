@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex, time_encode
+from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.fold import Fold
 from holdfast.core.marks import Mark, MarkChain
 from holdfast.core.metadata import disclose_metadata
@@ -108,6 +108,10 @@ class Opening:
     """What the run's case is about, in the caller's words. Said to the workspace, never to the log."""
     path: SealedPath | None = None
     """How the request came sealed; None where it came directly."""
+    admissions: tuple[str, ...] = ()
+    """Digests (hex) of the admissions whose blocks stand before the model."""
+    admitted_at: str | None = None
+    """When they went into the request; None where there are none."""
     recall: str | None = None
     """Digest (hex) of the recall whose rows stand before the model, where there is one."""
 
@@ -146,6 +150,8 @@ class Opening:
             "subject": self.subject,
             "path": self.path.to_json() if self.path is not None else None,
             "recall": self.recall,
+            "admissions": list(self.admissions),
+            "admitted_at": self.admitted_at,
         }
 
 
@@ -172,6 +178,8 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         subject=header.get("subject"),
         path=parse_path(header["path"]) if header.get("path") is not None else None,
         recall=header.get("recall"),
+        admissions=tuple(header.get("admissions", ())),
+        admitted_at=header.get("admitted_at"),
     )
 
 
@@ -209,12 +217,13 @@ def close_statements(
         settlement=opening.settlement,
         streamed=opening.streamed,
         path=opening.path,
+        admitted_at=time_decode(opening.admitted_at) if opening.admitted_at is not None else None,
     )
     carried = () if computed is None else (computed,)
     recalled = () if opening.recall is None else (opening.recall,)
     route_payload = build_payload(
         "route",
-        parents=(*recalled, *carried),
+        parents=(*opening.admissions, *recalled, *carried),
         subject=("request", opening.request.root),
         body=route_body(route),
         **common,
