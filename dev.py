@@ -588,7 +588,7 @@ def everything() -> int:
 
 def fetched() -> "Dict[str, str]":
     """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
-    found = {**javascript_client(), **walrus_wasm(), **converters(), **real_anvil()}
+    found = {**javascript_client(), **walrus_wasm(), **converters(), **s3_server(), **real_anvil()}
     return {**found, **opengradient_clients(), **x402_clients(), **zkml_prover()}
 
 
@@ -679,6 +679,17 @@ def converters() -> "Dict[str, str]":
         "the test of converting models",
         "scikit-learn and skl2onnx: about 200 MB",
     )
+
+
+S3 = os.path.join(ROOT, "requirements", "s3.txt")
+"""An S3 server that runs on this machine, at exact versions."""
+
+
+def s3_server() -> "Dict[str, str]":
+    """Where the Python that serves S3 is, as a variable for the tests that keep blobs there."""
+    if os.environ.get("HOLDFAST_S3"):
+        return {}
+    return packages_apart("s3", S3, "HOLDFAST_S3", "the tests of blobs in S3", "moto's server: about 190 MB")
 
 
 def real_anvil() -> "Dict[str, str]":

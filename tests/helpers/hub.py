@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from holdfast.nodes.hub.clerk import Clerk
 from holdfast.nodes.hub.config import HubConfig, PublisherConfig
 from holdfast.nodes.hub.files import ModelFiles
 from holdfast.nodes.hub.metrics import METRICS
+from holdfast.nodes.hub.parts import FileParts
 from holdfast.nodes.hub.service import HubService
 from holdfast.nodes.hub.shelf import Shelf
 from holdfast.ports.settings import Secret
+from holdfast.ports.storage import Storage
 from tests.helpers.artifacts import DOCUMENT, SIGNER
 from tests.helpers.asgi import Reply, request
 from tests.helpers.clock import FakeClock
@@ -69,8 +72,16 @@ class Hub:
     """One hub; :meth:`restart` gives another one on the same disk."""
 
     def __init__(
-        self, folder: Path, *, log: FakeLog | None = None, clock: FakeClock | None = None, **settings: Any
+        self,
+        folder: Path,
+        *,
+        log: FakeLog | None = None,
+        clock: FakeClock | None = None,
+        parts: Callable[[Storage], FileParts] | None = None,
+        **settings: Any,
     ) -> None:
+        """``parts`` makes the store that whole files go to; then it is made inside of a running loop."""
+        self.make_parts = parts
         self.folder = folder
         self.log = FakeLog() if log is None else log
         self.clock = FakeClock(at(0)) if clock is None else clock
@@ -84,7 +95,9 @@ class Hub:
         records = WriteAheadLog(storage, "wal", self.config.segment_bytes)
         self.committer = GroupCommit(records)
         self.shelf = Shelf(records, self.committer)
-        self.files = ModelFiles(storage, self.config.file_bytes)
+        self.files = ModelFiles(storage, self.config.file_bytes, None if parts is None else parts(storage))
+        if parts is not None:
+            self.files.attach(asyncio.get_running_loop())
         self.metrics = PrometheusMetrics(METRICS)
         self.salts = iter(range(10**6))
         self.clerk = Clerk(
@@ -113,7 +126,7 @@ class Hub:
 
     async def restart(self) -> Hub:
         await self.close()
-        return Hub(self.folder, log=self.log, clock=self.clock, **self.settings)
+        return Hub(self.folder, log=self.log, clock=self.clock, parts=self.make_parts, **self.settings)
 
     async def ask(self, method: str, target: str, value: Any = None, *, by: Any = ADA, headers: Any = ()) -> Reply:
         body = b"" if value is None else json.dumps(value).encode()

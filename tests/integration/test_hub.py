@@ -196,7 +196,7 @@ def test_a_model_that_takes_all_memory_is_contained(run: Callable[..., Result], 
 
 def test_models_are_listed_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:
     made = told(run("push", make_model(tmp_path / "one"), "acme/risk", "--why", "the first", "--json"))
-    assert "acme/risk" in run("ls", "risk").output
+    assert " 1 version " in run("ls", "risk").output
     assert "no such models" in run("ls", "weather").output
     assert "the first" in run("show", "acme/risk").output
     assert "w/model.safetensors" in run("show", "acme/risk:latest").output
@@ -205,7 +205,9 @@ def test_models_are_listed_and_shown(run: Callable[..., Result], tmp_path: Path)
     assert "nothing to compare" in run("diff", made["artifact"], declared["artifact"]).output
     assert "is revoked since" in run("revoke", made["artifact"], "--why", "poisoned").output
     assert "REVOKED" in run("show", "acme/risk").output
-    assert json.loads(run("bom", "acme/risk@1").output)["bomFormat"] == "CycloneDX"
+    bom = run("bom", "acme/risk@1").output
+    assert json.loads(bom)["bomFormat"] == "CycloneDX"
+    assert bom.endswith("}\n")
     told(run("bom", "acme/risk@1", "--output", tmp_path / "bom.json", "--json"))
 
 

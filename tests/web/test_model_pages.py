@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.errors import UnavailableError
 from holdfast.nodes.panel.config import PanelConfig
+from holdfast.nodes.panel.models import ModelView
 from holdfast.nodes.panel.service import PanelService
 from holdfast.web.app import create_app
 from tests.helpers import onnx_files as onnx
@@ -81,6 +83,54 @@ def test_graphs_that_differ_are_shown(tmp_path: Path) -> None:
         assert b"&lt;b&gt;y" in page.body
         assert b"<b>y" not in page.body
         assert "holdfast hub diff --probe" in said
+        await hub.close()
+
+    asyncio.run(body())
+
+
+def test_models_in_folders_of_nodes_are_listed_beside_the_hubs(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub, *_ = await filled(tmp_path)
+        service = panel(Asked(hub))
+        listed = [
+            ModelView("risk", "inference-1", "inference-1", artifact="ab" * 32, task="inference"),
+            ModelView("acme/risk:prod", "inference-1", "inference-1", artifact="cd" * 32, task="inference"),
+            ModelView("small-1", "builtin", "holdfast"),
+        ]
+
+        async def models() -> tuple[ModelView, ...]:
+            return tuple(listed)
+
+        service.models = models  # type: ignore[method-assign]
+        app = create_app(service)
+        page = visible(await request(app, "GET", "/models", headers=HTML))
+        assert "In folders of inference nodes" in page
+        assert "inference-1" in page
+        assert "small-1" not in page
+        twin = (await request(app, "GET", "/models.json", headers=[HOST])).json()
+        assert twin["in_folders"] == [
+            {"label": "risk", "artifact": "ab" * 32, "task": "inference", "node": "inference-1"}
+        ]
+        for narrowed in ("q=weather", "tag=onnx", "after=acme/risk"):
+            found = (await request(app, "GET", f"/models.json?{narrowed}", headers=[HOST])).json()
+            assert found["in_folders"] == []
+        await hub.close()
+
+    asyncio.run(body())
+
+
+def test_a_silent_gateway_takes_no_hub_page(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub, *_ = await filled(tmp_path)
+        service = panel(Asked(hub))
+
+        async def models() -> tuple[ModelView, ...]:
+            raise UnavailableError("http.unreachable", "no answer")
+
+        service.models = models  # type: ignore[method-assign]
+        page = visible(await request(create_app(service), "GET", "/models", headers=HTML))
+        assert "acme/risk" in page
+        assert "does not say which models" in page
         await hub.close()
 
     asyncio.run(body())

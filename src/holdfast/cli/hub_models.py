@@ -117,6 +117,10 @@ def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
+def _versions(count: int) -> str:
+    return f"{count} version{'' if count == 1 else 's'}"
+
+
 def show_progress(verb: str) -> Progress | None:
     """A line on standard error that is written over; nothing where nobody looks."""
     if not sys.stderr.isatty():
@@ -302,7 +306,7 @@ def ls(
         emit("no such models")
     for model in told["models"]:
         more = ", ".join([*model["tags"], *([model["licence"]] if model["licence"] else [])])
-        emit(clean_line(f"{model['model']:<40} {model['versions']} versions  {more}"))
+        emit(clean_line(f"{model['model']:<40} {_versions(model['versions'])}  {more}"))
         for label, artifact in model["labels"].items():
             emit(clean_line(f"    :{label:<20} {artifact}"))
     if told["more"]:
@@ -505,7 +509,7 @@ def bom(name: str, place: HubPlace, output: str, as_json: bool) -> None:
     async def work(client: HubClient) -> bytes:
         return await client.bom(await resolve_name(client, name))
 
-    data = place.run(work)
+    data = place.run(work) + b"\n"
     write_file(output, data)
     if as_json:
         emit_json({"file": output, "bytes": len(data)})

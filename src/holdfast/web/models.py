@@ -6,6 +6,7 @@ wrote. The pages work without scripts and each has a JSON twin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from holdfast.core.encoding import hex_decode
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.people import ActRoute
 from holdfast.nodes.panel.service import Hub, PanelService
@@ -50,12 +51,26 @@ class ModelPages:
     async def models(self, request: Request) -> Response:
         """``GET /models``: what there is, narrowed down by words."""
         query = _query(request)
-        found = await self._hub.models(**query)
-        return self._page(request, "models.html", "/models", found=found, query=query.get("q", ""))
+        return self._page(request, "models.html", "/models", found=await self._models(query), query=query.get("q", ""))
 
     async def models_json(self, request: Request) -> Response:
         """``GET /models.json``."""
-        return json_response(await self._hub.models(**_query(request)))
+        return json_response(await self._models(_query(request)))
+
+    async def _models(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """A page of the hub's models, and, where that is the first one and words alone narrow it, those that lie in
+        folders of inference nodes: ``in_folders``, null where the gateway does not say."""
+        found = await self._hub.models(**query)
+        if query.keys() - {"q"}:
+            return {**found, "in_folders": []}
+        try:
+            listed = [model for model in await self._service.models() if model.in_a_folder]
+        except HoldfastError:
+            return {**found, "in_folders": None}
+        words = query.get("q", "").lower().split()
+        kept = [model for model in listed if all(word in model.id.lower() for word in words)]
+        shown = [{"label": one.id, "artifact": one.artifact, "task": one.task, "node": one.upstream} for one in kept]
+        return {**found, "in_folders": shown}
 
     async def model(self, request: Request) -> Response:
         """``GET /models/{organisation}/{model}``: versions, labels with their history, the card."""

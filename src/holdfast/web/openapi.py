@@ -56,7 +56,7 @@ def twins() -> dict[str, Any]:
         ),
         "/models.json": answer(
             "Models of the hub",
-            {"type": "object", "required": ["models", "more"]},
+            {"type": "object", "required": ["models", "more", "in_folders"]},
             *(query(name, {"type": "string", "maxLength": 200}) for name in ("q", "tag", "licence", "organisation")),
             query("after", {"type": "string", "maxLength": 200}),
         ),

@@ -36,6 +36,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        service.files.attach(asyncio.get_running_loop())
         working = asyncio.create_task(service.run(), name="hub-clerk")
         try:
             yield

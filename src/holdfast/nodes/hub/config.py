@@ -35,4 +35,26 @@ class HubConfig:
     card_bytes: int = setting(256 << 10, "Largest model card", minimum=1_024, maximum=4 << 20)
     onnx_bytes: int = setting(2 << 30, "Largest ONNX file, which is looked through as a whole", minimum=1_024)
     compare_bytes: int = setting(4 << 30, "Most bytes of tensors that one comparison reads", minimum=0)
+    store: str = setting(
+        "folder",
+        "Where whole files are kept: in the hub's own folder, on Walrus, or in S3",
+        choices=("folder", "walrus", "s3"),
+    )
+    store_secret: Secret | None = setting(
+        None, "Secret of 32 bytes (hex) that seals whatever is kept, in the folder too, as file:… or env:…"
+    )
+    walrus_publisher: str = setting("", "Walrus publisher that files go to")
+    walrus_aggregator: str = setting("", "Aggregator that they are read from; the publisher's address when empty")
+    walrus_token: Secret | None = setting(None, "Bearer token of the publisher, as file:… or env:…")
+    walrus_shards: int = setting(1000, "Shards of that Walrus network", minimum=4, maximum=1000)
+    walrus_epochs: int = setting(10, "Epochs for which it keeps a file", minimum=1, maximum=1_000)
+    s3_endpoint: str | None = setting(None, "URL of a store that speaks S3; without one AWS'")
+    s3_region: str = setting("us-east-1", "Its region")
+    s3_bucket: str = setting("", "Bucket that files are kept in")
+    s3_prefix: str = setting("", "What names of objects begin with")
+    s3_access_key: str | None = setting(None, "Access key; without one what the machine gives, as AWS' tools do")
+    s3_secret_key: Secret | None = setting(None, "Its secret, as file:… or env:…")
+    upload_days: int = setting(
+        7, "Days after which an upload that nobody went on with is thrown away", minimum=1, maximum=3650
+    )
     segment_bytes: int = setting(16 << 20, "Size of a write-ahead log segment", minimum=1 << 18, maximum=1 << 30)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import re
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from holdfast.core.artifacts import (
 from holdfast.core.encoding import hex_decode, sha256_hex, time_encode
 from holdfast.core.ml_bom import build_bom
 from holdfast.core.statements import is_code, pre_authentication_encoding
-from holdfast.errors import ConflictError, MalformedError, RefusedError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.nodes.edge import bearer_token
 from holdfast.nodes.hub.clerk import Clerk
 from holdfast.nodes.hub.config import HubConfig, PublisherConfig
@@ -52,6 +53,9 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
 """An organisation, a model, a label (``artifacts.md`` §4(1))."""
 MAX_TAGS, MAX_TAG = 32, 64
 MAX_LICENCE = 128
+SWEEP_S = 3600.0
+"""How often uploads are looked through."""
+_LOG = logging.getLogger("holdfast.hub")
 MAX_PAGE = 200
 """Most models or changes of one page."""
 
@@ -539,7 +543,17 @@ class HubService:
 
     async def run(self) -> None:
         """What goes on in the background."""
-        await self._clerk.run()
+        await asyncio.gather(self._clerk.run(), self._sweep())
+
+    async def _sweep(self) -> None:
+        """Throw away uploads that nobody goes on with, every hour."""
+        while True:
+            try:
+                gone = await asyncio.to_thread(self.files.sweep, self._clock.now(), self.config.upload_days)
+                self.metrics.count("holdfast_hub_uploads_dropped_total", amount=gone)
+            except HoldfastError as error:
+                _LOG.warning("uploads are not looked through: %s", error.message, extra={"code": error.code})
+            await self._clock.sleep(SWEEP_S)
 
 
 def check_model(name: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.canonical import JSON
+from holdfast.core.encoding import hex_decode
 from holdfast.core.pricing import KINDS, parse_decimal
 from holdfast.errors import MalformedError
 
@@ -57,6 +58,15 @@ class ModelView:
     prices: tuple[Price, ...] = ()
     """Empty where none is named."""
     proves: tuple[tuple[str, bool, str], ...] = CEILINGS
+    artifact: str = ""
+    """Of what an inference node runs: the digest (hex) that it says the label means now; else empty."""
+    task: str = ""
+    """Of such a model: what its card declares, or ``inference``."""
+
+    @property
+    def in_a_folder(self) -> bool:
+        """Whether it lies in an inference node's own folder: labels of a hub name organisation and model."""
+        return bool(self.artifact) and "/" not in self.id
 
     @property
     def price_words(self) -> str:
@@ -75,7 +85,8 @@ class ModelView:
 
 
 def parse_models(value: object) -> tuple[ModelView, ...]:
-    """``GET /v1/models`` of the gateway, in its order. Raises ``panel.shape`` or ``pricing.decimal``."""
+    """``GET /v1/models`` of the gateway, in its order. Raises ``panel.shape``, ``encoding.hex`` or
+    ``pricing.decimal``."""
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(data, list):
         raise MalformedError("panel.shape", "the models are not a list")
@@ -91,7 +102,11 @@ def _model(value: object) -> ModelView:
     upstream, owner = more.get("upstream", ""), value.get("owned_by", "")
     if not isinstance(upstream, str) or not isinstance(owner, str):
         raise MalformedError("panel.shape", "who serves and who owns a model are names")
-    return ModelView(value["id"], upstream, owner, _prices(more.get("prices")))
+    artifact, task = more.get("artifact"), more.get("task", "")
+    digest = "" if artifact is None else hex_decode(artifact, 32).hex()
+    if not isinstance(task, str):
+        raise MalformedError("panel.shape", "what a model is for is a word")
+    return ModelView(value["id"], upstream, owner, _prices(more.get("prices")), artifact=digest, task=task)
 
 
 def _prices(value: object) -> tuple[Price, ...]:
