@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.cli.main import cli
 from holdfast.client.hub import PARTIAL, read_folder
 from holdfast.core.artifacts import key_pem, parse_model_signature, verify_model_signature
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.keys import build_key_document
 from holdfast.errors import HoldfastError, UsageError
 from tests.helpers import onnx_files as onnx
 from tests.helpers.artifacts import SIGNER
@@ -192,6 +194,35 @@ def test_a_model_that_takes_all_memory_is_contained(run: Callable[..., Result], 
     assert [item["item"] for item in found["failed"]] == [0]
     assert found["failed"][0]["before"] in ("infer.limits", "infer.runtime")
     assert [item["equal"] for item in found["outputs"]] == ["1"]
+
+
+def test_a_sealed_model_is_opened_by_its_readers_alone(
+    hub: LiveHub, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = make_onnx(tmp_path, "one", onnx.linear(), card='{"secret": "recipe"}')
+    keys = {name: tmp_path / f"{name}.pem" for name in ("ada", "bob", "eve")}
+    recipients = {name: load_or_create_recipient(path) for name, path in keys.items()}
+    public = tmp_path / "bob.json"
+    public.write_bytes(build_key_document("node", ["inference"], "t", [SIGNER.key, recipients["bob"].key]).raw)
+    made = told(
+        run("push", folder, "acme/risk", "--reader", keys["ada"], "--reader", public, "--why", "ours", "--json")
+    )
+    kept = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert not [data for data in kept if b"recipe" in data or b"holdfast tests" in data or b"model.onnx" in data]
+    for name in ("ada", "bob"):
+        told(run("pull", "acme/risk", tmp_path / name, "--unseal", keys[name], "--json"))
+        assert (tmp_path / name / "card.json").read_bytes() == (folder / "card.json").read_bytes()
+        assert (tmp_path / name / "model.onnx").read_bytes() == onnx.linear()
+    assert "sealed for its readers" in run("show", "acme/risk:latest").output
+    assert code_of(run("pull", "acme/risk", tmp_path / "eve", "--unseal", keys["eve"])) == "sealed_model.reader"
+    assert not (tmp_path / "eve").exists()
+    told(run("pull", made["artifact"], tmp_path / "ciphertext", "--json"))
+    assert (tmp_path / "ciphertext" / "sealed" / "readers.json").is_file()
+    plain = told(run("push", folder, "acme/plain", "--why", "open", "--json"))
+    assert code_of(run("pull", plain["artifact"], tmp_path / "no", "--unseal", keys["ada"])) == "sealed_model.open"
+    none = tmp_path / "none.txt"
+    none.write_text("no key")
+    assert code_of(run("push", folder, "acme/risk", "--reader", none, "--why", "x")) == "sealed_model.key"
 
 
 def test_models_are_listed_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:

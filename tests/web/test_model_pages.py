@@ -67,6 +67,17 @@ def test_models_artifacts_and_differences_are_shown(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_a_sealed_model_says_so(tmp_path: Path) -> None:
+    async def body() -> None:
+        hub = Hub(tmp_path)
+        made = await hub.push({"sealed/readers.json": b"{}", "sealed/index": b"x"})
+        page = await request(create_app(panel(Asked(hub))), "GET", f"/artifacts/{made['artifact']}", headers=HTML)
+        assert "for its readers alone" in visible(page)
+        await hub.close()
+
+    asyncio.run(body())
+
+
 def test_graphs_that_differ_are_shown(tmp_path: Path) -> None:
     async def body() -> None:
         hub = Hub(tmp_path)
@@ -82,7 +93,7 @@ def test_graphs_that_differ_are_shown(tmp_path: Path) -> None:
         assert "Gemm(x, w, b) to y" in said
         assert b"&lt;b&gt;y" in page.body
         assert b"<b>y" not in page.body
-        assert "holdfast hub diff --probe" in said
+        assert f"holdfast hub diff --probe {one} {two}" in said
         await hub.close()
 
     asyncio.run(body())

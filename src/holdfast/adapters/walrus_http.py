@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from holdfast.core import canonical, quilt, walrus
 from holdfast.core.quilt import Patch
@@ -39,6 +40,34 @@ class WalrusAddress:
     timeout_s: float = 60.0
     max_bytes: int = 64 << 20
     """Largest blob that is fetched."""
+
+
+class WalrusSettings(Protocol):
+    """Settings of a node that keeps something on Walrus."""
+
+    @property
+    def walrus_publisher(self) -> str: ...
+    @property
+    def walrus_aggregator(self) -> str: ...
+    @property
+    def walrus_token(self) -> Secret | None: ...
+    @property
+    def walrus_shards(self) -> int: ...
+    @property
+    def walrus_epochs(self) -> int: ...
+
+
+def open_network(http: HTTP, settings: WalrusSettings, max_bytes: int) -> WalrusNetwork:
+    """The network that a node's settings name; read from the publisher's address where no aggregator is named."""
+    address = WalrusAddress(
+        aggregator=settings.walrus_aggregator or settings.walrus_publisher,
+        publisher=settings.walrus_publisher,
+        shards=settings.walrus_shards,
+        epochs=settings.walrus_epochs,
+        token=settings.walrus_token,
+        max_bytes=max_bytes,
+    )
+    return WalrusNetwork(http, address)
 
 
 class WalrusNetwork:

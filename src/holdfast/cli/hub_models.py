@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast.cli.hub_differences import probe_artifacts, show_difference, show_evaluation
+from holdfast.cli.hub_sealing import pull_sealed, sealed_for
 from holdfast.cli.network import DEFAULT_STATE, Network, parse_url, read_description, read_key, with_http
 from holdfast.cli.output import clean, clean_line, emit, emit_json, read_file, write_file, written_option
 from holdfast.core import canonical
@@ -217,6 +218,8 @@ async def _set(
 @continuity_options
 @_WHY
 @click.option("--no-label", is_flag=True, help="Publish a version, and leave every label alone.")
+@click.option("--reader", "readers", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="Seal the model first, for this key (a key document, or X25519 in PEM). Repeatable.")  # fmt: skip
 @_AS_JSON
 def push(
     folder: Path,
@@ -227,12 +230,13 @@ def push(
     evaluation: Path | None,
     why: str,
     no_label: bool,
+    readers: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Publish FOLDER, or one file, as the next version of a model, and let a label mean it.
 
     What the hub has already is not sent again, and what broke off goes on where it ended. The label is 'latest' where
-    none is named.
+    none is named. With --reader the hub and its store get ciphertext alone, and look into no file.
     """
     from holdfast.client.hub import read_folder  # noqa: PLC0415 - the base install has no transports
 
@@ -241,7 +245,8 @@ def push(
     local = read_folder(folder, name.partition("/")[2] or name, show_progress("hashing"))
 
     async def work(client: HubClient) -> dict[str, Any]:
-        made = await client.push(name, local, why, show_progress("sending"))
+        with sealed_for(readers, local, show_progress("sealing")) as sent:
+            made = await client.push(name, sent, why, show_progress("sending"))
         if no_label:
             return made
         return {**made, "label": await _set(client, label, made["artifact"], why, made_from, how, evaluation)}
@@ -261,17 +266,21 @@ def push(
 @click.argument("name", metavar="NAME")
 @click.argument("folder", type=click.Path(path_type=Path))
 @hub_options
+@click.option("--unseal", type=click.Path(path_type=Path), metavar="PEM",
+              help="Open a model that was sealed for this key (X25519, mode 0600).")  # fmt: skip
 @_AS_JSON
-def pull(name: str, folder: Path, place: HubPlace, as_json: bool) -> None:
+def pull(name: str, folder: Path, place: HubPlace, unseal: Path | None, as_json: bool) -> None:
     """Fetch NAME (a label, organisation/model@1, or a digest) into FOLDER and check every byte.
 
     FOLDER is new or holds a part of the same artifact. Its signed manifest is written beside as model.sig, for
-    'model_signing verify key' too.
+    'model_signing verify key' too. With --unseal FOLDER is new and gets the files in the clear.
     """
     keys = place.keys()
 
     async def work(client: HubClient) -> tuple[str, Any]:
         artifact = await resolve_name(client, name)
+        if unseal is not None:
+            return artifact, await pull_sealed(client, artifact, folder, keys, unseal, show_progress("fetching"))
         return artifact, await client.pull(artifact, folder, keys, show_progress("fetching"))
 
     artifact, manifest = place.run(work)
@@ -363,6 +372,8 @@ def _show_artifact(artifact: Mapping[str, Any]) -> None:
                         f"{artifact['revoked']['reason']}"))  # fmt: skip
     emit(clean_line(f"    versions {', '.join(artifact['versions']) or 'none'}"))
     emit(clean_line(f"    labels   {', '.join(artifact['labels']) or 'none'}"))
+    if artifact.get("sealed"):
+        emit("    sealed for its readers: holdfast hub pull --unseal KEY")
     declared = artifact["declared"]
     if declared is not None:
         emit(clean_line(f"    {declared['upstream']} calls it {declared['model']}, fingerprint "

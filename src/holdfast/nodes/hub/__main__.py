@@ -18,7 +18,7 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
-from holdfast.adapters.walrus_http import WalrusAddress, WalrusNetwork
+from holdfast.adapters.walrus_http import open_network
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.core.artifacts import key_pem
@@ -87,15 +87,7 @@ def make_parts(config: HubConfig, storage: FileStorage, http: AiohttpHTTP) -> Fi
         raise UsageError(
             "hub.store", "files are to be kept on Walrus, and no publisher is named", param="walrus_publisher"
         )
-    address = WalrusAddress(
-        aggregator=config.walrus_aggregator or config.walrus_publisher,
-        publisher=config.walrus_publisher,
-        shards=config.walrus_shards,
-        epochs=config.walrus_epochs,
-        token=config.walrus_token,
-        max_bytes=2 * PART_BYTES,
-    )
-    return FileParts(storage, WalrusBlobs(WalrusNetwork(http, address), storage), secret)
+    return FileParts(storage, WalrusBlobs(open_network(http, config, 2 * PART_BYTES), storage), secret)
 
 
 def load_document(config: HubConfig) -> KeyDocument:

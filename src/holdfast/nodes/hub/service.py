@@ -37,6 +37,7 @@ from holdfast.core.artifacts import (
 )
 from holdfast.core.encoding import hex_decode, sha256_hex, time_encode
 from holdfast.core.ml_bom import build_bom
+from holdfast.core.sealed_models import is_sealed
 from holdfast.core.statements import is_code, pre_authentication_encoding
 from holdfast.errors import ConflictError, HoldfastError, MalformedError, RefusedError, UsageError
 from holdfast.nodes.edge import bearer_token
@@ -415,6 +416,7 @@ class HubService:
             "model": artifact.model,
             "versions": versions,
             "labels": sorted(labels),
+            "sealed": manifest is not None and is_sealed(file.name for file in manifest.files),
             "declared": shown,
             "files": [
                 {"name": file.name, "sha256": file.digest, "bytes": size}

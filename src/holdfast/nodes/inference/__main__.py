@@ -22,6 +22,7 @@ from holdfast.adapters.runtime_onnx import OnnxRuntime
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
+from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.client.hub import HubClient
 from holdfast.client.hub_models import HubModels, ManyModels
 from holdfast.core.encoding import b64_encode
@@ -70,7 +71,9 @@ def build(config: InferenceConfig) -> App:
         trust = TrustFile(config.trust, FileStorage(config.state))
         sources.append(HubModels(hub, trust, config.state / "artifacts", clock))
     source = ManyModels(sources)
-    models = Models(source, runtime, metrics, most=config.loaded)
+    recipient = None if config.model_key is None else load_or_create_recipient(config.model_key)
+    opener = None if recipient is None else recipient.open_files
+    models = Models(source, runtime, metrics, most=config.loaded, opener=opener)
     identity = Identity(document.digest, signer)
     circuits = Circuits(config.state / "circuits", source, _prover(config), clock, metrics)
     owed = FileStorage(config.state / "proofs")

@@ -20,6 +20,9 @@ class InferenceConfig:
     models: Path = setting(Path(".holdfast/models"), "Folder of models: LABEL/model.onnx, with card.json beside it")
     hub: str | None = setting(None, "Base URL of a hub whose models are run too")
     hub_key: Secret | None = setting(None, "Key of a reader at the hub, as file:… or env:…, where it asks for one")
+    model_key: Path | None = setting(
+        None, "Key that opens models that were sealed for this node (X25519, PEM, mode 0600), made if missing"
+    )
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file: which hubs' manifests are believed")
     loaded: int = setting(4, "Most models in memory at once, each in a process of its own", minimum=1, maximum=256)
     optimisation: str = setting(

@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.core.artifacts import build_manifest
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.sealed_models import is_sealed
 from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.models import Card, ModelEntry, ModelSource, parse_card
@@ -52,7 +53,17 @@ class _Slot:
 class Models:
     """See the module."""
 
-    def __init__(self, source: ModelSource, runtime: Runtime, metrics: Metrics, *, most: int) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        runtime: Runtime,
+        metrics: Metrics,
+        *,
+        most: int,
+        opener: Callable[[Mapping[str, bytes]], Mapping[str, bytes]] | None = None,
+    ) -> None:
+        """``opener`` opens the files of a model that is sealed for this node."""
+        self._opener = opener
         self._source = source
         self._runtime = runtime
         self._metrics = metrics
@@ -129,6 +140,12 @@ class Models:
 
     async def _load(self, entry: ModelEntry) -> tuple[LoadedModel, Card]:
         files = await fetch_checked(self._source, entry)
+        if is_sealed(files):
+            if self._opener is None:
+                raise RefusedError(
+                    "models.sealed", "the model is sealed, and this node has no key to open any", status=403
+                )
+            files = await asyncio.to_thread(self._opener, files)
         if MODEL_FILE not in files:
             raise RefusedError("model.file", f"the artifact has no {MODEL_FILE}", hint="only ONNX models are run here")
         loaded = await self._runtime.load(entry.artifact, files[MODEL_FILE])

@@ -15,7 +15,7 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_or_create_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
-from holdfast.adapters.walrus_http import WalrusAddress, WalrusNetwork
+from holdfast.adapters.walrus_http import open_network
 from holdfast.nodes.edge import App
 from holdfast.nodes.log.app import create_app
 from holdfast.nodes.log.config import LogConfig
@@ -56,15 +56,7 @@ def _blobs(config: LogConfig, storage: FileStorage, http: AiohttpHTTP) -> Blobs:
     """Where blobs are kept: the log's own folder, and Walrus where it has a publisher."""
     if not config.walrus_publisher:
         return FileBlobs(storage)
-    address = WalrusAddress(
-        aggregator=config.walrus_aggregator or config.walrus_publisher,
-        publisher=config.walrus_publisher,
-        shards=config.walrus_shards,
-        epochs=config.walrus_epochs,
-        token=config.walrus_token,
-        max_bytes=config.blob_bytes,
-    )
-    return WalrusBlobs(WalrusNetwork(http, address), storage, near=FileBlobs(storage))
+    return WalrusBlobs(open_network(http, config, config.blob_bytes), storage, near=FileBlobs(storage))
 
 
 def main() -> None:
