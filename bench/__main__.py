@@ -31,6 +31,7 @@ BENCHES = {
     "facilitator": "payments verified and captured, against x402's own classes",
     "payments": "a paid turn beside an unpaid one",
     "hub": "models pushed and pulled, against the disk and loopback",
+    "memory": "rows kept and found, against Mem0",
     "recall": "a case and everything that relied on it",
     "clear_latency": "from a final round to the webhook",
     "settlement": "from acknowledged to final, where it saturates, start-up, memory",

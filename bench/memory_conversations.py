@@ -18,7 +18,57 @@ import random
 from dataclasses import dataclass, field
 
 START = dt.datetime(2024, 7, 1, 9, tzinfo=dt.UTC)
-NAMES = ("Ada",)
+NAMES = (
+    "Ada",
+    "Bram",
+    "Cleo",
+    "Dina",
+    "Emil",
+    "Fay",
+    "Gus",
+    "Hana",
+    "Ivo",
+    "Jule",
+    "Kai",
+    "Lena",
+    "Milo",
+    "Nora",
+    "Otis",
+    "Pia",
+    "Quinn",
+    "Rosa",
+    "Sven",
+    "Tess",
+    "Uma",
+    "Vito",
+    "Wren",
+    "Yara",
+    "Zeno",
+)
+SURNAMES = (
+    "Abelard",
+    "Birkett",
+    "Castell",
+    "Dvorak",
+    "Eklund",
+    "Fontane",
+    "Grieg",
+    "Hollis",
+    "Ibarra",
+    "Jansson",
+    "Kessler",
+    "Lindqvist",
+    "Moreau",
+    "Nyberg",
+    "Okafor",
+    "Pelletier",
+    "Quist",
+    "Rautio",
+    "Sandoval",
+    "Thibault",
+    "Ueda",
+    "Varga",
+)
 KIN = ("sister", "brother", "cousin", "neighbour", "flatmate", "boss")
 CITIES = ["Lisbon", "Ghent", "Porto", "Turin", "Malmo", "Graz", "Bergen", "Lyon", "Cork", "Tartu", "Leiden", "Bilbao"]
 JOBS = ("nurse", "welder", "translator", "beekeeper", "tram driver", "chemist", "luthier", "pilot", "baker", "surveyor")
@@ -139,7 +189,10 @@ def _facts(
     asks.append(
         ("single", f"How does {name} earn a living?", (say("job", f"{name} works as a {job} these days."),), ())
     )
-    kin, other = chance.choice(KIN), chance.choice([item for item in NAMES if item != name]) + "-" + str(number)
+    kin, other = (
+        chance.choice(KIN),
+        f"{chance.choice([item for item in NAMES if item != name])} {SURNAMES[number % len(SURNAMES)]}",
+    )
     thing, about = HOBBIES[(number + 3) % len(HOBBIES)]
     first = say("kin", f"{name} introduced me to a {kin}, {other}.")
     second = say("kin fact", f"{other} {thing}, would you believe it.")

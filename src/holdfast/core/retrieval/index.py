@@ -61,7 +61,8 @@ class Hit:
     vector: float
     """Cosine of its vector and the question's; 0 where it points away."""
     words: float
-    """Its BM25 score as a share of the most that the question's words could give."""
+    """Its BM25 score as a share of what each of the question's words, once in a text of usual length, would give; at
+    most 1."""
 
 
 class RowIndex:
@@ -236,7 +237,7 @@ class RowIndex:
         return math.log(1 + (len(self._slots) - having + 0.5) / (having + 0.5))
 
     def _by_words(self, words: Iterable[str]) -> _Floats:
-        """The share of BM25's most that each place has."""
+        """The words' score of each place (:attr:`Hit.words`)."""
         count, alive = len(self._ids), self._alive
         scores: _Floats = np.zeros(count, np.float32)
         lengths = np.frombuffer(self._lengths, np.float32) if count else scores
@@ -245,17 +246,17 @@ class RowIndex:
         for word in sorted(set(words)):
             posting = self._words.get(word)
             if posting is None:
-                most += self._rarity(0) * (K1 + 1)
+                most += self._rarity(0)
                 continue
             slots: _Slots = np.frombuffer(posting[0], np.int64)
             often: _Floats = np.frombuffer(posting[1], np.float32)
             rare = self._rarity(self._having(posting[0]))
-            most += rare * (K1 + 1)
+            most += rare
             scores[slots] += (
                 np.float32(rare * (K1 + 1)) * often / (often + np.float32(K1) * (1 - B + B * lengths[slots] / average))
             )
         scores[~alive[:count]] = 0
-        return scores / np.float32(most) if most else scores
+        return np.minimum(scores / np.float32(most), 1) if most else scores
 
     def _nearest(self, wanted: _Floats, most: int) -> _Slots:
         count = len(self._ids)

@@ -34,8 +34,10 @@ WEIGHTS: Mapping[str, int] = {
     "withdrawn": 0,
 }
 """What a row keeps of its score by its standing."""
-HOP_ROWS, HOP_WORDS, HOP_KEEPS = 3, 2, 850_000
+HOP_ROWS, HOP_WORDS, HOP_KEEPS = 3, 2, 950_000
 """Rows that further searches start from, words that each takes of one, and what their finds keep of their score."""
+HOP_SHARE = 3
+"""A further search is by words: the share of vectors in it is so much smaller."""
 LEAST = 120_000
 """What a row has to say of a question, or it is left out."""
 _DAY = 86_400.0
@@ -98,7 +100,8 @@ def rank(
         if known is None:
             continue
         vector, words = round(hit.vector * MILLION), round(min(1.0, hit.words) * MILLION)
-        says = (vector * vector_share + words * (MILLION - vector_share)) // MILLION
+        share = vector_share // HOP_SHARE if hit.id in hopped else vector_share
+        says = (vector * share + words * (MILLION - share)) // MILLION
         if says < LEAST:
             continue
         time, standing = _time(known.said_at, at, hint), WEIGHTS[known.standing]
@@ -119,15 +122,17 @@ def _time(said_at: float, at: float, hint: TimeHint | None) -> int:
 
 
 def hops(question: str, ranked: Sequence[Ranked], rarity: Callable[[str], float]) -> list[tuple[str, str]]:
-    """Further questions: the same one with what each of the best rows names and it does not, the rarest words first.
-    ``rarity`` is larger for a word that fewer rows have. Each stands with the row whose words it takes, which it must
-    not find again."""
-    asked = set(words_of(question))
+    """Further questions: what each of the best rows names and the question does not, the rarest words first, and what
+    the row does not say of the question. ``rarity`` is larger for a word that fewer rows have. Each stands with the row
+    whose words it takes, which it must not find again."""
+    asked = words_of(question)
     found = []
     for item in ranked[:HOP_ROWS]:
-        fresh = sorted(set(words_of(item.facts.text)) - asked, key=lambda word: (-rarity(word), word))
-        if fresh:
-            found.append((item.id, f"{question} {' '.join(fresh[:HOP_WORDS])}"))
+        said = set(words_of(item.facts.text))
+        fresh = sorted(said - set(asked), key=lambda word: (-rarity(word), word))[:HOP_WORDS]
+        open_words = [word for word in asked if word not in said]
+        if fresh and open_words:
+            found.append((item.id, " ".join((*fresh, *open_words))))
     return found
 
 
