@@ -96,7 +96,7 @@ class ScriptedMemoryNode:
             "claimed_at": at,
             "parents": (),
             "subject": ("recall", recall_record(document.raw, salt)),
-            "body": recall_body(document, salt),
+            "body": recall_body(document, recall_record(document.raw, salt)),
             "nonce": order.nonce,
             "parent_run": order.parent_run,
         }

@@ -33,7 +33,7 @@ RECORD_DOMAIN = b"urn:holdfast:recall-record:v1\x00"
 SALT_BYTES = KEY_BYTES = 32
 """Sizes of a record's salt, and of the key that salts digests."""
 MAX_DOCUMENT_BYTES = 262_144
-MAX_ROWS, MAX_KEPT_OUT, MAX_CLAIMS_BYTES = 64, 256, 262_144
+MAX_ROWS, MAX_KEPT_OUT, MAX_CLAIMS_BYTES = 64, 64, 262_144
 MAX_QUERY = 8_192
 """Characters of a question that are searched for (``recall.md`` §3(2))."""
 MILLION = 1_000_000
@@ -449,9 +449,9 @@ def recall_record(document: bytes, salt: bytes) -> bytes:
     return sha256(RECORD_DOMAIN + salt + document)
 
 
-def recall_body(document: RecallDocument, salt: bytes) -> dict[str, Any]:
-    """The members that a ``recall`` statement has of its own."""
-    return {"model": document.index.model, "record": recall_record(document.raw, salt).hex()}
+def recall_body(document: RecallDocument, record: bytes) -> dict[str, Any]:
+    """The members that a ``recall`` statement has of its own; ``record`` is that of :func:`recall_record`."""
+    return {"model": document.index.model, "record": record.hex()}
 
 
 def recall_blocks(document: RecallDocument, claims: Mapping[str, str]) -> list[Block]:

@@ -31,14 +31,16 @@ VERSION_DOMAIN = b"urn:holdfast:row-index:v1\x00"
 """What the preimage of an index version begins with (``recall.md`` §2(2))."""
 K1, B = 1.2, 0.75
 """BM25's saturation of a word's count and its share of a text's length (Robertson and Zaragoza 2009, §3)."""
-EXACT_ELEMENTS = 6_000_000
+EXACT_ELEMENTS = 4_000_000
 """So many numbers of vectors are multiplied in a few milliseconds; more are sketched first."""
 SKETCH_WORDS = 8
 """64-bit words of a sketch: 512 signs."""
 SKETCHED = 1024
 """Rows whose whole vectors are looked at after the sketch."""
-CANDIDATES = 200
+CANDIDATES = 100
 """Rows that each of the two ways puts forward."""
+MOST_NAMED = 2000
+"""A word that more rows have names none of them."""
 _BUCKETS = 256
 _Floats = NDArray[np.float32]
 _Slots = NDArray[np.int64]
@@ -212,17 +214,24 @@ class RowIndex:
         size = float(np.linalg.norm(wanted))
         near = self._nearest(wanted / size, most) if size > 0 else np.zeros(0, np.int64)
         said = np.flatnonzero(by_words)
-        return self._hits(np.union1d(near, said[_largest(by_words[said], most)]), wanted, by_words)
+        slots = np.union1d(near, said[_largest(by_words[said], most)])
+        return self._hits(slots, wanted, by_words[slots])
 
-    def search_words(self, question: str, vector: Any, *, most: int = CANDIDATES) -> list[Hit]:
-        """Rows that a question may be about by its words alone, at most ``most``; how near they are is told too."""
-        by_words = self._by_words(words_of(question))
-        said = np.flatnonzero(by_words)
-        return self._hits(said[_largest(by_words[said], most)], np.asarray(vector, np.float32), by_words)
+    def search_naming(self, named: Sequence[str], words: Sequence[str], vector: Any, *, most: int) -> list[Hit]:
+        """Rows that have one of the words ``named`` at least, by these and ``words`` (both as :func:`words_of` gives
+        them), at most ``most``; how near they are is told too. Words that many rows have name nothing."""
+        postings = [np.frombuffer(self._words[word][0], np.int64) for word in named if word in self._words]
+        rare = [slots for slots in postings if len(slots) <= MOST_NAMED]
+        if not rare:
+            return []
+        slots = np.unique(np.concatenate(rare))
+        scores = self._by_words([*named, *words], slots)
+        best = _largest(scores, most)
+        return self._hits(slots[best], np.asarray(vector, np.float32), scores[best])
 
     def _hits(self, slots: _Slots, wanted: _Floats, by_words: _Floats) -> list[Hit]:
         cosines = np.clip(self._vectors[slots] @ (wanted / (np.linalg.norm(wanted) or 1)), 0, 1)
-        found = zip(slots.tolist(), cosines.tolist(), by_words[slots].tolist(), strict=True)
+        found = zip(slots.tolist(), cosines.tolist(), by_words.tolist(), strict=True)
         return [Hit(self._ids[slot], cosine, score) for slot, cosine, score in found if self._alive[slot]]
 
     def rarity(self, word: str) -> float:
@@ -236,10 +245,10 @@ class RowIndex:
     def _rarity(self, having: int) -> float:
         return math.log(1 + (len(self._slots) - having + 0.5) / (having + 0.5))
 
-    def _by_words(self, words: Iterable[str]) -> _Floats:
-        """The words' score of each place (:attr:`Hit.words`)."""
-        count, alive = len(self._ids), self._alive
-        scores: _Floats = np.zeros(count, np.float32)
+    def _by_words(self, words: Iterable[str], among: _Slots | None = None) -> _Floats:
+        """The words' score (:attr:`Hit.words`) of every place, or of those ``among`` which it is asked, ascending."""
+        count = len(self._ids)
+        scores: _Floats = np.zeros(count if among is None else len(among), np.float32)
         lengths = np.frombuffer(self._lengths, np.float32) if count else scores
         average = self._total_length / max(1, len(self._slots)) or 1.0
         most = 0.0
@@ -252,10 +261,15 @@ class RowIndex:
             often: _Floats = np.frombuffer(posting[1], np.float32)
             rare = self._rarity(self._having(posting[0]))
             most += rare
-            scores[slots] += (
-                np.float32(rare * (K1 + 1)) * often / (often + np.float32(K1) * (1 - B + B * lengths[slots] / average))
-            )
-        scores[~alive[:count]] = 0
+            places = slots
+            if among is not None:  # places in a posting ascend
+                at = np.minimum(np.searchsorted(slots, among), len(slots) - 1)
+                places = np.flatnonzero(slots[at] == among)
+                slots, often = among[places], often[at[places]]
+            full = np.float32(rare * (K1 + 1))
+            scores[places] += full * often / (often + np.float32(K1) * (1 - B + B * lengths[slots] / average))
+        if among is None:
+            scores[~self._alive[:count]] = 0
         return np.minimum(scores / np.float32(most), 1) if most else scores
 
     def _nearest(self, wanted: _Floats, most: int) -> _Slots:

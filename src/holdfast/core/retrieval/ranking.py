@@ -121,18 +121,26 @@ def _time(said_at: float, at: float, hint: TimeHint | None) -> int:
     return MILLION - round(share * (1 - math.exp2(-days / HALF_LIFE_DAYS)))
 
 
-def hops(question: str, ranked: Sequence[Ranked], rarity: Callable[[str], float]) -> list[tuple[str, str]]:
-    """Further questions: what each of the best rows names and the question does not, the rarest words first, and what
-    the row does not say of the question. ``rarity`` is larger for a word that fewer rows have. Each stands with the row
-    whose words it takes, which it must not find again."""
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A further search: from which row, for what it names, with what it leaves open of the question."""
+
+    row: str
+    named: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+def hops(question: str, ranked: Sequence[Ranked], rarity: Callable[[str], float]) -> list[Hop]:
+    """What the best rows name and the question does not, the rarest words first. ``rarity`` is larger for a word that
+    fewer rows have."""
     asked = words_of(question)
     found = []
     for item in ranked[:HOP_ROWS]:
         said = set(words_of(item.facts.text))
         fresh = sorted(said - set(asked), key=lambda word: (-rarity(word), word))[:HOP_WORDS]
-        open_words = [word for word in asked if word not in said]
-        if fresh and open_words:
-            found.append((item.id, " ".join((*fresh, *open_words))))
+        words = tuple(word for word in asked if word not in said)
+        if fresh and words:
+            found.append(Hop(item.id, tuple(fresh), words))
     return found
 
 

@@ -30,10 +30,10 @@ def find_rows(
     direct = {hit.id: hit for hit in index.search(question, vector, most=most)}
     first = rank(direct.values(), facts, at=now, hint=hint, vector_share=vector_share)
     further: dict[str, Hit] = {}
-    for row, longer in hops(question, first, index.rarity):
-        for hit in index.search_words(longer, vector, most=most // HOP_ROWS):
+    for hop in hops(question, first, index.rarity):
+        for hit in index.search_naming(hop.named, hop.words, vector, most=most // HOP_ROWS):
             before = further.get(hit.id) or direct.get(hit.id)
-            if hit.id != row and (before is None or before.words < hit.words):
+            if hit.id != hop.row and (before is None or before.words < hit.words):
                 further[hit.id] = hit
     second = rank(further.values(), facts, at=now, hint=hint, vector_share=vector_share, hopped=frozenset(further))
     best: dict[str, Ranked] = {}

@@ -83,15 +83,16 @@ class Recalls:
         document = build_recall(
             order.run, at, order.key, order.query, described, policy, sorted(found, key=lambda item: item.rank)
         )
-        salt = self._random(SALT_BYTES)
+        raw, salt = document.raw, self._random(SALT_BYTES)
+        record = recall_record(raw, salt)
         payload = build_payload(
             "recall",
             run=order.run,
             attester=self._document.digest,
             claimed_at=at,
             parents=(),
-            subject=("recall", recall_record(document.raw, salt)),
-            body=recall_body(document, salt),
+            subject=("recall", record),
+            body=recall_body(document, record),
             nonce=order.nonce,
             parent_run=order.parent_run,
         )
@@ -102,7 +103,7 @@ class Recalls:
             payload, self._signer.key.key_id, self._signer.sign(pre_authentication_encoding(payload))
         )
         claims = {row: vault.rows[row].claim for row in told}
-        return RecallDelivery(envelope, document.raw, salt, claims, self._evidence())
+        return RecallDelivery(envelope, raw, salt, claims, self._evidence())
 
     def _search(
         self, index: RowIndex, vault: Vault, query: str, vector: Sequence[float], now: dt.datetime

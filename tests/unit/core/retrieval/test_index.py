@@ -67,7 +67,7 @@ def test_words_find_what_vectors_do_not_and_the_other_way():
 def test_an_empty_index_finds_nothing():
     index = RowIndex(MODEL, 8)
     assert index.search("cello", vector(1)) == []
-    assert index.search_words("cello", vector(1)) == []
+    assert index.search_naming(["cello"], ["play"], vector(1), most=5) == []
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=25))
@@ -134,3 +134,17 @@ def test_a_sketch_finds_the_nearest(monkeypatch):
     assert entry(3).id not in found(index, "", vector(3))
     index.add([entry(3)], vector(3)[np.newaxis])
     assert found(index, "", vector(3))[entry(3).id][0] == 1
+
+
+def test_rows_that_name_a_word_are_scored_as_all_are(monkeypatch):
+    index = made(range(40))
+    index.remove([entry(2).id])
+    all_hits = found(index, "lisbon play", np.zeros(8))
+    naming = index.search_naming(["lisbon"], ["play"], np.zeros(8), most=40)
+    assert {hit.id: round(hit.words, 4) for hit in naming} == {
+        row: words for row, (_, words) in all_hits.items() if "Lisbon" in TEXTS[int(row[4:], 16) % len(TEXTS)]
+    }
+    assert len(index.search_naming(["lisbon"], ["play"], np.zeros(8), most=3)) == 3
+    assert index.search_naming(["harp"], ["play"], np.zeros(8), most=3) == []
+    monkeypatch.setattr(module, "MOST_NAMED", 3)
+    assert index.search_naming(["lisbon"], ["play"], np.zeros(8), most=3) == []
