@@ -29,6 +29,7 @@ NAMES = (
     "Captures",
     "Settlement",
     "Inference",
+    "Alpha",
 )
 
 

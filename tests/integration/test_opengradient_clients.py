@@ -416,7 +416,7 @@ def test_node_finds_the_gateway_in_the_list_of_ten_fields_and_pins_it(net: Netwo
 @pytest.mark.parametrize("number", [0, 1], ids=["direct", "private"])
 def test_the_how_to_is_what_works(folder: Path, number: int) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", HOWTO, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3, "the third pays: test_opengradient_paying.py runs it"
+    assert len(blocks) == 4, "test_opengradient_paying.py runs the third, test_opengradient_alpha.py the fourth"
     done = subprocess.run(
         [peers.PYTHON, "-c", blocks[number]], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )

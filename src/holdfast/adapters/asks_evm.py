@@ -42,6 +42,16 @@ async def deploy_asks(
     return ChainDomain(rounds.chain_id, contract), included.block
 
 
+async def deploy_alpha(connection: EvmConnection, signer: TransactionSigner, asks: ChainDomain, node: str) -> str:
+    """Create ``Alpha``, OpenGradient's layout over ``Inference``, whose requests name ``node``; its address."""
+    init_code = contract_interface("Alpha").init_code([asks.contract, node])
+    account = EvmAccount(connection, signer, asks.chain_id)
+    _, contract = await account.transact(None, init_code, margin=DEPLOY_GAS_MARGIN_PERCENT)
+    if contract is None:
+        raise UnavailableError("chain.rpc", "the chain created the contract and did not say where")
+    return contract
+
+
 class EvmAsks:
     """``Inference`` as one account uses it. ``signer`` pays; an account that sends for the same key may be shared."""
 

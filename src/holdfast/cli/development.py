@@ -89,6 +89,8 @@ ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
 REGISTRY_FILE = "registry.json"
 """Where the registry and its views are, once they were deployed."""
+ASKS_FILE = "asks.json"
+"""Where the contracts are that take requests for runs, once they were deployed."""
 GENESIS_FILE = "genesis.json"
 """Accounts of the chain before its first block: the payment contracts, and who pays for captures and for tokens."""
 PAYMENT_COIN = 10**24
@@ -197,6 +199,12 @@ class Layout:
         return canonical.decode_object(path.read_bytes()) if path.exists() else {}
 
     @property
+    def asks(self) -> dict[str, Any]:
+        """What :data:`ASKS_FILE` says; empty before there is one."""
+        path = self.state / ASKS_FILE
+        return canonical.decode_object(path.read_bytes()) if path.exists() else {}
+
+    @property
     def pays(self) -> bool:
         """Whether this network's chain has the payment contracts."""
         return (self.state / GENESIS_FILE).exists()
@@ -244,6 +252,8 @@ class Keys:
     """Pays for captures; ``upto`` payers name it."""
     faucet: str
     """Owns the test token: mints it for whoever asks."""
+    asks_account: str
+    """Fulfils what contracts ask for."""
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -310,7 +320,10 @@ def make_keys(layout: Layout) -> Keys:
     write_private(layout.key("opengradient.token"), f"{OPENGRADIENT_KEY}\n".encode())
     facilitator = load_or_create_secp256k1(layout.key("facilitator.account.key"), "account")
     faucet = load_or_create_secp256k1(layout.key("faucet.key"), "account")
-    return Keys(documents, addresses, deployer.address, account.address, facilitator.address, faucet.address)
+    asks = load_or_create_secp256k1(layout.key("asks.account.key"), "account")
+    return Keys(
+        documents, addresses, deployer.address, account.address, facilitator.address, faucet.address, asks.address
+    )
 
 
 def make_genesis(layout: Layout, keys: Keys) -> None:
@@ -357,6 +370,21 @@ def _payment_settings(layout: Layout, keys: Keys) -> dict[str, Any]:
             "rates": [{"asset": TEST_TOKEN, "network": network, "decimals": token.decimals, "usd": TOKEN_USD}],
         }
     return found
+
+
+def _asks_settings(layout: Layout) -> dict[str, Any]:
+    """The contract that other contracts ask for runs. One block deep: on this chain nobody but a test undoes blocks."""
+    if not layout.asks:
+        return {}
+    return {
+        "asks": layout.asks["contract"],
+        "asks_account": str(layout.state.resolve() / "keys" / "asks.account.key"),
+        "asks_chain": layout.url("chain"),
+        "asks_chain_id": layout.chain_id,
+        "asks_block": layout.asks["block"],
+        "asks_depth": 0,
+        "asks_anybodys": True,
+    }
 
 
 def _gateway_document(layout: Layout, statement: PublicKey) -> KeyDocument:
@@ -483,6 +511,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             **({"memory_node": layout.url(MEMORY)} if layout.remembers else {}),
             **ohttp,
             **opengradient,
+            **_asks_settings(layout),
             **_payment_settings(layout, keys),
         },
         "relay": {
@@ -808,6 +837,10 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "hub_key_file": str(layout.key("hub.token").resolve()) if layout.has_hub else None,
         "registry": layout.registry.get("registry"),
         "registry_views": layout.registry.get("views"),
+        "asks": layout.asks.get("contract"),
+        "asks_node": layout.asks.get("node"),
+        "asks_block": layout.asks.get("block"),
+        "alpha": layout.asks.get("alpha"),
         "origin": layout.origin,
         "trust": str(layout.trust.resolve()),
         "key_file": str(layout.key("workspace.token").resolve()),

@@ -32,6 +32,7 @@ import click
 from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
+from holdfast.cli.asks_contracts import make_asks
 from holdfast.cli.demo_data import DATA, DEMO_CLOCK, SOURCES_FILE, SOURCES_TOML, DemoClock
 from holdfast.cli.development import (
     BLOBS,
@@ -384,6 +385,10 @@ class Network:
             await development.make_registry(layout, keys, development.rounds_of(layout))
             development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
             console.step("the registry of attested nodes is deployed")
+        if not layout.asks:
+            await make_asks(layout, keys, development.rounds_of(layout))
+            development.write_settings(layout, development.settings_of(layout, keys), self._overrides)
+            console.step("contracts can ask for runs of models")
         for worker in self._workers:
             await worker.go()
         self._serve({node: make_node_server(node, configs[node]) for node in ("log", "panel", "relay", BLOBS)})
@@ -592,6 +597,7 @@ def _forget(state: Path) -> None:
         SOURCES_TOML,
         development.SETTINGS_FILE,
         development.REGISTRY_FILE,
+        development.ASKS_FILE,
         development.WALLET_FOLDER,
         *(name for name in NODES if name.startswith("full-")),
     }

@@ -157,8 +157,8 @@ def unpack_parts(packed: bytes) -> tuple[Part, ...]:
     return tuple(map(Part, fields[::2], fields[1::2]))
 
 
-def document_of(parts: Sequence[Part]) -> bytes:
-    """The JSON text of the request document whose parts these are, in any order. Where members of an object could be
+def document_of(parts: Sequence[Part], document: str = "request") -> bytes:
+    """The JSON text of the document whose parts these are, in any order. Where members of an object could be
     elements of a list as well, they are. Raises ``ask.parts`` where no document has exactly these parts."""
     top: dict[str, Any] = {}
     try:
@@ -170,7 +170,7 @@ def document_of(parts: Sequence[Part]) -> bytes:
                 place = place.setdefault(name, {})
             place[names[-1]] = _value(kind, part.data)
         text = canonical.encode_exact({name: _listed(value) for name, value in top.items()})
-        found = map_parts("request", canonical.decode_exact(text))
+        found = map_parts(document, canonical.decode_exact(text))
     except (HoldfastError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
         raise _no_document() from error
     if found != sorted(parts) or len(parts) > MAX_PARTS:

@@ -42,6 +42,7 @@ NAMES = (
     "Captures",
     "Settlement",
     "Inference",
+    "Alpha",
 )
 ENTRIES = [b"entry %d" % index for index in range(37)]
 HASHES = [merkle.leaf_hash(entry) for entry in ENTRIES]

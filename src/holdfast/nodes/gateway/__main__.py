@@ -52,7 +52,9 @@ from holdfast.core.x402 import chain_id_of
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
 from holdfast.nodes.gateway.admitting import Admitting
+from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.app import GatewayApp, create_app
+from holdfast.nodes.gateway.asked import Asked, Asking, Terms
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.catalog import Catalog
@@ -239,6 +241,11 @@ def build(config: GatewayConfig) -> App:
     beside |= takings.works() if takings is not None else {}
     payouts = _payouts(config, till, takings, chain, storage, clock)
     beside |= {"payouts": payouts.work} if payouts is not None else {}
+    asks = _asks(config)
+    asked = None
+    if asks is not None:
+        asked = Asked(asks, gateway, evidence, indexer, clock, metrics, _terms(config))
+        beside |= {"asked": asked.work}
     background = Background(
         config,
         gateway,
@@ -264,6 +271,8 @@ def build(config: GatewayConfig) -> App:
             await chain.close()
         if membership is not None:
             await membership.close()
+        if asks is not None:
+            await asks.close()
         if answer_signer is not None:
             answer_signer.close()
         lock.release()
@@ -300,6 +309,7 @@ def build(config: GatewayConfig) -> App:
             timeout_s=config.upstream_seconds,
             on_added=lambda: closed("", ""),
         ),
+        alpha=AlphaResults(asked, clock) if asked is not None else None,
         checkout=None
         if till is None
         else Checkout(till, workspaces, metrics, public_url=config.public_url, facilitator=config.facilitator),
@@ -325,6 +335,27 @@ def build(config: GatewayConfig) -> App:
         sign_configuration=answer_signer.key_configuration if answer_signer is not None else None,
     )
     return SplitApp(direct, create_oblivious(oblivious, settings))
+
+
+def _asks(config: GatewayConfig) -> Asking | None:
+    """The contract that other contracts ask for runs, where there is one. Raises ``gateway.asks``."""
+    if config.asks is None:
+        return None
+    if config.asks_account is None:
+        raise UsageError("gateway.asks", "asks needs an account that fulfils", param="asks_account")
+    from holdfast.adapters.asks_evm import EvmAsks  # noqa: PLC0415 - only where there is a chain
+    from holdfast.adapters.evm_rpc import EvmConnection  # noqa: PLC0415
+
+    account = load_account(config.asks_account, "account")
+    domain = ChainDomain(config.asks_chain_id, parse_address(config.asks))
+    return EvmAsks(EvmConnection(config.asks_chain), domain, account, depth=config.asks_depth)
+
+
+def _terms(config: GatewayConfig) -> Terms:
+    """Which requests on chain are served. Raises ``gateway.asks``."""
+    if not config.asks_fee.isascii() or not config.asks_fee.isdigit():
+        raise UsageError("gateway.asks", "asks_fee is a decimal number of base units", param="asks_fee")
+    return Terms(config.asks_block, int(config.asks_fee), config.asks_gas, config.asks_anybodys, config.asks_at_once)
 
 
 def _facilitator_client(config: GatewayConfig, http: AiohttpHTTP) -> HTTPFacilitator | None:

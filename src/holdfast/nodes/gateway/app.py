@@ -17,6 +17,8 @@ from urllib.parse import parse_qs
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.gateway.alpha import PREFIX as ALPHA_RESULTS
+from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
@@ -91,8 +93,11 @@ class GatewayApp:
         attest: Callable[[bytes | None], Awaitable[Mapping[str, Any]]],
         rerun: Rerun | None = None,
         checkout: Checkout | None = None,
+        alpha: AlphaResults | None = None,
     ) -> None:
-        """``checkout``: where answers cost something, who sees to it that they are paid."""
+        """``checkout``: where answers cost something, who sees to it that they are paid. ``alpha``: where runs that
+        contracts ask for are served, what became of them."""
+        self._alpha = alpha
         self._gateway = gateway
         self._desk = desk
         self._workspaces = workspaces
@@ -249,10 +254,21 @@ class GatewayApp:
             await _json(send, self._identity())
         elif path in OPENGRADIENT_READS and self._opengradient is not None:
             await _bytes(send, *await self._opengradient.read(path, scope["query_string"]))
+        elif path.startswith(ALPHA_RESULTS) and self._alpha is not None:
+            await self._show_result(self._alpha, path, send)
         elif path == "/v1/attestation":
             await _json(send, await self._attest(_nonce(scope["query_string"])))
         else:
             await self._read_guarded(path, scope, receive, send)
+
+    @staticmethod
+    async def _show_result(alpha: AlphaResults, path: str, send: Send) -> None:
+        """A result of a request on chain, once there is one."""
+        requested = await alpha.find(path)
+        await send({"type": "http.response.start", "status": 200, "headers": [_JSON_HEADER]})
+        async for piece in alpha.result(requested):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _read_guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])

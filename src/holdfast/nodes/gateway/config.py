@@ -223,6 +223,19 @@ class GatewayConfig:
     public_url: str | None = setting(
         None, "Where callers reach this gateway, as offers are to say; default: what each request says"
     )
+    # Runs that contracts ask for (spec/onchain.md)
+    asks: str | None = setting(None, "Address of the contract Inference; without one no contract is served")
+    asks_account: Path | None = setting(
+        None, "Account that fulfils requests and is paid for them (64 hex digits, mode 0600); needed for asks"
+    )
+    asks_chain: str = setting("http://127.0.0.1:8545", "JSON-RPC URL of that contract's chain")
+    asks_chain_id: int = setting(31337, "Id of that chain", minimum=1)
+    asks_block: int = setting(0, "Block in which the contract was created: requests are looked for from there on")
+    asks_depth: int = setting(2, "Blocks that must lie on top of a request before it is served", maximum=10_000)
+    asks_fee: str = setting("0", "Base units of the chain's coin that a request has to pay, as a decimal string")
+    asks_gas: int = setting(1_000_000, "Most gas that a request may want for its target", maximum=10_000_000)
+    asks_anybodys: bool = setting(False, "Serve requests that name no node too; several gateways may race for them")
+    asks_at_once: int = setting(4, "Runs for requests on chain at once", minimum=1, maximum=1024)
     # The private path (spec/ohttp.md)
     ohttp_key: Path | None = setting(
         None, "X25519 key (PEM, mode 0600) that requests are sealed to; without one there is no private path"

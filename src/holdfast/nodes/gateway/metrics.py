@@ -19,6 +19,7 @@ METRICS = (
     Metric("holdfast_gateway_captures_undone", "level", "Captures that a reorganisation has undone"),
     Metric("holdfast_gateway_refunds_due", "level", "Debts for refuted runs that were not paid back yet"),
     Metric("holdfast_gateway_proofs_total", "count", "Proofs that nodes showed, by what came of them", ("how",)),
+    Metric("holdfast_gateway_asked_total", "count", "Requests on chain, by what was done", ("how",)),
     Metric("holdfast_gateway_silent_full_nodes", "level", "Full nodes that did not answer when last asked"),
 )
 """Declared metrics; labels are closed sets of codes."""

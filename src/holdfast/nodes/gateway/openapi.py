@@ -264,6 +264,17 @@ def document() -> dict[str, Any]:
             "/heartbeat/status": _get(
                 "Heartbeats to the registry, in OpenGradient's shape", _ref("Heartbeat"), public=True
             ),
+            "/artela-network/artela-rollkit/inference/tx/{id}": _get(
+                "What came of a request on chain, in the shape of OpenGradient's Alpha, once it ended",
+                {
+                    "type": "object",
+                    "required": ["inference_results"],
+                    "properties": {"inference_results": {"type": "array", "items": {"type": "string"}}},
+                    "additionalProperties": False,
+                },
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+                public=True,
+            ),
             "/healthz": _get("The process answers", _flag("alive"), public=True),
             "/readyz": _get("The node can do its work", _flag("ready"), public=True),
             "/metrics": _get("Prometheus metrics", _TEXT, public=True, content_type="text/plain"),
