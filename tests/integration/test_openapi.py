@@ -90,7 +90,7 @@ def paths() -> dict[str, Any]:
 def test_the_document_names_every_path_that_is_served_and_no_other(gateway: LiveGateway) -> None:
     of_a_run = {"/v1/runs/{run}"}
     of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("events", "bundle", "payment", "wrap", "recompute")}
-    served = {*app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run}
+    served = {*app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run, f"{app.ALPHA_RESULTS}{{id}}"}
     assert paths().keys() == served
     for path, operations in paths().items():
         asked = path.replace("{run}", "01900000-0000-7000-8000-000000000001")
