@@ -254,16 +254,18 @@ class GatewayApp:
             await _json(send, self._identity())
         elif path in OPENGRADIENT_READS and self._opengradient is not None:
             await _bytes(send, *await self._opengradient.read(path, scope["query_string"]))
-        elif path.startswith(ALPHA_RESULTS) and self._alpha is not None:
-            await self._show_result(self._alpha, path, send)
+        elif path.startswith(ALPHA_RESULTS):
+            await self._show_result(path, send)
         elif path == "/v1/attestation":
             await _json(send, await self._attest(_nonce(scope["query_string"])))
         else:
             await self._read_guarded(path, scope, receive, send)
 
-    @staticmethod
-    async def _show_result(alpha: AlphaResults, path: str, send: Send) -> None:
-        """A result of a request on chain, once there is one."""
+    async def _show_result(self, path: str, send: Send) -> None:
+        """A result of a request on chain, once there is one. Raises ``alpha.off`` where no contract is served."""
+        alpha = self._alpha
+        if alpha is None:
+            raise UsageError("alpha.off", "this gateway serves no contract", status=404)
         requested = await alpha.find(path)
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON_HEADER]})
         async for piece in alpha.result(requested):
