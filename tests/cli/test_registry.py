@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,23 +16,20 @@ from holdfast.cli import registry as command
 from holdfast.core.encoding import b64_encode
 from holdfast.ports.registry import GATEWAY_KIND
 from tests.cli.conftest import Outcome
+from tests.helpers.chain_thread import ChainThread
 from tests.helpers.chains import NEEDS_MACHINE, EvmWorld, start_epoch
 from tests.helpers.network import Network
 from tests.helpers.registry import MAX_AGE_S, ROOT, EvmRegistryWorld, insecure_evidence, node_keys
 
 pytestmark = NEEDS_MACHINE
 Holdfast = Callable[..., Outcome]
-Result = TypeVar("Result")
 
 
-class Thread:
+class Thread(ChainThread[EvmWorld]):
     """A chain with a registry on a loop of its own: each command brings another one."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.chain = EvmWorld()
+        super().__init__(EvmWorld())
         self.world = EvmRegistryWorld(self.chain)
         self.do(self._open())
 
@@ -42,24 +37,6 @@ class Thread:
         await self.chain.open()
         await start_epoch(self.chain)
         await self.world.open()
-
-    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run something on the chain's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    async def make_request(self, method: str, params: Any) -> Any:
-        """A command's question, answered over there."""
-        asked = self.chain.provider.make_request(method, params)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
-
-    async def disconnect(self) -> None:
-        return
-
-    def close(self) -> None:
-        self.do(self.chain.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("holdfast.cli.logs:log", "Show the log's checkpoint and entries, checked"),
     "round": ("holdfast.cli.rounds:rounds", "Show rounds: candidates, votes, finality"),
     "registry": ("holdfast.cli.registry:registry", "Show and change which nodes are attested, on chain"),
+    "onchain": ("holdfast.cli.onchain:onchain", "Ask for runs of models on a chain, wait for their results"),
     "people": ("holdfast.cli.people:people", "Let people into the panel, give and take roles"),
     "api-key": ("holdfast.cli.people:api_key", "Give out and take back API keys of the panel"),
     "credit": ("holdfast.cli.credit:credit", "Show and add credit of workspaces at a gateway"),

@@ -2,12 +2,16 @@
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
+from vyper.compiler import compile_code
 
+from holdfast.adapters.chain_evm import EvmChain
 from holdfast.adapters.evm_rpc import contract_interface
 from holdfast.core import evm
 from holdfast.core.asks import (
@@ -27,6 +31,7 @@ from tests.helpers.asks import BOMB, EATER, KEY, RECORDER, RESPONSE, REVERTER, A
 from tests.helpers.chains import NEEDS_MACHINE
 
 pytestmark = NEEDS_MACHINE
+HOWTO = (Path(__file__).parents[3] / "docs" / "howto" / "ask-from-a-contract.md").read_text("utf-8")
 GAS = 100_000
 """What a target is promised in these tests."""
 
@@ -378,6 +383,40 @@ def test_a_target_is_told_request_result_statement_mode_and_state() -> None:
         assert ending is not None
         assert ending.called
         assert ending.response == pack_parts(run.response.parts)
+
+    in_world(scenario)
+
+
+def test_the_contract_of_the_how_to_asks_and_takes_its_answer() -> None:
+    [source] = re.findall(r"^```vyper\n(.*?)^```", HOWTO, re.DOTALL | re.MULTILINE)
+    made = compile_code(source, contract_path="Asker.vy", output_formats=["bytecode", "method_identifiers"])
+    document = b'{"model":"m","inputs":{"x":[42]}}'
+
+    async def scenario(world: AskWorld) -> None:
+        node = world.signers[0].address
+        client = world.client(4)
+        assert isinstance(client, EvmChain)
+        setup = bytes(12) + evm.address_bytes(world.asks.contract) + bytes(12) + evm.address_bytes(node)
+        _, asker = await client.sender.transact(None, bytes.fromhex(made["bytecode"][2:]) + setup)
+        assert asker is not None
+        selectors = {
+            name.partition("(")[0]: int(code, 16).to_bytes(4) for name, code in made["method_identifiers"].items()
+        }
+
+        async def read(name: str) -> bytes:
+            call = {"to": asker, "data": "0x" + selectors[name].hex()}
+            return bytes.fromhex((await world.connection.request("eth_call", call, "latest"))[2:])
+
+        included, _ = await client.sender.transact(asker, selectors["ask"] + evm.word(42), value=7)
+        (requested,) = await world.user(0).requested(included.block, included.block)
+        assert (requested.ask.asker, requested.ask.target, requested.ask.fee) == (asker, asker, 7)
+        run = world.run_for(requested, request=document)
+        await world.user(0).fulfil(arguments(world, requested, run, await world.settle_run(run)))
+        ending = await world.user(0).ending(requested.identity, 0)
+        assert ending is not None
+        assert ending.called
+        assert decode(["bytes"], await read("answer")) == (b"3.5",)
+        assert (await read("statement")).hex() == run.closing.digest
 
     in_world(scenario)
 
