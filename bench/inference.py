@@ -8,8 +8,8 @@ takes when it is woken for each run, by one byte through a pipe, stands beside: 
 keeps a model apart can be faster. Over that come, each with the ones before it: the worker that contains the model,
 with tensors by pipe; the node, which parses an order, binds both documents and signs; and its HTTP answer.
 
-Then answers a second over HTTP at 16 connections, of a node in a process of its own, and of BentoML that serves the
-same file; theirs are neither bound nor signed.
+Then answers a second over HTTP at 16 connections, of a node in a process of its own, and in turns of BentoML that
+serves the same file; theirs are neither bound nor signed.
 
 Figures wanted: a run in its worker, and one that is parsed, bound and signed too, each at most 15 % over bare ONNX
 Runtime; at least as many answers a second as BentoML. The second one is out of reach for a model of a millisecond: one
@@ -43,12 +43,17 @@ from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.models_folder import FolderModels
 from holdfast.adapters.runtime_onnx import ENVIRONMENT, OnnxRuntime
 from holdfast.adapters.signer_files import load_or_create_signer
+from holdfast.adapters.storage_files import FileStorage
 from holdfast.core import canonical
 from holdfast.core.inference import Tensor
 from holdfast.core.keys import build_key_document
 from holdfast.core.orders import Order
+from holdfast.errors import UnavailableError
+from holdfast.nodes.inference.circuits import Circuits
+from holdfast.nodes.inference.identity import Identity
 from holdfast.nodes.inference.models import Models
-from holdfast.nodes.inference.service import Identity, InferenceService
+from holdfast.nodes.inference.proving import Proofs
+from holdfast.nodes.inference.service import InferenceService
 from holdfast.nodes.process import calm_collector, run_loop
 from holdfast.nodes.witness import EnclaveWitness
 from tests.helpers import onnx_files
@@ -61,6 +66,9 @@ RUN_MS = 1.0
 """What a run of the model takes, roughly."""
 ROWS = 32
 """Numbers that the model takes."""
+THEIRS = json.dumps({"x": [[0.0] * ROWS]}).encode()
+"""What BentoML is asked."""
+WINDOWS = 5
 BARE = """
 import json, os, sys, time
 import numpy, onnxruntime as ort
@@ -168,17 +176,26 @@ def best(took: list[float], each: int) -> float:
     return min(statistics.median(took[begin : begin + each]) for begin in range(0, len(took), each))
 
 
-async def measure(folder: Path, bare: Bare, connection: Connection, rounds: int, each: int) -> None:
-    """Print the figures of one run at a time."""
+def service_over(models: Models, source: FolderModels, runtime: OnnxRuntime, folder: Path) -> InferenceService:
+    """A node's service, without HTTP and a prover."""
     clock, metrics = SystemClock(), MemoryMetrics()
-    runtime = OnnxRuntime(optimisation="basic", threads=1, memory_bytes=1 << 30, model_bytes=1 << 30, run_s=30)
-    models = Models(FolderModels(folder / "models"), runtime, metrics, most=1)
     signer = ed25519_signer("inference", "statement")
     document = build_key_document("inference", ["inference"], "bench", [signer.key])
-    witness = EnclaveWitness(document, None, clock, reattest_s=3600)
-    service = InferenceService(
-        Identity(document.digest, signer), models, runtime.conditions, witness, clock, metrics, at_once=64
+    identity, witness = Identity(document.digest, signer), EnclaveWitness(document, None, clock, reattest_s=3600)
+    nobody = UnavailableError("infer.no_prover", "the bench proves nothing")
+    circuits = Circuits(folder / "circuits", source, nobody, clock, metrics)
+    proofs = Proofs(
+        FileStorage(folder / "proofs"), circuits, identity, clock, metrics, salt=lambda: bytes(32), keep_s=3600
     )
+    return InferenceService(identity, models, runtime.conditions, witness, circuits, proofs, clock, metrics, at_once=64)
+
+
+async def measure(folder: Path, bare: Bare, connection: Connection, rounds: int, each: int) -> None:
+    """Print the figures of one run at a time."""
+    runtime = OnnxRuntime(optimisation="basic", threads=1, memory_bytes=1 << 30, model_bytes=1 << 30, run_s=30)
+    source = FolderModels(folder / "models")
+    models = Models(source, runtime, MemoryMetrics(), most=1)
+    service = service_over(models, source, runtime, folder)
     order = order_of(ROWS)
     items = [{"x": Tensor("float32", (1, ROWS), bytes(4 * ROWS))}]
     took: dict[str, list[float]] = {"bare": [], "woken": [], "worker": [], "node": [], "http": []}
@@ -247,18 +264,27 @@ def free_port() -> int:
 
 
 def throughput(folder: Path, url: str, connections: int, seconds: float) -> None:
-    """Print answers a second over HTTP, of a node that binds and signs each, and of BentoML that does neither."""
+    """Print answers a second over HTTP, of a node that binds and signs each, and of BentoML that does neither: both in
+    turns, in :data:`WINDOWS` windows each, of which the median counts."""
     body = canonical.encode(order_of(ROWS).to_json())
-    answers(url, body, TOKEN, 1, 1)
-    ours = answers(url, body, TOKEN, connections, seconds)
-    figure(f"answers of a node, bound and signed, c={connections}", ours, "/s")
-    try:
-        theirs = answers_of_bentoml(folder / "models" / "scores" / "model.onnx", ROWS, connections, seconds)
-    except peers.MissingError as error:
-        no_peer("BentoML", str(error))
-        return
-    figure(f"answers of BentoML, c={connections}", theirs, "/s")
-    ratio("BentoML", ours, theirs, at_least(1))
+    ours, theirs = [], []
+    with contextlib.ExitStack() as stack:
+        try:
+            other = stack.enter_context(bentoml(folder / "models" / "scores" / "model.onnx"))
+        except peers.MissingError as error:
+            other = None
+            no_peer("BentoML", str(error))
+        for number in range(WINDOWS + 1):
+            window = seconds / WINDOWS if number else 1  # the first one warms up
+            ours.append(answers(url, body, TOKEN, connections if number else 1, window))
+            if other is not None:
+                theirs.append(answers(other, THEIRS, "", connections if number else 1, window))
+    our_rate = statistics.median(ours[1:])
+    figure(f"answers of a node, bound and signed, c={connections}", our_rate, "/s")
+    if theirs:
+        their_rate = statistics.median(theirs[1:])
+        figure(f"answers of BentoML, c={connections}", their_rate, "/s")
+        ratio("BentoML", our_rate, their_rate, at_least(1))
 
 
 @contextlib.contextmanager
@@ -276,6 +302,7 @@ signing_key = "{keys / "statement.pem"}"
 key_document = "{keys / "node.json"}"
 token = "file:{keys / "token"}"
 models = "{folder / "models"}"
+state = "{folder / "state"}"
 """
     )
     command = [sys.executable, "-m", "holdfast.nodes.inference", str(settings)]
@@ -283,8 +310,9 @@ models = "{folder / "models"}"
         yield port
 
 
-def answers_of_bentoml(model: Path, width: int, connections: int, seconds: float) -> float:
-    """Answers a second of BentoML; raises :class:`peers.MissingError`."""
+@contextlib.contextmanager
+def bentoml(model: Path) -> Iterator[str]:
+    """BentoML over a model, in processes of its own; where it answers. Raises :class:`peers.MissingError`."""
     python, port = peers.python_of("bentoml"), free_port()
     environment = {
         **os.environ,
@@ -293,21 +321,11 @@ def answers_of_bentoml(model: Path, width: int, connections: int, seconds: float
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONPATH": "",
     }
-    command = [
-        str(python),
-        "-m",
-        "bentoml",
-        "serve",
-        "bentoml_service:Scores",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    url, body = f"http://127.0.0.1:{port}", json.dumps({"x": [[0.0] * width]}).encode()
+    command = [str(python), "-m", "bentoml", "serve", "bentoml_service:Scores"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
     with served(command, f"{url}/livez", env=environment, cwd=HERE / "apart"):
-        answers(f"{url}/predict", body, "", 1, 1)
-        return answers(f"{url}/predict", body, "", connections, seconds)
+        yield f"{url}/predict"
 
 
 def main() -> None:
@@ -316,7 +334,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=80)
     parser.add_argument("--each", type=int, default=12, help="runs of each variant in a round")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--seconds", type=float, default=10, help="of each server, all windows together")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
