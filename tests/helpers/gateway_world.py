@@ -31,7 +31,7 @@ from holdfast.core.statements import parse_commitment, parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.edge import Edge
-from holdfast.nodes.gateway.admitting import Admitting
+from holdfast.nodes.gateway.admitting import Admitting, Intent
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
@@ -159,6 +159,8 @@ class World:
         """The memory node; it keeps no rows unless a test gives it some."""
         self.data = ScriptedDataNode()
         """A data node that answers what a test put in."""
+        self.intents: list[Intent] = []
+        """Which facts chats are given by what they are about."""
         self.network.others = [
             *(node.document for node in self.computers),
             self.memory.document,
@@ -229,6 +231,7 @@ class World:
                 [DataNodeClient("data", "http://data.test", Secret("data-key", "test"), self.data)],
                 lambda: self.trust,
                 clock=self.clock,
+                intents=self.intents,
             ),
             wraps=Wraps({"first": PANEL_DOCUMENT}, lambda: self.wrap_trust or self.trust, self.clock, wrap_secret),
         )

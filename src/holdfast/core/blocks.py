@@ -125,7 +125,7 @@ def holds_opening(value: Any) -> bool:
 
 
 def find_citations(text: str, named: Sequence[str]) -> Mapping[str, str | None]:
-    """What an answer cites (``admission.md`` §8(6)): each citation's digits, with the one of the ``named`` admissions
+    """What an answer cites (``admission.md`` §8(8)): each citation's digits, with the one of the ``named`` admissions
     that they are of, or None where they are of none or of several."""
     found: dict[str, str | None] = {}
     for match in _CITATION.finditer(text):

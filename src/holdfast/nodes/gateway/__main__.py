@@ -51,7 +51,7 @@ from holdfast.core.statements import is_code
 from holdfast.core.x402 import chain_id_of
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import App
-from holdfast.nodes.gateway.admitting import Admitting
+from holdfast.nodes.gateway.admitting import Admitting, parse_intent
 from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.asked import Asked, Asking, Terms
@@ -207,7 +207,12 @@ def build(config: GatewayConfig) -> App:
         computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
         recalling=Recalling(_memory_node(config, http), trust, clock, timeout_s=config.memory_node_seconds),
         admitting=Admitting(
-            [DataNodeClient(item.code, item.url, item.key, http) for item in config.data_nodes], trust, clock=clock
+            [DataNodeClient(item.code, item.url, item.key, http) for item in config.data_nodes],
+            trust,
+            clock=clock,
+            intents=[
+                parse_intent(item.workspace, item.keywords, item.source, item.parameters) for item in config.intents
+            ],
         ),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None

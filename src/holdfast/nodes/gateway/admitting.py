@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,12 +78,47 @@ def _asked(item: object) -> Reference | Presented:
     return parse_presented(item)
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A rule of a workspace: a question with one of these words in it is given what this source says."""
+
+    workspace: str
+    keywords: tuple[str, ...]
+    source: str
+    parameters: Mapping[str, str]
+
+    def meets(self, workspace: str, text: str) -> bool:
+        """Whether a question of a workspace is about it; whole words, whatever their case."""
+        if self.workspace not in ("*", workspace):
+            return False
+        words = "|".join(re.escape(word) for word in self.keywords)
+        return re.search(rf"(?<!\w)(?:{words})(?!\w)", text, re.IGNORECASE) is not None
+
+
+def parse_intent(workspace: str, keywords: Sequence[str], source: str, parameters: Sequence[str]) -> Intent:
+    """A rule from settings; raises ``gateway.intents``."""
+    pairs = [item.partition("=") for item in parameters]
+    if not keywords or not all(word.strip() for word in keywords) or not all(sign for _, sign, _ in pairs):
+        raise UsageError(
+            "gateway.intents",
+            "an intent has keywords, and parameters as NAME=VALUE",
+            hint="see intents in the settings",
+        )
+    return Intent(workspace, tuple(keywords), source, {name: value for name, _, value in pairs})
+
+
 class Admitting:
     """The data nodes of a gateway."""
 
     def __init__(
-        self, nodes: Sequence[DataNodeClient] = (), trust: Callable[[], Trust | None] = lambda: None, *, clock: Clock
+        self,
+        nodes: Sequence[DataNodeClient] = (),
+        trust: Callable[[], Trust | None] = lambda: None,
+        *,
+        clock: Clock,
+        intents: Sequence[Intent] = (),
     ) -> None:
+        self._intents = list(intents)
         self._nodes = list(nodes)
         self._trust = trust
         self._clock = clock
@@ -99,6 +135,15 @@ class Admitting:
             raise UsageError("admission.twice", "an admission is named twice", param="holdfast.admissions")
         return tuple(taken)
 
+    async def intend(self, workspace: str, value: Mapping[str, Any], taken: Sequence[Taken]) -> tuple[Taken, ...]:
+        """What was taken already, and what the workspace's rules give a chat by its last question. Raises as
+        :meth:`ask`."""
+        text = question_of(value) if self._intents else ""
+        met = [intent for intent in self._intents if intent.meets(workspace, text)][:MOST]
+        asked = [{"source": intent.source, "parameters": dict(intent.parameters)} for intent in met]
+        found = {item.digest: item for item in (*taken, *await asyncio.gather(*map(self.ask, asked)))}
+        return tuple(found.values())
+
     async def check(self, shown: Presented) -> Taken:
         """One presented admission, once it is what it must be."""
         trust = self._trust()
@@ -106,6 +151,24 @@ class Admitting:
             raise UnavailableError("admission.unsigned", "without a trust document nobody can say who signed this")
         opened = open_presented(shown, trust, self._clock.now())
         return Taken(opened, (await self._keys()).get(opened.statement.attester))
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a node to ask."""
+        return bool(self._nodes)
+
+    async def ask(self, question: Mapping[str, Any]) -> Taken:
+        """Have a question admitted by the first node that answers; a refusal by a source is taken like anything else.
+        Raises ``admission.*`` and ``data.*``."""
+        trouble: HoldfastError = UnavailableError(
+            "data.none", "this gateway knows no data node", hint="name one in its settings"
+        )
+        for node in self._nodes:
+            try:
+                return await self.check(await node.admit(question))
+            except UnavailableError as error:
+                trouble = error
+        raise trouble
 
     async def _show(self, item: Reference | Presented) -> Presented:
         if isinstance(item, Presented):
@@ -142,6 +205,16 @@ class Admitting:
                 if found is not None:
                     self._evidence[found[0]] = found[1]
         return self._evidence
+
+
+def question_of(value: Mapping[str, Any]) -> str:
+    """The text of the last message of role ``user`` in a chat; empty for everything else."""
+    messages = value.get("messages")
+    asked = [item for item in messages if item.get("role") == "user"] if isinstance(messages, list) else []
+    content = asked[-1].get("content") if asked else ""
+    if isinstance(content, list):
+        content = "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
 
 
 def put_in(value: dict[str, Any], taken: Sequence[Taken]) -> tuple[dict[str, Any], list[str]]:

@@ -64,6 +64,16 @@ class DataNodeAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class IntentSetting:
+    """What a workspace's chats about something are given, without asking for it."""
+
+    keywords: tuple[str, ...] = setting(help="Words or phrases; one of them in the last question is enough")
+    source: str = setting(help="Id of the source to ask, at the data nodes")
+    parameters: tuple[str, ...] = setting((), "What to ask it, as NAME=VALUE")
+    workspace: str = setting("*", "Whose chats, or * for all")
+
+
+@dataclass(frozen=True, slots=True)
 class FullNodeReader:
     """One full node whose rounds the gateway follows."""
 
@@ -122,6 +132,9 @@ class GatewayConfig:
     inference: tuple[InferenceAddress, ...] = setting((), "Inference nodes, in order of preference")
     data_nodes: tuple[DataNodeAddress, ...] = setting(
         (), "Data nodes that admit facts from outside for this gateway's callers, in order of preference"
+    )
+    intents: tuple[IntentSetting, ...] = setting(
+        (), "Which facts chats are given by what they are about; a fact that no data node answers for refuses the chat"
     )
     hub: str | None = setting(None, "Base URL of the hub that tells what labels meant around a run")
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…, where it asks for one")

@@ -38,7 +38,7 @@ from holdfast.nodes.gateway.admitting import open_kept
 from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.labels import Labels, PlacedChange
-from holdfast.nodes.gateway.ledger import Added, Closing, Ledger, parse_added, parse_closing
+from holdfast.nodes.gateway.ledger import SENT_LAST, Added, Closing, Ledger, parse_added, parse_closing
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
@@ -305,11 +305,17 @@ class EvidenceDesk:
     ) -> list[dict[str, Any]]:
         key = pseudo_random_key(opening.run, secret)
         items: list[dict[str, Any]] = []
-        sent = kept[2] if len(kept) > 2 else b""
+        first = kept[2] if len(kept) > 2 else b""
+        last = closing.sealed_sent if closing else b""
+        sent, name = (last, SENT_LAST) if last else (first, "sent")
         response = closing.sealed if closing else b""
-        for document, sealed in (("request", kept[0]), ("sent", sent), ("response", response)):
+        for document, sealed, kept_as in (
+            ("request", kept[0], "request"),
+            ("sent", sent, name),
+            ("response", response, "response"),
+        ):
             if sealed:
-                text = open_document(key, document, sealed).decode()
+                text = open_document(key, kept_as, sealed).decode()
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
         return items
 

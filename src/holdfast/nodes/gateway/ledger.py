@@ -55,6 +55,10 @@ class ShownMark:
         return {"at": self.at, "mark": self.mark}
 
 
+SENT_LAST = "sent/last"
+"""What the last document for an upstream is sealed as: each key encrypts one text."""
+
+
 @dataclass(slots=True)
 class Interrupted:
     """A run that was open when the process ended."""
@@ -124,9 +128,11 @@ class Ledger:
         published: bytes = b"",
         disclosed: bytes = b"",
         usage: Mapping[str, int] | None = None,
+        sealed_sent: bytes = b"",
     ) -> Place:
         """Make the closing statements durable, with the sealed response, in mode ``individual`` the blob, the parts
-        of the response that are disclosed and, of a run that is paid for, what it reports to have used."""
+        of the response that are disclosed, what went upstream last where that is another document than the opening's
+        (sealed as :data:`SENT_LAST`) and, of a run that is paid for, what it reports to have used."""
         route, execution = statements
         header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
         if usage is not None:
@@ -137,6 +143,8 @@ class Ledger:
             header["salts"] = [route.salt.hex(), execution.salt.hex()]
         entries = [b"" if item.entry == item.envelope else item.entry for item in statements]
         blobs = (route.envelope, execution.envelope, *entries, sealed, published, disclosed)
+        if sealed_sent:
+            blobs = (*blobs, sealed_sent)
         return await self._write(CLOSE, records.encode(header, blobs))
 
     async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
@@ -222,18 +230,20 @@ class Closing:
     """The first and the last mark of a stream."""
     usage: Mapping[str, int] | None = None
     """What a run that is paid for reports to have used, by the names of a charge's lines."""
+    sealed_sent: bytes = b""
+    """What went upstream last, where the opening's was not the last."""
 
 
 def parse_closing(record: StoredRecord) -> Closing:
     """Blobs of a CLOSE record; raises ``records.damaged``."""
-    if len(record.blobs) not in (6, 7):  # six: from before parts were disclosed
-        raise MalformedError("records.damaged", "a closing record has seven blobs")
-    route, execution, first, second, sealed, published, disclosed = (*record.blobs, b"")[:7]
+    if len(record.blobs) not in (6, 7, 8):  # six: from before parts were disclosed
+        raise MalformedError("records.damaged", "a closing record has seven blobs, or eight")
+    route, execution, first, second, sealed, published, disclosed, sent = (*record.blobs, b"", b"")[:8]
     salts = tuple(hex_decode(salt, 32) for salt in record.header.get("salts", ()))
     marks = tuple(ShownMark(item["at"], item["mark"]) for item in record.header.get("marks", ()))
     entries = (first or route, second or execution)
     usage = record.header.get("usage")
-    return Closing((route, execution), entries, sealed, published, disclosed, salts, marks, usage)
+    return Closing((route, execution), entries, sealed, published, disclosed, salts, marks, usage, sent)
 
 
 @dataclass(frozen=True, slots=True)

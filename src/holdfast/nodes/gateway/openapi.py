@@ -369,6 +369,16 @@ def _schemas() -> dict[str, Any]:
                     "minItems": 1,
                     "maxItems": 16,
                 },
+                "admit": {
+                    "type": "object",
+                    "description": "Let the model ask these sources for facts while it answers",
+                    "properties": {
+                        "sources": {"type": "array", "items": _CODE, "minItems": 1, "maxItems": 16},
+                        "most": {"type": "integer", "minimum": 1, "maximum": 8},
+                    },
+                    "required": ["sources"],
+                    "additionalProperties": False,
+                },
                 "memory": {
                     "type": "object",
                     "description": "Rows of a user's memory to be carried in; their key goes in x-holdfast-memory-key",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +24,8 @@ from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.admitting import Reference, Taken, parse_asked, put_in
+from holdfast.nodes.gateway.asking import OFFERED, offer_tool, parse_offer
+from holdfast.nodes.gateway.asking import Offer as AdmitOffer
 from holdfast.nodes.gateway.opengradient import (
     SETTLEMENT_HEADER,
     Signs,
@@ -49,7 +51,7 @@ OPTION_HEADERS = {
 """Headers that say the same as members of the ``holdfast`` field."""
 MEMORY_KEY = b"x-holdfast-memory-key"
 """The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
-_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "decision_rule", "memory"})
+_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory"})
 _RULES = ("rule", "threshold", "framing")
 _SEALED = {"true": True, "false": False}
 """How the header says it."""
@@ -88,6 +90,8 @@ class Options:
     """Rows of memory to be carried in."""
     admissions: tuple[Reference | Presented, ...] = ()
     """Facts from outside that go before the model (``admission.md`` §8)."""
+    admit: AdmitOffer | None = None
+    """What the model may ask for while it answers."""
 
 
 @dataclass(slots=True)
@@ -116,6 +120,8 @@ class BoundRequest:
     sent: Commitment
     """The same object as ``request`` when nothing was rewritten."""
     sent_text: bytes
+    sent_value: dict[str, Any]
+    """What ``sent_text`` says."""
     rewrites: tuple[str, ...]
 
 
@@ -260,6 +266,7 @@ def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: 
         subject,
         _memory(found.get("memory"), mode),
         _admissions(found.get("admissions"), value),
+        _admit(found.get("admit"), value),
     )
 
 
@@ -279,6 +286,16 @@ def _memory(value: object, settlement: object) -> MemoryAsk | None:
             param="holdfast.memory",
         )
     return MemoryAsk(user)
+
+
+def _admit(asked: object, value: Mapping[str, Any]) -> AdmitOffer | None:
+    if asked is None:
+        return None
+    if not isinstance(value.get("messages"), list) or value.get("n", "1") not in (None, "1"):
+        raise UsageError(
+            "request.admit", "only a chat with one choice can ask while it answers", param="holdfast.admit"
+        )
+    return parse_offer(asked)
 
 
 def _admissions(asked: object, value: Mapping[str, Any]) -> tuple[Reference | Presented, ...]:
@@ -375,6 +392,9 @@ def bind_request(
     if taken or _MAY_OPEN.search(ask.text):
         sent_value, changed = put_in(sent_value, taken)
         rewrites += changed
+    if ask.options.admit is not None:
+        sent_value = offer_tool(sent_value, ask.options.admit)
+        rewrites.append(OFFERED)
     if blocks:
         sent_value = {**sent_value, "messages": add_context(sent_value["messages"], blocks)}
         rewrites.append(REWRITE)
@@ -388,6 +408,15 @@ def bind_request(
         sent_value = {**sent_value, "model": provider_model}
         rewrites.append("model")
     if not rewrites:
-        return BoundRequest(key, request, request, ask.text, ())
+        return BoundRequest(key, request, request, ask.text, ask.value, ())
     sent = commit_parts("sent", map_parts("sent", sent_value), key)
-    return BoundRequest(key, request, sent, canonical.encode_exact(sent_value), tuple(rewrites))
+    return BoundRequest(key, request, sent, canonical.encode_exact(sent_value), sent_value, tuple(rewrites))
+
+
+def bind_again(bound: BoundRequest, sent_value: dict[str, Any], rewrites: Sequence[str]) -> BoundRequest:
+    """The same request with another document for the upstream: of the next turn of a model that asked for facts."""
+    sent = commit_parts("sent", map_parts("sent", sent_value), bound.key)
+    found = tuple(dict.fromkeys((*bound.rewrites, *rewrites)))
+    return replace(
+        bound, sent=sent, sent_text=canonical.encode_exact(sent_value), sent_value=sent_value, rewrites=found
+    )

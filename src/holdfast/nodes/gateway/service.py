@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.admissions import require_fresh
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.opengradient import output_text
 from holdfast.core.orders import Order
@@ -31,20 +32,32 @@ from holdfast.core.statements import COMMITMENT_SALT_BYTES, Execution, SealedPat
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.admitting import (
     ESCAPED,
+    PUT_IN,
     Admitting,
     Packed,
+    Taken,
     pack,
     read_packed,
     tell_admitted,
     write_packed,
 )
+from holdfast.nodes.gateway.asking import (
+    Call,
+    OneEvent,
+    answer_calls,
+    as_event,
+    calls_of,
+    failed_call,
+    message_of,
+    without_tool,
+)
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, ShownMark
+from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.recalling import Carried, Recalling
-from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_request
+from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_again, bind_request
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -101,6 +114,10 @@ class Run:
     outcome: str = ""
     marks: list[ShownMark] = field(default_factory=list)
     """The first mark that left and the last."""
+    taken: tuple[Taken, ...] = ()
+    """What it was given before it began."""
+    sent_again: bool = False
+    """Whether what went upstream last is another document than its opening names."""
     admitted: list[SignedStatement] = field(default_factory=list)
     """The admissions that it names and what they combine, parents first."""
     recalled: SignedStatement | None = None
@@ -190,6 +207,7 @@ class Gateway:
         carried = await self._recalling.carry(ask, run, secret, coarse=private or path is not None)
         blocks = () if carried is None else carried.blocks
         taken = await self._admitting.take(ask.options.admissions)
+        taken = await self._admitting.intend(workspace, ask.value, taken)
         bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks, taken=taken)
         opening = Opening(
             run=run,
@@ -217,6 +235,8 @@ class Gateway:
         if taken:
             opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
         packed = pack(taken, bound.key, private=private)
+        if ask.options.admit is not None and not self._admitting.reachable:
+            raise UsageError("request.admit", "this gateway knows no data node to ask", param="holdfast.admit")
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         self.under_way += 1
@@ -230,7 +250,7 @@ class Gateway:
             self.under_way -= 1
             raise
         self._indexer.opened(opening, place.start)
-        opened = Run(ask, bound, opening, secret, offer, visit=visit)
+        opened = Run(ask, bound, opening, secret, offer, visit=visit, taken=taken)
         await self._keep_admitted(opened, packed)
         if carried is not None:
             await self._keep(opened, carried)
@@ -292,7 +312,7 @@ class Gateway:
     async def answer(self, run: Run) -> bytes:
         """The answer's body with its ``holdfast`` member. Raises what the upstream raised, after signing that."""
         try:
-            text = await self._complete(run)
+            text = await self._whole(run)
             if run.opening.admissions:
                 text = tell_admitted(text, run.opening.admissions)
             value = canonical.decode_exact(text)
@@ -333,6 +353,53 @@ class Gateway:
         await self._indexer.added(run.id, place.start)
         run.computed = signed
         return delivery.text
+
+    async def _whole(self, run: Run) -> bytes:
+        """The upstream's answer, after as many turns as its model asked for facts in."""
+        offer, taken = run.ask.options.admit, list(run.taken)
+        left = offer.most if offer is not None else 0
+        while True:
+            text = await self._complete(run)
+            answer = canonical.decode_exact(text) if offer is not None else None
+            calls = calls_of(answer, offer) if offer is not None and left else []
+            message = message_of(answer)
+            if not calls or message is None:
+                return text
+            contents = []
+            for call in calls:
+                content = await self._call(run, call, taken) if left else failed_call("admit.most")
+                left = max(left - 1, 0)
+                contents.append((call.id, content))
+            sent = answer_calls(run.bound.sent_value, message, contents)
+            self._send_again(run, sent if left else without_tool(sent), taken)
+
+    async def _call(self, run: Run, call: Call, taken: list[Taken]) -> str:
+        """What comes of one call: a block, or why there is none. What was admitted is durable before it is told."""
+        if call.question is None:
+            return failed_call("admit.question")
+        try:
+            found = await self._admitting.ask(call.question)
+            for earlier in taken:
+                require_fresh(earlier.opened.document, self._clock.now())
+        except HoldfastError as error:
+            return failed_call(error.code)
+        if all(found.digest != earlier.digest for earlier in taken):
+            taken.append(found)
+            packed = pack([found], run.bound.key, private=run.opening.settlement == "private")
+            await self._keep_admitted(run, packed)
+        return found.block
+
+    def _send_again(self, run: Run, sent: dict[str, Any], taken: Sequence[Taken]) -> None:
+        """The document of the next turn, and what the route will say of it."""
+        run.bound = bind_again(run.bound, sent, [PUT_IN] if taken else [])
+        run.opening = replace(
+            run.opening,
+            sent=run.bound.sent.tree,
+            rewrites=tuple(sorted(run.bound.rewrites)),
+            admissions=tuple(sorted(item.digest for item in taken)),
+            admitted_at=time_encode(run.opening.claim(self._clock.now())) if taken else None,
+        )
+        run.sent_again = True
 
     async def _complete(self, run: Run) -> bytes:
         if isinstance(run.offer, NodeOffer):
@@ -410,6 +477,9 @@ class Gateway:
                 await events.aclose()
 
     async def _first_event(self, run: Run) -> tuple[EventStream, bytes | None]:
+        if run.ask.options.admit is not None:
+            whole: EventStream = OneEvent(as_event(await self._whole(run)))
+            return whole, await anext(whole, None)
         while True:
             events = self._upstream(run).stream(
                 PATHS[run.ask.endpoint],
@@ -504,6 +574,8 @@ class Gateway:
             published = _publication(run, text)
             run.blob = sha256_hex(published)
         sealed = seal_document(run.bound.key, "response", text) if text and opening.settlement != "private" else b""
+        again = run.sent_again and opening.settlement != "private"
+        sent = seal_document(run.bound.key, SENT_LAST, run.bound.sent_text) if again else b""
         shown = b""
         if response is not None and opening.wrap is not None:
             shown = canonical.encode_known(disclosed_parts("response", response))
@@ -522,6 +594,7 @@ class Gateway:
                 published=published,
                 disclosed=shown,
                 usage=used,
+                sealed_sent=sent,
             )
         except UsageError as error:
             if error.code != "wal.record_size":

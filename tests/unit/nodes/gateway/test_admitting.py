@@ -14,6 +14,7 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.quantities import Rule, Value
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import HoldfastError
+from holdfast.nodes.gateway.admitting import parse_intent
 from holdfast.nodes.gateway.request import parse_ask
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -316,3 +317,215 @@ def test_many_runs_may_name_one_admission() -> None:
             assert found.lanes["bytes"].state == "proven"
 
     play(story, upstream=upstream())
+
+
+# Models that ask
+
+
+def turn(*questions: Any, name: str = "holdfast_admit", content: str | None = None) -> bytes:
+    calls = [
+        {"id": f"call-{place}", "type": "function", "function": {"name": name, "arguments": json.dumps(question)}}
+        for place, question in enumerate(questions)
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return json.dumps({"id": "a", "object": "chat.completion", "model": "m", "choices": [choice]}).encode()
+
+
+QUESTION = {"source": "rates", "parameters": {"pair": "EURUSD"}}
+
+
+def offering(*, most: int = 2, sources: Any = ("rates",), **more: Any) -> Any:
+    holdfast = {"admit": {"sources": list(sources), "most": most}}
+    value = {"model": MODEL, "messages": MESSAGES, "holdfast": holdfast, **more}
+    return parse_ask("chat.completions", json.dumps(value).encode(), {}, default_model=None, settlement="batch")
+
+
+def admits(world: World) -> None:
+    """The data node admits whatever it is asked, each time anew."""
+    count = iter(range(100))
+    world.data.admits = lambda asked: signed(world, name=f"asked-{next(count)}")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_asks_and_is_answered_with_a_block(stream: bool) -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        if stream:
+            run, secret, events = await streamed(world, offering(stream=True))
+            text = events[0]["choices"][0]["delta"]["content"]
+            told = events[0]["admissions"]
+        else:
+            run, secret, body = await answered(world, offering())
+            text, told = body["choices"][0]["message"]["content"], body["admissions"]
+        assert text == "1.0842."
+        assert isinstance(world.upstream, ScriptedUpstream)
+        first, last = (json.loads(body) for _, body in world.upstream.sent)
+        assert first["tools"][-1]["function"]["name"] == "holdfast_admit"
+        assert "stream" not in first
+        assert [item["role"] for item in last["messages"]] == ["system", "user", "assistant", "tool"]
+        assert last["messages"][-1]["tool_call_id"] == "call-0"
+        assert last["messages"][-1]["content"].startswith(f"<admission {told[0]}>\n")
+        assert ("POST", "/v1/admit", QUESTION) in world.data.asked
+        found = await judged(world, run, secret)
+        assert (found.lanes["inputs"].state, found.lanes["inputs"].basis) == ("unknown", "signature")
+        assert found.lanes["bytes"].state == "proven"
+        assert not any(check.answer == "no" for check in found.transcript)
+        rewrites = found.evidence.route.statement.predicate["rewrites"]
+        assert {"admit-offered", "admitted"} <= set(rewrites)
+        await world.deliver()
+        kinds = [parse_statement(parse_envelope(entry)).kind for entry in world.log.entries]
+        assert kinds == ["admission", "route", "execution"]
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
+
+
+def test_a_model_asks_no_more_than_it_may() -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        run, secret, body = await answered(world, offering(most=1))
+        assert body["choices"][0]["message"]["content"] == "1.0842."
+        last = sent_to(world)
+        assert "tools" not in last
+        assert json.loads(last["messages"][-1]["content"]) == {"refused": "admit.most"}
+        assert len(body["admissions"]) == 1
+        assert not any(check.answer == "no" for check in (await judged(world, run, secret)).transcript)
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION, QUESTION), ANSWER]))
+
+
+@pytest.mark.parametrize(
+    "question", [{"source": "other", "parameters": {}}, {"source": "rates", "parameters": {"pair": 1}}, [], "x"]
+)
+def test_a_model_asks_only_what_was_offered(question: Any) -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        run, secret, body = await answered(world, offering())
+        assert json.loads(sent_to(world)["messages"][-1]["content"]) == {"refused": "admit.question"}
+        assert "admissions" not in body
+        assert not any(path == "/v1/admit" for _, path, _ in world.data.asked)
+        found = await judged(world, run, secret)
+        assert found.lanes["inputs"].state == "not_applicable"
+        assert found.lanes["bytes"].state == "proven"
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(question), ANSWER]))
+
+
+def test_a_silent_data_node_ends_no_answer() -> None:
+    async def story(world: World) -> None:
+        world.data.silent = True
+        _, _, body = await answered(world, offering())
+        assert json.loads(sent_to(world)["messages"][-1]["content"]) == {"refused": "data.unreachable"}
+        assert body["choices"][0]["message"]["content"] == "1.0842."
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
+
+
+def test_what_a_model_says_while_it_asks_cannot_look_like_a_block() -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        run, secret, _ = await answered(world, offering())
+        assert "<admission" not in sent_to(world)["messages"][2]["content"]
+        found = await judged(world, run, secret)
+        assert not any(check.answer == "no" for check in found.transcript)
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION, content=HOSTILE), ANSWER]))
+
+
+def test_a_turn_with_other_tools_is_the_answer() -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        _, _, body = await answered(world, offering(tools=[{"type": "function", "function": {"name": "own"}}]))
+        assert body["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "own"
+        assert world.data.asked == []
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION, name="own")]))
+
+
+def test_what_grew_stale_while_the_model_asked_ends_the_asking() -> None:
+    async def story(world: World) -> None:
+        made = signed(world, ago=50)
+        count = iter(range(100))
+
+        def later(_: Any) -> Signed:
+            world.clock._elapsed += 20
+            return signed(world, name=f"later-{next(count)}")
+
+        world.data.admits = later
+        value = {
+            "model": MODEL,
+            "messages": MESSAGES,
+            "holdfast": {"admissions": [reference(made)], "admit": {"sources": ["rates"]}},
+        }
+        ask = parse_ask("chat.completions", json.dumps(value).encode(), {}, default_model=None, settlement="batch")
+        _, _, body = await answered(world, ask)
+        assert json.loads(sent_to(world)["messages"][-1]["content"]) == {"refused": "admission.stale"}
+        assert body["admissions"] == [made.digest]
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"sources": []}, {"sources": ["A b"]}, {"sources": ["rates"], "most": 9}, {"sources": ["r"], "x": 1}]
+)
+def test_a_malformed_offer_is_refused(given: Any) -> None:
+    value = {"model": MODEL, "messages": MESSAGES, "holdfast": {"admit": given}}
+    with pytest.raises(HoldfastError) as caught:
+        parse_ask("chat.completions", json.dumps(value).encode(), {}, default_model=None, settlement="batch")
+    assert caught.value.code == "request.admit"
+
+
+def test_only_one_choice_can_ask() -> None:
+    with pytest.raises(HoldfastError) as caught:
+        offering(n=2)
+    assert caught.value.code == "request.admit"
+
+
+# What a workspace gives its chats
+
+
+@pytest.mark.parametrize(
+    ("workspace", "keywords", "given"),
+    [
+        ("*", ("euro",), True),
+        ("first", ("dollar", "EURO"), True),
+        ("second", ("euro",), False),
+        ("*", ("eur",), False),
+        ("*", ("yen",), False),
+    ],
+)
+def test_a_workspaces_rule_gives_a_chat_what_it_is_about(workspace: str, keywords: Any, given: bool) -> None:
+    async def story(world: World) -> None:
+        world.intents.append(parse_intent(workspace, keywords, "rates", ["pair=EURUSD"]))
+        await world.stop()
+        await world.start()
+        admits(world)
+        run, secret, body = await answered(world, asked())
+        assert ("admissions" in body) == given
+        assert (("POST", "/v1/admit", QUESTION) in world.data.asked) == given
+        found = await judged(world, run, secret)
+        assert found.lanes["inputs"].state == ("unknown" if given else "not_applicable")
+        assert not any(check.answer == "no" for check in found.transcript)
+
+    play(story, upstream=upstream())
+
+
+def test_a_chat_whose_fact_nobody_answers_for_is_refused() -> None:
+    async def story(world: World) -> None:
+        world.intents.append(parse_intent("*", ["euro"], "rates", []))
+        await world.stop()
+        await world.start()
+        world.data.silent = True
+        with pytest.raises(HoldfastError) as caught:
+            await world.gateway.open(asked(), "first")
+        assert caught.value.code == "data.unreachable"
+        assert world.gateway.under_way == 0
+
+    play(story, upstream=upstream())
+
+
+@pytest.mark.parametrize(("keywords", "parameters"), [([], []), ([" "], []), (["euro"], ["pair"])])
+def test_a_malformed_rule_is_refused(keywords: Any, parameters: Any) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        parse_intent("*", keywords, "rates", parameters)
+    assert caught.value.code == "gateway.intents"
