@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from holdfast.core.admissions import Admission, verify_admission, verify_observation, verify_quorum
+from holdfast.core.admissions import Admission, Observation, verify_admission, verify_observation, verify_quorum
 from holdfast.core.blocks import QUOTED_ROLES, block_of, find_blocks
 from holdfast.core.bundles import AdmissionItem
 from holdfast.core.metadata import path_of
 from holdfast.core.parts import Part
+from holdfast.core.quantities import parse_decimal
+from holdfast.core.sources import parse_source
 from holdfast.core.statements import Statement
 from holdfast.errors import HoldfastError
 from holdfast.verifier.transcript import Transcript
@@ -92,8 +94,37 @@ def _open(item: AdmissionItem, statements: Mapping[str, Statement], found: Admit
         found.refuse(record, error.code, f"The {name} does not hold: {error.message}.", "admission.md §3(6)")
         return
     if item.definition is not None and document.observation is not None:
-        found.defined.add(item.digest)
+        _check_definition(item.digest, document.observation, item.definition, found, record)
     record.note(("inputs",), "admission.md §3(6)", "yes", f"The {name} keeps the rules that it was made under.")
+
+
+def _check_definition(digest: str, seen: Observation, raw: bytes, found: Admitted, record: Transcript) -> None:
+    """Whether what was asked, and what was asked of the answer, is what the definition says (``sources.md`` §2)."""
+    try:
+        definition = parse_source(raw)
+    except HoldfastError:
+        says = f"The definition of admission {digest[:12]} is not one that this reader knows."
+        record.note(("inputs",), "sources.md §2", "cannot_tell", says, "admission.definition")
+        return
+    expect = definition.expect
+    asked = [None if item is None else format(item, "f") for item in (expect.minimum, expect.maximum)]
+    bounds, told = (
+        [None if item is None else parse_decimal(item) for item in ends]
+        for ends in (asked, seen.limits.range or (None, None))
+    )
+    same = (
+        (seen.source.id, seen.source.version) == (definition.id, definition.version)
+        and (seen.request is None or seen.request.template == definition.template)
+        and (seen.limits.max_age_s, seen.limits.skew_s) == (expect.fresh_s, expect.skew_s)
+        and seen.limits.pins == tuple(sorted(definition.transport.pins))
+        and told == bounds
+    )
+    if not same:
+        says = f"Admission {digest[:12]} was not made as the definition says that it names."
+        found.refuse(record, "admission.definition", says, "admission.md §3(6)")
+        return
+    found.defined.add(digest)
+    record.note(("inputs",), "sources.md §2", "yes", f"Admission {digest[:12]} was made as its definition says.")
 
 
 def _named(route: Statement | None, statements: Mapping[str, Statement]) -> list[str] | None:

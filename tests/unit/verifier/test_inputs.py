@@ -14,6 +14,7 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.parts import commit, disclose
 from holdfast.core.quantities import Rule, Value
+from holdfast.core.sources import parse_registry_toml
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.enclaves import CheckedAttestation
 from holdfast.verifier.evidence import check_evidence
@@ -336,3 +337,74 @@ def test_a_value_from_outside_is_quoted_and_cut():
     assert lane.state == "proven"
     assert "\n" not in lane.says
     assert len(lane.says) < 700
+
+
+# The definition of a source
+
+
+REGISTRY = """
+type = "urn:holdfast:sources:v1"
+version = 1
+
+[[sources]]
+id = "rates"
+version = 1
+title = "Exchange rates"
+kind = "https"
+workspaces = ["*"]
+unit = "USD"
+
+[sources.request]
+url = "https://rates.example/v1/{pair}"
+pins = ["%s"]
+
+[sources.parameters.pair]
+type = "choice"
+choices = ["EURUSD"]
+
+[sources.extract]
+method = "json"
+value = "$.rate"
+
+[sources.expect]
+type = "decimal"
+minimum = "0.5"
+maximum = "2"
+fresh_s = 60
+"""
+SEEN = observation()
+DEFINED = parse_registry_toml(REGISTRY % TLS.spki).sources["rates"]
+
+
+def defined(**change):
+    """A run whose admission was made under a real definition, and its journal with that definition shown."""
+    source = replace(SEEN.source, definition=DEFINED.digest)
+    seen = replace(SEEN, source=source, request=replace(SEEN.request, template=DEFINED.template))
+    run = AdmittedRun([DATA.sign(admitted(replace(seen, **change)))])
+    shown = [item | {"definition": DEFINED.raw.decode()} if "definition" in item else item for item in run.journal()]
+    return run, shown
+
+
+def test_an_admission_that_was_made_as_its_definition_says_holds():
+    run, journal = defined()
+    assert state(run, HELD, journal=journal) == ("proven", "hardware")
+    found = appraise(parse_bundle(bundle_of(journal)), run.trust, POLICY, at(1))
+    assert any("as its definition says" in check.says for check in found.transcript)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": replace(SEEN.limits, max_age_s=3600)},
+        {"limits": replace(SEEN.limits, skew_s=60)},
+        {"limits": replace(SEEN.limits, range=("0.5", "200"))},
+        {"limits": replace(SEEN.limits, range=None)},
+        {"limits": replace(SEEN.limits, pins=tuple(sorted([TLS.spki, digest_of("another")])))},
+        {"source": replace(SEEN.source, id="other", definition=DEFINED.digest)},
+        {"source": replace(SEEN.source, version=2, definition=DEFINED.digest)},
+        {"request": replace(SEEN.request, template=digest_of("another template"))},
+    ],
+)
+def test_an_admission_under_other_rules_than_its_definition_is_refused(change):
+    run, journal = defined(**change)
+    assert state(run, HELD, journal=journal) == ("refuted", None)

@@ -18,7 +18,7 @@ const READERS = ["relay", "gateway", "upstream", "log"];
 
 /* What a cell shows besides state and basis, where its lane has a short answer. */
 const SHORT = {
-  inputs: (lane) => (lane.state === "not_applicable" ? "none" : ""),
+  inputs: (lane) => (lane.state === "not_applicable" ? "none" : facts(lane.says)),
   memory: (lane) => (lane.state === "not_applicable" ? "none" : ""),
   route: (lane, turn) => turn.served || "",
   privacy: (lane) => readers(lane.hops ?? []),
@@ -26,6 +26,11 @@ const SHORT = {
   computation: () => "",
   settlement: (lane) => /\b(?:round \d+|logged|cosigned|answered)\b/i.exec(lane.says)?.[0].toLowerCase() ?? "",
 };
+
+function facts(says) {
+  const named = new Set(says.match(/Admission [0-9a-f]{12}/g) ?? []).size;
+  return named ? `${named} ${named === 1 ? "fact" : "facts"}` : "";
+}
 
 function readers(hops) {
   const saw = hops.filter((hop) => READERS.includes(hop.hop) && hop.plaintext !== "no").map((hop) => hop.hop);
