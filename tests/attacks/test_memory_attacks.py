@@ -220,3 +220,20 @@ def test_files_of_other_systems_come_in_as_what_they_are_or_not_at_all(tmp_path:
         assert json.dumps(rows).count("user_said") == 0
 
     at_a_node(attack)(tmp_path)
+
+
+def test_a_weaker_row_does_not_keep_its_owner_from_saying_the_same(tmp_path: Path) -> None:
+    async def attack(world: MemoryWorld) -> None:
+        anna = await world.user()
+        poison = (await (await anna.application()).note("Lives in Lisbon.", slot="home"))["id"]
+        await anna.find("Lives in Lisbon", run=RUNS[1])
+        echo = await anna.say("I live in Lisbon.", run=RUNS[1])  # the run that was shown the row says it back
+        assert (echo["memories_created"], echo["known"]) == (0, [poison])
+        said = await anna.say("I live in Lisbon.", run=RUNS[2])
+        assert [row["authority"] for row in said["memories"]] == ["user_said"]
+        assert (await anna.say("I live in Lisbon."))["known"] == [said["memories"][0]["id"]]
+        facts = await anna.find("Lives in Lisbon", standings=["earned"])
+        assert [row["id"] for row in facts] == [said["memories"][0]["id"]]
+        assert (await anna.send("GET", f"/v1/memories/mem_{'0' * 32}")).code == "memory.unknown"
+
+    at_a_node(attack)(tmp_path)

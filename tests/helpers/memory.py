@@ -25,7 +25,7 @@ from holdfast.nodes.memory.keyring import Keyring
 from holdfast.nodes.memory.metrics import METRICS
 from holdfast.nodes.memory.portability import Portability
 from holdfast.nodes.memory.recalling import Recalls
-from holdfast.nodes.memory.search import WordRanking
+from holdfast.nodes.memory.search import Retrieval
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
 from holdfast.nodes.memory.vault import Vaults
@@ -87,11 +87,13 @@ class MemoryWorld:
             rows_per_user=self.config.rows_per_user,
         )
         self.keyring = Keyring(self.store, self.config, self.clock, self.metrics, secrets.token_bytes, derive_key)
+        self.embedder = LetterEmbedder()
+        self.retrieval = Retrieval(self.vaults, self.embedder)
         self.service = MemoryService(
             self.vaults,
             self.keyring,
             extraction or RuleExtraction(),
-            WordRanking(),
+            self.retrieval,
             self.clock,
             self.metrics,
             secrets.token_bytes,
@@ -108,10 +110,9 @@ class MemoryWorld:
             random_bytes=secrets.token_bytes,
             trust=None if trust is None else lambda: trust,
         )
-        self.embedder = LetterEmbedder()
         self.recalls = Recalls(
             self.service,
-            self.embedder,
+            self.retrieval,
             self.document,
             self.signer,
             self.clock,

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enclave": ("holdfast.cli.enclave:enclave", "Measure enclave images"),
     "hub": ("holdfast.cli.hub:hub", "Name and check what models are made of"),
     "data": ("holdfast.cli.data:data", "Ask outside sources, with what was seen signed"),
+    "memory": ("holdfast.cli.memory:memory", "Keep, find, judge and forget what is remembered of you"),
     "queue": ("holdfast.cli.queue:queue", "Look into review queues, take work that gates let through"),
     "case": ("holdfast.cli.case:case", "Read and export cases, act on them under your own name"),
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),

@@ -85,7 +85,7 @@ _RULES = (
     _rule(r"my (?:native|first) language is", "Has the first language {}.", "first-language", "identity"),
     _rule(r"my time ?zone is", "Has the time zone {}.", "time-zone", "identity"),
 )
-_FAVOURITE = re.compile(rf"\bmy favou?rite (?P<what>[a-z][a-z ]{{1,30}}?) is\s+{_VALUE}", re.IGNORECASE)
+_FAVOURITE = re.compile(rf"\bmy favou?rite\s+(?P<what>[a-z][a-z ]{{1,30}}?) is\s+{_VALUE}", re.IGNORECASE)
 _WORDS: tuple[tuple[str, str], ...] = (
     ("health", r"allerg\w*|diet\w*|vegan|vegetarian|doctor|medic\w*|sleep\w*|diabet\w*|asthma|pregnan\w*|symptom\w*"),
     ("finance", r"budget\w*|mortgage|salary|invest\w*|savings?|loan\w*|bank\w*|pension|debts?|tax\w*"),

@@ -35,7 +35,7 @@ from holdfast.nodes.memory.keyring import Keyring
 from holdfast.nodes.memory.metrics import METRICS
 from holdfast.nodes.memory.portability import Portability
 from holdfast.nodes.memory.recalling import Recalls
-from holdfast.nodes.memory.search import WordRanking
+from holdfast.nodes.memory.search import Retrieval
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
 from holdfast.nodes.memory.vault import Vaults
@@ -61,10 +61,10 @@ def build(config: MemoryConfig) -> App:
         most=config.unlocked_users,
         rows_per_user=config.rows_per_user,
     )
+    embedder = _embedder(config, http)
+    retrieval = Retrieval(vaults, embedder)
     keyring = Keyring(store, config, clock, metrics, secrets.token_bytes, derive_key)
-    service = MemoryService(
-        vaults, keyring, _extraction(config, http), WordRanking(), clock, metrics, secrets.token_bytes
-    )
+    service = MemoryService(vaults, keyring, _extraction(config, http), retrieval, clock, metrics, secrets.token_bytes)
     trust = None if config.trust is None else TrustFile(config.trust, FileStorage(config.state))
     portability = Portability(
         service,
@@ -77,11 +77,10 @@ def build(config: MemoryConfig) -> App:
         trust=trust,
     )
 
-    embedder = _embedder(config, http)
     standings = ("aging", "earned") if config.recall_aging else ("earned",)
     recalls = Recalls(
         service,
-        embedder,
+        retrieval,
         document,
         signer,
         clock,

@@ -18,7 +18,8 @@ from holdfast.nodes.memory.service import Conversation, Query
 MOST_MESSAGES = 1_000
 MOST_FOUND = 100
 LABEL_BYTES = 256
-_STANDINGS = frozenset(memory.STANDINGS)
+FOUND = ("earned", "aging", "background", "contradicted")
+"""Standings of rows that a search can find; those that were withdrawn are listed, and not found."""
 
 
 def wrong(param: str, message: str) -> UsageError:
@@ -111,8 +112,8 @@ def query_of(body: Mapping[str, Any]) -> Query:
     standings = body.get("standings")
     if standings is None:
         standings = Query("").standings
-    elif not isinstance(standings, list) or not standings or not _STANDINGS.issuperset(map(str, standings)):
-        raise wrong("standings", f"standings are some of {', '.join(memory.STANDINGS)}")
+    elif not isinstance(standings, list) or not standings or not set(FOUND).issuperset(map(str, standings)):
+        raise wrong("standings", f"standings are some of {', '.join(FOUND)}")
     return Query(
         text_of(body, "query", 8_192),
         limit,

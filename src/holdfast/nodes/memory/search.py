@@ -1,83 +1,98 @@
 """Which rows a search finds, and in which order; rows as callers see them.
 
-:class:`Ranking` is where retrieval plugs in. :class:`WordRanking` is the one that needs nothing: words that a claim
-shares with the query, weighed by how rare they are among the user's rows.
+Rules: an index is made of a vault that is open and goes with it; vectors are kept beside their rows, sealed with the
+rows' keys. Searches and recalls find the same rows in the same order (``spec/recall.md`` §2).
 
-Not covered: meaning. ``lodging`` does not find ``hotel`` here.
+Not covered: what is done with what was found (``service.py``, ``recalling.py``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-import math
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from holdfast.core.encoding import time_encode
 from holdfast.core.memory import Row, standing_of
-
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_STOP = frozenset(
-    _WORD.findall(
-        """a an and are as at be by do does for from has have how i in is it me my of on or that the this to was were
-        what when where which who why will with you your"""
-    )
-)
+from holdfast.core.retrieval.index import Entry, RowIndex
+from holdfast.core.retrieval.ranking import Facts, Ranked
+from holdfast.core.retrieval.search import find_rows
+from holdfast.nodes.memory.vault import Vault, Vaults
+from holdfast.ports.embedder import Embedder
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A row that a search found."""
+class Retrieval:
+    """Finds rows of open vaults."""
 
-    row: str
-    distance: float
-    """0 is closest, 1 has nothing in common (MemSync's ``vector_distance``)."""
-    rerank: float
-    """0 to 1, higher is better (MemSync's ``rerank_score``)."""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """What the order was made of, by name."""
+    def __init__(self, vaults: Vaults, embedder: Embedder) -> None:
+        self._vaults = vaults
+        self._embedder = embedder
+        self._indexing = asyncio.Lock()
+
+    async def find(
+        self, vault: Vault, query: str, now: dt.datetime, fits: Callable[[Row], bool] = lambda _: True
+    ) -> tuple[RowIndex, list[Ranked]]:
+        """The index as it is now, and the rows that fit, in order. Raises what the embedder raises."""
+        vector = (await self._embedder.embed([query]))[0]
+        index = await self._index(vault, len(vector))
+        return index, await self._vaults.run(self._search, index, vault, query, vector, now, fits)
+
+    def _search(
+        self,
+        index: RowIndex,
+        vault: Vault,
+        query: str,
+        vector: Sequence[float],
+        now: dt.datetime,
+        fits: Callable[[Row], bool],
+    ) -> list[Ranked]:
+        def facts(identifier: str) -> Facts | None:
+            row = vault.rows.get(identifier)
+            if row is None or not fits(row):
+                return None
+            return Facts(standing_of(row, now), row.created.timestamp(), row.claim)
+
+        return find_rows(index, facts, query, vector, at=now, vector_share=self._embedder.share)
+
+    async def _index(self, vault: Vault, dimensions: int) -> RowIndex:
+        """The vault's index, with the rows that it has now."""
+        async with self._indexing:
+            index = vault.index
+            if index is None or index.model != self._embedder.model or index.dimensions != dimensions:
+                index = RowIndex(self._embedder.model, dimensions)
+            if len(index) != len(vault.rows):  # of an open vault rows only become more
+                fresh = [row for row in vault.rows.values() if row.id not in index]
+                vectors = await self._vectors(vault, fresh, dimensions, first=len(index) == 0)
+                entries = [Entry(row.id, row.digest, row.claim) for row in fresh]
+                await self._vaults.run(index.add, entries, vectors)
+            vault.index = index
+            return index
+
+    async def _vectors(
+        self, vault: Vault, rows: Sequence[Row], dimensions: int, *, first: bool
+    ) -> list[tuple[float, ...]]:
+        """Vectors of rows: those that are kept beside them, where an index begins, and new ones, which are kept from
+        now on."""
+        name = f"vector.{self._embedder.model[:16]}"
+        kept = await self._vaults.beside(vault, name) if first else {}
+        known = {row: _unpack(raw) for row, raw in kept.items() if len(raw) == 4 * dimensions}
+        fresh = [row for row in rows if row.id not in known]
+        made = await self._embedder.embed([row.claim for row in fresh]) if fresh else []
+        if fresh:
+            new = dict(zip((row.id for row in fresh), made, strict=True))
+            await self._vaults.put_beside(vault, name, {row: _pack(vector) for row, vector in new.items()})
+            known |= new
+        return [known[row.id] for row in rows]
 
 
-class Ranking(Protocol):
-    """Finds rows for a query."""
-
-    def rank(self, query: str, rows: Sequence[Row]) -> list[Ranked]:
-        """Rows with something in common with the query, closest first."""
-        ...
+def _pack(vector: Sequence[float]) -> bytes:
+    return struct.pack(f"<{len(vector)}f", *vector)
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text that tell something, without plural endings."""
-    found = [word for word in _WORD.findall(text.casefold()) if word not in _STOP]
-    return [word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in found]
-
-
-class WordRanking:
-    """See the module."""
-
-    def rank(self, query: str, rows: Sequence[Row]) -> list[Ranked]:
-        """Rows that share a word with the query."""
-        asked = Counter(words_of(query))
-        texts = [Counter(words_of(row.claim)) for row in rows]
-        holds = Counter(word for text in texts for word in text)
-        weight = {word: math.log(1 + len(rows) / (1 + holds[word])) for word in asked | holds}
-        found = []
-        for row, text in zip(rows, texts, strict=True):
-            shared = asked.keys() & text.keys()
-            if shared:
-                cosine = _dot(asked, text, weight) / math.sqrt(_dot(asked, asked, weight) * _dot(text, text, weight))
-                covered = sum(weight[word] for word in shared) / sum(weight[word] for word in asked)
-                scores = {"words": round(cosine, 6), "covered": round(covered, 6)}
-                found.append(Ranked(row.id, round(1 - min(cosine, 1.0), 6), round((cosine + covered) / 2, 6), scores))
-        found.sort(key=lambda item: (item.distance, item.row))
-        return found
-
-
-def _dot(one: Counter[str], other: Counter[str], weight: Mapping[str, float]) -> float:
-    return sum(count * other[word] * weight[word] ** 2 for word, count in one.items() if word in other)
+def _unpack(raw: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(raw) // 4}f", raw)
 
 
 def memory_json(row: Row, at: dt.datetime) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,13 @@ from holdfast.core import memory
 from holdfast.core import memory_sealing as sealing
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.memory import Row, Source, standing_of
-from holdfast.core.memory_extraction import Message, categories_of
+from holdfast.core.memory_extraction import Candidate, Message, categories_of
+from holdfast.core.recalls import MILLION
 from holdfast.errors import RefusedError
 from holdfast.nodes.memory import profile
 from holdfast.nodes.memory.extraction import Extraction
 from holdfast.nodes.memory.keyring import Keyring, Principal
-from holdfast.nodes.memory.search import Ranking, memory_json
+from holdfast.nodes.memory.search import Retrieval, memory_json
 from holdfast.nodes.memory.vault import Draft, Vault, Vaults, history_json
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -79,7 +80,7 @@ class MemoryService:
         vaults: Vaults,
         keyring: Keyring,
         extraction: Extraction,
-        ranking: Ranking,
+        retrieval: Retrieval,
         clock: Clock,
         metrics: Metrics,
         random_bytes: Callable[[int], bytes],
@@ -88,7 +89,7 @@ class MemoryService:
         self.keyring = keyring
         self.clock = clock
         self._extraction = extraction
-        self._ranking = ranking
+        self._retrieval = retrieval
         self._metrics = metrics
         self._random = random_bytes
         self._unscrubbed = False
@@ -121,12 +122,12 @@ class MemoryService:
 
         def keep(draft: Draft) -> Remembered:
             created, renewed, known = [], [], []
-            stands = {row.claim: row for row in draft.rows.values() if not row.ended}
+            stands = _strongest(draft.rows.values())
             for candidate in found:
                 kind = "messages" if said.run is None else "run"
                 source = Source(kind, said.run, candidate.lane, (candidate.span,))
                 row = stands.get(candidate.claim)
-                if row is None:
+                if row is None or _speaks_louder(candidate, row, said.run):
                     labels = {"agent": said.agent, "thread": said.thread, "origin": said.origin}
                     row = draft.add_candidate(candidate, source, **labels)
                     stands[row.claim] = row
@@ -175,24 +176,22 @@ class MemoryService:
         """MemSync's answer: what was found, closest first, each row with its standing and with what contradicts it."""
         self._metrics.count("holdfast_memory_searches_total")
         vault, now = await self.vault(principal), self.clock.now()
-        rows = [row for row in vault.rows.values() if _fits(row, query, now)]
-        ranked = await self.vaults.run(self._ranking.rank, query.text, rows)
-        if query.rerank:
-            ranked.sort(key=lambda item: (-item.rerank, item.row))
+        _, ranked = await self._retrieval.find(vault, query.text, now, lambda row: _fits(row, query, now))
         ranked = ranked[: query.limit]
         if query.run is not None:
-            await self.use(principal, [item.row for item in ranked], query.run)
+            await self.use(principal, [item.id for item in ranked], query.run)
             vault = await self.vaults.read(principal)
         shown = []
         for item in ranked:
-            row = vault.row(item.row)
+            row = vault.row(item.id)
             others = [vault.rows[other] for other, _ in row.contradicted_by if other in vault.rows]
             shown.append(
                 {
                     **memory_json(row, now),
-                    "vector_distance": item.distance,
-                    "rerank_score": item.rerank if query.rerank else None,
-                    "scores": dict(item.scores),
+                    "vector_distance": 1 - item.scores.vector / MILLION,
+                    "rerank_score": item.scores.total / MILLION if query.rerank else None,
+                    "scores": item.scores.to_json(),
+                    "path": list(item.path),
                     "contradictions": [memory_json(other, now) for other in others],
                 }
             )
@@ -391,6 +390,23 @@ class MemoryService:
 def _in_order(vault: Vault) -> list[bytes]:
     """All events; each row's in its order."""
     return [raw for events in vault.history.values() for raw in events]
+
+
+def _strongest(rows: Iterable[Row]) -> dict[str, Row]:
+    """By claim the row of most authority that has not ended; the oldest of equals."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        known = found.get(row.claim)
+        if not row.ended and (known is None or not memory.is_as_strong(known.authority, row.authority)):
+            found[row.claim] = row
+    return found
+
+
+def _speaks_louder(candidate: Candidate, row: Row, run: str | None) -> bool:
+    """Whether a claim is said with more authority than the row has that says the same, and not by a run that had the
+    row before it."""
+    spoken = memory.weakest(candidate.writer, [Source("messages", None, candidate.lane)])
+    return not memory.is_as_strong(row.authority, spoken) and (run is None or run not in row.used_by)
 
 
 def _renews(draft: Draft, row: Row, source: Source) -> bool:

@@ -168,7 +168,18 @@ def take_in(draft: Draft, export: Export, erased_here: frozenset[str]) -> Import
             done.added, done.extended = done.added + (not ours), done.extended + bool(ours)
             for event in events[len(ours) :]:
                 draft.take(event)
+    _contradict(draft)
     return done
+
+
+def _contradict(draft: Draft) -> None:
+    """What came in may contradict what was here. A pair of which one side knows it already was judged before."""
+    new = [row for row in draft.changed if row.slot is not None]
+    for row in new:
+        for other in [item for item in draft.rows.values() if memory.contradicts(row, item)]:
+            known = {*dict(draft.row(row.id).contradicted_by), *dict(draft.row(other.id).contradicted_by)}
+            if not known & {row.id, other.id}:
+                draft.contradict(row, other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -420,3 +420,50 @@ async def test_a_bio_tells_nothing_private_and_nothing_that_lapsed(world):
     await anna.note("Plays the oboe.", categories=["interests"])
     assert (await anna.ask("POST", "/v1/memories/search", {"query": "x"}))["user_bio"] == "Plays the oboe."
     assert set((await anna.ask("GET", "/users/profile"))["profiles"]) == {"interests"}
+
+
+# Moving
+
+
+@in_loop
+async def test_what_comes_in_with_its_history_contradicts_what_is_here(world, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = MemoryWorld(tmp_path / "other", name="other")
+    anna, there = await world.user(), await other.user()
+    await there.say("I live in Porto.")
+    mine = (await anna.say("I live in Lisbon."))["memories"][0]["id"]
+    passphrase = {"passphrase": "a passphrase for a file"}
+    export = (await there.send("POST", "/v1/export", passphrase)).json()
+    body = {"export": export, **passphrase, "believe": other.document.digest}
+    assert (await anna.ask("POST", "/v1/import", body))["added"] == 1
+    assert standings((await anna.ask("GET", "/v1/memories"))["data"]) == {
+        "Lives in Lisbon.": "contradicted",
+        "Lives in Porto.": "contradicted",
+    }
+    await anna.ask("POST", f"/v1/memories/{mine}/confirm")
+    assert (await anna.ask("POST", "/v1/import", body))["known"] == 1
+    assert (await anna.row(mine))["standing"] == "earned"
+    other.close()
+
+
+@in_loop
+async def test_an_export_goes_and_comes_back_with_what_happened_meanwhile(world, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = MemoryWorld(tmp_path / "other", name="other")
+    anna, there = await world.user(), await other.user()
+    row = (await anna.note("Plays the oboe."))["id"]
+    passphrase = {"passphrase": "a passphrase for a file"}
+
+    async def carry(one, two, digest):
+        export = (await one.send("POST", "/v1/export", passphrase)).json()
+        return await two.ask("POST", "/v1/import", {"export": export, **passphrase, "believe": digest})
+
+    assert (await carry(anna, there, world.document.digest))["added"] == 1
+    await there.ask("POST", f"/v1/memories/{row}/confirm")
+    assert (await carry(there, anna, other.document.digest))["extended"] == 1
+    assert (await anna.row(row))["confirmed"] == 1
+    await anna.ask("POST", f"/v1/memories/{row}/confirm")
+    await there.ask("POST", f"/v1/memories/{row}/withdraw")
+    assert (await carry(there, anna, other.document.digest))["differs"] == 1
+    assert (await anna.row(row))["standing"] == "earned"
+    other.close()
