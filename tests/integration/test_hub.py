@@ -14,9 +14,16 @@ from click.testing import CliRunner, Result
 from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.cli.main import cli
 from holdfast.client.hub import PARTIAL, read_folder
-from holdfast.core.artifacts import key_pem, parse_model_signature, verify_model_signature
+from holdfast.core.artifacts import (
+    build_model_signature,
+    key_pem,
+    manifest_payload,
+    parse_model_signature,
+    verify_model_signature,
+)
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import build_key_document
+from holdfast.core.statements import pre_authentication_encoding
 from holdfast.errors import HoldfastError, UsageError
 from tests.helpers import onnx_files as onnx
 from tests.helpers.artifacts import SIGNER
@@ -223,6 +230,30 @@ def test_a_sealed_model_is_opened_by_its_readers_alone(
     none = tmp_path / "none.txt"
     none.write_text("no key")
     assert code_of(run("push", folder, "acme/risk", "--reader", none, "--why", "x")) == "sealed_model.key"
+
+
+def test_a_publishers_own_signature_is_kept_beside_the_hubs(run: Callable[..., Result], tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model")
+    made = told(run("push", folder, "acme/risk", "--why", "the first", "--json"))
+    local = read_folder(folder, "risk")
+    publisher, other = p256_signer("publisher", "statement"), p256_signer("other", "statement")
+    payload = manifest_payload(local.manifest)
+    signed = build_model_signature(payload, publisher.key, publisher.sign(pre_authentication_encoding(payload)))
+    (tmp_path / "risk.sig").write_bytes(signed)
+    for name, key in (("publisher", publisher), ("other", other)):
+        (tmp_path / f"{name}.pem").write_bytes(key_pem(key.key))
+    own, another = tmp_path / "publisher.pem", tmp_path / "other.pem"
+    assert code_of(run("pull", made["artifact"], tmp_path / "no", "--publisher-key", own)) == "artifact.publisher"
+    assert code_of(run("sign", "acme/risk@1", tmp_path / "risk.sig", another)) == "artifact.key"
+    kept = told(run("sign", "acme/risk@1", tmp_path / "risk.sig", own, "--json"))
+    assert [item["by"] for item in kept["signatures"]] == ["Ada"]
+    told(run("pull", made["artifact"], tmp_path / "pulled", "--publisher-key", own, "--json"))
+    assert code_of(run("pull", made["artifact"], tmp_path / "no", "--publisher-key", another)) == "artifact.publisher"
+    assert "signed by a publisher's key" in run("show", "acme/risk@1").output
+    told(run("push", make_model(tmp_path / "two", a=(9.0,)), "acme/risk", "--why", "more", "--json"))
+    assert code_of(run("sign", "acme/risk@2", tmp_path / "risk.sig", own)) == "artifact.digest"
+    (tmp_path / "no.pem").write_text("no key")
+    assert code_of(run("sign", "acme/risk@1", tmp_path / "risk.sig", tmp_path / "no.pem")) == "artifact.key"
 
 
 def test_models_are_listed_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``holdfast hub push|pull|ls|show|label|lineage|diff|revoke|declare``: models of a hub from the terminal.
+"""``holdfast hub push|pull|ls|show|label|lineage|diff|sign|revoke|declare``: models of a hub from the terminal.
 
 Rules: what is fetched is checked against a manifest that a hub signed which trust admits, or the one whose key is
 named; nothing is printed as believed that was not. Names, cards and reasons come from outside and are shown as such.
@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast.cli.hub_differences import probe_artifacts, show_difference, show_evaluation
 from holdfast.cli.hub_sealing import pull_sealed, sealed_for
@@ -24,6 +22,7 @@ from holdfast.cli.network import DEFAULT_STATE, Network, parse_url, read_descrip
 from holdfast.cli.output import clean, clean_line, emit, emit_json, read_file, write_file, written_option
 from holdfast.core import canonical
 from holdfast.core.artifact_changes import DERIVATIONS
+from holdfast.core.artifacts import read_key_pem
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import PublicKey
 from holdfast.errors import UsageError
@@ -67,7 +66,7 @@ class HubPlace:
     def keys(self) -> list[PublicKey]:
         """Statement keys of hubs that are believed: the one that is named, else those that trust admits."""
         if self.hub_key is not None:
-            return [_read_pem(self.hub_key)]
+            return [read_key_pem(read_file(str(self.hub_key)))]
         if self.network is None:
             raise UsageError(
                 "hub.trust", "nobody says which hub is to be believed", hint="--hub-key PEM or --state DIR"
@@ -76,17 +75,6 @@ class HubPlace:
         hubs = [item.key_document for item in admitted if "hub" in item.key_document.roles]
         found = [document.key_for("statement") for document in hubs]
         return [key for key in found if key is not None and key.algorithm == "p256"]
-
-
-def _read_pem(path: Path) -> PublicKey:
-    try:
-        key = serialization.load_pem_public_key(read_file(str(path)))
-    except ValueError as error:
-        raise UsageError("hub.key", f"{path} holds no public key in PEM") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError("hub.key", f"{path} holds no P-256 key")
-    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
-    return PublicKey("statement", "p256", point)
 
 
 def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -268,17 +256,24 @@ def push(
 @hub_options
 @click.option("--unseal", type=click.Path(path_type=Path), metavar="PEM",
               help="Open a model that was sealed for this key (X25519, mode 0600).")  # fmt: skip
+@click.option("--publisher-key", type=click.Path(path_type=Path), metavar="PEM",
+              help="Ask for a signature of this publisher's own as well.")  # fmt: skip
 @_AS_JSON
-def pull(name: str, folder: Path, place: HubPlace, unseal: Path | None, as_json: bool) -> None:
+def pull(
+    name: str, folder: Path, place: HubPlace, unseal: Path | None, publisher_key: Path | None, as_json: bool
+) -> None:
     """Fetch NAME (a label, organisation/model@1, or a digest) into FOLDER and check every byte.
 
     FOLDER is new or holds a part of the same artifact. Its signed manifest is written beside as model.sig, for
     'model_signing verify key' too. With --unseal FOLDER is new and gets the files in the clear.
     """
     keys = place.keys()
+    publisher = None if publisher_key is None else read_key_pem(read_file(str(publisher_key)))
 
     async def work(client: HubClient) -> tuple[str, Any]:
         artifact = await resolve_name(client, name)
+        if publisher is not None:
+            await client.verify_publisher(artifact, publisher)
         if unseal is not None:
             return artifact, await pull_sealed(client, artifact, folder, keys, unseal, show_progress("fetching"))
         return artifact, await client.pull(artifact, folder, keys, show_progress("fetching"))
@@ -372,6 +367,8 @@ def _show_artifact(artifact: Mapping[str, Any]) -> None:
                         f"{artifact['revoked']['reason']}"))  # fmt: skip
     emit(clean_line(f"    versions {', '.join(artifact['versions']) or 'none'}"))
     emit(clean_line(f"    labels   {', '.join(artifact['labels']) or 'none'}"))
+    for hint in artifact.get("signed_by", ()):
+        emit(clean_line(f"    signed by a publisher's key {hint}"))
     if artifact.get("sealed"):
         emit("    sealed for its readers: holdfast hub pull --unseal KEY")
     declared = artifact["declared"]
@@ -492,6 +489,30 @@ def revoke(name: str, place: HubPlace, why: str, as_json: bool) -> None:
     emit(clean_line(f"{told['artifact']} is revoked since {told['at']}"))
 
 
+@click.command("sign")
+@click.argument("name", metavar="NAME")
+@click.argument("signature", type=click.Path(path_type=Path))
+@click.argument("public_key", type=click.Path(path_type=Path), metavar="PEM")
+@hub_options
+@_AS_JSON
+def sign(name: str, signature: Path, public_key: Path, place: HubPlace, as_json: bool) -> None:
+    """Keep SIGNATURE, which 'model_signing sign key' made of the artifact NAME, at the hub, with its public key PEM.
+
+    The hub's own signature says what was sent to it; this one is the publisher's. 'hub pull --publisher-key' asks for
+    it.
+    """
+    raw, pem = read_file(str(signature)), read_file(str(public_key))
+
+    async def work(client: HubClient) -> dict[str, Any]:
+        return await client.sign(await resolve_name(client, name), raw, pem)
+
+    told = place.run(work)
+    if as_json:
+        emit_json(told)
+        return
+    emit(clean_line(f"{told['artifact']} has {len(told['signatures'])} signatures of publishers' own"))
+
+
 @click.command("declare")
 @click.argument("upstream", metavar="UPSTREAM")
 @click.argument("model", metavar="MODEL")
@@ -526,5 +547,5 @@ def bom(name: str, place: HubPlace, output: str, as_json: bool) -> None:
         emit_json({"file": output, "bytes": len(data)})
 
 
-COMMANDS = (push, pull, ls, show, label, lineage, diff, revoke, declare, bom)
+COMMANDS = (push, pull, ls, show, label, lineage, diff, sign, revoke, declare, bom)
 """What the group ``hub`` takes from here."""

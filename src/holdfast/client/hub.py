@@ -35,6 +35,7 @@ from holdfast.core.artifacts import (
     verify_files,
     verify_model_signature,
 )
+from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.keys import PublicKey
 from holdfast.errors import MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.ports.http import HTTP
@@ -184,6 +185,26 @@ class HubClient:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return None
+
+    async def sign(self, artifact: str, signature: bytes, key: bytes) -> dict[str, Any]:
+        """Bring a manifest that a publisher signed, with the key in PEM."""
+        asked = {"signature": b64_encode(signature), "key": key.decode("ascii", "replace")}
+        return await self.post(f"artifacts/{quote(artifact, safe='')}/signatures", asked)
+
+    async def verify_publisher(self, artifact: str, key: PublicKey) -> None:
+        """Check that the hub has a manifest of this artifact that ``key`` signed. Raises ``artifact.publisher``,
+        ``artifact.*`` or ``signature.invalid``."""
+        told = await self.get(f"artifacts/{quote(artifact, safe='')}/signatures")
+        listed = told.get("signatures")
+        hint = key_hint(key)
+        found = [item for item in listed if item.get("hint") == hint] if isinstance(listed, list) else []
+        if not found:
+            raise RefusedError(
+                "artifact.publisher", "nobody brought a signature of this artifact by that publisher's key"
+            )
+        manifest = verify_model_signature(parse_model_signature(b64_decode(found[0].get("signature"))), key)
+        if manifest.artifact != artifact:
+            raise RefusedError("artifact.digest", "what the publisher signed is the manifest of another artifact")
 
     async def bom(self, digest: str) -> bytes:
         """Its bill of materials."""

@@ -232,6 +232,18 @@ def key_pem(key: PublicKey) -> bytes:
     return point.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def read_key_pem(raw: bytes) -> PublicKey:
+    """A P-256 key from PEM SubjectPublicKeyInfo; raises ``artifact.key``."""
+    try:
+        key = serialization.load_pem_public_key(raw)
+    except ValueError as error:
+        raise UsageError("artifact.key", "this is no public key in PEM") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UsageError("artifact.key", "manifests are signed with P-256 keys")
+    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
+    return PublicKey("statement", "p256", point)
+
+
 def build_model_signature(payload: bytes, key: PublicKey, signature: bytes) -> bytes:
     """The bundle for a payload that was signed with a P-256 key; ``signature`` is ``r ‖ s`` over the DSSE
     pre-authentication encoding (:func:`holdfast.core.statements.pre_authentication_encoding`)."""

@@ -93,7 +93,12 @@ def _acts(service: HubService) -> list[BaseRoute]:
         caller = service.publisher(request.headers.get("authorization"))
         return json_response(await service.revoke(caller, _artifact(request), await read_json(request)))
 
+    async def sign(request: Request) -> Response:
+        caller = service.publisher(request.headers.get("authorization"))
+        return json_response(await service.sign(caller, _artifact(request), await read_json(request)), 201)
+
     return [
+        Route("/v1/hub/artifacts/{artifact}/signatures", sign, methods=["POST"]),
         Route("/v1/hub/models/{organisation}/{model}/versions", publish, methods=["POST"]),
         Route("/v1/hub/models/{organisation}/{model}/card", card, methods=["PUT"]),
         Route("/v1/hub/models/{organisation}/{model}/labels/{label}", label, methods=["POST"]),
@@ -160,6 +165,10 @@ def _artifacts(service: HubService) -> list[BaseRoute]:
         found = service.signature(service.shelf.find_artifact(_artifact(request)))
         return Response(found, media_type="application/vnd.dev.sigstore.bundle.v0.3+json", headers=_KEPT)
 
+    async def signatures(request: Request) -> Response:
+        reader(request)
+        return json_response(service.signatures_json(service.shelf.find_artifact(_artifact(request))), headers=_FRESH)
+
     async def bom(request: Request) -> Response:
         reader(request)
         found = service.bom(service.shelf.find_artifact(_artifact(request)))
@@ -186,6 +195,7 @@ def _artifacts(service: HubService) -> list[BaseRoute]:
     return [
         Route("/v1/hub/artifacts/{artifact}", artifact),
         Route("/v1/hub/artifacts/{artifact}/model.sig", signature),
+        Route("/v1/hub/artifacts/{artifact}/signatures", signatures),
         Route("/v1/hub/artifacts/{artifact}/bom.json", bom),
         Route("/v1/hub/artifacts/{artifact}/lineage", lineage),
         Route("/v1/hub/artifacts/{artifact}/files/{name:path}", file),

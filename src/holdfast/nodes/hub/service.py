@@ -34,8 +34,11 @@ from holdfast.core.artifacts import (
     declared_artifact,
     key_pem,
     manifest_payload,
+    parse_model_signature,
+    read_key_pem,
+    verify_model_signature,
 )
-from holdfast.core.encoding import hex_decode, sha256_hex, time_encode
+from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_encode
 from holdfast.core.ml_bom import build_bom
 from holdfast.core.sealed_models import is_sealed
 from holdfast.core.statements import is_code, pre_authentication_encoding
@@ -45,7 +48,7 @@ from holdfast.nodes.hub.clerk import Clerk
 from holdfast.nodes.hub.config import HubConfig, PublisherConfig
 from holdfast.nodes.hub.files import ModelFiles
 from holdfast.nodes.hub.inspection import Comparison, inspect_file
-from holdfast.nodes.hub.shelf import Artifact, Entry, Model, ModelCard, Shelf
+from holdfast.nodes.hub.shelf import Artifact, Entry, Model, ModelCard, PublisherSignature, Shelf
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.signer import Signer
@@ -54,6 +57,8 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
 """An organisation, a model, a label (``artifacts.md`` §4(1))."""
 MAX_TAGS, MAX_TAG = 32, 64
 MAX_LICENCE = 128
+MAX_SIGNATURES = 8
+"""Publishers' signatures of one artifact."""
 SWEEP_S = 3600.0
 """How often uploads are looked through."""
 _LOG = logging.getLogger("holdfast.hub")
@@ -293,6 +298,40 @@ class HubService:
         self.metrics.count("holdfast_hub_changes_total", "revoked")
         return self.change_json(entry)
 
+    async def sign(self, caller: Caller, digest: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a manifest of an artifact that a publisher signed, with the key. Raises ``artifact.*``,
+        ``signature.invalid``, ``hub.signatures`` or ``encoding.base64``."""
+        artifact = self.shelf.find_artifact(hex_decode(digest, 32).hex())
+        caller.check(artifact.model.partition("/")[0])
+        pem = asked.get("key")
+        if not isinstance(pem, str):
+            raise UsageError("hub.signatures", "key is a P-256 key in PEM", param="key")
+        key = read_key_pem(pem.encode())
+        signed = parse_model_signature(b64_decode(asked.get("signature")))
+        if verify_model_signature(signed, key).artifact != artifact.digest:
+            raise RefusedError("artifact.digest", "what was signed is the manifest of another artifact")
+        if len(artifact.signatures) >= MAX_SIGNATURES and signed.hint not in artifact.signatures:
+            raise RefusedError("hub.signatures", f"at most {MAX_SIGNATURES} publishers' signatures are kept")
+        kept = PublisherSignature(signed.raw, key_pem(key), caller.name, self._clock.now())
+        await self.shelf.sign(artifact.digest, signed.hint, kept)
+        return self.signatures_json(artifact)
+
+    def signatures_json(self, artifact: Artifact) -> dict[str, Any]:
+        """What publishers signed of an artifact, by the hints of their keys."""
+        return {
+            "artifact": artifact.digest,
+            "signatures": [
+                {
+                    "hint": hint,
+                    "signature": b64_encode(kept.signature),
+                    "key": kept.key.decode(),
+                    "by": kept.by,
+                    "at": time_encode(kept.at),
+                }
+                for hint, kept in sorted(artifact.signatures.items())
+            ],
+        }
+
     async def write_card(self, caller: Caller, model: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What people are told of a model; what is left out stays."""
         check_model(model)
@@ -416,6 +455,7 @@ class HubService:
             "model": artifact.model,
             "versions": versions,
             "labels": sorted(labels),
+            "signed_by": sorted(artifact.signatures),
             "sealed": manifest is not None and is_sealed(file.name for file in manifest.files),
             "declared": shown,
             "files": [

@@ -21,7 +21,7 @@ from holdfast.core.statements import Statement, parse_envelope, parse_statement
 from holdfast.errors import MalformedError, UsageError
 from holdfast.ports.storage import Committer, RecordLog
 
-CHANGE, LOGGED, DROPPED, CARD, SEEN = 1, 2, 3, 4, 5
+CHANGE, LOGGED, DROPPED, CARD, SEEN, SIGNED = 1, 2, 3, 4, 5, 6
 """Kinds of records."""
 
 
@@ -93,6 +93,17 @@ class Model:
     """By the label's own name: its changes, in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class PublisherSignature:
+    """A signed manifest of a publisher's (``artifacts.md`` §2(5)), the key in PEM, and who brought both. Nobody here
+    knows whose key it is."""
+
+    signature: bytes
+    key: bytes
+    by: str
+    at: dt.datetime
+
+
 @dataclass(slots=True)
 class Artifact:
     """One artifact and where it came in."""
@@ -105,6 +116,8 @@ class Artifact:
     revoked: Entry | None = None
     last_seen: dt.datetime | None = None
     """Of a declared one."""
+    signatures: dict[str, PublisherSignature] = field(default_factory=dict)
+    """By the hint of the key: manifests of it that publishers signed."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -137,6 +150,11 @@ class Shelf:
             self.model(value["model"]).card = _card(value)
         elif kind == SEEN:
             self.artifacts[value["artifact"]].last_seen = time_decode(value["at"])
+        elif kind == SIGNED:
+            kept = PublisherSignature(
+                b64_decode(value["signature"]), value["key"].encode(), value["by"], time_decode(value["at"])
+            )
+            self.artifacts[value["artifact"]].signatures[value["hint"]] = kept
         else:
             raise MalformedError("hub.state", f"unknown record of kind {kind} in the write-ahead log")
 
@@ -188,6 +206,15 @@ class Shelf:
         """Keep a model's card; durable when this returns."""
         await self._committer.commit(CARD, canonical.encode({"model": name, **card.to_json()}))
         self.model(name).card = card
+
+    async def sign(self, artifact: str, hint: str, kept: PublisherSignature) -> None:
+        """Keep a publisher's signature; durable when this returns."""
+        value: dict[str, canonical.JSON] = {
+            "artifact": artifact, "hint": hint, "signature": b64_encode(kept.signature), "key": kept.key.decode(),
+            "by": kept.by, "at": time_encode(kept.at),
+        }  # fmt: skip
+        await self._committer.commit(SIGNED, canonical.encode(value))
+        self.artifacts[artifact].signatures[hint] = kept
 
     async def see(self, artifact: str, at: dt.datetime) -> None:
         """A provider was seen to declare the same again."""

@@ -10,15 +10,23 @@ import struct
 import pytest
 
 from holdfast.core.artifact_changes import verify_change, verify_history
-from holdfast.core.artifacts import parse_model_signature, verify_files, verify_model_signature
-from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex
-from holdfast.core.statements import parse_envelope, parse_statement
+from holdfast.core.artifacts import (
+    build_model_signature,
+    key_pem,
+    parse_model_signature,
+    verify_files,
+    verify_model_signature,
+)
+from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex
+from holdfast.core.statements import parse_envelope, parse_statement, pre_authentication_encoding
+from holdfast.nodes.hub.service import MAX_SIGNATURES
 from holdfast.nodes.hub.shelf import slug
 from holdfast.ports.settings import Secret
 from tests.helpers import onnx_files as onnx
 from tests.helpers.artifacts import SIGNER
 from tests.helpers.asgi import request
 from tests.helpers.hub import ADA, BOB, READER, Hub, safetensors
+from tests.helpers.network import p256_signer
 
 FILES = {"config.json": b"{}", "w/model.safetensors": safetensors(a=(1.0, 2.0), b=(0.0,))}
 OTHER = {"config.json": b"{}", "w/model.safetensors": safetensors(a=(4.0, 6.0), c=(0.0,))}
@@ -494,6 +502,31 @@ async def test_two_artifacts_are_compared_by_file_and_tensor(hub):
         ("c", "added", None),
     ]
     assert found["tensors"][0]["after"]["sha256"] == sha256_hex(b"\0\0\x80\x40\0\0\xc0\x40")
+
+
+@hubbed()
+async def test_publishers_signatures_outlive_a_restart_and_are_bounded(hub):
+    made = await hub.push(FILES)
+    path = f"/v1/hub/artifacts/{made['artifact']}/signatures"
+    found = parse_model_signature(hub.shelf.artifacts[made["artifact"]].first.signature)
+
+    async def bring(name, by=ADA, at=hub):
+        signer = p256_signer(name, "statement")
+        signature = signer.sign(pre_authentication_encoding(found.payload))
+        raw = build_model_signature(found.payload, signer.key, signature)
+        asked = {"signature": b64_encode(raw), "key": key_pem(signer.key).decode()}
+        return await at.ask("POST", path, asked, by=by)
+
+    assert (await bring("own", by=READER)).code == "auth.wrong"
+    assert (await bring("own")).status == 201
+    assert (await bring("own")).status == 201, "once more is the same one"
+    again = await hub.restart()
+    assert len((await again.ask("GET", path, by=None)).json()["signatures"]) == 1
+    for number in range(MAX_SIGNATURES - 1):
+        assert (await bring(f"key {number}", at=again)).status == 201
+    assert (await bring("one more", at=again)).code == "hub.signatures"
+    assert (await again.ask("POST", path, {"signature": "AA==", "key": 1})).code == "hub.signatures"
+    await again.close()
 
 
 @hubbed()
