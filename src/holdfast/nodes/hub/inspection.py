@@ -24,9 +24,11 @@ from holdfast.core.formats import (
 from holdfast.core.onnx_graph import Graph, Initialiser, compare_graphs, elements_fit, read_graph
 from holdfast.core.onnx_model import check_model
 from holdfast.errors import HoldfastError, RefusedError
-from holdfast.nodes.hub.files import ModelFiles
+from holdfast.nodes.hub.files import PIECE_BYTES, ModelFiles
 
 _HEAD_BYTES = 16
+MAX_GRAPH_BYTES = 256 << 20
+"""Two ONNX files that are larger together are not compared by their graphs: both would lie in memory."""
 FORMATS = {".safetensors": "safetensors", ".gguf": "gguf", ".onnx": "onnx"}
 """Endings of files that are looked into."""
 
@@ -99,7 +101,8 @@ class Comparison:
         self, name: str, left: tuple[str, int] | None, right: tuple[str, int] | None
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What differs between two ONNX files: their graphs, and their initialisers as tensors."""
-        if not self._spend(sum(found[1] for found in (left, right) if found is not None)):
+        size = sum(found[1] for found in (left, right) if found is not None)
+        if size > MAX_GRAPH_BYTES or not self._spend(size):
             return {"file": name, "differs": None}, []
         before, after = self._graph(left), self._graph(right)
         differs = compare_graphs(before, after)
@@ -172,12 +175,20 @@ def _initialisers(file: str, name: str, one: Initialiser | None, other: Initiali
     """Two tensors of ONNX files that differ, or one that is only in one of them."""
     norm = None
     if one is not None and other is not None and _alike(one, other):
-        norm = f"{math.sqrt(distance_squared(one.dtype, one.data, other.data)):.6g}"
+        norm = f"{math.sqrt(_distance(one, other)):.6g}"
     before, after = _initialiser(one), _initialiser(other)
     return {
         "file": file, "name": name, "change": _change(before, after), "before": before, "after": after,
         "norm_of_difference": norm,
     }  # fmt: skip
+
+
+def _distance(one: Initialiser, other: Initialiser) -> float:
+    """Sum of the squared differences, piece by piece: elements take more room than their bytes."""
+    return math.fsum(
+        distance_squared(one.dtype, one.data[place : place + PIECE_BYTES], other.data[place : place + PIECE_BYTES])
+        for place in range(0, len(one.data), PIECE_BYTES)
+    )
 
 
 def _alike(one: Initialiser, other: Initialiser) -> bool:

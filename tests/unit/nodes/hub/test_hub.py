@@ -546,6 +546,19 @@ async def test_onnx_files_are_compared_by_graph_and_initialiser(hub):
     assert graphs[1]["differs"]["operators"][0]["change"] == "added"
 
 
+@hubbed()
+async def test_graphs_that_would_fill_memory_are_left_out(hub):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("holdfast.nodes.hub.inspection.MAX_GRAPH_BYTES", 100)
+        await _no_graphs(hub)
+
+
+async def _no_graphs(hub):
+    one, other = await hub.push({"m.onnx": onnx.linear()}), await hub.push({"m.onnx": onnx.linear(bias=1.0)})
+    found = await hub.service.diff(one["artifact"], other["artifact"])
+    assert (found["graphs"], found["tensors"]) == ([{"file": "m.onnx", "differs": None}], [])
+
+
 @hubbed(compare_bytes=8)
 async def test_graphs_beyond_the_bound_are_left_out(hub):
     one, other = await hub.push({"m.onnx": onnx.linear()}), await hub.push({"m.onnx": onnx.linear(bias=1.0)})
