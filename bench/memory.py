@@ -102,7 +102,7 @@ async def ours(rows: int, probes: int) -> dict[str, list[float]]:
     table |= {question: table[text] + 0.2 for question, text in zip(questions, asked, strict=True)}
     found: dict[str, list[float]] = {"add": [], "recall": []}
     with tempfile.TemporaryDirectory() as folder:
-        world = MemoryWorld(Path(folder))
+        world = MemoryWorld(Path(folder), rows_per_user=2 * (rows + probes))
         world.embedder.__class__ = Given  # type: ignore[assignment]
         world.embedder.__init__(table)  # type: ignore[misc]
         user = await world.user()

@@ -23,7 +23,7 @@ from reference.world import (
 )
 
 from .bundles import GOOD, Bundles
-from .kinds import SEEN, Attesters, Payloads, put
+from .kinds import Attesters, Payloads, Traces, put
 
 PROVEN = {**GOOD, "judgement": ["proven", "human"]}
 UNKNOWN = {**GOOD, "judgement": ["unknown", None]}
@@ -180,29 +180,7 @@ def traces(out: Writer) -> None:
     turn = Turn()
     route, execution = turn.route, turn.execution
 
-    def case(name: str, why: str, entries: list[bytes], verdicts: list[str], spec: str = "trace.md §2(6)") -> None:
-        refuted = [code.removeprefix("refuted:") for code in verdicts if code.startswith("refuted:")]
-        out.case(
-            f"trace/decision-{name}",
-            why,
-            spec=spec,
-            run=[
-                "verify-entries",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                SEEN,
-                "--trust",
-                f"../../shared/{PANEL_TRUST}",
-                "entries.jsonl",
-            ],
-            expect="reject" if refuted else "accept",
-            code=f"statement.{refuted[0]}" if refuted else None,
-            at=SEEN,
-            bug="BROKEN_TRACE" if refuted else None,
-            result={"verdicts": verdicts},
-            files={"entries.jsonl": b"".join(entry + b"\n" for entry in entries)},
-        )
+    case = Traces(out, "decision", PANEL_TRUST, spec="trace.md §2(6)")
 
     def entry(name: str = "decision", **change: Any) -> bytes:
         return Decision(turn, name, **change).statement.entry

@@ -86,3 +86,27 @@ class Attesters:
             bug="WRONG_ATTESTER" if code else None,
             files={"envelope.json": made.entry} | ({"trust.json": exact_text(trust) + "\n"} if trust else {}),
         )
+
+
+class Traces:
+    """Cases about where statements of one kind stand in a log (trace.md), under a shared trust document."""
+
+    def __init__(self, out: Writer, kind: str, shared_trust: str, *, spec: str) -> None:
+        self._out, self._kind, self._trust, self._spec = out, kind, shared_trust, spec
+
+    def __call__(self, name: str, why: str, entries: list[bytes], verdicts: list[str], spec: str | None = None) -> None:
+        """One case: entries in their order, and the verdict on each."""
+        refuted = [code.removeprefix("refuted:") for code in verdicts if code.startswith("refuted:")]
+        run = ["verify-entries", "--policy", "../../shared/policy.json", "--at", SEEN]
+        self._out.case(
+            f"trace/{self._kind}-{name}",
+            why,
+            spec=spec or self._spec,
+            run=[*run, "--trust", f"../../shared/{self._trust}", "entries.jsonl"],
+            expect="reject" if refuted else "accept",
+            code=f"statement.{refuted[0]}" if refuted else None,
+            at=SEEN,
+            bug="BROKEN_TRACE" if refuted else None,
+            result={"verdicts": verdicts},
+            files={"entries.jsonl": b"".join(entry + b"\n" for entry in entries)},
+        )

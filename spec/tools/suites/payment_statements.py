@@ -36,7 +36,7 @@ from reference.world import (
 )
 
 from .bundles import GOOD, Bundles
-from .kinds import SEEN, Attesters, Payloads, put
+from .kinds import Attesters, Payloads, Traces, put
 
 REFUTED = {**GOOD, "payment": ["refuted", None]}
 """Only the lane of payments moves: nothing that is wrong with one takes anything from the run."""
@@ -259,29 +259,7 @@ def traces(out: Writer) -> None:
     charged = Payment(turn)
     captured = Payment(turn, "captured", after=charged)
 
-    def case(name: str, why: str, entries: list[bytes], verdicts: list[str], spec: str = "trace.md §2(6)") -> None:
-        refuted = [code.removeprefix("refuted:") for code in verdicts if code.startswith("refuted:")]
-        out.case(
-            f"trace/payment-{name}",
-            why,
-            spec=spec,
-            run=[
-                "verify-entries",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                SEEN,
-                "--trust",
-                f"../../shared/{TRUST}",
-                "entries.jsonl",
-            ],
-            expect="reject" if refuted else "accept",
-            code=f"statement.{refuted[0]}" if refuted else None,
-            at=SEEN,
-            bug="BROKEN_TRACE" if refuted else None,
-            result={"verdicts": verdicts},
-            files={"entries.jsonl": b"".join(entry + b"\n" for entry in entries)},
-        )
+    case = Traces(out, "payment", TRUST, spec="trace.md §2(6)")
 
     def after(*made: Payment) -> list[bytes]:
         return [*both, *(item.statement.entry for item in made)]

@@ -27,7 +27,7 @@ from reference.text import exact_text, jcs, named, when
 from reference.world import AT, DATA, START, STRANGER, Story, Turn, run_id
 
 from .bundles import GOOD, Bundles
-from .kinds import SEEN, Attesters, Payloads, put
+from .kinds import Attesters, Payloads, Traces, put
 
 TRUST = "trust-with-memory.json"
 """A shared file: the usual trust, and a memory node."""
@@ -259,29 +259,7 @@ def attesters(out: Writer) -> None:
 def traces(out: Writer) -> None:
     """Where a recall stands (trace.md §2(2), §2(3))."""
 
-    def case(name: str, why: str, entries: list[bytes], verdicts: list[str], spec: str = "trace.md §2(3)") -> None:
-        refuted = [code.removeprefix("refuted:") for code in verdicts if code.startswith("refuted:")]
-        out.case(
-            f"trace/recall-{name}",
-            why,
-            spec=spec,
-            run=[
-                "verify-entries",
-                "--policy",
-                "../../shared/policy.json",
-                "--at",
-                SEEN,
-                "--trust",
-                f"../../shared/{TRUST}",
-                "entries.jsonl",
-            ],
-            expect="reject" if refuted else "accept",
-            code=f"statement.{refuted[0]}" if refuted else None,
-            at=SEEN,
-            bug="BROKEN_TRACE" if refuted else None,
-            result={"verdicts": verdicts},
-            files={"entries.jsonl": b"".join(entry + b"\n" for entry in entries)},
-        )
+    case = Traces(out, "recall", TRUST, spec="trace.md §2(3)")
 
     good = Recall()
     both = [good.turn.route.entry, good.turn.execution.entry]
