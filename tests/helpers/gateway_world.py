@@ -41,6 +41,7 @@ from holdfast.nodes.gateway.config import WorkspaceKey
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.influence import Influence
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.labels import Histories, Labels
 from holdfast.nodes.gateway.ledger import Ledger
@@ -276,6 +277,7 @@ class World:
             opengradient=self.surface() if self.signs != "never" else None,
             attest=self._attest,
             rerun=self.rerun(),
+            influence=Influence(self.ledger, self.gateway.catalog, timeout_s=5.0),
             checkout=self.checkout,
         )
 

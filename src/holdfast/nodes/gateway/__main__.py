@@ -65,6 +65,7 @@ from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status
 from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.influence import Influence
 from holdfast.nodes.gateway.introduction import Introduction, Told
 from holdfast.nodes.gateway.keys import Workspaces
 from holdfast.nodes.gateway.labels import Labels
@@ -315,6 +316,7 @@ def build(config: GatewayConfig) -> App:
             on_added=lambda: closed("", ""),
         ),
         alpha=AlphaResults(asked, clock) if asked is not None else None,
+        influence=Influence(ledger, catalog, timeout_s=config.upstream_seconds),
         checkout=None
         if till is None
         else Checkout(till, workspaces, metrics, public_url=config.public_url, facilitator=config.facilitator),

@@ -22,6 +22,7 @@ from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
+from holdfast.nodes.gateway.influence import Influence, parse_influence
 from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
@@ -58,7 +59,7 @@ _READS = {
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/payment|/wrap)?\Z")
-_AGAIN = re.compile(r"/v1/runs/([^/]+)/recompute\Z")
+_AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
@@ -92,6 +93,7 @@ class GatewayApp:
         opengradient: Surface | None = None,
         attest: Callable[[bytes | None], Awaitable[Mapping[str, Any]]],
         rerun: Rerun | None = None,
+        influence: Influence | None = None,
         checkout: Checkout | None = None,
         alpha: AlphaResults | None = None,
     ) -> None:
@@ -112,6 +114,7 @@ class GatewayApp:
         self._signs = opengradient.signs if opengradient is not None else "never"
         self._attest = attest
         self._rerun = rerun
+        self._influence = influence
         self._checkout = checkout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +131,7 @@ class GatewayApp:
         elif endpoint is not None:
             await self._ask(endpoint, scope, receive, send)
         elif again is not None:
-            await self._run_again(again[1], scope, receive, send)
+            await self._run_again(again[1], again[2], scope, receive, send)
         else:
             await self._read(path, scope, receive, send)
 
@@ -220,11 +223,11 @@ class GatewayApp:
             watch.stop()
             await _aclose(events)
 
-    async def _run_again(self, run: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a computed run run again by another node: for whoever holds its capability, which opens what is
-        stored."""
+    async def _run_again(self, run: str, what: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a computed run run again by another node, or a chat asked again without rows of memory: for whoever
+        holds its capability, which opens what is stored."""
         capability = dict(scope["headers"]).get(b"x-holdfast-capability", b"").decode("latin-1")
-        if not capability or self._rerun is None:
+        if not capability or self._rerun is None or self._influence is None:
             raise RefusedError(
                 "auth.capability",
                 "a run is run again for whoever holds its capability",
@@ -232,8 +235,11 @@ class GatewayApp:
                 status=401,
             )
         row, secret = await self._desk.find(run, None, capability)
-        wanted = parse_rerun(await read_body(receive))
-        await _json(send, await self._rerun.run(row, secret or b"", wanted))
+        body = await read_body(receive)
+        if what == "influence":
+            await _json(send, await self._influence.ask(row, secret or b"", parse_influence(body)))
+        else:
+            await _json(send, await self._rerun.run(row, secret or b"", parse_rerun(body)))
 
     # Reading
 

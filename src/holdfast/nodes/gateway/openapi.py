@@ -127,6 +127,29 @@ def _recompute() -> dict[str, Any]:
     }
 
 
+def _influence() -> dict[str, Any]:
+    rows: dict[str, Any] = {"type": "array", "minItems": 1, "items": _TEXT}
+    asked = {"type": "object", "properties": {"without": rows}, "additionalProperties": False}
+    texts = ("run", "original", "control", "answer", "note")
+    pair = {"type": "object", "properties": dict.fromkeys(("original", "answer"), _TEXT)}
+    told = {
+        **dict.fromkeys(texts, _TEXT),
+        "without": {"type": "array", "items": _TEXT},
+        "control_differs": {"type": "boolean"},
+        "differences": {"type": "array", "items": pair},
+    }
+    answer = {"type": "object", "required": sorted(told), "properties": told, "additionalProperties": False}
+    return {
+        "post": {
+            "summary": "Ask a chat again without rows of memory, for whoever holds its capability; no proof",
+            "parameters": [_RUN_PARAMETER],
+            "security": [{"capability": []}],
+            "requestBody": {"required": False, "content": {"application/json": {"schema": asked}}},
+            "responses": {"200": _json(answer, "Both answers, and where they differ"), **_errors()},
+        }
+    }
+
+
 def _sealed() -> dict[str, Any]:
     kinds = ("message/ohttp-req", "message/ohttp-chunked-req")
     answers = ("message/ohttp-res", "message/ohttp-chunked-res")
@@ -247,6 +270,7 @@ def document() -> dict[str, Any]:
                 "The run's secret, encrypted to the panel that reviews it", _ref("Wrap"), _RUN_PARAMETER
             ),
             "/v1/runs/{run}/recompute": _recompute(),
+            "/v1/runs/{run}/influence": _influence(),
             "/health": _get("Health, in OpenGradient's shape (404 without their key)", _ref("Health"), public=True),
             "/signing-key": _get("OpenGradient's signing key (404 without one)", _ref("SigningKey"), public=True),
             "/enclave/attestation": _get(

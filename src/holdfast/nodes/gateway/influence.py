@@ -1,0 +1,152 @@
+"""What rows of memory did to an answer: a recorded run is asked again without some of them (``spec/recall.md`` §7).
+
+Whoever holds the run's capability asks. The document that was sent is opened, blocks are left out of it, and the same
+model is asked once more, and once as it was: where that answer differs from the original too, chance alone moves this
+model, and no difference can be laid at a row's door. What comes back is shown beside the original and is no evidence:
+nothing of it is signed, kept or logged.
+
+Not covered: models that give several choices (the first is compared), and what an answer is worth.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.core import canonical
+from holdfast.core.context import Block, add_context, context_of, parse_context
+from holdfast.core.memory import is_row_id
+from holdfast.core.parts import pseudo_random_key
+from holdfast.core.sealing import open_document
+from holdfast.errors import MalformedError, RefusedError, UsageError
+from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.ledger import Ledger, parse_closing
+from holdfast.nodes.gateway.request import PATHS, parse_ask
+from holdfast.nodes.gateway.turn import parse_opening
+from holdfast.ports.run_index import RunRow
+
+MOST = 4
+"""How often one run is asked again: each time costs the upstream two answers, and nobody pays for them."""
+_REMEMBERED = 10_000
+"""Runs whose askings are counted."""
+NOTE = (
+    "Asked again, and no proof: a model may answer otherwise each time. Where the control differs from the original, "
+    "differences show nothing of these rows."
+)
+"""What every answer says of itself."""
+
+
+def parse_influence(body: bytes) -> tuple[str, ...] | None:
+    """The body of such a request: nothing, for all rows, or ``{"without": [ROW, …]}``. Raises ``influence.request``
+    and ``json.*``."""
+    value = canonical.decode(body) if body.strip() else {}
+    rows = value.get("without") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not value.keys() <= {"without"}:
+        raise _malformed("a request says at most which rows are left out")
+    if "without" not in value:
+        return None
+    if not isinstance(rows, list) or not rows or len(set(map(str, rows))) != len(rows) or not all(map(is_row_id, rows)):
+        raise _malformed("without is a list of rows, each once")
+    return tuple(rows)
+
+
+class Influence:
+    """See the module."""
+
+    def __init__(self, ledger: Ledger, catalog: Catalog, *, timeout_s: float) -> None:
+        self._ledger = ledger
+        self._catalog = catalog
+        self._timeout_s = timeout_s
+        self._asked: OrderedDict[str, int] = OrderedDict()
+
+    async def ask(self, row: RunRow, secret: bytes, without: Sequence[str] | None) -> Mapping[str, canonical.JSON]:
+        """Ask again without some rows, or without all. Raises ``influence.*``, ``run.kept``, ``run.expired`` and what
+        upstreams raise."""
+        kept = self._ledger.read(row.open_place).record
+        opening = parse_opening(kept.header)
+        if opening.recall is None or row.close_place is None:
+            raise UsageError("influence.none", "no row of memory went before this run's model")
+        closing = parse_closing(self._ledger.read(row.close_place).record)
+        if len(kept.blobs) < 3 or not closing.sealed:
+            raise UsageError("run.kept", "nothing of this run's content is kept, so nobody can ask it again")
+        key = pseudo_random_key(row.run, secret)
+        sent = canonical.decode_exact(open_document(key, "sent", kept.blobs[2]))
+        blocks = parse_context(context_of(sent["messages"]) or "")
+        rows = [block.attributes["row"] for block in blocks]
+        left_out = rows if without is None else list(without)
+        if not set(left_out) <= set(rows):
+            raise UsageError(
+                "influence.row",
+                "such a row did not go before this run's model",
+                hint=f"rows that did: {', '.join(rows)}",
+            )
+        self._count(row.run)
+        request = parse_ask(
+            opening.endpoint, open_document(key, "request", kept.blobs[0]), {}, default_model=None, settlement="batch"
+        )
+        offer = await self._catalog.find(request.model)
+        changed = _without(sent, [block for block in blocks if block.attributes["row"] not in left_out])
+        texts = [await self._text(offer.upstream, opening.endpoint, document) for document in (_whole(sent), changed)]
+        original = _answer(open_document(key, "response", closing.sealed))
+        control, answer = texts
+        return {
+            "run": row.run,
+            "without": [*left_out],
+            "original": original,
+            "control": control,
+            "answer": answer,
+            "control_differs": control != original,
+            "differences": _differences(original, answer),
+            "note": NOTE,
+        }
+
+    def _count(self, run: str) -> None:
+        before = self._asked.pop(run, 0)
+        if before >= MOST:
+            self._asked[run] = before
+            raise RefusedError("influence.often", f"this run was asked again {MOST} times already", status=429)
+        self._asked[run] = before + 1
+        while len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+
+    async def _text(self, upstream: Any, endpoint: str, document: dict[str, Any]) -> str:
+        body = canonical.encode_exact(document)
+        found = await upstream.complete(PATHS[endpoint], body, timeout_s=self._timeout_s)
+        return _answer(found.body)
+
+
+def _whole(sent: dict[str, Any]) -> dict[str, Any]:
+    """A document that asks for its answer in one piece."""
+    return {name: item for name, item in sent.items() if name not in ("stream", "stream_options")}
+
+
+def _without(sent: dict[str, Any], blocks: Sequence[Block]) -> dict[str, Any]:
+    content = context_of(sent["messages"])
+    rest = [message for message in sent["messages"] if message != {"role": "user", "content": content}]
+    return {**_whole(sent), "messages": add_context(rest, blocks) if blocks else rest}
+
+
+def _answer(raw: bytes) -> str:
+    """The text of the first choice; empty where there is none."""
+    value = canonical.decode_exact(raw)
+    choices = value.get("choices") if isinstance(value, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else ""
+
+
+def _differences(original: str, answer: str) -> list[canonical.JSON]:
+    """What stands in one and not in the other, word by word, in order."""
+    one, other = original.split(), answer.split()
+    found: list[canonical.JSON] = []
+    for kind, start, end, begin, stop in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if kind != "equal":
+            found.append({"original": " ".join(one[start:end]), "answer": " ".join(other[begin:stop])})
+    return found
+
+
+def _malformed(message: str) -> MalformedError:
+    return MalformedError("influence.request", message, hint='{"without": ["mem_…"]}')

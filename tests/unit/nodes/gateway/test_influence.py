@@ -1,0 +1,147 @@
+"""Asking a recorded run again without rows: who may, what is asked, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from holdfast.core.context import context_of, parse_context
+from holdfast.errors import HoldfastError
+from holdfast.nodes.gateway.influence import MOST, Influence, parse_influence
+from tests.helpers import asgi
+from tests.helpers.gateway import ask
+from tests.helpers.gateway_world import World, play
+from tests.helpers.upstreams import ScriptedUpstream
+from tests.unit.nodes.gateway.test_recalling import ANSWER, STREAM, asked, remembering
+
+CELLO, LISBON = f"mem_{1:032x}", f"mem_{2:032x}"
+OTHER = ANSWER.replace(b"The cello.", b"The old cello, maybe.")
+
+
+async def recorded(world: World, **more: Any) -> Any:
+    """A run with two rows before its model."""
+    remembering(world)
+    run = await world.gateway.open(asked(**more), "first")
+    if more.get("stream"):
+        assert [event async for event in world.gateway.stream(run)]
+    else:
+        await world.gateway.answer(run)
+    return run
+
+
+def influence(world: World) -> Influence:
+    return Influence(world.ledger, world.gateway.catalog, timeout_s=5)
+
+
+def upstream(*answers: bytes) -> ScriptedUpstream:
+    return ScriptedUpstream(answers=[ANSWER, *answers], streams=[list(STREAM)])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b'{"rows":[]}', b'{"without":[]}', b'{"without":"all"}', b'{"without":["mem_1"]}', b'{"without":[7]}',
+     b'{"without":["%s","%s"]}' % (CELLO.encode(), CELLO.encode())],
+)  # fmt: skip
+def test_a_request_names_rows_each_once(body: bytes) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        parse_influence(body)
+    assert caught.value.code == "influence.request"
+
+
+def test_a_request_without_a_body_is_of_all_rows() -> None:
+    assert parse_influence(b"") is None
+    assert parse_influence(b'{"without":["%s"]}' % CELLO.encode()) == (CELLO,)
+
+
+def test_a_run_without_memory_and_a_row_that_was_not_there_are_refused() -> None:
+    async def story(world: World) -> None:
+        plain = await world.gateway.open(ask(), "first")
+        await world.gateway.answer(plain)
+        run = await recorded(world)
+        private = await recorded(world, settlement="private")
+        before = len(world.upstream.sent)
+        for other, without, code in (
+            (plain, None, "influence.none"),
+            (run, (f"mem_{3:032x}",), "influence.row"),
+            (private, None, "run.kept"),
+        ):
+            with pytest.raises(HoldfastError) as caught:
+                await influence(world).ask(await world.row(other.id), other.secret, without)
+            assert caught.value.code == code
+        with pytest.raises(HoldfastError) as caught:
+            await influence(world).ask(await world.row(run.id), bytes(32), None)
+        assert caught.value.code == "run.capability"
+        assert len(world.upstream.sent) == before
+
+    play(story, upstream=upstream())
+
+
+def test_one_row_is_left_out_and_the_differences_are_shown() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        before = world.ledger.end
+        found = await influence(world).ask(await world.row(run.id), run.secret, (CELLO,))
+        first, control, changed = (json.loads(body) for _, body in world.upstream.sent)
+        assert control == first
+        assert [block.attributes["row"] for block in parse_context(context_of(changed["messages"]))] == [LISBON]
+        rest = [message for message in changed["messages"] if message["content"] != context_of(changed["messages"])]
+        assert rest == asked().value["messages"]
+        assert (found["original"], found["control"], found["control_differs"]) == ("The cello.", "The cello.", False)
+        assert found["differences"] == [
+            {"original": "cello.", "answer": "old cello, maybe."},
+        ]
+        assert "no proof" in str(found["note"])
+        assert before == world.ledger.end
+
+    play(story, upstream=upstream(ANSWER, OTHER))
+
+
+def test_all_rows_are_left_out_of_a_stream_that_is_asked_for_whole() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world, stream=True)
+        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        changed = json.loads(world.upstream.sent[-1][1])
+        assert found["without"] == [CELLO, LISBON]
+        assert context_of(changed["messages"]) is None
+        assert "stream" not in changed
+
+    play(story, upstream=upstream())
+
+
+def test_a_model_that_moves_by_itself_is_told() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        assert found["control_differs"]
+
+    play(story, upstream=upstream(OTHER, OTHER))
+
+
+def test_a_run_is_asked_again_so_often_and_no_more() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        again = influence(world)
+        for _ in range(MOST):
+            await again.ask(await world.row(run.id), run.secret, None)
+        with pytest.raises(HoldfastError) as caught:
+            await again.ask(await world.row(run.id), run.secret, None)
+        assert (caught.value.code, caught.value.status) == ("influence.often", 429)
+
+    play(story, upstream=upstream())
+
+
+def test_it_is_asked_over_http_by_whoever_holds_the_capability() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        path, app = f"/v1/runs/{run.id}/influence", world.app()
+        refused = await asgi.request(app, "POST", path, b"")
+        assert (refused.status, refused.json()["error"]["code"]) == (401, "auth.capability")
+        capability = [("x-holdfast-capability", run.secret.hex())]
+        wrong = await asgi.request(app, "POST", path, b"[]", capability)
+        assert wrong.json()["error"]["code"] == "influence.request"
+        answer = await asgi.request(app, "POST", path, b"", capability)
+        assert answer.json()["original"] == "The cello."
+
+    play(story, upstream=upstream())
