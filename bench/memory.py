@@ -111,6 +111,7 @@ async def ours(rows: int, probes: int) -> dict[str, list[float]]:
             part = texts[start : min(start + 5000, rows)]
             print(f"  holdfast: {start + len(part):,} of {rows:,} rows", end="\r", flush=True)
             await world.vaults.change(principal, lambda draft, part=part: [_row(draft, text) for text in part] and None)
+        print()
         order = RecallOrder(RUNS[0], user.id, questions[0], KEY, coarse=False, nonce=None, parent_run=None)
         await world.recalls.recall(principal, order)
         vault = await world.service.vault(principal)
