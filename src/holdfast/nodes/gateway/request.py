@@ -23,9 +23,9 @@ from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_pa
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
 from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.gateway.admit_tool import OFFERED, offer_tool, parse_offer
+from holdfast.nodes.gateway.admit_tool import Offer as AdmitOffer
 from holdfast.nodes.gateway.admitting import Reference, Taken, parse_asked, put_in
-from holdfast.nodes.gateway.asking import OFFERED, offer_tool, parse_offer
-from holdfast.nodes.gateway.asking import Offer as AdmitOffer
 from holdfast.nodes.gateway.opengradient import (
     SETTLEMENT_HEADER,
     Signs,

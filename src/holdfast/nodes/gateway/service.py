@@ -30,6 +30,16 @@ from holdfast.core.parts import Commitment, commit_parts, map_parts
 from holdfast.core.sealing import seal_document, sealed_member
 from holdfast.core.statements import COMMITMENT_SALT_BYTES, Execution, SealedPath, parse_envelope
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
+from holdfast.nodes.gateway.admit_tool import (
+    Call,
+    OneEvent,
+    answer_calls,
+    as_event,
+    calls_of,
+    failed_call,
+    message_of,
+    without_tool,
+)
 from holdfast.nodes.gateway.admitting import (
     ESCAPED,
     PUT_IN,
@@ -40,16 +50,6 @@ from holdfast.nodes.gateway.admitting import (
     read_packed,
     tell_admitted,
     write_packed,
-)
-from holdfast.nodes.gateway.asking import (
-    Call,
-    OneEvent,
-    answer_calls,
-    as_event,
-    calls_of,
-    failed_call,
-    message_of,
-    without_tool,
 )
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
