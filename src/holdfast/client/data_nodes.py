@@ -17,6 +17,7 @@ from holdfast.core import canonical
 from holdfast.core.admissions import (
     Admission,
     Presented,
+    claimed_time,
     parse_presented,
     require_fresh,
     verify_admission,
@@ -137,7 +138,8 @@ def open_presented(shown: Presented, trust: Trust, now: dt.datetime) -> Opened:
     """Check everything about a presented admission but what it is for (``admission.md`` §3(6), §5(4)).
 
     Raises ``admission.unsigned`` where trust does not admit who signed it, ``admission.stale`` for what is fresh no
-    longer at ``now``, and ``admission.*``, ``statement.*``, ``json.*`` for what does not hold.
+    longer at ``now``, ``admission.early`` for what claims a later minute, and ``admission.*``, ``statement.*``,
+    ``json.*`` for what does not hold.
     """
     members = tuple(_open_one(item, trust, now) for item in shown.members)
     whole = _open_one(shown, trust, now)
@@ -156,6 +158,13 @@ def _open_one(shown: Presented, trust: Trust, now: dt.datetime) -> Opened:
     if why is not None:
         raise RefusedError(
             "admission.unsigned", f"trust does not admit who signed this ({why})", hint="ask a data node that it admits"
+        )
+    if statement.claimed_at > claimed_time(now):
+        raise RefusedError(
+            "admission.early",
+            "its node's clock is ahead of this one's",
+            hint="try again in a moment; one of the two clocks is wrong",
+            status=409,
         )
     document = verify_admission(statement, shown.document, shown.salt)
     verify_observation(document, shown.definition)

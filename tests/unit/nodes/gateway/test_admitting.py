@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.quantities import Rule, Value
-from holdfast.core.statements import parse_envelope, parse_statement
+from holdfast.core.statements import SealedPath, parse_envelope, parse_statement
 from holdfast.errors import HoldfastError
 from holdfast.nodes.gateway.admitting import parse_intent
 from holdfast.nodes.gateway.request import parse_ask
@@ -91,6 +91,7 @@ REFUSED = {
     "unknown": (lambda world, made: {"digest": "11" * 32, "salt": made.salt.hex()}, "admission.unknown"),
     "another salt": (lambda world, made: {"digest": made.digest, "salt": "22" * 32}, "admission.unknown"),
     "stale": (lambda world, made: reference(signed(world, ago=61)), "admission.stale"),
+    "of a later minute": (lambda world, made: reference(signed(world, ago=-70)), "admission.early"),
     "unsigned": (
         lambda world, made: world.data.node.sign(
             made.document, signer=ed25519_signer("stranger", "statement")
@@ -201,6 +202,23 @@ def test_a_stream_is_given_admissions_too(settlement: str) -> None:
         assert found.lanes["inputs"].state == "unknown"
         assert found.lanes["bytes"].state == "proven"
         assert not any(check.answer == "no" for check in found.transcript)
+
+    play(story, upstream=upstream())
+
+
+def test_a_sealed_request_is_given_admissions_and_tells_no_more_than_the_minute() -> None:
+    async def story(world: World) -> None:
+        world.clock._elapsed += 42.5
+        path = SealedPath("ab" * 32, "aes-128-gcm", "json", None)
+        run = await world.gateway.open(asked(reference(signed(world))), "first", path=path)
+        world.clock._elapsed += 70
+        await world.gateway.answer(run)
+        found = await judged(world, run.id, run.secret)
+        route = found.evidence.route.statement
+        assert route.predicate["admitted_at"] == "2026-01-01T00:00:00.000Z"
+        assert route.predicate["claimed_at"] == "2026-01-01T00:01:00.000Z"
+        assert found.lanes["bytes"].state == "proven"
+        assert (found.lanes["inputs"].state, found.lanes["inputs"].basis) == ("unknown", "signature")
 
     play(story, upstream=upstream())
 
