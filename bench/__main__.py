@@ -16,6 +16,7 @@ BENCHES = {
     "walrus": "ids of Walrus blobs, against the official WebAssembly",
     "inference": "a run at an inference node, against bare ONNX Runtime",
     "data": "what a data node adds to a fetch, admissions verified",
+    "zkml": "circuits made, proved and verified by EZKL",
     "relay": "what a relay adds to an answer",
     "gate": "decisions of the gate, appraisal of stored bundles",
     "wal_commit": "durable commits",

@@ -179,7 +179,7 @@ def test_every_command_speaks_json_and_finds_its_network(path: str) -> None:
         return
     assert "--state" in options
     if path != "up" and path.split(maxsplit=1)[0] not in BESIDE_THE_DATABASE:
-        assert {"--gateway", "--panel", "--chain", "--hub"} & options
+        assert {"--gateway", "--panel", "--chain", "--hub", "--node"} & options
 
 
 def test_every_command_is_documented() -> None:

@@ -304,6 +304,7 @@ def make_keys(layout: Layout) -> Keys:
         documents[DATA] = _document(layout, DATA, ["data"], [signer.key])
     load_or_create_secret(layout.key("data.token"), "hfd_")
     load_or_create_secret(layout.key("inference.token"), "hfi_")
+    load_or_create_secret(layout.key("inference.proofs.token"), "hfip_")
     if layout.remembers or not layout.trust.exists():
         keeper = load_or_create_signer(layout.key("memory.statement.pem"), "statement")
         documents[MEMORY] = _document(layout, MEMORY, ["memory"], [keeper.key])
@@ -573,6 +574,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "signing_key": str(state / "keys" / f"{name}.statement.pem"),
             "key_document": str(state / "keys" / f"{name}.json"),
             "token": f"file:{state / 'keys' / 'inference.token'}",
+            "proof_token": f"file:{state / 'keys' / 'inference.proofs.token'}",
             "models": str(state / MODELS),
             **({"hub": layout.url(HUB), "trust": str(layout.trust.resolve())} if layout.has_hub else {}),
             "enclave": "insecure",
@@ -616,6 +618,8 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "logs": [{"origin": layout.origin, "url": layout.url("log")}],
             "chain": layout.url("chain"),
             "peers": [layout.url(other) for other in layout.full_names if other != name],
+            "provers": [layout.url(prover) for prover in (INFERENCE if layout.computes else ())],
+            "prover_token": f"file:{state / 'keys' / 'inference.proofs.token'}",
             **({"registry": layout.registry["registry"]} if layout.registry else {}),
         }
     return tables
@@ -825,6 +829,7 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "full_nodes": [{"name": name, "url": layout.url(name)} for name in layout.full_names],
         "facilitator": layout.url(FACILITATOR) if layout.pays else None,
         "inference": [{"name": name, "url": layout.url(name)} for name in (INFERENCE if layout.computes else ())],
+        "inference_token_file": str(layout.key("inference.token").resolve()) if layout.computes else None,
         "models": str((layout.state / MODELS).resolve()) if layout.computes else None,
         "data": layout.url(DATA) if layout.admits_data else None,
         "data_sources": str((layout.state / "sources.toml").resolve()) if layout.admits_data else None,

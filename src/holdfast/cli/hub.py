@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from holdfast.cli.circuits import circuit
 from holdfast.cli.hub_models import COMMANDS
 from holdfast.cli.output import emit, emit_json, read_file
 from holdfast.core import walrus
@@ -16,7 +17,7 @@ def hub() -> None:
     """Name and check what models are made of."""
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, circuit):
     hub.add_command(command)
 
 

@@ -8,7 +8,8 @@ lane refuted, and does every ``--require`` hold?
 ``--json`` prints one object: ``bundle`` (digest, run, exported_at, items), ``at``, ``known``, ``policy`` (name,
 digest), ``trust`` (digest, version, first_digest, pinned, development, expires_at, accepted_before; or null),
 ``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``payments``
-(list of digest, document and lines, of each payment whose document is shown and is what was signed), ``chronology`` and
+(list of digest, document and lines, of each payment whose document is shown and is what was signed), ``proofs`` (list
+of digest, answer, says and code, of each proof whose document is shown and is what was signed), ``chronology`` and
 ``requirements`` (list of requirement and answer).
 
 Not covered: what a policy's ``require`` asks (that is the gate's).
@@ -24,6 +25,7 @@ import click
 
 from holdfast.cli.accepted import open_remembered
 from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
+from holdfast.cli.proofs import ProofFound, check_proofs
 from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
 from holdfast.core.bundles import Bundle, parse_bundle
@@ -49,6 +51,12 @@ ACCEPT, REJECT, UNDECIDED = 0, 1, 3
 @click.option("--at", "at_text", metavar="RFC3339", help="Judge validity for this time.  [default: the bundle's own]")
 @click.option("--known", type=click.IntRange(min=0), metavar="N", help="Read the journal up to position N only.")
 @click.option("--policy", "policy_file", metavar="FILE", help="Appraisal policy.  [default: the built-in one]")
+@click.option("--srs", metavar="FILE", type=click.Path(path_type=Path),
+              help="Reference string of a proof, or a folder of them: lets EZKL verify it here.")  # fmt: skip
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path),
+              help="The ONNX file that a proof is about: its circuit is derived here.")  # fmt: skip
+@click.option("--ezkl", metavar="PYTHON", type=click.Path(path_type=Path),
+              help="Python that has EZKL.  [default: this one]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 def verify(
@@ -60,13 +68,18 @@ def verify(
     at_text: str | None,
     known: int | None,
     policy_file: str | None,
+    srs: Path | None,
+    model: Path | None,
+    ezkl: Path | None,
     as_json: bool,
     no_color: bool,
 ) -> int:
     """Check BUNDLE (- for standard input) offline and print its lanes.
 
     Exits 0 when the bundle is well formed, no lane is refuted and every --require holds; 3 when a requirement cannot be
-    told yet (its lane is pending or unknown) or trust is missing; 1 otherwise; 2 for a wrong command line.
+    told yet (its lane is pending or unknown) or trust is missing; 1 otherwise; 2 for a wrong command line. A proof in
+    the bundle is verified where EZKL and --srs are here; one that does not hold exits 1, one that was not verified
+    says so.
     """
     requirements = [parse_requirement(text) for text in required]
     at = None if at_text is None else parse_moment(at_text)
@@ -78,13 +91,17 @@ def verify(
     if known is not None and known > len(parsed.journal):
         raise UsageError("usage.known", f"the journal has {len(parsed.journal)} positions, not {known}", param="known")
     result = appraise(parsed, trust, policy, parsed.exported_at if at is None else at, known)
+    proofs = check_proofs(result.evidence.proofs, srs, model, ezkl)
     if as_json:
-        emit_json(result_json(parsed, trust, result, requirements, before=before))
+        value = result_json(parsed, trust, result, requirements, before=before)
+        emit_json({**value, "proofs": [found.to_json() for found in proofs]})
     else:
         own_time = at is None
-        for line in result_lines(parsed, trust, result, requirements, own_time=own_time, before=before):
+        lines = result_lines(parsed, trust, result, requirements, own_time=own_time, before=before, proofs=proofs)
+        for line in lines:
             emit(line, colour=wants_colour(no_color=no_color))
-    return exit_of(result, trust, requirements)
+    refuted = any(found.answer == "no" for found in proofs)
+    return REJECT if refuted else exit_of(result, trust, requirements)
 
 
 def _open_trust(name: str | None, pin: str | None, accepted: str | None) -> tuple[Trust | None, int | None]:
@@ -170,6 +187,7 @@ def result_lines(
     *,
     own_time: bool,
     before: int | None = None,
+    proofs: Sequence[ProofFound] = (),
 ) -> Iterable[str]:
     """The same as text."""
     yield f"bundle  {result.bundle_digest}"
@@ -194,6 +212,11 @@ def result_lines(
         yield f"payment {digest}"
         for told in explain(document):
             yield clean_line(f"        {told}")
+    for proof in proofs:
+        code = f"  [{proof.code}]" if proof.code else ""
+        yield ""
+        yield f"proof   {proof.digest}"
+        yield clean_line(f"        {ANSWERS[proof.answer]}  {proof.says}{code}")
     if requirements:
         yield ""
         yield "required"
