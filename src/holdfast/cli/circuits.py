@@ -16,7 +16,7 @@ import click
 from holdfast.cli.network import DEFAULT_STATE, parse_url, read_description, read_key, with_http
 from holdfast.cli.output import clean_line, emit, emit_json
 from holdfast.core import canonical
-from holdfast.errors import RefusedError, UnavailableError, UsageError
+from holdfast.errors import HoldfastError, RefusedError, UnavailableError, UsageError
 from holdfast.ports.settings import Secret
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def circuit(model: str, state: Path, url: str | None, token: str | None, *, no_w
             break
         time.sleep(_EVERY_S)
     if told["state"] == "refused":
-        raise RefusedError(str(told["code"]), str(told["says"]), hint=str(told["hint"]))
+        raise _passed_on(told["code"], told["says"], told["hint"])
     if as_json:
         emit_json(told)
         return
@@ -92,10 +92,14 @@ def _asked(url: str, token: Secret, model: str) -> dict[str, Any]:
         said = error if isinstance(error, dict) else {}
         if not isinstance(said.get("code"), str):
             raise UnavailableError("prover.answer", f"the node answered with status {answer.status}")
-        hint = said.get("hint")
-        raise RefusedError(said["code"], str(said.get("message")), hint=str(hint) if hint else "")
+        raise _passed_on(said["code"], said.get("message"), said.get("hint"))
 
     return with_http(ask)
+
+
+def _passed_on(code: object, message: object, hint: object, kind: type[HoldfastError] = RefusedError) -> HoldfastError:
+    """What the node refuses, in its own words."""
+    return kind(str(code), str(message), hint=str(hint) if hint else "")
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
