@@ -54,7 +54,7 @@ def circuit(model: str, state: Path, url: str | None, token: str | None, *, no_w
             break
         time.sleep(_EVERY_S)
     if told["state"] == "refused":
-        raise _passed_on(told["code"], told["says"], told["hint"])
+        raise _refusal(told["code"], told["says"], told["hint"])
     if as_json:
         emit_json(told)
         return
@@ -92,12 +92,12 @@ def _asked(url: str, token: Secret, model: str) -> dict[str, Any]:
         said = error if isinstance(error, dict) else {}
         if not isinstance(said.get("code"), str):
             raise UnavailableError("prover.answer", f"the node answered with status {answer.status}")
-        raise _passed_on(said["code"], said.get("message"), said.get("hint"))
+        raise _refusal(said["code"], said.get("message"), said.get("hint"))
 
     return with_http(ask)
 
 
-def _passed_on(code: object, message: object, hint: object, kind: type[HoldfastError] = RefusedError) -> HoldfastError:
+def _refusal(code: object, message: object, hint: object, kind: type[HoldfastError] = RefusedError) -> HoldfastError:
     """What the node refuses, in its own words."""
     return kind(str(code), str(message), hint=str(hint) if hint else "")
 
