@@ -49,7 +49,8 @@ def raise_loopback() -> None:
 def make_keys(name: str, role: str, folder: Path = KEYS) -> str:
     """Keys and their key document, below ``folder``; returns the document's digest.
 
-    A gateway gets a key for TLS, one that requests are sealed to, and OpenGradient's, besides the one it signs with.
+    A gateway gets a key for TLS, one that requests are sealed to, and OpenGradient's, besides the one it signs with; a
+    data node one that credentials are sealed to.
     """
     from holdfast import __version__
     from holdfast.adapters.clock_system import SystemClock
@@ -58,6 +59,7 @@ def make_keys(name: str, role: str, folder: Path = KEYS) -> str:
     from holdfast.adapters.signer_files import load_or_create_signer
     from holdfast.adapters.signer_rsa import load_or_create_rsa_signer
     from holdfast.adapters.tls_files import load_or_create_certificate, spki_digest
+    from holdfast.adapters.wraps_hpke import load_or_create_recipient
     from holdfast.core.keys import build_key_document, parse_key_document
 
     keys = [load_or_create_signer(folder / "node.statement.pem", "statement").key]
@@ -67,6 +69,8 @@ def make_keys(name: str, role: str, folder: Path = KEYS) -> str:
         files = folder / "node.tls.key", folder / "node.tls.pem"
         more["tls"] = spki_digest(load_or_create_certificate(*files, [name], SystemClock().now()))
         more["ohttp"] = (load_or_create_gateway_key(folder / "node.ohttp.pem").configuration.encoded,)
+    if role == "data":
+        keys.append(load_or_create_recipient(folder / "node.hpke.pem").key)
     path = folder / "node.json"
     create_secret(path, build_key_document(name, [role], f"holdfast/{__version__}", keys, **more).raw)
     return parse_key_document(path.read_bytes()).digest

@@ -137,6 +137,8 @@ OFFLINE = {
     "keys rotate",
     "pay history",
     "config show",
+    "data seal",
+    "data shipped",
     "data sign",
     "node",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast.verifier.lanes import LANES
-from tests.helpers.processes import NetworkProcess, holdfast, network, wait_for
+from tests.helpers.processes import NetworkProcess, fetch, holdfast, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -167,3 +168,27 @@ def test_nobody_there_is_said_plainly() -> None:
     silent = holdfast("chat", "--once", "x", "--gateway", "http://127.0.0.1:9", "--key", "env:HOME")
     assert silent.returncode == 1
     assert silent.stderr.startswith("error: http.unreachable: ")
+
+
+def test_facts_are_admitted_replayed_and_logged(net: NetworkProcess, tmp_path: Path) -> None:
+    state = ["--state", str(net.state)]
+    listed = json.loads(holdfast("data", "sources", *state, "--json").stdout)
+    assert [item["id"] for item in listed["sources"]] == ["demo-chain", "demo-clock"]
+    tried = json.loads(holdfast("data", "try", "demo-clock", "zone=utc+9", *state, "--json").stdout)
+    assert tried["value"]["text"].endswith("+09:00")
+    assert (tried["statement"], tried["envelope"], tried["lane"]["state"]) == (None, None, "unknown")
+    saved = str(tmp_path / "now.json")
+    admitted = json.loads(holdfast("data", "admit", "demo-clock", "zone=utc", *state, "--json", "--save", saved).stdout)
+    assert admitted.keys() == {"value", "statement", "envelope", "lane"}
+    assert admitted["statement"]["predicate"]["event"] == "admitted"
+    assert admitted["lane"]["state"] == "unknown"  # the node's enclave is simulated, and the command looks at none
+    replayed = json.loads(holdfast("data", "replay", saved, *state, "--json").stdout)
+    assert replayed == {"equal": True, "value": admitted["value"]}
+    refused = json.loads(holdfast("data", "admit", "demo-clock", "zone=mars", *state, "--json").stdout)
+    assert (refused["value"], refused["statement"]["predicate"]["event"]) == (None, "refused")
+    block = json.loads(holdfast("data", "admit", "demo-chain", *state, "--json").stdout)
+    assert json.loads(block["value"]["text"])["hash"].startswith("0x")
+    assert "sources.unknown" in holdfast("data", "admit", "nowhere", *state).stderr
+    digest = hashlib.sha256(base64.b64decode(admitted["envelope"]["payload"])).hexdigest()
+    index = f"{net.ready['log']}/v1/index/{digest}"
+    wait_for(lambda: fetch(index, key=net.key).get("index") is not None, what="the log's index of the admission")

@@ -195,6 +195,8 @@ def test_over_http_a_workspace_asks_what_it_may_and_reads_it_again(tmp_path):
     for wrong in ({"source": "rates"}, {"source": "rates", "parameters": {}, "more": 1}, {"quorum": {}}, {}):
         assert client.post("/v1/admit", headers=key, json=wrong).json()["error"]["code"] == "source.question"
     given = client.post("/v1/admit", headers=key, json={"source": "rates", "parameters": {}}).json()
+    assert {"value", "statement", "envelope", "lane"} <= given.keys()
+    assert (given["value"], given["lane"]["state"]) == (None, "unknown")
     shown = parse_presented(given)  # nobody listens there any more: a signed refusal
     assert parse_admission(shown.document).refusal.code == "unreachable"
     where = f"/v1/admissions/{given['digest']}"

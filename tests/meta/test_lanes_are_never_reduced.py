@@ -38,6 +38,7 @@ from tests.helpers.case_world import HOST, CaseWorld, play_cases
 from tests.helpers.hub_pages import Asked, filled
 from tests.helpers.live_pages import add_webhooks
 from tests.helpers.network import Network, at
+from tests.helpers.source_pages import AskedSources
 
 SOURCE = Path(__file__).parents[2] / "src" / "holdfast"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -357,6 +358,7 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         world.service.webhooks = told.webhooks
         hub, before, after, _ = await filled(tmp_path / "hub")
         world.service.hub = Asked(hub)
+        world.service.sources = AskedSources(tmp_path / "data")
         app = create_pages(world.service)
         run = await world.ask()
         await world.pull()
@@ -372,6 +374,7 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
             "{seq}": str(case["events"][-1]["seq"]),
             "{known}": "2",
             "{organisation}/{model}": "acme/risk",
+            "{source}": "rates",
             "{artifact}": after,
             "{before}": before,
             "{digest}": case["lanes"]["settlement"]["evidence"][0],

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from holdfast.adapters.key_files import create_private_key, read_private_key
+from holdfast.core.credentials import MAX_CREDENTIAL_BYTES, credential_info, open_credential
 from holdfast.core.keys import PublicKey, parse_key_document
 from holdfast.core.sealed_models import INFO, OpenedModel, open_files, open_model
 from holdfast.core.wraps import SUITE, open_wrap, wrap_info
@@ -29,6 +30,13 @@ def wrap_secret(recipient: bytes, run: str, secret: bytes) -> bytes:
 def wrap_model_key(recipient: bytes, opening: bytes) -> bytes:
     """What opens a sealed model (64 bytes) wrapped to an X25519 public key (32 bytes): 112 bytes."""
     return SUITE.encrypt(opening, X25519PublicKey.from_public_bytes(recipient), info=INFO)
+
+
+def seal_credential(recipient: bytes, name: str, secret: bytes) -> bytes:
+    """A credential sealed under its name to an X25519 public key (32 bytes); raises ``credential.size``."""
+    if not 0 < len(secret) <= MAX_CREDENTIAL_BYTES:
+        raise UsageError("credential.size", f"a credential has 1 to {MAX_CREDENTIAL_BYTES} bytes")
+    return SUITE.encrypt(secret, X25519PublicKey.from_public_bytes(recipient), info=credential_info(name))
 
 
 class FileRecipient:
@@ -57,6 +65,10 @@ class FileRecipient:
     def open_files(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """The files of a sealed model; raises what :func:`holdfast.core.sealed_models.open_files` raises."""
         return open_files(self._private, files)
+
+    def open_credential(self, name: str, sealed: bytes) -> bytes:
+        """A source's credential; raises ``credential.size`` or ``credential.open``."""
+        return open_credential(self._private, name, sealed)
 
 
 def load_recipient(path: Path) -> FileRecipient:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli.network import Network, network_options, parse_url, with_http
+from holdfast.cli.network import Network, network_options, parse_url, read_key, with_http
 from holdfast.cli.output import clean, clean_line, emit, emit_json, read_file, write_file
 from holdfast.core import canonical
 from holdfast.core.admissions import Admission, Presented, parse_admission, parse_presented
+from holdfast.core.encoding import b64_encode
+from holdfast.core.keys import parse_key_document
 from holdfast.core.sources import build_signed_registry, parse_registry_toml, registry_message
-from holdfast.core.statements import parse_envelope
+from holdfast.core.statements import is_code, parse_envelope
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,6 +183,41 @@ def replay(network: Network, url: str, file: str, as_json: bool) -> None:
         emit_json(told)
         return
     emit(clean(f"The kept body gives the same value: {told['value']['text'][:2000]}"))
+
+
+@data.command("seal")
+@click.argument("name", metavar="NAME")
+@click.option("--to", "document", required=True, metavar="FILE", help="Key document of the node that will use it.")
+@click.option("--secret", required=True, metavar="REF", help="The credential: file:PATH or env:NAME.")
+@click.option("--out", required=True, metavar="FILE", help="Where the sealed credential goes.")
+@_AS_JSON
+def seal(name: str, document: str, secret: str, out: str, as_json: bool) -> None:
+    """Seal the credential that sources call NAME, so that only one node can read it. Compare its digest first."""
+    from holdfast.adapters.wraps_hpke import seal_credential  # noqa: PLC0415
+
+    node = parse_key_document(read_file(document))
+    key = node.key_for("hpke")
+    if "data" not in node.roles or key is None or not is_code(name):
+        raise UsageError("data.seal", f"{document} is of no data node with a key to seal to, or the name is no code")
+    sealed = seal_credential(key.public, name, read_key(secret).reveal().encode())
+    write_file(out, f"{b64_encode(sealed)}\n".encode())
+    if as_json:
+        emit_json({"name": name, "node": node.digest, "sealed": b64_encode(sealed)})
+        return
+    emit(clean_line(f"sealed {name} to {node.name}, {node.digest}"))
+
+
+@data.command("shipped")
+@_AS_JSON
+def shipped(as_json: bool) -> None:
+    """Print definitions of public sources as TOML, to begin a registry with."""
+    from holdfast.adapters.sources import public_sources  # noqa: PLC0415
+
+    text = public_sources()
+    if as_json:
+        emit_json(canonical.decode(parse_registry_toml(text).raw))
+        return
+    emit(text.rstrip())
 
 
 @data.command("sign")

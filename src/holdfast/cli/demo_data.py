@@ -133,6 +133,7 @@ def data_table(layout: Layout, listen: str, signing: str) -> dict[str, Any]:
         "state": str(state / DATA),
         "signing_key": str(state / "keys" / "data.statement.pem"),
         "key_document": str(state / "keys" / "data.json"),
+        "hpke_key": str(state / "keys" / "data.hpke.pem"),
         "sources": str(state / SOURCES_FILE),
         "sources_keys": [signing],
         "workspaces": [

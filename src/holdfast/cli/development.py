@@ -301,7 +301,8 @@ def make_keys(layout: Layout) -> Keys:
             documents[name] = _document(layout, name, ["inference"], [signer.key])
     if layout.admits_data or not layout.trust.exists():
         signer = load_or_create_signer(layout.key("data.statement.pem"), "statement")
-        documents[DATA] = _document(layout, DATA, ["data"], [signer.key])
+        sealed = load_or_create_recipient(layout.key("data.hpke.pem"))
+        documents[DATA] = _document(layout, DATA, ["data"], [signer.key, sealed.key])
     load_or_create_secret(layout.key("data.token"), "hfd_")
     load_or_create_secret(layout.key("inference.token"), "hfi_")
     load_or_create_secret(layout.key("inference.proofs.token"), "hfip_")
@@ -581,6 +582,10 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
         }
     if layout.admits_data:
+        tables["gateway"]["data_nodes"] = [
+            {"code": DATA, "url": layout.url(DATA), "key": f"file:{state / 'keys' / 'data.token'}"}
+        ]
+        tables["panel"] |= {"data": layout.url(DATA), "data_key": f"file:{state / 'keys' / 'workspace.token'}"}
         tables[DATA] = data_table(layout, listen[DATA], make_sources(layout, write_private))
     if layout.pays:
         tables["panel"] |= {

@@ -7,7 +7,7 @@ It is one admission alone that is looked at, with no evidence of the enclave beh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -31,8 +31,11 @@ TIMEOUT_S = 75.0
 class DataClient:
     """One data node. Raises what the node answers, and ``http.*``."""
 
-    def __init__(self, http: HTTP, url: str, key: Secret | None) -> None:
+    def __init__(
+        self, http: HTTP, url: str, key: Secret | None, close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._http = http
+        self._close = close
         self._url = url.rstrip("/")
         self._key = key
 
@@ -57,6 +60,11 @@ class DataClient:
         """Have the node read the body that it kept once more."""
         digest = parse_envelope(shown.envelope).digest
         return await self._send("POST", f"/v1/admissions/{digest}/replay", capability=shown.salt.hex())
+
+    async def close(self) -> None:
+        """Let go of connections, where the client owns them."""
+        if self._close is not None:
+            await self._close()
 
     async def _send(
         self, method: str, path: str, body: canonical.JSON = None, *, capability: str | None = None

@@ -829,14 +829,16 @@ class Presented:
 
 
 _PRESENTED = frozenset({"envelope", "document", "salt", "definition", "members"})
+_BESIDE = frozenset({"digest", "value", "statement", "lane"})
+"""What may stand beside it for people; it follows from the rest, and is not believed."""
 MAX_DEFINITION_BYTES = 65_536
 """Larger definitions of sources are refused unread."""
 
 
 def parse_presented(value: object, *, within: bool = False) -> Presented:
-    """A presented admission from its JSON object; ``digest`` may stand beside it and is not believed. Raises
-    ``admission.presented``, ``encoding.*`` or ``json.*``."""
-    if not isinstance(value, dict) or value.keys() - {"digest"} != _PRESENTED:
+    """A presented admission from its JSON object; ``digest``, ``value``, ``statement`` and ``lane`` may stand beside it
+    and are not believed. Raises ``admission.presented``, ``encoding.*`` or ``json.*``."""
+    if not isinstance(value, dict) or value.keys() - _BESIDE != _PRESENTED:
         raise MalformedError("admission.presented", f"an admission is shown as {', '.join(sorted(_PRESENTED))}")
     document, definition, members = value["document"], value["definition"], value["members"]
     if not isinstance(value["envelope"], dict) or not isinstance(document, str) or not isinstance(members, list):

@@ -1,4 +1,4 @@
-"""The evidence that this node presents of its key: made before the first order, and again before it grows old.
+"""The evidence that this node presents of its key: made before the first answer, and again before it grows old.
 
 Where no enclave attests the node there is none, and mode ``TEE`` is refused. What is made is handed out with each
 delivery and judged by whoever verifies the run. Not covered: judging it (``verifier.attestation``).
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from holdfast.core.attestation.binding import build_binding
+from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument
 from holdfast.core.orders import Evidence
 from holdfast.errors import HoldfastError
@@ -26,11 +28,21 @@ class EnclaveWitness:
     def __init__(self, document: KeyDocument, enclave: Enclave | None, clock: Clock, *, reattest_s: float) -> None:
         tls = None if document.tls is None else bytes.fromhex(document.tls)
         self._record = build_binding(document.digest, tls_spki=tls, hpke=document.ohttp_digest)
+        self._document = document
         self._enclave = enclave
         self._clock = clock
         self._reattest_s = reattest_s
         self.current: Evidence | None = None
         """What is in force; None where nothing attests this node."""
+
+    def introduction(self) -> dict[str, Any]:
+        """Who the node is, and by what evidence: what ``GET /v1/identity`` answers."""
+        return {
+            "node": self._document.digest,
+            "key_document": b64_encode(self._document.raw),
+            "attestation": None if self.current is None else self.current.to_json(),
+            "statement": None,
+        }
 
     async def start(self) -> None:
         """Make the first evidence; raises what the enclave raises."""

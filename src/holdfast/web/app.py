@@ -39,6 +39,7 @@ from holdfast.web.opening import OpeningPages
 from holdfast.web.people import PeoplePages, SignInPages
 from holdfast.web.recall import RecallPages
 from holdfast.web.render import BLANK_LANES, LEGEND, Pages
+from holdfast.web.sources import SourcePages
 from holdfast.web.statistics import StatisticsPages
 from holdfast.web.webhooks import WebhookPages
 
@@ -69,6 +70,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         Route("/about", site.about),
         Route("/about.json", site.about_json),
         *ModelPages(service, site.page).routes(),
+        *SourcePages(service, site.page).routes(),
         *ChatPages(service, site.page).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
@@ -137,6 +139,7 @@ class Site:
             queues_shown=self.service.review is not None,
             webhooks_shown=self.service.webhooks is not None,
             hub_shown=self.service.hub is not None,
+            sources_shown=self.service.sources is not None,
             **values,
         )
         return HTMLResponse(text, status)

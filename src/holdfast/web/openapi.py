@@ -60,6 +60,14 @@ def twins() -> dict[str, Any]:
             *(query(name, {"type": "string", "maxLength": 200}) for name in ("q", "tag", "licence", "organisation")),
             query("after", {"type": "string", "maxLength": 200}),
         ),
+        "/sources.json": answer(
+            "Sources of the data node", {"type": "object", "required": ["version", "digest", "sources"]}
+        ),
+        "/sources/{source}.json": answer(
+            "A source, its definition and its newest admissions",
+            {"type": "object", "required": ["id", "digest", "definition", "admissions"]},
+            place("source", {"type": "string", "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$", "maxLength": 64}),
+        ),
         "/models/{organisation}/{model}.json": answer(
             "A model with its versions and labels",
             {"type": "object", "required": ["model", "published", "label_changes", "card"]},

@@ -52,7 +52,7 @@ def test_keys_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir() if path.name != "node.tls.pem")
     assert start.make_keys("holdfast-gateway", "gateway", folder) == digest
     start.make_keys("holdfast-data", "data", tmp_path / "data")
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"node.statement.pem", "node.json"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"node.statement.pem", "node.hpke.pem", "node.json"}
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -19,8 +19,9 @@ from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_signer
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
+from holdfast.adapters.wraps_hpke import load_recipient
 from holdfast.client.log_writer import HTTPLogWriter
-from holdfast.core.encoding import b64_encode
+from holdfast.core.encoding import b64_decode
 from holdfast.core.keys import KeyDocument, PublicKey, parse_key_document
 from holdfast.core.sources import Registry, parse_signing_key, verify_registry
 from holdfast.errors import HoldfastError, UsageError
@@ -36,6 +37,7 @@ from holdfast.nodes.data.service import DataService
 from holdfast.nodes.edge import App
 from holdfast.nodes.process import run_node
 from holdfast.nodes.witness import EnclaveWitness
+from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
 
 LOCK = "writer.lock"
@@ -56,6 +58,7 @@ def build(config: DataConfig) -> App:
     enclave = open_enclave(
         config.enclave, clock, config.state, root=config.enclave_root, collateral=config.enclave_collateral
     )
+    credentials = load_credentials(config, document)
     witness = EnclaveWitness(document, enclave, clock, reattest_s=config.reattest_s)
     peers = {item.name: Peer(item.url, item.key, _load_document(item.key_document, "data")) for item in config.peers}
     lock = storage.lock(LOCK)
@@ -81,7 +84,7 @@ def build(config: DataConfig) -> App:
         witness,
         clock,
         metrics,
-        credentials={item.name: item.value for item in config.credentials},
+        credentials=credentials,
         random=secrets.token_bytes,
         at_once=config.at_once,
         on_kept=delivery.wake,
@@ -108,7 +111,7 @@ def build(config: DataConfig) -> App:
 
     return create_app(
         service,
-        identity=lambda: _identity(document, witness),
+        identity=witness.introduction,
         workspaces=[(item.name, item.key) for item in config.workspaces],
         readiness=dict,
         lifespan=lifespan,
@@ -133,6 +136,29 @@ def load_registry(config: DataConfig, storage: Storage) -> Registry:
     return registry
 
 
+def load_credentials(config: DataConfig, document: KeyDocument) -> dict[str, Secret]:
+    """Credentials by name, sealed ones opened. Raises ``data.credential``, ``credential.*``, ``signer.*``."""
+    recipient = None if config.hpke_key is None else load_recipient(config.hpke_key)
+    if recipient is not None and document.key_for("hpke") != recipient.key:
+        raise UsageError("data.key_document", f"{config.key_document} does not name the key in {config.hpke_key}")
+    found = {}
+    for item in config.credentials:
+        if (item.value is None) == (item.sealed is None):
+            raise UsageError("data.credential", f"credential {item.name!r} has either value or sealed")
+        if item.value is not None:
+            found[item.name] = item.value
+            continue
+        if recipient is None or item.sealed is None:
+            raise UsageError("data.credential", f"credential {item.name!r} is sealed, and no hpke_key opens it")
+        try:
+            sealed = b64_decode(item.sealed.read_text("ascii").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError("data.credential", f"cannot read {item.sealed}") from error
+        secret = recipient.open_credential(item.name, sealed).decode("utf-8", "replace").strip()
+        found[item.name] = Secret(secret, f"sealed:{item.sealed}")
+    return found
+
+
 def _load_document(path: Path, role: str) -> KeyDocument:
     try:
         document = parse_key_document(path.read_bytes())
@@ -141,17 +167,6 @@ def _load_document(path: Path, role: str) -> KeyDocument:
     if role not in document.roles:
         raise UsageError("data.key_document", f"{path} is not the key document of a data node")
     return document
-
-
-def _identity(document: KeyDocument, witness: EnclaveWitness) -> dict[str, Any]:
-    """Who this node is, and by what evidence."""
-    evidence = witness.current
-    return {
-        "node": document.digest,
-        "key_document": b64_encode(document.raw),
-        "attestation": evidence.to_json() if evidence is not None else None,
-        "statement": None,
-    }
 
 
 def main() -> None:

@@ -18,10 +18,11 @@ from holdfast.core.sources import Definition, match_url
 from holdfast.core.statements import parse_envelope
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes import edge
-from holdfast.nodes.data.keeping import Glance
+from holdfast.nodes.data.keeping import Glance, document_of
 from holdfast.nodes.data.service import DataService, Query
 from holdfast.nodes.edge import Edge, Lifespan, Limits, Readiness, bearer_token, json_response, read_json
 from holdfast.ports.settings import Secret
+from holdfast.verifier.lanes import Lane
 
 SHOWN = 100
 """Most admissions that a source's page shows."""
@@ -132,7 +133,17 @@ def _glance(item: Glance) -> dict[str, Any]:
 
 
 def _presented(shown: Presented) -> dict[str, Any]:
-    return {"digest": parse_envelope(shown.envelope).digest, **shown.to_json()}
+    """An admission with what opens it, and beside that the same for people. A node never calls its own word proven."""
+    envelope, document = parse_envelope(shown.envelope), document_of(shown)
+    told = "Nothing was admitted" if document.value is None else "The node that answers admitted this"
+    lane = Lane("inputs", "unknown", "signature", f"{told}, by its own word; whoever holds trust judges it.")
+    return {
+        "digest": envelope.digest,
+        **shown.to_json(),
+        "value": None if document.value is None else document.value.to_json(),
+        "statement": canonical.decode(envelope.payload),
+        "lane": lane.to_json(),
+    }
 
 
 def _capability(request: Request) -> tuple[str, bytes]:

@@ -21,7 +21,8 @@ class CredentialConfig:
     """A secret that sources name."""
 
     name: str = setting(help="The name that definitions use")
-    value: Secret = setting(help="The secret, as file:… or env:…")
+    value: Secret | None = setting(None, "The secret, as file:… or env:…")
+    sealed: Path | None = setting(None, "Instead: a file that 'holdfast data seal' made for this node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class DataConfig:
     sources_keys: tuple[str, ...] = setting(
         (), "Keys of who may sign it, as ed25519:HEX or p256:HEX; without one no registry is taken"
     )
+    hpke_key: Path | None = setting(None, "Key that sealed credentials open with (PEM, mode 0600)")
     workspaces: tuple[WorkspaceConfig, ...] = setting((), "Who may ask; without one nobody may")
     credentials: tuple[CredentialConfig, ...] = setting((), "Secrets that sources name")
     peers: tuple[PeerConfig, ...] = setting((), "Other data nodes, for quorums")

@@ -25,7 +25,6 @@ from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.wraps_hpke import load_or_create_recipient
 from holdfast.client.hub import HubClient
 from holdfast.client.hub_models import HubModels, ManyModels
-from holdfast.core.encoding import b64_encode
 from holdfast.core.keys import KeyDocument, parse_key_document
 from holdfast.core.proofs import SALT_BYTES
 from holdfast.errors import HoldfastError, UsageError
@@ -123,7 +122,7 @@ def build(config: InferenceConfig) -> App:
         source,
         circuits,
         proofs,
-        identity=lambda: _identity(document, witness),
+        identity=witness.introduction,
         token=config.token,
         proof_token=config.proof_token,
         limits=Limits(config.request_bytes, config.request_seconds),
@@ -157,17 +156,6 @@ def _load_key_document(path: Path) -> KeyDocument:
     if "inference" not in document.roles:
         raise UsageError("inference.key_document", f"{path} is not the key document of an inference node")
     return document
-
-
-def _identity(document: KeyDocument, witness: EnclaveWitness) -> dict[str, Any]:
-    """Who this node is, and by what evidence."""
-    evidence = witness.current
-    return {
-        "node": document.digest,
-        "key_document": b64_encode(document.raw),
-        "attestation": evidence.to_json() if evidence is not None else None,
-        "statement": None,
-    }
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.trust_file import TrustFile
 from holdfast.adapters.webhooks_sql import SQLWebhookStore
 from holdfast.adapters.wraps_hpke import load_recipient
+from holdfast.client.data import DataClient
 from holdfast.client.entry_log import BlockingEntryLog
 from holdfast.client.full import HTTPFullNode
 from holdfast.client.hub import HubClient
@@ -70,11 +71,16 @@ def build_service(config: PanelConfig) -> PanelService:
     """The panel's logic on the system's clock, counted for Prometheus."""
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
-    faucet, hub = _build_faucet(config), _build_hub(config)
+    faucet, hub, sources = _build_faucet(config), _build_hub(config), _build_sources(config)
     if not config.review:
-        return PanelService(config, clock, metrics, None, people, faucet=faucet, hub=hub)
+        return PanelService(config, clock, metrics, None, people, faucet=faucet, hub=hub, sources=sources)
     review, webhooks, anchors = _build_review(config, clock, metrics, people, hub)
-    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet, hub)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet, hub, sources)
+
+
+def _build_sources(config: PanelConfig) -> DataClient | None:
+    """What asks the data node, where the settings name one; the service closes it."""
+    return None if config.data is None else DataClient(http := AiohttpHTTP(), config.data, config.data_key, http.close)
 
 
 def _build_hub(config: PanelConfig) -> HubClient | None:

@@ -50,6 +50,8 @@ class PanelConfig(PeopleConfig):
     )
     hub: str | None = setting(None, "Base URL of a hub whose labels are followed; without one labels move by answers")
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…")
+    data: str | None = setting(None, "Base URL of a data node whose sources are shown")
+    data_key: Secret | None = setting(None, "Key of a workspace there, as file:… or env:…; its sources are shown")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")

@@ -102,6 +102,22 @@ def parse_event(event: bytes) -> tuple[str, bytes]:
     return name, b"\n".join(data)
 
 
+class Sources(Protocol):
+    """What the pages ask a data node (``client.data.DataClient``)."""
+
+    async def sources(self) -> dict[str, Any]:
+        """What may be asked."""
+        ...
+
+    async def source(self, name: str) -> dict[str, Any]:
+        """One source, and how it did lately."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
 class Hub(Protocol):
     """What the pages ask a hub (``client.hub.HubClient``)."""
 
@@ -144,6 +160,7 @@ class PanelService:
         anchors: Anchors | None = None,
         faucet: Faucet | None = None,
         hub: Hub | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self.config = config
         self.review = review
@@ -156,6 +173,8 @@ class PanelService:
         """What puts heads of the journals into the log; None where nothing does."""
         self.faucet = faucet
         """What gives test tokens of a development chain; None where nothing does."""
+        self.sources = sources
+        """The data node whose sources are shown; None where there is none."""
         self.hub = hub
         """The hub whose labels are followed and whose models are shown; None where there is none."""
         self.clock = clock
@@ -184,6 +203,8 @@ class PanelService:
             await self.faucet.close()
         if self.hub is not None:
             await self.hub.close()
+        if self.sources is not None:
+            await self.sources.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
