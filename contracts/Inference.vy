@@ -37,6 +37,7 @@ CANCELLED: constant(uint256) = 6
 RECALLED: constant(uint256) = 7
 
 FINAL: constant(uint8) = 1  # every statement of the closure is `ok` in a final round: what a target is told (§6)
+PROVED: constant(uint8) = 2  # and so is the proof of the computation
 
 
 struct Ask:
@@ -74,6 +75,9 @@ struct Shown:
     computed_verdict: Verdict
     route_verdict: Verdict
     closing_verdict: Verdict
+    proved: Bytes[MAX_PAYLOAD]  # the inference node's statement that it proved the run; empty: none is shown
+    proved_at: uint256  # where its `event` begins
+    proved_verdict: Verdict
 
 
 # What a fulfilment rested on: the digests of the closing, computed and route statements, and the rounds that were shown.
@@ -111,6 +115,7 @@ event Fulfilled:
     id: indexed(bytes32)
     payee: indexed(address)
     mode: uint8
+    proof: uint8  # 1: final, 2: and proved
     called: bool  # whether the target took the result
     closure: Closure
     response: Bytes[MAX_DOCUMENT]
@@ -509,6 +514,30 @@ def _closure(
     )
 
 
+@internal
+@view
+def _is_proved(nonce: bytes32, computed: bytes32, shown: Shown) -> bool:
+    """
+    @dev Whether a proof of the run is shown; one that does not hold reverts. `proved` is about the run and response of
+        its only parent (inference.md §5), or no round calls it `ok`
+    """
+    if len(shown.proved) == 0:
+        return False
+    assert self._holds(
+        shown.proved,
+        shown.proved_at,
+        concat(
+            b'"event":"proved","marks":null,"nonce":"',
+            self._hex(nonce),
+            b'","outcome":"complete","parents":["',
+            self._hex(computed),
+            b'"],"proof":"',
+        ),
+    ), "ask.proved"
+    self._require_verdict(sha256(shown.proved), "ok", shown.proved_verdict)
+    return True
+
+
 @external
 @nonreentrant
 def fulfil(
@@ -526,22 +555,28 @@ def fulfil(
     assert block.timestamp <= ask.deadline, "ask.deadline"
     assert ask.node == empty(address) or ask.node == payee, "ask.node"
     assert keccak256(document) == ask.document, "ask.document"
-    closure: Closure = self._closure(ask, self._nonce(id, payee), document, response, shown)
+    nonce: bytes32 = self._nonce(id, payee)
+    closure: Closure = self._closure(ask, nonce, document, response, shown)
     mode: uint8 = self._read_response(response, ask.artifact)
     self._require_verdict(closure.computed, "ok", shown.computed_verdict)
     self._require_verdict(closure.route, "ok", shown.route_verdict)
     self._require_verdict(closure.closing, "ok", shown.closing_verdict)
+    proof: uint8 = FINAL
+    if self._is_proved(nonce, closure.computed, shown):
+        proof = PROVED
     self.states[id] = FULFILLED
     self.closures[id] = keccak256(abi_encode(closure))
     self.owed[payee] += ask.fee
     called: bool = False
     if ask.target != empty(address):
-        called = self._call(ask, id, response, closure.closing, mode)
-    log Fulfilled(id=id, payee=payee, mode=mode, called=called, closure=closure, response=response)
+        called = self._call(ask, id, response, closure.closing, mode, proof)
+    log Fulfilled(id=id, payee=payee, mode=mode, proof=proof, called=called, closure=closure, response=response)
 
 
 @internal
-def _call(ask: Ask, id: bytes32, response: Bytes[MAX_DOCUMENT], statement: bytes32, mode: uint8) -> bool:
+def _call(
+    ask: Ask, id: bytes32, response: Bytes[MAX_DOCUMENT], statement: bytes32, mode: uint8, proof: uint8
+) -> bool:
     """
     @dev Call the target with all the gas it was promised, or nothing happens at all (EIP-150 holds back 1/64). What it
         returns is not even copied, and what it does about it is its own affair
@@ -551,7 +586,7 @@ def _call(ask: Ask, id: bytes32, response: Bytes[MAX_DOCUMENT], statement: bytes
         response,
         statement,
         mode,
-        FINAL,
+        proof,
         method_id=method_id("on_inference(bytes32,bytes,bytes32,uint8,uint8)"),
     )
     # The log that follows costs 8 gas a byte, so what has to be left behind grows with the response.

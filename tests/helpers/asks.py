@@ -16,7 +16,7 @@ from holdfast.adapters.chain_evm import EvmChain
 from holdfast.core import evm, merkle, rounds
 from holdfast.core.asks import FinalRun, Requested, ShownVerdict, ask_nonce, pack_parts
 from holdfast.core.canonical import decode_exact
-from holdfast.core.computations import BoundTree, Computation
+from holdfast.core.computations import BoundTree, Circuit, Computation
 from holdfast.core.parts import Commitment, commit, map_parts
 from holdfast.core.rounds import ChainDomain, VerdictEntry
 from holdfast.core.statements import (
@@ -66,6 +66,7 @@ class MadeRun:
     computed: Statement
     route: Statement
     closing: Statement
+    proved: Statement
 
 
 def make_run(nonce: str, *, request: bytes = REQUEST, response: bytes = RESPONSE, **changes: Any) -> MadeRun:
@@ -75,6 +76,9 @@ def make_run(nonce: str, *, request: bytes = REQUEST, response: bytes = RESPONSE
         ARTIFACT, "VANILLA", "onnxruntime", "1.2", "basic", 1, "x86-64-v3", 1,
         BoundTree(asked.tree.root, asked.tree.size),
     )  # fmt: skip
+    circuit = Circuit("55" * 32, "66" * 32, "development")
+    if changes.get("mode") == "ZKML":
+        how = dataclasses.replace(how, mode="ZKML", circuit=circuit)
     ran = Execution("computed", "complete", answered.tree, None, "onnxruntime", how)
     about: dict[str, Any] = {"run": RUN, "attester": "11" * 32, "claimed_at": AT, "nonce": nonce}
     subject = ("response", answered.tree.root)
@@ -98,7 +102,13 @@ def make_run(nonce: str, *, request: bytes = REQUEST, response: bytes = RESPONSE
         body=execution_body(end),
         **about,
     )
-    return MadeRun(nonce, asked, answered, *map(statement_of, (computed, route, closing)))
+    shown = dataclasses.replace(
+        ran, event="proved", computation=dataclasses.replace(how, mode="ZKML", circuit=circuit), proof=b"\x77" * 32
+    )
+    proved = build_payload(
+        "execution", parents=[changes.get("proof_of", parent)], subject=subject, body=execution_body(shown), **about
+    )
+    return MadeRun(nonce, asked, answered, *map(statement_of, (computed, route, closing, proved)))
 
 
 class AskWorld(EvmWorld):
@@ -140,8 +150,9 @@ class AskWorld(EvmWorld):
     async def settle_run(
         self, run: MadeRun, codes: Sequence[str] = ("ok", "ok", "ok"), *, final: bool = True, among: int = 0
     ) -> FinalRun:
-        """A round with these verdicts on computed, route and closing, and with ``among`` more on other entries."""
-        statements = (run.computed, run.route, run.closing)
+        """A round with these verdicts on computed, route, closing and, if there are four, on proved; ``among`` more are
+        on other entries."""
+        statements = (run.computed, run.route, run.closing, run.proved)[: len(codes)]
         entries = [
             VerdictEntry(self._seen + place, bytes.fromhex(statement.digest), code)
             for place, (statement, code) in enumerate(zip(statements, codes, strict=True))
@@ -165,4 +176,5 @@ class AskWorld(EvmWorld):
             digest, path = entry.statement_digest.hex(), tuple(merkle.inclusion_proof(leaves, place))
             shown = ShownVerdict(candidate.number, entry.index, digest, entry.code, place, len(entries), path)
             verdicts[digest] = shown
-        return FinalRun(run.computed, run.route, run.closing, verdicts)
+        proved = run.proved if len(codes) == 4 else None
+        return FinalRun(run.computed, run.route, run.closing, verdicts, proved)

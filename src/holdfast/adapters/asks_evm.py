@@ -157,8 +157,7 @@ class EvmAsks:
         name, keys, values = decoded
         block = quantity(entry.get("blockNumber"), "block number")
         if name == "Fulfilled":
-            mode, called, closure, response = values
-            return Ending("fulfilled", "", block, str(keys[1]).lower(), mode, called, closure, response)
+            return Ending("fulfilled", "", block, str(keys[1]).lower(), *values)
         if name == "Ended":
             return Ending(STATES[keys[1]], values[0], block)
         if before is None:
@@ -169,6 +168,7 @@ class EvmAsks:
             block,
             before.payee,
             before.mode,
+            before.proof,
             before.called,
             before.closure,
             before.response,

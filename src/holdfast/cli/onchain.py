@@ -25,7 +25,7 @@ from holdfast.adapters.signer_secp256k1 import load_signer
 from holdfast.cli.network import DEFAULT_STATE, find_network, parse_url
 from holdfast.cli.output import clean, emit, emit_json, read_file
 from holdfast.core import canonical, evm
-from holdfast.core.asks import Ending, Requested, document_of, pack_parts, unpack_parts
+from holdfast.core.asks import PROVED, Ending, Requested, document_of, pack_parts, unpack_parts
 from holdfast.core.encoding import hex_decode
 from holdfast.core.inference import MODES, parse_inference
 from holdfast.core.parts import map_parts
@@ -163,6 +163,7 @@ def _shown(requested: Requested, state: str, ending: Ending | None) -> dict[str,
         value |= {
             "payee": ending.payee,
             "mode": _MODES[ending.mode],
+            "proved": ending.proof == PROVED,
             "called": ending.called,
             "statements": [digest.hex() for digest in (computed, route, closing)],
             "rounds": sorted(set(numbers)),
@@ -177,7 +178,7 @@ def _emit(value: dict[str, Any]) -> None:
     if value.get("reason"):
         emit(clean(f"  reason      {value['reason']}"))
     if "response" in value:
-        emit(f"  mode        {value['mode']}")
+        emit(f"  mode        {value['mode']}{', proved' if value['proved'] else ''}")
         emit(f"  final in    round {', '.join(map(str, value['rounds']))}")
         for name, digest in zip(("computed", "route", "closing"), value["statements"], strict=True):
             emit(f"  {name:<12}{digest}")

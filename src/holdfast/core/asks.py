@@ -26,7 +26,7 @@ MAX_DOCUMENT_PARTS = 128
 """Parts of one document (``onchain.md`` §2)."""
 STATES = ("unknown", "open", "fulfilled", "refuted", "refused", "expired", "cancelled", "recalled")
 """How a request stands, by the contract's numbers (``onchain.md`` §3)."""
-FINAL = 1
+FINAL, PROVED = 1, 2
 """What a target is told of a result (``onchain.md`` §6)."""
 _LENGTH_BYTES = 2
 
@@ -86,6 +86,8 @@ class Ending:
     block: int
     payee: str = ""
     mode: int = 0
+    proof: int = 0
+    """:data:`FINAL` or :data:`PROVED`; of what was not fulfilled, 0."""
     called: bool = False
     """Whether the target took the result."""
     closure: tuple[Any, ...] = ()
@@ -231,6 +233,8 @@ class FinalRun:
     route: Statement
     closing: Statement
     verdicts: Mapping[str, ShownVerdict]
+    proved: Statement | None = None
+    """What the inference node signed once it had proved the run, if there is a final verdict on it."""
 
     @property
     def statements(self) -> tuple[Statement, Statement, Statement]:
@@ -240,7 +244,7 @@ class FinalRun:
     @property
     def refuted(self) -> tuple[Statement, ShownVerdict] | None:
         """The first statement that a final round refutes, and its verdict."""
-        for statement in self.statements:
+        for statement in (*self.statements, *([self.proved] if self.proved else [])):
             verdict = self.verdicts.get(statement.digest)
             if verdict is not None and verdict.code.startswith("refuted:"):
                 return statement, verdict
@@ -249,10 +253,16 @@ class FinalRun:
     @property
     def settled(self) -> bool:
         """Whether a final round calls each of them ``ok``."""
-        return all(
-            (verdict := self.verdicts.get(statement.digest)) is not None and verdict.code == "ok"
-            for statement in self.statements
-        )
+        return all(map(self._is_ok, self.statements))
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether a final round calls its proof ``ok``."""
+        return self.proved is not None and self._is_ok(self.proved)
+
+    def _is_ok(self, statement: Statement) -> bool:
+        verdict = self.verdicts.get(statement.digest)
+        return verdict is not None and verdict.code == "ok"
 
 
 def build_fulfilment(
@@ -283,8 +293,17 @@ def build_fulfilment(
         run.verdicts[run.computed.digest].to_tuple(),
         run.verdicts[run.route.digest].to_tuple(),
         run.verdicts[run.closing.digest].to_tuple(),
+        *_proof(run),
     )
     return ask.to_tuple(), payee, packed, pack_parts(response.parts), shown
+
+
+def _proof(run: FinalRun) -> tuple[bytes, int, tuple[Any, ...]]:
+    """The statement that the run was proved, where its ``event`` stands, and its verdict; nothing without one."""
+    if run.proved is None or not run.is_proved:
+        return b"", 0, (0, 0, 0, 0, [])
+    payload = run.proved.envelope.payload
+    return payload, _find(payload, b'"event":"proved"'), run.verdicts[run.proved.digest].to_tuple()
 
 
 def _find(payload: bytes, member: bytes) -> int:

@@ -15,6 +15,8 @@ from holdfast.adapters.chain_evm import EvmChain
 from holdfast.adapters.evm_rpc import contract_interface
 from holdfast.core import evm
 from holdfast.core.asks import (
+    FINAL,
+    PROVED,
     Ask,
     FinalRun,
     Requested,
@@ -75,6 +77,9 @@ SHOWN = (
     "computed_verdict",
     "route_verdict",
     "closing_verdict",
+    "proved",
+    "proved_at",
+    "proved_verdict",
 )
 
 
@@ -210,6 +215,29 @@ def test_an_artifact_that_was_not_asked_for_is_refused() -> None:
         same = await world.ask(artifact=b"\xab" * 32)
         run = world.run_for(same)
         await world.user(0).fulfil(arguments(world, same, run, await world.settle_run(run)))
+
+    in_world(scenario)
+
+
+def test_a_proof_of_something_else_or_without_its_verdict_is_refused() -> None:
+    async def scenario(world: AskWorld) -> None:
+        requested = await world.ask()
+        other = world.run_for(requested, proof_of="44" * 32)
+        given = arguments(world, requested, other, await world.settle_run(other, ("ok",) * 4))
+        await refused(world.user(0).fulfil(given), "ask.proved")
+        run = world.run_for(requested)
+        for code in ("cannot_tell", "refuted:proof"):
+            final = await world.settle_run(run, ("ok", "ok", "ok", code))
+            verdicts = {digest: dataclasses.replace(verdict, code="ok") for digest, verdict in final.verdicts.items()}
+            given = arguments(world, requested, run, dataclasses.replace(final, verdicts=verdicts))
+            await refused(world.user(0).fulfil(given), "ask.verdict")
+        given = arguments(world, requested, run, await world.settle_run(run, ("ok",) * 4))
+        for members in ({"proved": given[4][7]}, {"proved_at": 3000}):
+            await refused(world.user(0).fulfil(changed(given, **members)), "ask.proved")
+        await world.user(0).fulfil(given)
+        ending = await world.user(0).ending(requested.identity, 0)
+        assert ending is not None
+        assert ending.proof == PROVED
 
     in_world(scenario)
 
@@ -382,6 +410,7 @@ def test_a_target_is_told_request_result_statement_mode_and_state() -> None:
         ending = await world.user(0).ending(requested.identity, 0)
         assert ending is not None
         assert ending.called
+        assert ending.proof == FINAL
         assert ending.response == pack_parts(run.response.parts)
 
     in_world(scenario)

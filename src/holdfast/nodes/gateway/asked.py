@@ -54,6 +54,8 @@ TRIES = 3
 """Runs that are begun for one request before it is refused."""
 MOST_OPEN = 256
 """Requests that are looked after at once; more wait on the chain."""
+LATE_S = 120
+"""A run of mode ``ZKML`` waits for its proof until so long before the request's deadline."""
 _WAITING = (UnavailableError, UndecidedError)
 """What passes by itself."""
 
@@ -246,7 +248,7 @@ class Asked:
                 await self.asks.refute(build_refutation(requested.ask, self.asks.account, *refuted))
             self._ended(requested, "refuted")
             return True
-        if not final.settled:
+        if not final.settled or await self._awaits_proof(requested, final):
             return False
         given = build_fulfilment(
             requested.ask, self.asks.account, requested.packed, served.request, served.response, final
@@ -254,6 +256,11 @@ class Asked:
         await self.asks.fulfil(given)
         self._ended(requested, "fulfilled")
         return True
+
+    async def _awaits_proof(self, requested: Requested, final: FinalRun) -> bool:
+        body = final.computed.body
+        provable = isinstance(body, Execution) and body.computation is not None and body.computation.mode == "ZKML"
+        return provable and not final.is_proved and await self.asks.now() < requested.ask.deadline - LATE_S
 
     async def _final(self, run: str) -> FinalRun | None:
         """The closure of a run with the newest final verdicts on it; None before there is one on each."""
@@ -305,7 +312,8 @@ def closure(statements: Sequence[Statement], verdicts: Sequence[VerdictItem]) ->
         newest[digest] = ShownVerdict(
             item.number, item.entry.index, digest, item.entry.code, item.position, item.size, item.proof
         )
-    final = FinalRun(computed, route, closing, newest)
+    proved = next((item for item in statements if _event(item) == "proved" and item.digest in newest), None)
+    final = FinalRun(computed, route, closing, newest, proved)
     if any(statement.digest not in newest for statement in final.statements):
         return None
     if final.settled and not is_closing_pair(computed, closing):

@@ -19,15 +19,18 @@ import pytest
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.core import evm
 from holdfast.core.asks import Ask, Ending, Requested, ask_id, ask_nonce, pack_parts, unpack_parts
+from holdfast.core.bundles import VerdictItem
 from holdfast.core.canonical import decode_exact
 from holdfast.core.parts import Part, map_parts
+from holdfast.core.rounds import VerdictEntry
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import ConflictError, HoldfastError, UnavailableError
 from holdfast.nodes.gateway.alpha import MOST_WAITING, PREFIX, AlphaResults
-from holdfast.nodes.gateway.asked import MOST_OPEN, TRIES, Asked, Terms
+from holdfast.nodes.gateway.asked import LATE_S, MOST_OPEN, TRIES, Asked, Terms, closure
 from holdfast.ports.chain import Inclusion
 from holdfast.ports.upstream import UpstreamUnreachableError
 from tests.helpers import asgi
+from tests.helpers.asks import MadeRun, make_run
 from tests.helpers.clock import settle
 from tests.helpers.gateway_world import World, play
 
@@ -353,6 +356,66 @@ def test_only_so_many_requests_are_looked_after_at_once() -> None:
     play(story)
 
 
+def verdict_items(run: MadeRun, codes: Sequence[str]) -> list[VerdictItem]:
+    """Verdicts of one round on what a run's nodes signed."""
+    statements = (run.computed, run.route, run.closing, run.proved)
+    return [
+        VerdictItem(1, VerdictEntry(place, bytes.fromhex(statement.digest), code), place, len(codes), ())
+        for place, (statement, code) in enumerate(zip(statements, codes, strict=False))
+    ]
+
+
+def test_a_closure_has_a_verdict_on_each_statement_and_a_proof_only_with_its_own() -> None:
+    run = make_run("n" * 64)
+    statements = (run.computed, run.route, run.closing, run.proved)
+    for missing in range(3):
+        items = verdict_items(run, ("ok",) * 3)
+        del items[missing]
+        assert closure(statements, items) is None
+        assert closure([item for item in statements if item is not statements[missing]], items) is None
+    found = closure(statements, verdict_items(run, ("ok",) * 3))
+    assert found is not None
+    assert (found.settled, found.is_proved, found.refuted) == (True, False, None)
+    found = closure(statements, verdict_items(run, ("ok",) * 4))
+    assert found is not None
+    assert (found.settled, found.is_proved, found.refuted) == (True, True, None)
+    found = closure(statements, verdict_items(run, ("ok", "ok", "ok", "refuted:proof")))
+    assert found is not None
+    assert found.refuted is not None
+    assert (found.is_proved, found.refuted[0]) == (False, run.proved)
+
+
+def test_a_later_verdict_counts_more_than_an_earlier_one() -> None:
+    run = make_run("n" * 64)
+    later = [dataclasses.replace(item, number=2) for item in verdict_items(run, ("ok", "refuted:parent", "ok"))]
+    found = closure((run.computed, run.route, run.closing), [*later, *verdict_items(run, ("ok",) * 3)])
+    assert found is not None
+    assert not found.settled
+
+
+def test_a_run_of_mode_zkml_waits_for_its_proof_until_little_time_is_left() -> None:
+    async def story(world: World) -> None:
+        chain = ListedChain()
+        requested = chain.add()
+        run = make_run("n" * 64, mode="ZKML")
+        final = closure((run.computed, run.route, run.closing), verdict_items(run, ("ok",) * 3))
+        assert final is not None
+        asked = served(world, chain)
+        assert await asked._awaits_proof(requested, final)
+        chain.time = 2000 - LATE_S
+        assert not await asked._awaits_proof(requested, final)
+        chain.time = 1000
+        proved = closure((run.computed, run.route, run.closing, run.proved), verdict_items(run, ("ok",) * 4))
+        assert proved is not None
+        assert not await asked._awaits_proof(requested, proved)
+        run = make_run("n" * 64)
+        final = closure((run.computed, run.route, run.closing), verdict_items(run, ("ok",) * 3))
+        assert final is not None
+        assert not await asked._awaits_proof(requested, final)
+
+    play(story)
+
+
 # --- what is handed over ----------------------------------------------------------------------------------------------
 
 
@@ -373,7 +436,7 @@ def test_a_final_run_is_handed_over_with_its_parts_statements_and_verdicts() -> 
         computed, route, closing = [parse_statement(parse_envelope(entry)) for entry in world.log.entries]
         assert (shown[4], shown[7], shown[9]) == tuple(item.envelope.payload for item in (computed, closing, route))
         assert {item.nonce for item in (computed, route, closing)} == {ask_nonce(requested.identity, NODE)}
-        assert [verdict[:2] for verdict in shown[11:]] == [(1, 0), (1, 1), (1, 2)]
+        assert [verdict[:2] for verdict in shown[11:14]] == [(1, 0), (1, 1), (1, 2)]
 
     play(story)
 
