@@ -21,7 +21,7 @@ import click
 
 from holdfast.adapters.asks_evm import EvmAsks
 from holdfast.adapters.evm_rpc import EvmConnection
-from holdfast.adapters.signer_secp256k1 import load_signer
+from holdfast.cli.chain_accounts import account_option, load_account
 from holdfast.cli.network import DEFAULT_STATE, find_network, parse_url
 from holdfast.cli.output import clean, emit, emit_json, read_file
 from holdfast.core import canonical, evm
@@ -39,16 +39,6 @@ LOOK_S = 0.5
 _MODES = ("VANILLA", "ZKML", "TEE")
 """Their numbers in the contract, in order (``onchain.md`` §6)."""
 assert set(_MODES) == set(MODES)  # noqa: S101 (one list of modes, in two orders)
-
-
-class _Nobody:
-    """Reads without an account."""
-
-    address = evm.ZERO_ADDRESS
-
-    def sign(self, message: bytes) -> bytes:
-        del message
-        raise UsageError("onchain.account", "this sends a transaction, and no account was named", hint="--account FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +79,6 @@ def place_options(command: Command) -> Command:
     return found
 
 
-def account_option(command: Command) -> Command:
-    """Add ``--account`` below :func:`place_options`."""
-    return click.option(
-        "--account",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Key of the account that sends and pays.",
-    )(command)
-
-
 def _place(state: str | None, chain: str | None, contract: str | None, account: Path | None) -> Place:
     if chain is not None and contract is not None and state is None:
         address = evm.parse_address(contract.lower())
@@ -124,7 +103,10 @@ def with_asks(place: Place, work: Callable[[EvmAsks], Awaitable[Result]]) -> Res
         connection = connect(place.chain)
         try:
             domain = ChainDomain(int(await connection.request("eth_chainId"), 16), place.contract)
-            signer = load_signer(place.account, "account") if place.account is not None else _Nobody()
+            refusal = UsageError(
+                "onchain.account", "this sends a transaction, and no account was named", hint="--account FILE"
+            )
+            signer = load_account(place.account, refusal)
             return await work(EvmAsks(connection, domain, signer))
         finally:
             await connection.close()

@@ -30,6 +30,7 @@ from holdfast.adapters.evm_rpc import EvmConnection, contract_interface
 from holdfast.adapters.registry_evm import HEARTBEAT_MAX_AGE_S, EvmRegistry, deploy_registry
 from holdfast.adapters.signer_rsa import load_rsa_signer
 from holdfast.adapters.signer_secp256k1 import load_signer
+from holdfast.cli.chain_accounts import account_option, load_account
 from holdfast.cli.network import DEFAULT_STATE, find_network, missing_trust, parse_url
 from holdfast.cli.output import clean, clean_line, emit, emit_json, read_file
 from holdfast.cli.times import parse_moment
@@ -48,18 +49,6 @@ from holdfast.verifier.transcript import Transcript
 
 Result = TypeVar("Result")
 Command = Callable[..., Any]
-
-
-class _Nobody:
-    """Reads without an account."""
-
-    address = evm.ZERO_ADDRESS
-
-    def sign(self, message: bytes) -> bytes:
-        del message
-        raise UsageError(
-            "registry.account", "this changes the registry, and no account was named", hint="--account FILE"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +90,6 @@ def place_options(command: Command) -> Command:
     return found
 
 
-def account_option(command: Command) -> Command:
-    """Add ``--account`` below :func:`place_options`."""
-    return click.option(
-        "--account",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Key of the account that sends and pays.",
-    )(command)
-
-
 def _place(
     state: str | None, chain: str | None, contract: str | None, views: str | None, account: Path | None
 ) -> Place:
@@ -137,7 +115,10 @@ def with_registry(place: Place, work: Callable[[EvmRegistry], Awaitable[Result]]
         connection = connect(place.chain)
         try:
             domain = ChainDomain(int(await connection.request("eth_chainId"), 16), place.registry)
-            signer = load_signer(place.account, "account") if place.account is not None else _Nobody()
+            refusal = UsageError(
+                "registry.account", "this changes the registry, and no account was named", hint="--account FILE"
+            )
+            signer = load_account(place.account, refusal)
             return await work(EvmRegistry(connection, domain, signer, views=place.views))
         finally:
             await connection.close()
