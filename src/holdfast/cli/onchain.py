@@ -53,6 +53,10 @@ class Place:
     account: Path | None
 
 
+def _no_account() -> UsageError:
+    return UsageError("onchain.account", "this sends a transaction, and no account was named", hint="--account FILE")
+
+
 def connect(url: str) -> EvmConnection:
     """The chain's JSON-RPC; one place, so that tests bring a chain of their own."""
     return EvmConnection(url)
@@ -103,10 +107,7 @@ def with_asks(place: Place, work: Callable[[EvmAsks], Awaitable[Result]]) -> Res
         connection = connect(place.chain)
         try:
             domain = ChainDomain(int(await connection.request("eth_chainId"), 16), place.contract)
-            refusal = UsageError(
-                "onchain.account", "this sends a transaction, and no account was named", hint="--account FILE"
-            )
-            signer = load_account(place.account, refusal)
+            signer = load_account(place.account, _no_account())
             return await work(EvmAsks(connection, domain, signer))
         finally:
             await connection.close()

@@ -62,6 +62,10 @@ class Place:
     trust: Path | None
 
 
+def _no_account() -> UsageError:
+    return UsageError("registry.account", "this changes the registry, and no account was named", hint="--account FILE")
+
+
 def connect(url: str) -> EvmConnection:
     """The chain's JSON-RPC; one place, so that tests bring a chain of their own."""
     return EvmConnection(url)
@@ -115,10 +119,7 @@ def with_registry(place: Place, work: Callable[[EvmRegistry], Awaitable[Result]]
         connection = connect(place.chain)
         try:
             domain = ChainDomain(int(await connection.request("eth_chainId"), 16), place.registry)
-            refusal = UsageError(
-                "registry.account", "this changes the registry, and no account was named", hint="--account FILE"
-            )
-            signer = load_account(place.account, refusal)
+            signer = load_account(place.account, _no_account())
             return await work(EvmRegistry(connection, domain, signer, views=place.views))
         finally:
             await connection.close()
@@ -454,7 +455,7 @@ def role_options(command: Command) -> Command:
                 emit(f"to    {place.registry}\ndata  {data}")
             return
         if place.account is None:
-            _Nobody().sign(b"")
+            raise _no_account()
         _said(with_registry(place, lambda contract: contract.transact(function, *values)), what, as_json=as_json)
 
     return found
