@@ -35,6 +35,9 @@ def test_full_nodes_without_a_usable_name_of_their_own_are_refused(tmp_path: Pat
         ({"registry": CONTRACT, "registry_account": "account.key"}, "gateway.registry"),
         ({"registry_account": "account.key", "endpoint": "https://gateway.test"}, "gateway.registry"),
         ({"heartbeat_facilitator": "https://facilitator.test"}, "gateway.registry"),
+        ({"asks": CONTRACT}, "gateway.asks"),
+        ({"asks": CONTRACT, "asks_account": "account.key", "asks_fee": "1,5"}, "gateway.asks"),
+        ({"asks": "0xABC", "asks_account": "account.key"}, "evm.address"),
         ({"heartbeat_facilitator": "https://facilitator.test", "registry": "0xABC"}, "evm.address"),
         (
             {"heartbeat_facilitator": "https://facilitator.test", "registry": CONTRACT, "opengradient_key": None},
