@@ -253,14 +253,14 @@ class FinalRun:
     @property
     def settled(self) -> bool:
         """Whether a final round calls each of them ``ok``."""
-        return all(map(self._is_ok, self.statements))
+        return all(map(self._stands, self.statements))
 
     @property
     def is_proved(self) -> bool:
         """Whether a final round calls its proof ``ok``."""
-        return self.proved is not None and self._is_ok(self.proved)
+        return self.proved is not None and self._stands(self.proved)
 
-    def _is_ok(self, statement: Statement) -> bool:
+    def _stands(self, statement: Statement) -> bool:
         verdict = self.verdicts.get(statement.digest)
         return verdict is not None and verdict.code == "ok"
 
