@@ -8,14 +8,18 @@ import pytest
 
 from holdfast.core import bundles, canonical
 from holdfast.core.bundles import parse_bundle, parse_item
+from holdfast.core.circuits import parse_settings, show_instance
 from holdfast.core.decisions import path_in_batch
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.proofs import ProofDocument
+from holdfast.core.recalls import Index, RecallPolicy, build_recall
 from holdfast.errors import MalformedError, UsageError
 from tests.helpers.admissions import DataNode, admitted
 from tests.helpers.artifacts import Said, labelled
 from tests.helpers.decisions import CASE, OTHER_CASE, Made, document
 from tests.helpers.network import RUN, Network, at, bundle_of
 from tests.helpers.payment_documents import Paid
+from tests.helpers.proving import SIZE, settings_of
 
 NETWORK = Network()
 CHANGE = Said(labelled())
@@ -26,6 +30,35 @@ def opening_change(said):
     return bundles.change_item(at(5), digest=said.statement.digest, document=said.document, salt=said.salt)
 
 
+RECALLED = build_recall(RUN, at(5), bytes(32), "a question", Index("44" * 32, "33" * 32, 0), RecallPolicy(), [])
+PROVED = ProofDocument(
+    run=RUN,
+    version="1.0",
+    proof=b"a proof",
+    instances=(show_instance(1),) * (2 * SIZE),
+    inputs=("input",),
+    outputs=("output",),
+    settings=parse_settings(settings_of()),
+    verification_key=b"a key",
+    srs="55" * 32,
+    document="request",
+    request="{}",
+    response="{}",
+    key=bytes(32),
+)
+
+
+def opening_proof(proved):
+    """The item that opens a proof."""
+    return {
+        "kind": "proof",
+        "at": "2026-01-01T12:00:05.000Z",
+        "digest": "66" * 32,
+        "document": proved.raw.decode(),
+        "salt": "00" * 32,
+    }
+
+
 JOURNAL = [
     *NETWORK.journal(),
     next(item for item in Network(settlement="private").journal() if item["kind"] == "commitment"),
@@ -33,6 +66,8 @@ JOURNAL = [
     Paid().opening_item(5),
     DataNode().sign(admitted()).opening(at(5)),
     opening_change(CHANGE),
+    bundles.recall_item(at(5), digest="77" * 32, document=RECALLED.raw, salt=bytes(32)),
+    opening_proof(PROVED),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]
 ITEMS = {item["kind"]: item for item in JOURNAL}
@@ -113,6 +148,16 @@ def test_an_item_is_an_object_with_a_kind_and_a_time(item):
         ("change", "document", {}, "bundle.text"),
         ("change", "document", "{}", "artifact_change.fields"),
         ("change", "document", "{ }", "json.spelling"),
+        ("recall", "digest", "00", "encoding.hex"),
+        ("recall", "salt", "00" * 31, "encoding.hex"),
+        ("recall", "document", {}, "bundle.text"),
+        ("recall", "document", "{}", "recall_document.fields"),
+        ("recall", "document", "{ }", "json.spelling"),
+        ("proof", "digest", "00", "encoding.hex"),
+        ("proof", "salt", "00" * 31, "encoding.hex"),
+        ("proof", "document", {}, "bundle.text"),
+        ("proof", "document", "{}", "proof.fields"),
+        ("proof", "document", "{ }", "json.spelling"),
         ("decision", "path", [], "decision.path"),
         ("decision", "path", {"index": True, "proof": []}, "decision.path"),
         ("decision", "path", {"index": 0, "proof": LONG}, "decision.path"),
