@@ -23,6 +23,8 @@ class ScriptedDataNode:
         self.admits: Admits | None = None
         self.evidence: tuple[str, bytes] | None = None
         """Format and bytes of what it presents of its key."""
+        self.workspace: str | None = None
+        """Who may have what it knows by digest alone."""
         self.silent = False
         self.asked: list[tuple[str, str, Any]] = []
         """Method, path and body of every request."""
@@ -57,7 +59,9 @@ class ScriptedDataNode:
             self.keep(made)
             return _json(200, {"digest": made.digest, **made.presented.to_json()})
         found = self.admissions.get(path.removeprefix("/v1/admissions/"))
-        if found is None or given.get("x-holdfast-capability") != found.salt.hex():
+        asker = given.get("x-holdfast-workspace")
+        entitled = found is not None and given.get("x-holdfast-capability") == found.salt.hex()
+        if found is None or not (entitled or (asker is not None and asker == self.workspace)):
             return _json(404, {"error": {"code": "admission.unknown", "message": "no such admission", "hint": ""}})
         return _json(200, {"digest": found.digest, **found.presented.to_json()})
 

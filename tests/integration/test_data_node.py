@@ -18,7 +18,7 @@ from holdfast.core.keys import verify_signature
 from holdfast.core.quantities import Rule
 from holdfast.core.statements import parse_envelope, parse_statement, pre_authentication_encoding
 from holdfast.errors import HoldfastError
-from holdfast.nodes.data.app import create_app
+from holdfast.nodes.data.app import Caller, create_app
 from holdfast.nodes.data.limits import Windows
 from holdfast.nodes.data.peers import Peer, Peers, open_presented
 from holdfast.nodes.data.service import Query, replay
@@ -34,11 +34,11 @@ def server(folder, **change):
     return SourceServer(certificate(issuer=AUTHORITY, name="localhost"), folder, **change)
 
 
-async def admit_from(source, folder, **change):
+async def admit_from(source, folder, workspace="anybody", **change):
     """One admission of what a server answers, and the world it was made in."""
     world = data_world(folder / "node", registry_of(definition_of(source, AUTHORITY, **change)))
     try:
-        return world, await world.service.admit("anybody", "rates", {})
+        return world, await world.service.admit(workspace, "rates", {})
     finally:
         await world.close()
 
@@ -169,7 +169,11 @@ def app_of(world):
     return create_app(
         world.service,
         identity=dict,
-        workspaces=[("alpha", Secret("alpha-key", "env:A"))],
+        callers=[
+            Caller("alpha", Secret("alpha-key", "env:A")),
+            Caller("beta", Secret("beta-key", "env:B")),
+            Caller("gateway", Secret("gateway-key", "env:G"), reads_for_others=True),
+        ],
         readiness=dict,
         lifespan=None,
         metrics=lambda: b"",
@@ -200,7 +204,7 @@ def test_over_http_a_workspace_asks_what_it_may_and_reads_it_again(tmp_path):
     shown = parse_presented(given)  # nobody listens there any more: a signed refusal
     assert parse_admission(shown.document).refusal.code == "unreachable"
     where = f"/v1/admissions/{given['digest']}"
-    assert client.get(where).status_code == 404
+    assert client.get(where).status_code == 401
     assert client.get(where, headers={"x-holdfast-capability": "00" * 32}).status_code == 404
     assert client.get(where, headers={"x-holdfast-capability": given["salt"]}).json() == given
     one = client.get("/v1/sources/rates", headers=key).json()
@@ -209,6 +213,30 @@ def test_over_http_a_workspace_asks_what_it_may_and_reads_it_again(tmp_path):
     assert parse_admission(tried["document"].encode()).event == "refused"
     assert len(world.service.kept) == 1
     asyncio.run(world.close())
+
+
+def test_a_digest_alone_is_enough_for_whoever_asked_and_for_a_gateway_that_reads_for_it(tmp_path):
+    world, shown, _ = admission_of(tmp_path, lambda: whole(rate_body()), workspace="alpha")
+    client = TestClient(app_of(world))
+    where = f"/v1/admissions/{parse_envelope(shown.envelope).digest}"
+
+    def read(key, **named):
+        answer = client.get(where, headers={"authorization": f"Bearer {key}", **named})
+        return answer.status_code, answer.json().get("error", {}).get("code")
+
+    of_alpha, of_beta = {"x-holdfast-workspace": "alpha"}, {"x-holdfast-workspace": "beta"}
+    for refused in (
+        read("beta-key"),
+        read("beta-key", **of_alpha),
+        read("gateway-key"),
+        read("gateway-key", **of_beta),
+        read("alpha-key", **of_beta),
+    ):
+        assert refused == (404, "admission.unknown")
+    assert read("stranger") == (401, "auth.wrong")
+    assert read("alpha-key") == read("gateway-key", **of_alpha) == (200, None)
+    again = data_world(tmp_path / "node", world.service.registry)
+    assert again.service.kept.find_of("alpha", parse_envelope(shown.envelope).digest) == shown
 
 
 def test_a_source_is_asked_no_more_often_than_it_says(tmp_path):

@@ -138,7 +138,7 @@ def data_table(layout: Layout, listen: str, signing: str) -> dict[str, Any]:
         "sources_keys": [signing],
         "workspaces": [
             {"name": "development", "key": f"file:{state / 'keys' / 'workspace.token'}"},
-            {"name": "gateway", "key": f"file:{state / 'keys' / 'data.token'}"},
+            {"name": "gateway", "key": f"file:{state / 'keys' / 'data.token'}", "reads_for_others": True},
         ],
         "log": layout.url("log"),
         "log_token": f"file:{state / 'keys' / 'log.token'}",

@@ -57,9 +57,11 @@ class DataNodeClient:
         refuses to be asked."""
         return _shown(await self._ask("POST", "/v1/admit", canonical.encode(dict(asked)), ADMIT_TIMEOUT_S), self.code)
 
-    async def admission(self, digest: str, salt: bytes) -> Presented:
-        """What the node admitted before; raises ``data.*``, for what it does not have ``data.refused``."""
-        return _shown(await self._ask("GET", f"/v1/admissions/{digest}", b"", READ_TIMEOUT_S, salt), self.code)
+    async def admission(self, digest: str, salt: bytes | None, workspace: str) -> Presented:
+        """What the node admitted before: for its salt, or without one for the workspace that asked for it. Raises
+        ``data.*``, for what it does not have ``data.refused``."""
+        entitled = {"x-holdfast-workspace": workspace} if salt is None else {"x-holdfast-capability": salt.hex()}
+        return _shown(await self._ask("GET", f"/v1/admissions/{digest}", b"", READ_TIMEOUT_S, entitled), self.code)
 
     async def evidence(self) -> tuple[str, Evidence] | None:
         """The digest of its key document, and the attestation that it presents; None where it presents none."""
@@ -70,12 +72,12 @@ class DataNodeClient:
         except MalformedError as error:
             raise _protocol(self.code) from error
 
-    async def _ask(self, method: str, path: str, body: bytes, timeout_s: float, salt: bytes = b"") -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self._key.reveal()}", "accept": "application/json"}
+    async def _ask(
+        self, method: str, path: str, body: bytes, timeout_s: float, more: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {self._key.reveal()}", "accept": "application/json", **(more or {})}
         if body:
             headers["content-type"] = "application/json"
-        if salt:
-            headers["x-holdfast-capability"] = salt.hex()
         try:
             answer = await self._http.request(
                 method, self._url + path, body=body, headers=headers, timeout_s=timeout_s, max_bytes=MAX_ANSWER_BYTES

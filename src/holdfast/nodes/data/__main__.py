@@ -25,7 +25,7 @@ from holdfast.core.encoding import b64_decode
 from holdfast.core.keys import KeyDocument, PublicKey, parse_key_document
 from holdfast.core.sources import Registry, parse_signing_key, verify_registry
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.nodes.data.app import create_app
+from holdfast.nodes.data.app import Caller, create_app
 from holdfast.nodes.data.bodies import Bodies
 from holdfast.nodes.data.config import DataConfig
 from holdfast.nodes.data.delivery import Delivery
@@ -112,7 +112,7 @@ def build(config: DataConfig) -> App:
     return create_app(
         service,
         identity=witness.introduction,
-        workspaces=[(item.name, item.key) for item in config.workspaces],
+        callers=[Caller(item.name, item.key, item.reads_for_others) for item in config.workspaces],
         readiness=dict,
         lifespan=lifespan,
         metrics=metrics.render,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -28,24 +29,36 @@ SHOWN = 100
 """Most admissions that a source's page shows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who may ask: a workspace, or a gateway that also reads for the workspaces that it names."""
+
+    workspace: str
+    key: Secret
+    reads_for_others: bool = False
+
+
 def create_app(
     service: DataService,
     *,
     identity: Callable[[], dict[str, Any]],
-    workspaces: Sequence[tuple[str, Secret]],
+    callers: Sequence[Caller],
     readiness: Readiness,
     lifespan: Lifespan,
     metrics: Callable[[], bytes],
 ) -> Edge:
-    """The node as an ASGI app. Without workspaces nobody may ask."""
+    """The node as an ASGI app. Without callers nobody may ask."""
 
-    def workspace(request: Request) -> str:
+    def caller(request: Request) -> Caller:
         """Whose key this is; every key is compared, in constant time."""
         token = bearer_token(request.headers.get("authorization")).encode("utf-8")
-        found = [name for name, key in workspaces if hmac.compare_digest(token, key.reveal().encode("utf-8"))]
+        found = [item for item in callers if hmac.compare_digest(token, item.key.reveal().encode("utf-8"))]
         if not found:
             raise RefusedError("auth.wrong", "this key is not known here", status=401)
         return found[0]
+
+    def workspace(request: Request) -> str:
+        return caller(request).workspace
 
     async def ask(request: Request) -> Response:
         name, asked = workspace(request), await read_json(request)
@@ -63,7 +76,18 @@ def create_app(
         return json_response({"document": judged.document.raw.decode(), "definition": definition})
 
     async def find(request: Request) -> Response:
-        return json_response(_presented(service.kept.find(*_capability(request))))
+        if "x-holdfast-capability" in request.headers:
+            return json_response(_presented(service.kept.find(*_capability(request))))
+        asker = caller(request)
+        named = request.headers.get("x-holdfast-workspace", asker.workspace)
+        if named != asker.workspace and not asker.reads_for_others:
+            raise RefusedError(
+                "admission.unknown",
+                "this key reads for its own workspace alone",
+                hint="the node's settings say who reads for others (reads_for_others)",
+                status=404,
+            )
+        return json_response(_presented(service.kept.find_of(named, _digest(request))))
 
     async def replay(request: Request) -> Response:
         workspace(request)
@@ -149,8 +173,14 @@ def _presented(shown: Presented) -> dict[str, Any]:
 def _capability(request: Request) -> tuple[str, bytes]:
     """The digest in the path and the salt in the header; anything else is an admission that there is not."""
     try:
-        digest = hex_decode(request.path_params["digest"], 32).hex()
-        return digest, hex_decode(request.headers.get("x-holdfast-capability", ""), SALT_BYTES)
+        return _digest(request), hex_decode(request.headers.get("x-holdfast-capability", ""), SALT_BYTES)
+    except MalformedError as error:
+        raise RefusedError("admission.unknown", "there is no such admission for this capability", status=404) from error
+
+
+def _digest(request: Request) -> str:
+    try:
+        return hex_decode(request.path_params["digest"], 32).hex()
     except MalformedError as error:
         raise RefusedError("admission.unknown", "there is no such admission for this capability", status=404) from error
 

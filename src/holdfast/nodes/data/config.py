@@ -14,6 +14,9 @@ class WorkspaceConfig:
 
     name: str = setting(help="The workspace, as sources name it")
     key: Secret = setting(help="Its key, as file:… or env:…")
+    reads_for_others: bool = setting(
+        False, "It is a gateway, which may read what the workspaces that it names had admitted, by digest alone"
+    )
 
 
 @dataclass(frozen=True, slots=True)

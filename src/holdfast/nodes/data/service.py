@@ -126,7 +126,7 @@ class DataService:
 
     async def admit(self, workspace: str, name: str, parameters: Mapping[str, Any]) -> Presented:
         """Ask a source and sign what came of it. Raises ``sources.*``, ``source.rate``, ``source.busy``."""
-        return await self._sign(await self.judge(workspace, name, parameters))
+        return await self._sign(await self.judge(workspace, name, parameters), workspace)
 
     async def judge(self, workspace: str, name: str, parameters: Mapping[str, Any]) -> Judged:
         """Ask a source; what came of it, unsigned. Raises as :meth:`admit`."""
@@ -214,7 +214,7 @@ class DataService:
 
     # signing
 
-    async def _sign(self, judged: Judged) -> Presented:
+    async def _sign(self, judged: Judged, workspace: str) -> Presented:
         """The statement on a document, durable."""
         document, salt = judged.document, self._random(32)
         raw = document.raw
@@ -231,7 +231,7 @@ class DataService:
         signature = self._signer.sign(pre_authentication_encoding(payload))
         envelope = build_envelope(payload, self._signer.key.key_id, signature)
         shown = Presented(envelope, raw, salt, judged.definition, judged.members)
-        await self.kept.keep(shown, document, sha256_hex(payload), judged.body)
+        await self.kept.keep(shown, document, sha256_hex(payload), workspace, judged.body)
         self._metrics.level("holdfast_data_bodies", len(self.kept.bodies))
         self._on_kept()
         return shown
@@ -258,7 +258,7 @@ class DataService:
             [(parse_statement(parse_envelope(item.envelope)), document_of(item)) for item in members], rule
         )
         document = Admission(self._run(), "combined", self._now(), self._evidence(), quorum=quorum)
-        return await self._sign(Judged(document, None, members=tuple(members)))
+        return await self._sign(Judged(document, None, members=tuple(members)), workspace)
 
     async def _one(self, workspace: str, query: Query) -> Presented:
         if query.node is None:

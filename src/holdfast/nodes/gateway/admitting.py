@@ -42,10 +42,11 @@ _EVIDENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An admission by its digest, and the salt that entitles to read it."""
+    """An admission by its digest. The salt entitles whoever has it to read it; without one, the workspace that had it
+    admitted may."""
 
     digest: str
-    salt: bytes
+    salt: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,16 @@ class Taken:
 
 
 def parse_asked(value: object) -> tuple[Reference | Presented, ...]:
-    """Member ``holdfast.admissions`` of a request: references, or presented admissions. Raises
-    ``request.admissions`` and ``admission.presented``."""
+    """Member ``holdfast.admissions`` of a request: digests, with or without salt, or presented admissions. Raises
+    ``request.admissions``, ``encoding.hex`` and ``admission.presented``."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST:
         raise MalformedError("request.admissions", f"admissions is a list of 1 to {MOST}", param="holdfast.admissions")
     return tuple(_asked(item) for item in value)
 
 
 def _asked(item: object) -> Reference | Presented:
+    if isinstance(item, str):
+        return Reference(hex_decode(item, 32).hex())
     if isinstance(item, dict) and item.keys() == {"digest", "salt"}:
         return Reference(hex_decode(item["digest"], 32).hex(), hex_decode(item["salt"], SALT_BYTES))
     return parse_presented(item)
@@ -125,11 +128,11 @@ class Admitting:
         self._evidence: dict[str, Evidence] = {}
         self._asked_at: float | None = None
 
-    async def take(self, asked: Sequence[Reference | Presented]) -> tuple[Taken, ...]:
-        """Fetch and check what a request names, in its order. Raises ``admission.*`` and ``data.*``."""
+    async def take(self, asked: Sequence[Reference | Presented], workspace: str) -> tuple[Taken, ...]:
+        """Fetch and check what a workspace's request names, in its order. Raises ``admission.*`` and ``data.*``."""
         if not asked:
             return ()
-        shown = await asyncio.gather(*(self._show(item) for item in asked))
+        shown = await asyncio.gather(*(self._show(item, workspace) for item in asked))
         taken = [await self.check(item) for item in shown]
         if len({item.digest for item in taken}) != len(taken):
             raise UsageError("admission.twice", "an admission is named twice", param="holdfast.admissions")
@@ -170,13 +173,13 @@ class Admitting:
                 trouble = error
         raise trouble
 
-    async def _show(self, item: Reference | Presented) -> Presented:
+    async def _show(self, item: Reference | Presented, workspace: str) -> Presented:
         if isinstance(item, Presented):
             return item
         trouble: HoldfastError | None = None
         for node in self._nodes:
             try:
-                shown = await node.admission(item.digest, item.salt)
+                shown = await node.admission(item.digest, item.salt, workspace)
             except HoldfastError as error:
                 trouble = error if isinstance(error, UnavailableError) else trouble
                 continue
@@ -185,7 +188,7 @@ class Admitting:
             raise trouble
         raise RefusedError(
             "admission.unknown",
-            f"no data node here has an admission {item.digest[:12]} for this salt",
+            f"no data node here has an admission {item.digest[:12]} for this salt or workspace",
             hint="name its digest and the salt that came with it, or hand the admission over whole",
             param="holdfast.admissions",
             status=404,

@@ -383,12 +383,17 @@ def _schemas() -> dict[str, Any]:
                 },
                 "admissions": {
                     "type": "array",
-                    "description": "Facts from outside to put before the model: digest and salt of each, or what a "
-                    "data node presented of it, whole",
+                    "description": "Facts from outside to put before the model: the digest of each, with its salt "
+                    "where another workspace had it admitted, or what a data node presented of it, whole",
                     "items": {
-                        "type": "object",
-                        "properties": {"digest": {"type": "string"}, "salt": {"type": "string"}},
-                        "required": ["salt"],
+                        "oneOf": [
+                            {"type": "string"},
+                            {
+                                "type": "object",
+                                "properties": {"digest": {"type": "string"}, "salt": {"type": "string"}},
+                                "required": ["salt"],
+                            },
+                        ]
                     },
                     "minItems": 1,
                     "maxItems": 16,

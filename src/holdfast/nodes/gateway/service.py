@@ -206,7 +206,7 @@ class Gateway:
             )
         carried = await self._recalling.carry(ask, run, secret, coarse=private or path is not None)
         blocks = () if carried is None else carried.blocks
-        taken = await self._admitting.take(ask.options.admissions)
+        taken = await self._admitting.take(ask.options.admissions, workspace)
         taken = await self._admitting.intend(workspace, ask.value, taken)
         bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks, taken=taken)
         opening = Opening(

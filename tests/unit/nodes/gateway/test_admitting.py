@@ -89,6 +89,7 @@ def sent_to(world: World) -> dict[str, Any]:
 
 REFUSED = {
     "unknown": (lambda world, made: {"digest": "11" * 32, "salt": made.salt.hex()}, "admission.unknown"),
+    "of another workspace": (lambda world, made: made.digest, "admission.unknown"),
     "another salt": (lambda world, made: {"digest": made.digest, "salt": "22" * 32}, "admission.unknown"),
     "stale": (lambda world, made: reference(signed(world, ago=61)), "admission.stale"),
     "of a later minute": (lambda world, made: reference(signed(world, ago=-70)), "admission.early"),
@@ -149,7 +150,7 @@ def test_an_admission_is_named_once() -> None:
     play(story, upstream=upstream())
 
 
-@pytest.mark.parametrize("given", [[], {}, "x", [1], [{"digest": "11" * 32}], [{"digest": "x", "salt": "y"}]])
+@pytest.mark.parametrize("given", [[], {}, "x", [1], ["x"], [{"digest": "11" * 32}], [{"digest": "x", "salt": "y"}]])
 def test_a_malformed_list_of_admissions_is_refused(given: Any) -> None:
     value = {"model": MODEL, "messages": MESSAGES, "holdfast": {"admissions": given}}
     with pytest.raises(HoldfastError) as caught:
@@ -165,6 +166,17 @@ def test_what_has_no_messages_has_no_place_for_admissions() -> None:
 
 
 # What goes before the model
+
+
+def test_whoever_had_it_admitted_names_it_by_its_digest_alone() -> None:
+    async def story(world: World) -> None:
+        made = signed(world)
+        world.data.workspace = "first"
+        _, _, body = await answered(world, asked(made.digest))
+        assert body["admissions"] == [made.digest]
+        assert made.digest in json.dumps(sent_to(world)["messages"])
+
+    play(story, upstream=upstream())
 
 
 @pytest.mark.parametrize("whole", [True, False])
