@@ -312,9 +312,9 @@ class GatewayApp:
             elif match[2] == "/wrap":
                 await _json(send, self._desk.wrap(row))
             elif match[2] == "/events":
-                await self._watch_run(row.run, receive, send)
+                await self._watch_run(row.run, secret, receive, send)
             else:
-                await _json(send, await self._desk.show(row))
+                await _json(send, await self._desk.show(row, secret))
         else:
             raise _not_found()
 
@@ -370,8 +370,8 @@ class GatewayApp:
         """What a model costs, in US dollars as its price card says it; null where it is not sold."""
         return {} if self._checkout is None else {"prices": self._checkout.prices_of(model)}
 
-    async def _watch_run(self, run: str, receive: Receive, send: Send) -> None:
-        events = self._desk.events(run)
+    async def _watch_run(self, run: str, secret: bytes | None, receive: Receive, send: Send) -> None:
+        events = self._desk.events(run, secret)
         watch = Watch(receive, 0.0)
         try:
             first = await anext(events)

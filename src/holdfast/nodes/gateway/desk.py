@@ -130,9 +130,12 @@ class RunDesk:
         position = superseded.position if superseded is not None else 0
         return {"openings": listed, "end": end, "round": final, "superseded": position}
 
-    async def show(self, row: RunRow) -> dict[str, Any]:
-        """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers."""
+    async def show(self, row: RunRow, secret: bytes | None = None) -> dict[str, Any]:
+        """A run's lanes and chronology, as ``GET /v1/runs/{id}`` answers; with the secret, lanes of what it discloses
+        too."""
         appraisal, story = await self._evidence.view(row)
+        if secret is not None:
+            appraisal = await self._evidence.appraised(row, secret)
         return _view(row, appraisal, story)
 
     async def payment(self, row: RunRow, secret: bytes | None) -> dict[str, Any]:
@@ -156,7 +159,7 @@ class RunDesk:
             )
         return {"run": row.run, **wrap.to_json()}
 
-    async def events(self, run: str) -> AsyncIterator[bytes]:
+    async def events(self, run: str, secret: bytes | None = None) -> AsyncIterator[bytes]:
         """The view again whenever it changes, as JSON; a comment (empty bytes) every 15 s to keep the line alive."""
         if self._changes.watchers >= self._most_watchers:
             raise UnavailableError("gateway.watchers", "too many live streams are open", hint="poll instead")
@@ -167,7 +170,7 @@ class RunDesk:
                 waiter = self._changes.waiter()
                 row = await self._indexer.run(run)
                 if row is not None:
-                    view = json.dumps(await self.show(row), separators=(",", ":")).encode()
+                    view = json.dumps(await self.show(row, secret), separators=(",", ":")).encode()
                     if view != last:
                         last = view
                         yield view

@@ -198,6 +198,13 @@ def test_a_block_stands_before_what_was_asked_and_never_as_the_system(whole: boo
         assert not any(check.answer == "no" for check in found.transcript)
         hidden = await judged(world, run, None)
         assert "not shown" in hidden.lanes["inputs"].says
+        row = await world.row(run)
+        assert "not shown" in (await world.desk.show(row))["lanes"]["inputs"]["says"]
+        told = await world.desk.show(row, secret)
+        assert "1.0842 'USD'" in told["lanes"]["inputs"]["says"]
+        events = world.desk.events(run, secret)
+        assert json.loads(await anext(events)) == told
+        await events.aclose()
 
     play(story, upstream=upstream())
 
