@@ -11,7 +11,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from holdfast.errors import UsageError
-from holdfast.nodes.data.app import create_app
+from holdfast.nodes.data.app import Caller, create_app
 from holdfast.nodes.data.keeping import Glance
 from holdfast.ports.settings import Secret
 from tests.helpers.sources import SourceServer, authority, data_world, definition_of, registry_of
@@ -42,7 +42,7 @@ class AskedSources:
         app = create_app(
             world.service,
             identity=dict,
-            workspaces=[("alpha", Secret("key", "env:K"))],
+            callers=[Caller("alpha", Secret("key", "env:K"))],
             readiness=dict,
             lifespan=None,  # type: ignore[arg-type]
             metrics=lambda: b"",
