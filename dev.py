@@ -589,7 +589,7 @@ def everything() -> int:
 def fetched() -> "Dict[str, str]":
     """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
     found = {**javascript_client(), **walrus_wasm(), **converters(), **s3_server(), **real_anvil()}
-    return {**found, **opengradient_clients(), **x402_clients(), **zkml_prover()}
+    return {**found, **opengradient_clients(), **x402_clients(), **zkml_prover(), **solidity_compiler()}
 
 
 def counted_pytest(before: "List[str]", arguments: "List[str]", more: "Dict[str, str]") -> "Tuple[Dict[str, int], int]":
@@ -780,6 +780,18 @@ def zkml_prover() -> "Dict[str, str]":
     return packages_apart("zkml", EZKL, "HOLDFAST_ZKML", "the tests that prove runs", "EZKL: about 130 MB")
 
 
+SOLC = "solc@0.8.37"
+"""Compiles the contracts that EZKL writes; Permit2 has a compiler of its own (``contracts/permit2.py``)."""
+
+
+def solidity_compiler() -> "Dict[str, str]":
+    """Where Solidity's compiler is, as a variable for the tests of verifier contracts; it is fetched where npm can."""
+    if os.environ.get("HOLDFAST_SOLC"):
+        return {}
+    modules = from_npm("solc", SOLC, "solc", "the tests of verifier contracts")
+    return {"HOLDFAST_SOLC": os.path.join(modules, "solc", "solc.js")} if modules else {}
+
+
 def packages_apart(name: str, requirements: str, variable: str, what: str, packages: str) -> "Dict[str, str]":
     """The Python of an environment beside ours with these requirements, as a variable; nothing, said aloud, without."""
     folder = os.path.join(VENV, name)
@@ -835,7 +847,7 @@ def x402(rest: "List[str]") -> int:
 
 def zkml(rest: "List[str]") -> int:
     """Runs are proved by EZKL and checked by full nodes; where it cannot be had, a failure."""
-    return peers("zkml", zkml_prover, rest)
+    return peers("zkml", lambda: {**zkml_prover(), **solidity_compiler()}, rest)
 
 
 def peers(name: str, fetch: "Callable[[], Dict[str, str]]", rest: "List[str]") -> int:

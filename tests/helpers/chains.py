@@ -5,8 +5,9 @@ A :class:`ChainWorld` hides which of the two it is. Both are mined on demand; ti
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import pytest
@@ -195,6 +196,20 @@ class EvmWorld:
 
     async def close(self) -> None:
         await self.chain.stop()
+
+
+def in_evm_world(scenario: Callable[[EvmWorld], Awaitable[None]]) -> None:
+    """Play a scenario on a chain of its own."""
+
+    async def main() -> None:
+        world = EvmWorld()
+        await world.open()
+        try:
+            await scenario(world)
+        finally:
+            await world.close()
+
+    asyncio.run(main())
 
 
 async def start_epoch(world: ChainWorld, voters: Sequence[int] = (0, 1, 2, 3), stake: int = COIN) -> None:

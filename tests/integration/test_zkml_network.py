@@ -102,6 +102,31 @@ def test_a_run_is_proved_and_every_full_node_finds_so(net: NetworkProcess, tmp_p
     assert "proof.circuit" in other.stdout
 
 
+@zkml.NEEDS_SOLC
+def test_a_contract_on_the_networks_chain_takes_the_proof_of_a_run(net: NetworkProcess, tmp_path: Path) -> None:
+    made = holdfast("hub", "circuit", "scores", "--state", str(net.state))
+    assert made.returncode == 0, made.stderr
+    answer = infer(net)
+    run, bundle = answer["holdfast"]["run"], str(tmp_path / "bundle.json")
+    wait_for(lambda: lane(net, run) == ("proven", "development"), LONG_S, "the proof's final verdict")
+    place = ("--state", str(net.state))
+    capability = ("--capability", answer["holdfast"]["capability"])
+    assert holdfast("run", "export", run, *capability, *place, "--output", bundle).returncode == 0
+
+    tools = ("--ezkl", zkml.PYTHON, "--solc", zkml.SOLC, "--srs", str(net.state / "inference" / "srs"))
+    account = ("--account", str(net.state / "keys" / "deployer.key"))
+    created = holdfast("onchain", "deploy-verifier", bundle, *tools, *account, *place, "--json")
+    assert created.returncode == 0, created.stderr
+    contract = json.loads(created.stdout)
+    assert contract["srs_kind"] == "development"
+    asked = holdfast("onchain", "verify-proof", bundle, "--verifier", contract["contract"], *place, "--json")
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert (found["accepted"], found["run"], found["code_keccak256"]) == (True, run, contract["code_keccak256"])
+    other = holdfast("onchain", "verify-proof", bundle, "--verifier", net.ready["asks"], *place)
+    assert (other.returncode, other.stdout.split("\n")[0]) == (1, "false")
+
+
 def test_other_modes_stay_what_was_asked_for(net: NetworkProcess) -> None:
     for mode in ("VANILLA", "TEE"):
         answer = infer(net, mode)

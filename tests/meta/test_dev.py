@@ -379,6 +379,20 @@ def test_an_anvil_that_cannot_be_had_is_a_skip_that_is_said(
     assert "SKIPPED the tests on the real anvil" in capsys.readouterr().err
 
 
+def test_a_solidity_compiler_is_fetched_of_one_version_unless_one_is_named(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = npm(dev, monkeypatch, "solc/solc.js")
+    monkeypatch.delenv("HOLDFAST_SOLC", raising=False)
+    for _ in range(2):
+        assert dev.solidity_compiler()["HOLDFAST_SOLC"] == str(
+            Path(dev.VENV, "solc", "node_modules", "solc", "solc.js")
+        )
+    assert [call[-1] for call in calls] == [dev.SOLC]
+    monkeypatch.setenv("HOLDFAST_SOLC", "/elsewhere/solc")
+    assert dev.solidity_compiler() == {}
+
+
 def test_without_npm_nothing_is_fetched_and_each_skip_is_said(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

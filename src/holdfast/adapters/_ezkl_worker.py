@@ -8,6 +8,7 @@ tables, which is why it is alone in a process, with everything it prints going t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import json
@@ -109,6 +110,23 @@ class _Worker:
             self.tell(why=str(error)[:500])
             return {"holds": False}
         return {"holds": bool(good)}
+
+    def contract(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Write the verifier's Solidity. EZKL then goes on to fetch a compiler and to run it, which nobody asked for:
+        it is led nowhere, and fails after the source is there."""
+        os.environ["HTTPS_PROXY"] = os.environ["HTTP_PROXY"] = "http://127.0.0.1:9"
+
+        async def write() -> None:
+            await self.ezkl.create_evm_verifier(
+                order["verification_key"], order["settings"], order["source"], order["abi"], order["srs"], False
+            )
+
+        try:
+            asyncio.run(write())
+        except RuntimeError:
+            if not os.path.exists(order["source"]):  # noqa: PTH110
+                raise
+        return {}
 
 
 def _load(path: str) -> Any:

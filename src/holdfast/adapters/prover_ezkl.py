@@ -376,6 +376,28 @@ class EzklChecker(_Workers):
                 return False
             return found["holds"] is True
 
+    async def contract(self, settings: bytes, verification_key: bytes, srs: bytes) -> str:
+        """Solidity of the contract that verifies proofs under a key (``inference.md`` §5(8)), as EZKL writes it; raises
+        ``onchain.verifier``."""
+        with tempfile.TemporaryDirectory(prefix="holdfast-contract-") as own:
+            place = Path(own)
+            for name, data in (("settings.json", settings), ("vk", verification_key), ("srs", srs)):
+                _write(place / name, data)
+            try:
+                await self.run(
+                    place,
+                    "contract",
+                    settings=place / "settings.json",
+                    verification_key=place / "vk",
+                    srs=place / "srs",
+                    source=place / "verifier.sol",
+                    abi=place / "verifier.abi",
+                )
+            except _FailedError as error:
+                text = f"EZKL writes no contract for this circuit: {error}"
+                raise RefusedError("onchain.verifier", text[:400]) from error
+            return (place / "verifier.sol").read_text("utf-8")
+
 
 def open_checker(python: Path | None, *, memory_bytes: int, run_s: float, threads: int) -> EzklChecker | None:
     """A checker, where EZKL is installed; None where it is not."""

@@ -1,5 +1,5 @@
 """``holdfast onchain``: ask the contract ``Inference`` for a run and wait for it, take requests back, take money out
-(``onchain.md``).
+(``onchain.md``). Verifier contracts of circuits are ``cli/onchain_verifier.py``.
 
 Where the contract is comes from the state folder of ``holdfast up``, or from ``--chain`` and ``--contract``. Commands
 that change something are sent by the account whose key ``--account`` names, which pays fee and gas. What a result rests
@@ -23,6 +23,7 @@ from holdfast.adapters.asks_evm import EvmAsks
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.cli.chain_accounts import account_option, load_account
 from holdfast.cli.network import DEFAULT_STATE, find_network, parse_url
+from holdfast.cli.onchain_verifier import deploy, verify
 from holdfast.cli.output import clean, emit, emit_json, read_file
 from holdfast.core import canonical, evm
 from holdfast.core.asks import PROVED, Ending, Requested, document_of, pack_parts, unpack_parts
@@ -174,7 +175,11 @@ def _emit(value: dict[str, Any]) -> None:
 
 @click.group("onchain")
 def onchain() -> None:
-    """Ask for runs of models on a chain, take requests back, take money out."""
+    """Ask for runs of models on a chain, take requests back, take money out, have contracts check proofs."""
+
+
+for added in (deploy, verify):
+    onchain.add_command(added)
 
 
 @onchain.command("infer")

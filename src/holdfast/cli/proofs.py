@@ -11,13 +11,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.output import read_file
 from holdfast.core.circuits import same_circuit
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.proofs import ProofDocument
 from holdfast.errors import HoldfastError, RefusedError, UndecidedError
+
+if TYPE_CHECKING:
+    from holdfast.adapters.prover_ezkl import EzklChecker
 
 MEMORY_BYTES, LONGEST_S, THREADS = 16 << 30, 1800.0, 2
 """What a verifier's process may take."""
@@ -58,16 +61,8 @@ def _check(
 
 
 async def _verify(document: ProofDocument, srs: Path | None, model: Path | None, python: Path | None) -> str:
-    from holdfast.adapters.prover_ezkl import EzklChecker  # noqa: PLC0415 - only where a bundle holds a proof
-
-    checker = EzklChecker(python, memory_bytes=MEMORY_BYTES, run_s=LONGEST_S, threads=THREADS)
-    if checker.version != document.version:
-        raise UndecidedError("proof.version", f"EZKL {document.version} proved, and {checker.version} is here")
-    if srs is None:
-        raise UndecidedError("proof.srs", f"--srs names no reference string; it is {document.srs[:12]}")
-    string = _string(srs, document.srs)
-    if string is None or sha256_hex(string) != document.srs:
-        raise UndecidedError("proof.srs", f"the reference string {document.srs[:12]} is not in {srs}")
+    checker = open_ezkl(document, python)
+    string = find_string(srs, document.srs)
     settings, key = document.settings.raw, document.verification_key
     if model is not None:
         derived = await checker.derive(read_file(str(model)), settings, string)
@@ -82,8 +77,23 @@ async def _verify(document: ProofDocument, srs: Path | None, model: Path | None,
     )
 
 
-def _string(srs: Path, digest: str) -> bytes | None:
-    """The reference string with a digest, from a folder or as the file itself."""
+def open_ezkl(document: ProofDocument, python: Path | None) -> EzklChecker:
+    """EZKL of the version that proved; raises ``infer.no_prover`` and ``proof.version``."""
+    from holdfast.adapters.prover_ezkl import EzklChecker  # noqa: PLC0415 - only where a bundle holds a proof
+
+    checker = EzklChecker(python, memory_bytes=MEMORY_BYTES, run_s=LONGEST_S, threads=THREADS)
+    if checker.version != document.version:
+        raise UndecidedError("proof.version", f"EZKL {document.version} proved, and {checker.version} is here")
+    return checker
+
+
+def find_string(srs: Path | None, digest: str) -> bytes:
+    """The reference string with a digest, from a folder or as the file itself; raises ``proof.srs``."""
     from holdfast.adapters.prover_ezkl import ReferenceStrings  # noqa: PLC0415 - only where a bundle holds a proof
 
-    return ReferenceStrings(srs).load(digest) if srs.is_dir() else read_file(str(srs))
+    if srs is None:
+        raise UndecidedError("proof.srs", f"--srs names no reference string; it is {digest[:12]}")
+    string = ReferenceStrings(srs).load(digest) if srs.is_dir() else read_file(str(srs))
+    if string is None or sha256_hex(string) != digest:
+        raise UndecidedError("proof.srs", f"the reference string {digest[:12]} is not in {srs}")
+    return string

@@ -195,6 +195,11 @@ def parse_instance(text: object) -> int:
     return number - FIELD if number > FIELD // 2 else number
 
 
+def field_elements(instances: Sequence[str]) -> list[int]:
+    """Elements of the field as the integers from 0 that contracts take; raises as :func:`parse_instance`."""
+    return [parse_instance(item) % FIELD for item in instances]
+
+
 def split_instances(settings: CircuitSettings, instances: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
     """Public numbers by input and by output, each in row-major order; raises ``circuit.instances``."""
     if len(instances) != settings.instances:
