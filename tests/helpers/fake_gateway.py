@@ -156,6 +156,8 @@ class FakeGateway:
         self.followers = 0
         """Open event streams."""
         self.asked: list[dict[str, Any]] = []
+        self.memory_keys: list[str | None] = []
+        """Of each question, the key of the rows that were to go along."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def app(self) -> Starlette:
@@ -254,6 +256,7 @@ class FakeGateway:
             return refused
         body = await request.json()
         self.asked.append(body)
+        self.memory_keys.append(request.headers.get("x-holdfast-memory-key"))
         if body["model"] not in self.models:
             return JSONResponse(_error("model.unknown", f"no upstream serves {body['model']!r}"), 404)
         run = self.add_run(body["messages"][-1]["content"])

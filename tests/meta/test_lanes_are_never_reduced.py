@@ -37,6 +37,8 @@ from tests.helpers import asgi
 from tests.helpers.case_world import HOST, CaseWorld, play_cases
 from tests.helpers.hub_pages import Asked, filled
 from tests.helpers.live_pages import add_webhooks
+from tests.helpers.memory import MemoryWorld
+from tests.helpers.memory_pages import asked as asked_memory
 from tests.helpers.network import Network, at
 from tests.helpers.source_pages import AskedSources
 
@@ -359,6 +361,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         hub, before, after, _ = await filled(tmp_path / "hub")
         world.service.hub = Asked(hub)
         world.service.sources = AskedSources(tmp_path / "data")
+        keeper = MemoryWorld(tmp_path)
+        world.service.memory, _ = asked_memory(keeper)
         app = create_pages(world.service)
         run = await world.ask()
         await world.pull()
@@ -395,6 +399,7 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         assert {"/queues/{queue}.json", "/cases/{case}.json", "/cases/{case}/report.json"} <= seen
         await told.webhooks.close()
         await hub.close()
+        keeper.close()
 
     play_cases(story, tmp_path)
 

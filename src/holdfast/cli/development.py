@@ -587,6 +587,8 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
         ]
         tables["panel"] |= {"data": layout.url(DATA), "data_key": f"file:{state / 'keys' / 'workspace.token'}"}
         tables[DATA] = data_table(layout, listen[DATA], make_sources(layout, write_private))
+    if layout.remembers:
+        tables["panel"]["memory"] = layout.url(MEMORY)
     if layout.pays:
         tables["panel"] |= {
             "faucet_key": str(layout.key("faucet.key")),

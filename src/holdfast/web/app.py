@@ -33,6 +33,7 @@ from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.chat import ChatPages
 from holdfast.web.forms import read_form
+from holdfast.web.memory import MemoryPages
 from holdfast.web.models import ModelPages
 from holdfast.web.openapi import document
 from holdfast.web.opening import OpeningPages
@@ -71,6 +72,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         Route("/about.json", site.about_json),
         *ModelPages(service, site.page).routes(),
         *SourcePages(service, site.page).routes(),
+        *MemoryPages(service, site.page).routes(),
         *ChatPages(service, site.page).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
@@ -139,6 +141,7 @@ class Site:
             queues_shown=self.service.review is not None,
             webhooks_shown=self.service.webhooks is not None,
             hub_shown=self.service.hub is not None,
+            memory_shown=self.service.memory is not None,
             sources_shown=self.service.sources is not None,
             **values,
         )

@@ -37,6 +37,13 @@ def twins() -> dict[str, Any]:
                 "required": ["models", "strip", "payee", "credit", "faucet", "paid_is_no_evidence_of", "trouble"],
             },
         ),
+        "/memory.json": answer(
+            "Words of a memory's rows, and what can be asked of its node with its owner's key",
+            {
+                "type": "object",
+                "required": ["standings", "writers", "sources", "events", "acts", "key_kept_by"],
+            },
+        ),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),
         "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, *filters),
         "/queues/{queue}.csv": answer(

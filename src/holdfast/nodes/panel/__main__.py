@@ -31,6 +31,7 @@ from holdfast.client.full import HTTPFullNode
 from holdfast.client.hub import HubClient
 from holdfast.client.log import LogReader
 from holdfast.client.log_writer import HTTPLogWriter
+from holdfast.client.memory import MemoryClient
 from holdfast.client.settled import SettledEntries
 from holdfast.core.decisions import SALT_BYTES
 from holdfast.core.keys import KeyDocument, parse_key_document
@@ -72,15 +73,23 @@ def build_service(config: PanelConfig) -> PanelService:
     clock, metrics = SystemClock(), PrometheusMetrics(METRICS)
     people = _build_people(config, clock)
     faucet, hub, sources = _build_faucet(config), _build_hub(config), _build_sources(config)
+    memory = _build_memory(config)
     if not config.review:
-        return PanelService(config, clock, metrics, None, people, faucet=faucet, hub=hub, sources=sources)
+        return PanelService(
+            config, clock, metrics, None, people, faucet=faucet, hub=hub, sources=sources, memory=memory
+        )
     review, webhooks, anchors = _build_review(config, clock, metrics, people, hub)
-    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet, hub, sources)
+    return PanelService(config, clock, metrics, review, people, webhooks, anchors, faucet, hub, sources, memory)
 
 
 def _build_sources(config: PanelConfig) -> DataClient | None:
     """What asks the data node, where the settings name one; the service closes it."""
     return None if config.data is None else DataClient(http := AiohttpHTTP(), config.data, config.data_key, http.close)
+
+
+def _build_memory(config: PanelConfig) -> MemoryClient | None:
+    """What passes owners' requests on to the memory node, where the settings name one; the service closes it."""
+    return None if config.memory is None else MemoryClient(http := AiohttpHTTP(), config.memory, http.close)
 
 
 def _build_hub(config: PanelConfig) -> HubClient | None:

@@ -44,6 +44,7 @@ from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.faucet import give
 from holdfast.nodes.panel.live import live_routes
+from holdfast.nodes.panel.memory import carrying, pass_on
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.paying import asking_headers
 from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
@@ -339,12 +340,15 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
     async def ask(request: Request) -> Response:
         require_change(service, request, request.headers.get("x-holdfast-token"))
         body = await read_json(request)
-        if set(body) != {"model", "messages"} or not isinstance(body["model"], str):
-            raise MalformedError("panel.ask", "a question has a model and messages")
+        if not {"model", "messages"} <= set(body) <= {"model", "messages", "memory"} or not isinstance(
+            body["model"], str
+        ):
+            raise MalformedError("panel.ask", "a question has a model and messages, and whose memory it is to be asked")
         messages = parse_messages(body["messages"])
         source = contextlib.AsyncExitStack()
-        payment = asking_headers(request.headers)
-        answer = await source.enter_async_context(service.ask_streaming(body["model"], messages, payment))
+        user = body.get("memory")
+        passed_on = asking_headers(request.headers) | carrying(user, request.headers)
+        answer = await source.enter_async_context(service.ask_streaming(body["model"], messages, passed_on, user))
         headers = ({"x-holdfast-run": answer.run} if answer.run else {}) | dict(answer.paying)
         if answer.refusal is not None:
             await source.aclose()
@@ -356,6 +360,10 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
     async def faucet(request: Request) -> Response:
         require_change(service, request, request.headers.get("x-holdfast-token"))
         return await give(service.faucet, request)
+
+    async def memory(request: Request) -> Response:
+        require_change(service, request, request.headers.get("x-holdfast-token"))
+        return await pass_on(service.memory, request)
 
     async def rounds(_: Request) -> Response:
         return json_response((await service.rounds()).to_json())
@@ -373,6 +381,7 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         ActRoute(people, "run:read", "/events", events),
         ActRoute(people, "run:ask", "/ask", ask, methods=["POST"]),
         ActRoute(people, "run:ask", "/pay/faucet", faucet, methods=["POST"]),
+        ActRoute(people, "run:ask", "/memory/acts/{act}", memory, methods=["POST"]),
         Route("/rounds.json", rounds),
         Route("/rounds/{number}.json", round_),
         Route("/openapi.json", openapi),

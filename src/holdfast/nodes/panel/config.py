@@ -52,6 +52,7 @@ class PanelConfig(PeopleConfig):
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…")
     data: str | None = setting(None, "Base URL of a data node whose sources are shown")
     data_key: Secret | None = setting(None, "Key of a workspace there, as file:… or env:…; its sources are shown")
+    memory: str | None = setting(None, "Base URL of a memory node whose rows their owners see at /memory")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")

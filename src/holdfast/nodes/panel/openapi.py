@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from holdfast.nodes.panel.memory import ACTS, KEY_HEADER
 from holdfast.review.roles import ROLES
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import BASES, HOPS, LANES, SIGHTS, STATES
@@ -111,6 +112,10 @@ _WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 4_000}
 _ACT = {"reason": _WORDS, "role": {"enum": list(ROLES)}, "lanes": _DIGEST}
 
 
+_TOKEN = {"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}
+_MEMORY_KEY = {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "maxLength": 512}}
+
+
 def _paths() -> Schema:
     """By path and method."""
     act = "A person's act; the case as it left it"
@@ -141,7 +146,17 @@ def _paths() -> Schema:
         },
         "/ask": {
             "post": answer("Ask from a page", _TEXT, content_type="text/event-stream", body=ref("Question"))
-            | {"parameters": [{"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}]}
+            | {"parameters": [_TOKEN, _MEMORY_KEY]}
+        },
+        "/memory/acts/{act}": {
+            "post": answer(
+                "What a memory node answers to an act of a page, with the key that came with it",
+                {"type": "object"},
+                place("act", {"enum": [*ACTS]}),
+                _TOKEN,
+                _MEMORY_KEY,
+                body={"type": "object"},
+            )
         },
         "/pay/faucet": {
             "post": answer(
@@ -149,7 +164,7 @@ def _paths() -> Schema:
                 closed({"address": _TEXT, "network": _TEXT, "transaction": _TEXT}),
                 body=closed({"address": _TEXT}),
             )
-            | {"parameters": [{"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}]}
+            | {"parameters": [_TOKEN]}
         },
         "/rounds.json": {"get": answer("Rounds as each full node tells them", ref("Rounds"))},
         "/rounds/{number}.json": {"get": answer("One round", ref("Rounds"), place("number", _COUNT))},
@@ -459,7 +474,9 @@ def _schemas() -> Schema:
                 "model": _TEXT,
                 "messages": listed(closed({"role": {"enum": ["user", "assistant", "system"]}, "content": _TEXT}), 400)
                 | {"minItems": 1},
-            }
+                "memory": _TEXT | {"minLength": 1, "maxLength": 256},
+            },
+            "memory",
         ),
         "Index": closed({"models": listed(_TEXT), "runs": listed(ref("ListedRun"))}),
         "ListedRun": closed({**_RUN_FACTS, "lanes": ref("LaneStates")}),

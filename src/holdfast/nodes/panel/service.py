@@ -25,6 +25,7 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
+from holdfast.client.memory import MemoryClient
 from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.panel import paying, views
@@ -161,6 +162,7 @@ class PanelService:
         faucet: Faucet | None = None,
         hub: Hub | None = None,
         sources: Sources | None = None,
+        memory: MemoryClient | None = None,
     ) -> None:
         self.config = config
         self.review = review
@@ -175,6 +177,8 @@ class PanelService:
         """What gives test tokens of a development chain; None where nothing does."""
         self.sources = sources
         """The data node whose sources are shown; None where there is none."""
+        self.memory = memory
+        """The memory node whose rows their owners see; None where there is none."""
         self.hub = hub
         """The hub whose labels are followed and whose models are shown; None where there is none."""
         self.clock = clock
@@ -205,6 +209,8 @@ class PanelService:
             await self.hub.close()
         if self.sources is not None:
             await self.sources.close()
+        if self.memory is not None:
+            await self.memory.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -342,14 +348,21 @@ class PanelService:
 
     @contextlib.asynccontextmanager
     async def ask_streaming(
-        self, model: str, messages: Sequence[Mapping[str, Any]], payment: Mapping[str, str] | None = None
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        passed_on: Mapping[str, str] | None = None,
+        memory: str | None = None,
     ) -> AsyncIterator[Upstream]:
-        """One turn, streamed; ``payment`` are the headers that pay for it. Leaving the block closes the connection to
+        """One turn, streamed; ``passed_on`` are the headers that pay for it, and the key of the rows that are recalled
+        into it where ``memory`` names a user. Leaving the block closes the connection to
         the gateway, which notes the disconnect."""
-        body = {"model": model, "messages": list(messages), "stream": True}
+        body: dict[str, Any] = {"model": model, "messages": list(messages), "stream": True}
+        if memory is not None:
+            body["holdfast"] = {"memory": {"user": memory, "recall": True}}
         async with (
             self._stream_slot(),
-            self._open("POST", f"{self._gateway}/v1/chat/completions", body, payment) as response,
+            self._open("POST", f"{self._gateway}/v1/chat/completions", body, passed_on) as response,
         ):
             refusal = None
             self._count_question(response.status)

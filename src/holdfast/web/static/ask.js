@@ -5,7 +5,7 @@
 
 import { updateLanes } from "./lanes.js";
 import { LiveRuns } from "./live.js";
-import { announce, clone, keepTimes, sentence } from "./parts.js";
+import { announce, clone, keepTimes, sentence, troubleBox } from "./parts.js";
 import { events, refusal, token } from "./stream.js";
 import { typeset } from "./typeset.js";
 
@@ -105,18 +105,7 @@ function showLiveTrouble(turn, trouble) {
 }
 
 function showTrouble(turn, error) {
-  const box = document.createElement("div");
-  const text = document.createElement("div");
-  box.className = "trouble";
-  box.setAttribute("role", "alert");
-  for (const line of [error.message, error.hint]) {
-    if (!line) continue;
-    const paragraph = document.createElement("p");
-    paragraph.textContent = sentence(line);
-    text.append(paragraph);
-  }
-  box.append(text);
-  turn.node.querySelector(".turn-trouble").replaceChildren(box);
+  turn.node.querySelector(".turn-trouble").replaceChildren(troubleBox(error));
 }
 
 function conversation() {

@@ -37,6 +37,22 @@ export function announce(text) {
   document.getElementById("announce").textContent = text;
 }
 
+/** What went wrong and what to do next, as a box that people who listen hear of. */
+export function troubleBox({ message, hint }) {
+  const box = document.createElement("div");
+  const lines = document.createElement("div");
+  box.className = "trouble";
+  box.setAttribute("role", "alert");
+  for (const line of [message, hint]) {
+    if (!line) continue;
+    const paragraph = document.createElement("p");
+    paragraph.textContent = sentence(line);
+    lines.append(paragraph);
+  }
+  box.append(lines);
+  return box;
+}
+
 async function write(text) {
   try {
     await navigator.clipboard.writeText(text);

@@ -47,10 +47,10 @@ const PAID = {
 /* What a payment for several turns is known by at the gateway, while it lasts. */
 let session = null;
 
-/** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing; where
-    one is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
-export async function answer(turn, messages, { signal, moved, payment = null, witness = new CountedMarks() }) {
-  const response = await send(turn, messages, signal, payment);
+/** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing,
+    `memory` whose rows go along, with their key; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
+export async function answer(turn, messages, { signal, moved, payment = null, memory = null, witness = new CountedMarks() }) {
+  const response = await send(turn, messages, { signal, payment, memory });
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
   turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
   moved();
@@ -66,7 +66,7 @@ export async function answer(turn, messages, { signal, moved, payment = null, wi
   else throw { code: "page.incomplete", message: "The answer ended in the middle", hint: "What was marked until then stays bound; the rest is not" };
 }
 
-async function send(turn, messages, signal, payment) {
+async function send(turn, messages, { signal, payment, memory }) {
   const asked = session;
   const response = await fetch("/ask", {
     method: "POST",
@@ -74,12 +74,13 @@ async function send(turn, messages, signal, payment) {
       "content-type": "application/json",
       "x-holdfast-token": token(),
       ...(payment ? { "payment-signature": payment } : {}),
+      ...(memory ? { "x-holdfast-memory-key": memory.key } : {}),
       ...(asked && !payment ? { "x-upto-session": asked } : {}),
     },
-    body: JSON.stringify({ model: turn.model, messages }),
+    body: JSON.stringify({ model: turn.model, messages, ...(memory ? { memory: memory.user } : {}) }),
     signal,
   });
   session = response.headers.get("x-upto-session") ?? (response.status === 402 ? null : session);
   if (response.status !== 402 || !asked || payment) return response;
-  return send(turn, messages, signal, null); // that payment is used up
+  return send(turn, messages, { signal, payment: null, memory }); // that payment is used up
 }

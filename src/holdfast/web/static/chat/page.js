@@ -7,6 +7,7 @@ import { pay } from "../pay/dialog.js";
 import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
 import { Conversations } from "./conversations.js";
+import { recalled, remember } from "./memory.js";
 import { TurnView } from "./turn.js";
 
 const find = (id) => document.getElementById(id);
@@ -103,7 +104,8 @@ function forget(id) {
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
 
-async function ask(question, parent) {
+/** `said`: whether somebody says this now; asking the same again is no saying. */
+async function ask(question, parent, said = true) {
   current ??= conversations.begin(question.slice(0, TITLE).replace(/\s+/g, " "));
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
   const turn = conversations.add(current, parent, question, model.value);
@@ -123,6 +125,7 @@ async function ask(question, parent) {
   if (conversation) conversations.save(conversation, turn);
   list();
   showCredit();
+  if (said && !error) remember(turn);
 }
 
 /** What a turn cost, and once it was taken, what was taken: `exact` takes all that was signed. */
@@ -152,13 +155,14 @@ async function follow(view, control) {
   const messages = conversations.messages(turn);
   const signal = control.signal;
   const moved = () => advance(view);
+  const memory = recalled();
   try {
-    await answer(turn, messages, { signal, moved });
+    await answer(turn, messages, { signal, moved, memory });
   } catch (needed) {
     if (!(needed instanceof PaymentNeeded)) throw needed;
     const paid = await pay(needed, turn.question);
     turn.paid = paid.amount; // until the gateway says what became of it
-    await answer(turn, messages, { signal, moved, payment: paid.header }).catch((error) => {
+    await answer(turn, messages, { signal, moved, memory, payment: paid.header }).catch((error) => {
       if (!(error instanceof PaymentNeeded)) throw error;
       throw { code: "page.asked_again", message: `It was not taken: ${error.message}`, hint: "What you signed may be used until it runs out; this page does not sign twice for one question" };
     });
@@ -181,7 +185,7 @@ const shaped = (error) =>
     : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not" };
 
 function retry(turn) {
-  if (!running) ask(turn.question, turn.parent);
+  if (!running) ask(turn.question, turn.parent, false);
 }
 
 /** Write a question anew; null goes back to asking the next one. */

@@ -2,7 +2,7 @@
    with it. Everything shown is set from the turn's record; nothing is read back from the page. */
 
 import { updateLanes } from "../lanes.js";
-import { announce, clone, sentence } from "../parts.js";
+import { announce, clone, sentence, troubleBox } from "../parts.js";
 import { differences } from "./differences.js";
 import { lastBlock, render } from "./markdown.js";
 import { Strip } from "./strip.js";
@@ -138,21 +138,7 @@ export class TurnView {
     this.#busy(false);
     this.show();
     if (this.turn.lanes) this.strip.show(this.turn.lanes, this.turn);
-    const box = this.node.querySelector(".turn-trouble");
-    box.replaceChildren();
-    if (!error) return;
-    const trouble = document.createElement("div");
-    trouble.className = "trouble";
-    trouble.setAttribute("role", "alert");
-    const text = document.createElement("div");
-    for (const line of [error.message, error.hint]) {
-      if (!line) continue;
-      const paragraph = document.createElement("p");
-      paragraph.textContent = sentence(line);
-      text.append(paragraph);
-    }
-    trouble.append(text);
-    box.append(trouble);
+    this.node.querySelector(".turn-trouble").replaceChildren(...(error ? [troubleBox(error)] : []));
   }
 
   /** The gateway is silent about the run. */
