@@ -236,8 +236,10 @@ def _nonce(id: bytes32, payee: address) -> bytes32:
 @pure
 def _starts(document: Bytes[MAX_DOCUMENT]) -> DynArray[uint256, MAX_PARTS]:
     """
-    @dev Where each part begins: length of the label (2 bytes), label, length of the bytes (2), bytes
+    @dev Where each part begins: length of the label (2 bytes), label, length of the bytes (2), bytes. No label holds a
+        zero, which ends it in a leaf: that leaf would be one of other bytes too
     """
+    assert len(document) >= 32, "ask.document"
     starts: DynArray[uint256, MAX_PARTS] = []
     at: uint256 = 0
     for part: uint256 in range(MAX_PARTS):
@@ -247,7 +249,18 @@ def _starts(document: Bytes[MAX_DOCUMENT]) -> DynArray[uint256, MAX_PARTS]:
         for field: uint256 in range(2):
             assert at + 2 <= len(document), "ask.document"
             at += 2 + convert(slice(document, at, 2), uint256)
-        assert at <= len(document), "ask.document"
+            assert at <= len(document), "ask.document"
+            place: uint256 = starts[part] + 2
+            for word: uint256 in range(MAX_DOCUMENT // 32):
+                if field == 1 or place >= at:
+                    break
+                start: uint256 = min(place, len(document) - 32)
+                x: uint256 = convert(extract32(document, start), uint256) << (8 * (place - start))
+                if at - place < 32:
+                    x |= ALL >> (8 * (at - place))  # what is no label is filled up
+                # There is a zero exactly where taking 1 from each byte sets the highest bit of one that had it unset.
+                assert unsafe_sub(x, EACH) & ~x & (128 * EACH) == 0, "ask.document"
+                place += 32
     assert at == len(document), "ask.document"
     return starts
 

@@ -9,11 +9,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from holdfast.core import canonical
+from holdfast.core import memory_sealing as sealing
+from holdfast.core.encoding import b64_encode
+from holdfast.core.keys import build_key_document
 from holdfast.core.memory import parse_history
 from holdfast.core.memory_extraction import Message, parse_claims
 from holdfast.errors import HoldfastError
+from holdfast.nodes.memory.transfer import EXPORT_TYPE, open_export
 from tests.helpers.memory import RUNS, MemoryWorld, User
+from tests.helpers.network import ed25519_signer
 
 PASSPHRASE = "a passphrase for a file"
 
@@ -160,6 +167,28 @@ def test_an_export_that_somebody_else_wrote_brings_no_standing_with_it(tmp_path:
     at_a_node(attack)(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"rows": [], "erased": []}, {"rows": {"a": "b"}, "erased": []}, {"rows": {"a": [1]}, "erased": []},
+     {"rows": {}, "erased": [{}]}, {"rows": {}, "erased": 5}, {"rows": {"a": []}, "erased": []}],
+)  # fmt: skip
+def test_a_file_that_its_writer_sealed_and_signed_is_read_as_strictly_as_any(content: Any) -> None:
+    signer = ed25519_signer("mallory", "statement")
+    document = build_key_document("memory.mallory", ["memory"], "x", [signer.key])
+    sealed = sealing.seal(bytes(32), bytes(sealing.NONCE_BYTES), EXPORT_TYPE, canonical.encode(content))
+    head: dict[str, Any] = {
+        "type": EXPORT_TYPE,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "rows": 0,
+        "kdf": {"salt": "00" * sealing.SALT_BYTES, "memory_kib": 64, "passes": 1, "threads": 1},
+        "sealed": b64_encode(sealed),
+        "key_document": b64_encode(document.raw),
+    }
+    signature = signer.sign(b"holdfast/memory/export/v1\x00" + canonical.encode(head))
+    export = {**head, "signature": b64_encode(signature)}
+    assert refusal(lambda: open_export(export, PASSPHRASE, lambda *_: bytes(32))) == "memory.export"
+
+
 def test_what_was_erased_does_not_come_back_with_an_old_export(tmp_path: Path) -> None:
     async def attack(world: MemoryWorld) -> None:
         anna = await world.user()
@@ -214,7 +243,8 @@ def test_files_of_other_systems_come_in_as_what_they_are_or_not_at_all(tmp_path:
         assert (await anna.ask("POST", "/v1/import", {"file": mem0}))["known"] == 1
         rows = (await anna.ask("GET", "/v1/memories"))["data"]
         assert {(row["standing"], row["authority"]) for row in rows} == {("background", "imported")}
-        for file in ({}, "x", [{"memory": ""}], [{"memory": "x" * 5000}], {"results": [3]}):
+        for file in ({}, "x", [{"memory": ""}], [{"memory": "x" * 5000}], {"results": [3]},
+                     [{"memory": "x", "categories": [{}]}, 1]):  # fmt: skip
             assert (await anna.send("POST", "/v1/import", {"file": file})).code == "memory.foreign"
         assert len((await anna.ask("GET", "/v1/memories"))["data"]) == 3
         assert json.dumps(rows).count("user_said") == 0

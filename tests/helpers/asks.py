@@ -70,8 +70,9 @@ class MadeRun:
 
 
 def make_run(nonce: str, *, request: bytes = REQUEST, response: bytes = RESPONSE, **changes: Any) -> MadeRun:
-    """The statements of one computed run. ``changes`` replace members of the closing or computed bodies."""
-    asked, answered = commit("request", request, KEY), commit("response", response, KEY)
+    """The statements of one computed run. ``changes`` replace members of closing or computed bodies, and ``key``."""
+    key = changes.get("key", KEY)
+    asked, answered = commit("request", request, key), commit("response", response, key)
     how = Computation(
         ARTIFACT, "VANILLA", "onnxruntime", "1.2", "basic", 1, "x86-64-v3", 1,
         BoundTree(asked.tree.root, asked.tree.size),

@@ -79,6 +79,8 @@ def test_an_honest_answer_is_admitted_signed_and_holds(tmp_path):
         (lambda: whole(b'{"rate":"1"}'), "schema"),
         (lambda: whole(b'{"rate":1,"rate":2}'), "schema"),
         (lambda: whole(b"{}", status="503 Busy"), "status"),
+        (lambda: whole(b"{}", status="999 Odd"), "protocol"),
+        (lambda: whole(rate_body(), status="503 Busy") + whole(rate_body()), "status"),
         (lambda: whole(b"{}", status="302 Found", location="https://elsewhere.example/"), "redirected"),
         (lambda: whole(rate_body(), content_type="text/plain"), "content_type"),
         (lambda: whole(rate_body(), content_encoding="gzip"), "encoding"),
@@ -108,6 +110,51 @@ def test_parameters_that_the_definition_does_not_take_are_a_signed_refusal(tmp_p
 
     requests, document = asyncio.run(work())
     assert (requests, document.refusal.code) == ([], "parameters")
+
+
+# --- what nobody could read -------------------------------------------------------------------------------------------
+
+WIDE = "\U0001f4a7" * 65_536
+TEXT = {"type": "text", "minimum": None, "maximum": None}
+
+
+def test_a_value_that_no_document_can_hold_is_refused_and_the_node_starts_again(tmp_path):
+    answer = json.dumps({"rate": WIDE, "at": time_encode(dt.datetime.now(dt.UTC))}).encode()
+    world, shown, document = admission_of(tmp_path, lambda: whole(answer), expect=TEXT)
+    assert (document.refusal.code, document.observation.extraction) == ("size", None)
+    again = data_world(tmp_path / "node", world.service.registry)
+    assert again.service.kept.find(parse_envelope(shown.envelope).digest, shown.salt) == shown
+
+
+@pytest.mark.parametrize("name", ["pair_", "a__b"])
+def test_a_name_that_no_document_can_hold_is_none_of_a_parameter(tmp_path, name):
+    async def work():
+        async with server(tmp_path).listening() as source:
+            world = data_world(tmp_path / "node", registry_of(definition_of(source, AUTHORITY)))
+            with pytest.raises(HoldfastError) as caught:
+                await world.service.admit("anybody", "rates", {name: "x"})
+            await world.close()
+            return len(world.service.kept), caught.value.code
+
+    assert asyncio.run(work()) == (0, "sources.value")
+
+
+def test_a_quorum_that_no_document_can_hold_is_none(tmp_path):
+    answer = json.dumps({"rate": WIDE[:30_000], "at": time_encode(dt.datetime.now(dt.UTC))}).encode()
+
+    async def work():
+        async with server(tmp_path, answer=lambda: whole(answer)).listening() as source:
+            found = [definition_of(source, AUTHORITY, id=name, expect=TEXT) for name in ("one", "two", "three")]
+            world = data_world(tmp_path / "node", registry_of(*found))
+            queries = [Query(item.id, {}, None) for item in found]
+            with pytest.raises(HoldfastError) as caught:
+                await world.service.admit_quorum("anybody", queries, Rule("exact", 2))
+            await world.close()
+            return world, caught.value.code
+
+    world, code = asyncio.run(work())
+    assert code == "admission.size"
+    assert len(data_world(tmp_path / "node", world.service.registry).service.kept) == 3
 
 
 # --- tampering and replaying ------------------------------------------------------------------------------------------

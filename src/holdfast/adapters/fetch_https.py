@@ -53,6 +53,8 @@ KEEP_S = 15.0
 """How long an idle connection is kept."""
 MOST_IDLE = 16
 """Idle connections kept for one definition."""
+MOST_STATUS = 599
+"""Greater numbers are no status (RFC 9110 §15)."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CREDENTIAL = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
@@ -118,7 +120,13 @@ class _Connection(asyncio.Protocol):
 
     # the parser's side
 
+    def on_message_begin(self) -> None:
+        if self._done is None or self._done.done():
+            self.drop()  # a second answer, behind the one that was asked for
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.closed:
+            return
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             self._end(RefusedError("source.size", "the answer's headers are too large", status=502))
@@ -127,6 +135,10 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self.closed:
+            return
+        if status > MOST_STATUS:
+            self._end(RefusedError("source.protocol", "the source's status is none of HTTP's", status=502))
         if status < HTTPStatus.OK:
             self.headers = {}
             return

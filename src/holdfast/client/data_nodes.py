@@ -171,3 +171,13 @@ def _open_one(shown: Presented, trust: Trust, now: dt.datetime) -> Opened:
     document = verify_admission(statement, shown.document, shown.salt)
     verify_observation(document, shown.definition)
     return Opened(statement, document, shown)
+
+
+def is_about(document: Admission, source: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a document is of one source and of what it was asked: texts or whole numbers, of which hex may have lost
+    its ``0x``. A node can present whatever its key ever signed."""
+    seen = document.observation
+    if seen is None or seen.source.id != source:
+        return False
+    texts = {name: str(value) for name, value in parameters.items()}
+    return all(seen.parameters.get(name) in (text, text.removeprefix("0x")) for name, text in texts.items())

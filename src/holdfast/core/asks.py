@@ -167,6 +167,8 @@ def document_of(parts: Sequence[Part], document: str = "request") -> bytes:
         for part in sorted(parts):
             _, _, _, kind, path = part.label.decode().split("|", 4)
             names = [name.replace("~1", "/").replace("~0", "~") for name in path.split("/")[1:]]
+            if len(names) > canonical.MAX_DEPTH:
+                raise _no_document()
             place = top
             for name in names[:-1]:
                 place = place.setdefault(name, {})

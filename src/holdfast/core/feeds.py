@@ -78,9 +78,9 @@ def _date(text: str | None) -> dt.datetime | None:
         return None
     try:
         found = parsedate_to_datetime(text.strip())
-    except (ValueError, TypeError, IndexError):
+        return found.replace(tzinfo=found.tzinfo or dt.UTC, microsecond=0).astimezone(dt.UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return found.replace(tzinfo=found.tzinfo or dt.UTC, microsecond=0).astimezone(dt.UTC)
 
 
 def _iso(text: str | None) -> dt.datetime | None:
@@ -88,6 +88,6 @@ def _iso(text: str | None) -> dt.datetime | None:
         return None
     try:
         found = dt.datetime.fromisoformat(text.strip())
-    except ValueError:
+        return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)

@@ -55,6 +55,11 @@ _CLOSES = {
 """Which open element a new one ends (HTML, optional end tags)."""
 MOST_DEPTH = 256
 MOST_ELEMENTS = 50_000
+MOST_OPEN = 64
+"""Marks that a page may begin and not end: each is looked for up to the page's end."""
+MOST_WEIGHED = 16
+"""How often a page may have its text counted, all paragraphs and links together: those of people lie side by side, and
+paragraphs within paragraphs would be counted again at every level."""
 _SPACES = re.compile(r"\s+")
 _COMPOUND = re.compile(
     r"(?P<tag>\*|[a-z][a-z0-9-]*)?(?P<rest>(?:[.#][A-Za-z_][A-Za-z0-9_-]*|\[[a-z-]+(?:=\"[^\"\]]*\")?\])*)\Z"
@@ -71,11 +76,13 @@ class Element:
     parent: Element | None = None
     children: list[Element | str] = field(default_factory=list)
 
-    def walk(self) -> Iterator[Element]:
-        """This element and all below, in order of the page."""
+    def walk(self, *, skip: frozenset[str] = frozenset()) -> Iterator[Element]:
+        """This element and all below, in order of the page, without those called as in ``skip`` and what is in them."""
         stack = [self]
         while stack:
             element = stack.pop()
+            if element.tag in skip:
+                continue
             yield element
             stack += [item for item in reversed(element.children) if isinstance(item, Element)]
 
@@ -136,8 +143,13 @@ def parse_page(body: bytes) -> Element:
     except UnicodeDecodeError as error:
         raise MalformedError("source.schema", "the page is not UTF-8") from error
     builder = _Builder()
-    builder.feed(text)
-    builder.close()
+    try:
+        builder.feed(text)
+        if builder.cdata_elem is None and builder.rawdata.count("<") > MOST_OPEN:
+            raise MalformedError("source.schema", "the page ends within a mark")
+        builder.close()
+    except AssertionError as error:  # the parser's word for a marked section that is none
+        raise MalformedError("source.schema", "the page holds a marked section that is none") from error
     return builder.root
 
 
@@ -188,24 +200,28 @@ def main_text(body: bytes) -> str:
 
 def _heaviest(page: Element) -> Element:
     best, most = page, 0
-    for element in page.walk():
-        if _within(element, _SILENT | _ASIDE):
-            continue
-        weight = sum(
-            _weight(item) for item in element.children if isinstance(item, Element) and item.tag in ("p", "pre")
-        )
+    sizes = _sizes(page)
+    left = MOST_WEIGHED * sizes[id(page)]
+    for element in page.walk(skip=_SILENT | _ASIDE):
+        weight = 0
+        for item in element.children:
+            if isinstance(item, Element) and item.tag in ("p", "pre"):
+                left -= sum(sizes[id(part)] for part in item.walk() if part is item or part.tag == "a")
+                if left < 0:
+                    raise MalformedError("source.schema", "the page's paragraphs and links lie within each other")
+                weight += _weight(item)
         if weight > most:
             best, most = element, weight
     return best
 
 
-def _within(element: Element, tags: frozenset[str]) -> bool:
-    found: Element | None = element
-    while found is not None:
-        if found.tag in tags:
-            return True
-        found = found.parent
-    return False
+def _sizes(page: Element) -> dict[int, int]:
+    """What each element comes to, by its identity: the characters and elements in it."""
+    found: dict[int, int] = {}
+    for element in reversed(list(page.walk())):
+        inner = (len(item) if isinstance(item, str) else found[id(item)] for item in element.children)
+        found[id(element)] = 1 + sum(inner)
+    return found
 
 
 def _weight(paragraph: Element) -> int:

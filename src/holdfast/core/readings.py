@@ -73,9 +73,9 @@ def date_of(headers: Mapping[str, str]) -> dt.datetime | None:
     """The ``Date`` of an answer (RFC 9110 §6.6.1); None where there is none that is one."""
     try:
         found = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError, TypeError, IndexError):
+        return found.replace(tzinfo=found.tzinfo or dt.UTC).astimezone(dt.UTC)
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return None
-    return found.replace(tzinfo=found.tzinfo or dt.UTC).astimezone(dt.UTC)
 
 
 def refusal_code(error: HoldfastError) -> str:

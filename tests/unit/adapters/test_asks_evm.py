@@ -27,7 +27,7 @@ from holdfast.core.asks import (
     pack_parts,
     unpack_parts,
 )
-from holdfast.core.parts import commit
+from holdfast.core.parts import Part, commit
 from holdfast.errors import HoldfastError, RefusedError
 from tests.helpers.asks import BOMB, EATER, KEY, RECORDER, RESPONSE, REVERTER, AskWorld, MadeRun
 from tests.helpers.chains import NEEDS_MACHINE
@@ -182,6 +182,40 @@ def test_changed_salts_orders_places_and_statements_are_refused() -> None:
         await user.fulfil(given)
 
     in_world(scenario)
+
+
+def test_a_part_is_not_cut_elsewhere_than_where_it_was_bound() -> None:
+    """A leaf is label, zero, salt and bytes in a row: with a zero in a salt, a label that goes on into the salt would
+    make the same leaf of other bytes, and a target would be told 5 where the model said 3.5."""
+
+    async def scenario(world: AskWorld) -> None:
+        requested = await world.ask()
+        key, place = zero_in_a_salt(2)
+        run = world.run_for(requested, key=key)
+        given = arguments(world, requested, run, await world.settle_run(run))
+        parts, salts = list(run.response.parts), list(run.response.salts)
+        (label, data), salt = parts[place], salts[place]
+        cut = salt.index(0) + 1
+        parts[place] = Part(label + b"\0" + salt[: cut - 1], data[cut:])
+        salts[place] = salt[cut:] + data[:cut]
+        moved = changed(given, response_salts=b"".join(salts))
+        moved[3] = pack_parts(parts)
+        await refused(world.user(0).fulfil(moved), "ask.document")
+        await world.user(0).fulfil(given)
+
+    in_world(scenario)
+
+
+def zero_in_a_salt(within: int) -> tuple[bytes, int]:
+    """A key of a run, and the place of a number in its answer whose salt has its first zero so early that the bytes of
+    the number reach there."""
+    for number in range(10_000):
+        key = number.to_bytes(32)
+        found = commit("response", RESPONSE, key)
+        for place, (part, salt) in enumerate(zip(found.parts, found.salts, strict=True)):
+            if part.data == b"3.5" and 0 <= salt.find(0) < within:
+                return key, place
+    raise AssertionError("no key has such a salt")
 
 
 def test_a_route_that_rests_on_more_than_the_computation_is_refused() -> None:

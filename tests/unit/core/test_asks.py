@@ -58,6 +58,7 @@ def test_parts_of_no_document_are_refused() -> None:
         [Part(b"model|-|-|s|/model", b"\xff")],
         [Part(b"field|-|-|o|/tee_x", b"")],
         [Part(b"field|-|-|o|/x", b"extra")],
+        [Part(b"field|-|-|s|" + b"/x" * 4000, b"deeper than anybody reads")],
         [],
     ):
         refused("ask.parts", parts)

@@ -9,6 +9,7 @@ from holdfast.core.addresses import check_address, parse_address, parse_network
 from holdfast.core.expectations import admit_value, check_times, parse_expectation
 from holdfast.core.extraction import extract, find, parse_extraction, parse_path
 from holdfast.core.keys import PublicKey
+from holdfast.core.readings import date_of
 from holdfast.core.sources import (
     build_signed_registry,
     locate,
@@ -328,6 +329,14 @@ def test_feeds_are_read_with_their_times():
     assert atom.value[0]["id"] == "urn:1"
 
 
+@pytest.mark.parametrize("last", ["Fri, 31 Dec 9999 23:59:59 -1400", "9999-12-31T23:59:59-14:00"])
+def test_a_time_behind_the_last_year_is_none(last):
+    assert date_of({"date": last}) is None
+    rules = parse_extraction({"method": "feed", "items": 2, "time": "newest"})
+    assert extract(rules, RSS.replace(b"Thu, 01 Jan 2026 00:00:00 GMT", last.encode())).value[0]["time"] == ""
+    assert extract(rules, ATOM.replace(b"2026-01-01T00:00:00Z", last.encode())).observed_at is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -374,6 +383,25 @@ def test_a_hostile_page_costs_no_more_than_its_size():
     rules = parse_extraction({"method": "css", "selector": " ".join(["div"] * 60) + " b"})
     assert extract(rules, deep).value == "x"
     assert code_of(extract, rules, b"<div>" * 300) == "source.schema"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<pre><a>" * 60 + b"x " * 2000,
+        b"<p><b>" * 120 + b"x " * 2000,
+        b"<a " * 2000,
+        b"<p>x</p>" + b"<!--" * 2000,
+        b"<p>x</p><![x[",
+    ],
+)
+def test_a_page_is_not_counted_over_and_over(page):
+    assert code_of(extract, parse_extraction({"method": "text"}), page) == "source.schema"
+
+
+def test_paragraphs_and_links_of_people_are_counted():
+    page = b"<p>" + b'One <a href="/">two</a> three. ' * 500 + b"</p>" + b"<pre>x</pre>" * 99 + b"<p>a < b</p><script>"
+    assert extract(parse_extraction({"method": "text"}), page).value["text"].startswith("One two three.")
 
 
 # --- values and times -------------------------------------------------------------------------------------------------

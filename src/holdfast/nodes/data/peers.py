@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.client.data_nodes import is_about
 from holdfast.core import canonical
 from holdfast.core.admissions import Admission, Presented, parse_presented, verify_admission, verify_observation
 from holdfast.core.keys import KeyDocument, verify_signature
@@ -57,8 +58,7 @@ class Peers:
             raise UnavailableError("source.peer", f"the data node {name} answers with status {answer.status}")
         shown = parse_presented(canonical.decode_object(answer.body))
         statement, document = open_presented(shown, peer.document)
-        seen = document.observation
-        if seen is None or seen.source.id != source or statement.attester != peer.document.digest:
+        if not is_about(document, source, parameters) or statement.attester != peer.document.digest:
             raise RefusedError("source.peer", f"the data node {name} answers another question", status=502)
         return shown
 

@@ -31,6 +31,7 @@ from holdfast.core.admissions import (
     coarse_until,
     combine,
     parents_of,
+    parse_admission,
     verify_observation,
 )
 from holdfast.core.encoding import sha256_hex
@@ -41,6 +42,7 @@ from holdfast.core.sources import Definition, Registry, parse_source, resolve
 from holdfast.core.statements import (
     build_envelope,
     build_payload,
+    is_code,
     parse_envelope,
     parse_statement,
     pre_authentication_encoding,
@@ -164,9 +166,11 @@ class DataService:
         document = self._document(definition, texts, seen, reading if refusal is None else None, refusal)
         try:
             verify_observation(document, definition.raw)
-        except RefusedError as error:  # what would not hold for a reader is not admitted
+            parse_admission(document.raw)
+        except HoldfastError as error:  # what would not hold for a reader, or could not be read, is not admitted
             refusal = Refusal(error.code.removeprefix("admission."), error.message)
             document = self._document(definition, texts, seen, None, refusal)
+            parse_admission(document.raw)
         self._metrics.count("holdfast_data_admissions_total", definition.id, refusal.code if refusal else "admitted")
         return Judged(document, definition.raw, b"" if refusal else seen.body)
 
@@ -240,7 +244,8 @@ class DataService:
 
     async def admit_quorum(self, workspace: str, queries: Sequence[Query], rule: Rule) -> Presented:
         """Ask several sources, through this node and others, and sign what a rule makes of it. Raises ``sources.*``,
-        ``admission.*``, and ``source.peer`` where nobody answers."""
+        ``admission.*``, also where the answers are more than a document holds, and ``source.peer`` where nobody
+        answers."""
         for query in queries:
             if query.node is None:
                 self.definition(workspace, query.source)
@@ -258,6 +263,7 @@ class DataService:
             [(parse_statement(parse_envelope(item.envelope)), document_of(item)) for item in members], rule
         )
         document = Admission(self._run(), "combined", self._now(), self._evidence(), quorum=quorum)
+        parse_admission(document.raw)
         return await self._sign(Judged(document, None, members=tuple(members)), workspace)
 
     async def _one(self, workspace: str, query: Query) -> Presented:
@@ -307,7 +313,8 @@ def _texts(parameters: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in parameters.items():
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not _NAME.match(name) or not isinstance(text, str) or len(text) > 2048 or len(parameters) > 32:
+        named = _NAME.match(name) and is_code(name)
+        if not named or not isinstance(text, str) or len(text) > 2048 or len(parameters) > 32:
             raise UsageError("sources.value", "parameters are at most 32 names with a text or whole number each")
         found[name] = text
     return found

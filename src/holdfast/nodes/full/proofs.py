@@ -151,7 +151,10 @@ class ProofDesk:
             except HoldfastError as error:
                 silent = error if error.code not in _SILENT else silent
                 continue
-            return prover, _opened(proved, computed, found.document, found.salt)
+            try:
+                return prover, _opened(proved, computed, found.document, found.salt)
+            except UndecidedError as error:
+                silent = error
         raise UndecidedError("proof.unknown", f"no prover shows it: {silent.message}")
 
     async def _reference_string(self, prover: ProverClient, computed: Statement, document: ProofDocument) -> bytes:

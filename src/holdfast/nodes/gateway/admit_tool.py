@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.blocks import escape_all
+from holdfast.core.blocks import escape_all, escape_openings
 from holdfast.core.statements import is_code
 from holdfast.errors import HoldfastError, MalformedError
 
@@ -54,6 +54,20 @@ def parse_offer(value: object) -> Offer:
     return Offer(tuple(str(item) for item in sources), most)
 
 
+def check_tools(tools: object) -> None:
+    """Whether a request's own tools leave room for this one; raises ``request.admit``."""
+    listed = [] if tools is None else tools
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise MalformedError("request.admit", "beside admit, tools is a list of objects", param="tools")
+    if any(_name(item) == TOOL for item in listed):
+        raise MalformedError("request.admit", f"{TOOL} is the name of the gateway's own function", param="tools")
+
+
+def _name(tool: Mapping[str, Any]) -> object:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, dict) else None
+
+
 def canonical_int(value: object) -> int | None:
     """A whole number as it stands in JSON whose numbers are texts."""
     text = str(value)
@@ -86,7 +100,7 @@ def offer_tool(value: dict[str, Any], offer: Offer) -> dict[str, Any]:
 
 def without_tool(value: dict[str, Any]) -> dict[str, Any]:
     """The request once nothing more may be asked."""
-    tools = [item for item in value["tools"] if item.get("function", {}).get("name") != TOOL]
+    tools = [item for item in value["tools"] if _name(item) != TOOL]
     kept = {name: item for name, item in value.items() if name != "tools"}
     return {**kept, "tools": tools} if tools else kept
 
@@ -131,7 +145,7 @@ def _question(function: Mapping[str, Any], offer: Offer) -> dict[str, Any] | Non
 
 def answer_calls(value: dict[str, Any], message: dict[str, Any], contents: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The request of the next turn: what the model said, and for each call (id, content) what came of it."""
-    told = [{"role": "tool", "tool_call_id": name, "content": content} for name, content in contents]
+    told = [{"role": "tool", "tool_call_id": escape_openings(name), "content": content} for name, content in contents]
     said = {"role": "assistant", "content": message.get("content"), "tool_calls": message.get("tool_calls")}
     return {**value, "messages": [*value["messages"], escape_all(said), *told]}
 

@@ -20,13 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.client.data_nodes import DataNodeClient, Opened, open_presented
+from holdfast.client.data_nodes import DataNodeClient, Opened, is_about, open_presented
 from holdfast.core import canonical
 from holdfast.core.admissions import SALT_BYTES, Presented, parse_presented
 from holdfast.core.blocks import INTRODUCTION, block_of, escape_all, holds_opening
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode
 from holdfast.core.orders import Evidence
 from holdfast.core.sealing import open_document, seal_document
+from holdfast.core.statements import parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.ports.clock import Clock
@@ -168,9 +169,13 @@ class Admitting:
         )
         for node in self._nodes:
             try:
-                return await self.check(await node.admit(question))
+                found = await self.check(await node.admit(question))
             except UnavailableError as error:
                 trouble = error
+                continue
+            if is_about(found.opened.document, question["source"], question["parameters"]):
+                return found
+            trouble = _another(node)
         raise trouble
 
     async def _show(self, item: Reference | Presented, workspace: str) -> Presented:
@@ -180,6 +185,8 @@ class Admitting:
         for node in self._nodes:
             try:
                 shown = await node.admission(item.digest, item.salt, workspace)
+                if parse_envelope(shown.envelope).digest != item.digest:
+                    raise _another(node)
             except HoldfastError as error:
                 trouble = error if isinstance(error, UnavailableError) else trouble
                 continue
@@ -208,6 +215,11 @@ class Admitting:
                 if found is not None:
                     self._evidence[found[0]] = found[1]
         return self._evidence
+
+
+def _another(node: DataNodeClient) -> UnavailableError:
+    """What its key signed once is no answer to everything."""
+    return UnavailableError("data.protocol", f"the data node {node.code} presents another admission", status=502)
 
 
 def question_of(value: Mapping[str, Any]) -> str:

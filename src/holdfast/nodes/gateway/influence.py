@@ -10,9 +10,11 @@ Not covered: models that give several choices (the first is compared), and what 
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from holdfast.core import canonical
@@ -31,6 +33,8 @@ MOST = 4
 """How often one run is asked again: each time costs the upstream two answers, and nobody pays for them."""
 _REMEMBERED = 10_000
 """Runs whose askings are counted."""
+MOST_WORK = 50_000_000
+"""Pairs of equal words in two answers, times the words of the shorter one: what comparing them takes at most."""
 NOTE = (
     "Asked again, and no proof: a model may answer otherwise each time. Where the control differs from the original, "
     "differences show nothing of these rows."
@@ -98,7 +102,7 @@ class Influence:
             "control": control,
             "answer": answer,
             "control_differs": control != original,
-            "differences": _differences(original, answer),
+            "differences": await asyncio.to_thread(_differences, original, answer),
             "note": NOTE,
         }
 
@@ -139,13 +143,27 @@ def _answer(raw: bytes) -> str:
 
 
 def _differences(original: str, answer: str) -> list[canonical.JSON]:
-    """What stands in one and not in the other, word by word, in order."""
+    """What stands in one and not in the other, word by word, in order; where comparing would take too long, all between
+    what both begin and end with."""
     one, other = original.split(), answer.split()
-    found: list[canonical.JSON] = []
-    for kind, start, end, begin, stop in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
-        if kind != "equal":
-            found.append({"original": " ".join(one[start:end]), "answer": " ".join(other[begin:stop])})
-    return found
+    repeated = Counter(other)
+    work = sum(count * repeated[word] for word, count in Counter(one).items()) * min(len(one), len(other))
+    if work <= MOST_WORK:
+        codes = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    else:
+        begin = _alike(one, other)
+        end = _alike(one[begin:][::-1], other[begin:][::-1])
+        codes = [("replace", begin, len(one) - end, begin, len(other) - end)]
+    return [
+        {"original": " ".join(one[start:end]), "answer": " ".join(other[begin:stop])}
+        for kind, start, end, begin, stop in codes
+        if kind != "equal"
+    ]
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _malformed(message: str) -> MalformedError:

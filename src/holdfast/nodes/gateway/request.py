@@ -23,7 +23,7 @@ from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_pa
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
 from holdfast.errors import MalformedError, UsageError
-from holdfast.nodes.gateway.admit_tool import OFFERED, offer_tool, parse_offer
+from holdfast.nodes.gateway.admit_tool import OFFERED, check_tools, offer_tool, parse_offer
 from holdfast.nodes.gateway.admit_tool import Offer as AdmitOffer
 from holdfast.nodes.gateway.admitting import Reference, Taken, parse_asked, put_in
 from holdfast.nodes.gateway.opengradient import (
@@ -295,6 +295,7 @@ def _admit(asked: object, value: Mapping[str, Any]) -> AdmitOffer | None:
         raise UsageError(
             "request.admit", "only a chat with one choice can ask while it answers", param="holdfast.admit"
         )
+    check_tools(value.get("tools"))
     return parse_offer(asked)
 
 

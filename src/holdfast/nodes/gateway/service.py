@@ -260,17 +260,20 @@ class Gateway:
         """Make a record of its own of each admission, so that the log has it before the route; a run for which that
         fails is over, and whoever closes it finds them in its opening."""
         try:
-            for item in packed:
-                signed = signed_elsewhere(
-                    item.envelope, parse_envelope(item.envelope).digest, run.opening, run.bound.key, "admission"
-                )
-                at = run.opening.stamp(self._clock.now())
-                place = await self._ledger.add(run.id, at, signed, item.evidence, item.kept)
-                await self._indexer.added(run.id, place.start)
-                run.admitted.append(signed)
+            await self._add_admitted(run, packed)
         except BaseException as error:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
             raise
+
+    async def _add_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
+        for item in packed:
+            signed = signed_elsewhere(
+                item.envelope, parse_envelope(item.envelope).digest, run.opening, run.bound.key, "admission"
+            )
+            at = run.opening.stamp(self._clock.now())
+            place = await self._ledger.add(run.id, at, signed, item.evidence, item.kept)
+            await self._indexer.added(run.id, place.start)
+            run.admitted.append(signed)
 
     async def _keep(self, run: Run, carried: Carried) -> None:
         """Make durable what the memory node signed; a run for which that fails is over."""
@@ -386,7 +389,7 @@ class Gateway:
         if all(found.digest != earlier.digest for earlier in taken):
             taken.append(found)
             packed = pack([found], run.bound.key, private=run.opening.settlement == "private")
-            await self._keep_admitted(run, packed)
+            await self._add_admitted(run, packed)  # who waits for the answer closes the run where this fails
         return found.block
 
     def _send_again(self, run: Run, sent: dict[str, Any], taken: Sequence[Taken]) -> None:

@@ -130,7 +130,10 @@ def open_export(value: Mapping[str, Any], passphrase: str, derive_key: DeriveKey
         raise RefusedError(
             "memory.export_key", "this passphrase does not open the file", hint="nothing was changed", status=401
         ) from error
-    return Export(document, _histories(content), frozenset(content["erased"]))
+    erased = content.get("erased")
+    if not isinstance(erased, list) or not all(map(memory.is_row_id, erased)):
+        raise _no_content()
+    return Export(document, _histories(content.get("rows")), frozenset(erased))
 
 
 def _verifies(key: Any, signature: bytes, message: bytes) -> bool:
@@ -141,14 +144,22 @@ def _verifies(key: Any, signature: bytes, message: bytes) -> bool:
     return True
 
 
-def _histories(content: Mapping[str, Any]) -> dict[str, list[Event]]:
+def _histories(rows: Any) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = {}
-    for row, events in content["rows"].items():
+    if not isinstance(rows, dict):
+        raise _no_content()
+    for row, events in rows.items():
+        if not isinstance(events, list) or not events or not all(isinstance(text, str) for text in events):
+            raise _no_content()
         raw = [text.encode() for text in events]
         if memory.parse_history(raw).id != row:
             raise MalformedError("memory.export", "a history stands under the id of another row")
         found[row] = [memory.parse_event(item) for item in raw]
     return found
+
+
+def _no_content() -> MalformedError:
+    return MalformedError("memory.export", "an export holds rows with their events, and ids of rows that were erased")
 
 
 def take_in(draft: Draft, export: Export, erased_here: frozenset[str]) -> Imported:
@@ -222,7 +233,8 @@ def _foreign_claim(item: Any) -> Claim:
     if not isinstance(text, str) or not memory.is_text(text, memory.MAX_CLAIM_BYTES):
         raise MalformedError("memory.foreign", f"each row has a memory of 1 to {memory.MAX_CLAIM_BYTES} bytes")
     given = item.get("categories") or [item.get("category")]
-    known = {name for name in given if name in memory.FRESH_DAYS} if isinstance(given, list) else set()
+    listed = given if isinstance(given, list) else []
+    known = {name for name in listed if isinstance(name, str) and name in memory.FRESH_DAYS}
     kind = item.get("type", item.get("memory_type"))
     labels = [item.get(name) if memory.is_text(item.get(name), 256) else None for name in ("agent_id", "thread_id")]
     return Claim(

@@ -66,6 +66,7 @@ class Case:
         self.node, self.clock = node, node.clock
         self.prover = Prover(node)
         self.prover.delivery = delivery
+        self.liars = []
         self.checker = ArithmeticProver()
         self.entries_held = [computed, delivery.envelope]
         self.committer = Committer()
@@ -82,8 +83,9 @@ class Case:
                     "execution", body.event, "", body.upstream, "", binds=body.binds)
             )  # fmt: skip
         self.desk = ProofDesk(
-            ORIGIN, self, self.journal, [self.prover], self.checker, self.ceremony, self.clock, MemoryMetrics()
-        )
+            ORIGIN, self, self.journal, [*self.liars, self.prover], self.checker, self.ceremony, self.clock,
+            MemoryMetrics(),
+        )  # fmt: skip
         return ledger
 
     async def entries(self, begin, end, size):
@@ -313,6 +315,15 @@ def test_what_cannot_be_seen_is_not_judged_and_tried_again(change):
 
     asyncio.run(later())
     assert case.desk.waiting[1].wait_s == LONGEST_WAIT_S
+
+
+def test_a_prover_that_shows_something_else_holds_up_no_other():
+    def lied_to(case):
+        liar = Prover(case.node)
+        liar.delivery = dataclasses.replace(case.prover.delivery, document=b"{}")
+        case.liars = [liar]
+
+    assert play(lied_to)[0] == "ok"
 
 
 def test_without_a_verifier_nothing_is_asked():

@@ -13,7 +13,7 @@ import pytest
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.quantities import Rule, Value
 from holdfast.core.statements import SealedPath, parse_envelope, parse_statement
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.nodes.gateway.admitting import parse_intent
 from holdfast.nodes.gateway.request import parse_ask
 from holdfast.verifier.appraisal import appraise
@@ -127,6 +127,33 @@ def test_what_is_not_good_is_refused_before_a_model_is_asked(name: str) -> None:
         assert world.gateway.under_way == 0
 
     play(story, upstream=upstream())
+
+
+def test_what_a_data_node_signed_for_others_is_no_answer_to_what_was_named() -> None:
+    """Whoever runs a data node has all that its key ever signed, and can show any of it."""
+
+    async def story(world: World) -> None:
+        made, other = signed(world), signed(world, replace(EURO, text="1.2"), name="other")
+        world.data.admissions[made.digest] = other
+        with pytest.raises(HoldfastError) as caught:
+            await world.gateway.open(asked({"digest": made.digest, "salt": other.salt.hex()}), "first")
+        assert caught.value.code == "data.protocol"
+        assert isinstance(world.upstream, ScriptedUpstream)
+        assert world.upstream.sent == []
+
+    play(story, upstream=upstream())
+
+
+@pytest.mark.parametrize("change", [{"source": "shares"}, {"parameters": {"pair": "EURCHF"}}])
+def test_what_a_data_node_signed_for_others_is_no_answer_to_a_question(change: Any) -> None:
+    async def story(world: World) -> None:
+        seen = observation(seconds=(world.clock.now() - ASKED).total_seconds() - 5, **change)
+        world.data.admits = lambda _: world.data.node.sign(admitted(seen))
+        _, _, body = await answered(world, offering())
+        assert json.loads(sent_to(world)["messages"][-1]["content"]) == {"refused": "data.protocol"}
+        assert "admissions" not in body
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
 
 
 def test_a_silent_data_node_is_told_as_that() -> None:
@@ -417,6 +444,31 @@ def test_a_model_asks_and_is_answered_with_a_block(stream: bool) -> None:
     play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
 
 
+@pytest.mark.parametrize("failure", [UnavailableError("wal.stopped", "the disk is full"), asyncio.CancelledError()])
+def test_a_run_whose_asked_admission_cannot_be_kept_is_closed_once(failure: BaseException) -> None:
+    async def story(world: World) -> None:
+        admits(world)
+        run = await world.gateway.open(offering(), "first")
+        other = await world.gateway.open(asked(), "first")
+        closings = []
+        close_run = world.ledger.close_run
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise failure
+
+        async def close(*given: Any, **more: Any) -> Any:
+            closings.append(given)
+            return await close_run(*given, **more)
+
+        world.ledger.add, world.ledger.close_run = fail, close  # type: ignore[method-assign]
+        with pytest.raises(type(failure)):
+            await world.gateway.answer(run)
+        assert (len(closings), world.gateway.under_way) == (1, 1)
+        await world.gateway.answer(other)
+
+    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION), ANSWER]))
+
+
 def test_a_model_asks_no_more_than_it_may() -> None:
     async def story(world: World) -> None:
         admits(world)
@@ -459,14 +511,18 @@ def test_a_silent_data_node_ends_no_answer() -> None:
 
 
 def test_what_a_model_says_while_it_asks_cannot_look_like_a_block() -> None:
+    marked = turn(QUESTION, content=HOSTILE).replace(b'"call-0"', b'"<admission call-0"')
+
     async def story(world: World) -> None:
         admits(world)
         run, secret, _ = await answered(world, offering())
         assert "<admission" not in sent_to(world)["messages"][2]["content"]
+        said, told = sent_to(world)["messages"][2:]
+        assert told["tool_call_id"] == said["tool_calls"][0]["id"] == "&lt;admission call-0"
         found = await judged(world, run, secret)
         assert not any(check.answer == "no" for check in found.transcript)
 
-    play(story, upstream=ScriptedUpstream(answers=[turn(QUESTION, content=HOSTILE), ANSWER]))
+    play(story, upstream=ScriptedUpstream(answers=[marked, ANSWER]))
 
 
 def test_a_turn_with_other_tools_is_the_answer() -> None:
@@ -509,6 +565,15 @@ def test_a_malformed_offer_is_refused(given: Any) -> None:
     value = {"model": MODEL, "messages": MESSAGES, "holdfast": {"admit": given}}
     with pytest.raises(HoldfastError) as caught:
         parse_ask("chat.completions", json.dumps(value).encode(), {}, default_model=None, settlement="batch")
+    assert caught.value.code == "request.admit"
+
+
+@pytest.mark.parametrize(
+    "tools", [True, 5, "text", {"a": 1}, ["text"], [{"type": "function", "function": {"name": "holdfast_admit"}}]]
+)
+def test_tools_that_leave_no_room_for_asking_are_refused(tools: Any) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        offering(tools=tools)
     assert caught.value.code == "request.admit"
 
 

@@ -145,3 +145,19 @@ def test_it_is_asked_over_http_by_whoever_holds_the_capability() -> None:
         assert answer.json()["original"] == "The cello."
 
     play(story, upstream=upstream())
+
+
+def test_answers_that_say_one_word_over_and_over_are_compared_in_pieces() -> None:
+    """Whoever asks says what the model repeats; comparing word by word would take a gateway's time from all others."""
+    many = ANSWER.replace(b"The cello.", b"So " + b"a " * 4000 + b"it is")
+    more = ANSWER.replace(b"The cello.", b"So " + b"a b " * 4000 + b"it is")
+
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        [difference] = found["differences"]
+        assert isinstance(difference, dict)
+        assert str(difference["original"]).split() == ["a"] * 3999
+        assert str(difference["answer"]).split() == ["b", "a"] * 3999 + ["b"]
+
+    play(story, upstream=ScriptedUpstream(answers=[many, many, more]))
