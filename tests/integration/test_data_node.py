@@ -9,8 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.metrics_memory import MemoryMetrics
+from holdfast.adapters.storage_files import FileStorage
+from holdfast.adapters.wal import WriteAheadLog
 from holdfast.cli.demo_data import answer_clock
 from holdfast.client.data import judge_admission
+from holdfast.client.log_writer import Accepted
 from holdfast.core import canonical
 from holdfast.core.admissions import parse_admission, parse_presented, verify_admission, verify_observation
 from holdfast.core.encoding import time_encode
@@ -19,6 +23,7 @@ from holdfast.core.quantities import Rule
 from holdfast.core.statements import parse_envelope, parse_statement, pre_authentication_encoding
 from holdfast.errors import HoldfastError
 from holdfast.nodes.data.app import Caller, create_app
+from holdfast.nodes.data.delivery import Delivery
 from holdfast.nodes.data.limits import Windows
 from holdfast.nodes.data.peers import Peer, Peers, open_presented
 from holdfast.nodes.data.service import Query, replay
@@ -110,6 +115,27 @@ def test_parameters_that_the_definition_does_not_take_are_a_signed_refusal(tmp_p
 
     requests, document = asyncio.run(work())
     assert (requests, document.refusal.code) == ([], "parameters")
+
+
+class Written:
+    """A log that takes what it is handed."""
+
+    def __init__(self):
+        self.entries = []
+
+    async def append(self, entries):
+        self.entries += entries
+        return [Accepted("00" * 32, place, None) for place in range(len(entries))]
+
+
+def test_what_was_admitted_is_handed_to_the_log(tmp_path):
+    world, shown, _ = admission_of(tmp_path, lambda: whole(rate_body()))
+    storage = FileStorage(tmp_path / "node")
+    records, log = WriteAheadLog(storage, "wal", 1 << 20), Written()
+    delivery = Delivery(records, storage, world.service.kept, log, SystemClock(), MemoryMetrics())
+    assert asyncio.run(delivery.deliver())
+    assert log.entries == [shown.envelope]
+    assert not asyncio.run(delivery.deliver())
 
 
 # --- what nobody could read -------------------------------------------------------------------------------------------

@@ -9,10 +9,8 @@ import asyncio
 import logging
 
 from holdfast.client.log_writer import LogWriter
-from holdfast.core import canonical
-from holdfast.core.admissions import parse_presented
 from holdfast.errors import HoldfastError, UnavailableError
-from holdfast.nodes.data.keeping import Kept
+from holdfast.nodes.data.keeping import Kept, parse_record
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.ports.storage import RecordLog, Storage
@@ -81,7 +79,7 @@ class Delivery:
         entries: list[bytes] = []
         reached = self.delivered
         for record in self._records.records(self.delivered):
-            entries.append(parse_presented(canonical.decode(record.payload)).envelope)
+            entries.append(parse_record(record.payload)[1].envelope)
             reached = record.position
             if len(entries) == BATCH:
                 break

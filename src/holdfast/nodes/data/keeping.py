@@ -56,7 +56,7 @@ class Kept:
         self.recent: dict[str, deque[Glance]] = {}
         start = records.begin
         for record in records.records(start):
-            asker, shown = _parse(record.payload)
+            asker, shown = parse_record(record.payload)
             digest = parse_envelope(shown.envelope).digest
             self._note(parse_admission(shown.document), digest, asker, start, record.position)
             start = record.position
@@ -101,7 +101,7 @@ class Kept:
 
     def _read(self, digest: str) -> Presented | None:
         place = self._starts.get(digest)
-        return None if place is None else _parse(self._records.record_at(place[0]).payload)[1]
+        return None if place is None else parse_record(self._records.record_at(place[0]).payload)[1]
 
     def tidy(self, delivered: int) -> None:
         """Let go of what is older than the settings say; ``delivered`` is how far the log has the records."""
@@ -115,7 +115,7 @@ class Kept:
             self._committer.drop_before(end)
 
 
-def _parse(payload: bytes) -> tuple[str, Presented]:
+def parse_record(payload: bytes) -> tuple[str, Presented]:
     """A record to the workspace that asked and what was presented to it."""
     value = canonical.decode(payload)
     return value["asker"], parse_presented(value["presented"])
