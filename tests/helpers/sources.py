@@ -7,13 +7,15 @@ import contextlib
 import datetime as dt
 import json
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.fetch_dns import DNSFetcher
 from holdfast.adapters.fetch_https import HTTPSFetcher
+from holdfast.adapters.fetch_sql import SQLFetcher
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
@@ -22,11 +24,13 @@ from holdfast.core.encoding import b64_encode, time_encode
 from holdfast.core.keys import build_key_document
 from holdfast.core.sources import Definition, Registry, parse_registry
 from holdfast.nodes.data.bodies import Bodies
+from holdfast.nodes.data.fetchers import FetcherByKind
 from holdfast.nodes.data.keeping import Kept
 from holdfast.nodes.data.limits import Windows
 from holdfast.nodes.data.peers import Peers
 from holdfast.nodes.data.service import DataService
 from holdfast.nodes.witness import EnclaveWitness
+from holdfast.ports.settings import Secret
 from tests.helpers.network import ed25519_signer
 from tests.helpers.tls import Certificate, certificate
 
@@ -117,17 +121,29 @@ def definition_of(server: SourceServer, root: Certificate | None, **change: Any)
         "roots": [] if root is None else [b64_encode(root.raw)],
         **change.pop("request", {}),
     }
+    return _defined(
+        "rates",
+        "https",
+        request,
+        {
+            "parameters": {"pair": {"type": "word", "default": "EUR-USD"}},
+            "extract": {"method": "json", "value": "$.rate", "time": "$.at", "time_format": "rfc3339"},
+            **change,
+        },
+    )
+
+
+def _defined(name: str, kind: str, request: dict[str, Any], change: dict[str, Any]) -> Definition:
+    """A definition of a decimal; ``expect`` of ``change`` is added to what stands there."""
     expect = {"type": "decimal", "minimum": "0", "maximum": "10", "fresh_s": 30, **change.pop("expect", {})}
     given = {
         "type": "urn:holdfast:source:v1",
-        "id": "rates",
+        "id": name,
         "version": 1,
-        "title": "Rates",
-        "kind": "https",
+        "title": name.title(),
+        "kind": kind,
         "workspaces": ["*"],
-        "parameters": {"pair": {"type": "word", "default": "EUR-USD"}},
         "request": request,
-        "extract": {"method": "json", "value": "$.rate", "time": "$.at", "time_format": "rfc3339"},
         "expect": expect,
         **change,
     }
@@ -148,7 +164,7 @@ class DataWorld:
     """A data node's service over a folder, asking with a real fetcher."""
 
     service: DataService
-    fetcher: HTTPSFetcher
+    fetcher: FetcherByKind
     committer: GroupCommit
     metrics: MemoryMetrics
     document: Any
@@ -158,7 +174,14 @@ class DataWorld:
         await self.committer.close()
 
 
-def data_world(folder: Path, registry: Registry, *, name: str = "data", peers: Peers | None = None) -> DataWorld:
+def data_world(
+    folder: Path,
+    registry: Registry,
+    *,
+    name: str = "data",
+    peers: Peers | None = None,
+    credentials: Mapping[str, Secret] | None = None,
+) -> DataWorld:
     """A data node in this process."""
     clock, metrics = SystemClock(), MemoryMetrics()
     signer = ed25519_signer(name, "statement")
@@ -167,7 +190,7 @@ def data_world(folder: Path, registry: Registry, *, name: str = "data", peers: P
     records = WriteAheadLog(storage, "wal", 1 << 20)
     committer = GroupCommit(records)
     kept = Kept(records, committer, Bodies(storage, clock, 1), clock, days=1)
-    fetcher = HTTPSFetcher(clock)
+    fetcher = FetcherByKind(HTTPSFetcher(clock), {"dns": DNSFetcher(clock), "sql": SQLFetcher(clock)})
     count = iter(range(1, 1 << 20))
     service = DataService(
         document.digest,
@@ -180,9 +203,25 @@ def data_world(folder: Path, registry: Registry, *, name: str = "data", peers: P
         EnclaveWitness(document, None, clock, reattest_s=3600),
         clock,
         metrics,
-        credentials={},
+        credentials=credentials or {},
         random=lambda size: next(count).to_bytes(size, "big"),
         at_once=64,
         on_kept=lambda: None,
     )
     return DataWorld(service, fetcher, committer, metrics, document)
+
+
+def sql_definition(dialect: str, select: str, **change: Any) -> Definition:
+    """A definition of a database that the secret ``books`` names. ``change`` replaces members; ``request`` and
+    ``expect`` are added to what stands there."""
+    request = {"dialect": dialect, "secret": "books", "select": select, **change.pop("request", {})}
+    return _defined("books", "sql", request, {"extract": {"method": "json", "value": "$[0].rate"}, **change})
+
+
+def dns_definition(port: int, **change: Any) -> Definition:
+    """A definition of the first address of a name at a resolver on loopback; ``request`` is added to what it has."""
+    name = {"resolver": f"127.0.0.1:{port}", "name": "www.{zone}.example", "record": "A", "seconds": 3}
+    text = {"type": "text", "minimum": None, "maximum": None}
+    given = {"parameters": {"zone": {"type": "word", "default": "a"}}, "expect": text}
+    extract = {"method": "json", "value": "$.values[0]"}
+    return _defined("names", "dns", name | change.pop("request", {}), {**given, "extract": extract, **change})

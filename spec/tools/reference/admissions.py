@@ -87,6 +87,26 @@ def observation(text: str = "1.0842", *, plus_ms: int = -5_000, **change: Any) -
     return {**value, **change}
 
 
+def exchange(**change: Any) -> dict[str, Any]:
+    """What was observed of a database (§3(7))."""
+    value = {
+        "kind": "sql",
+        "channel": "tls",
+        "template": named("rates statement").hex(),
+        "request": {"digest": named("rates question").hex(), "size": 90},
+        "answer": {"digest": named("rates rows").hex(), "size": 42},
+        "facts": {"server": "PostgreSQL 17.2", "database": "books", "rows": "1"},
+    }
+    return {**value, **change}
+
+
+def of_rows(text: str = "1.0842", **change: Any) -> dict[str, Any]:
+    """The observation of a database: nothing of HTTP, and its exchange."""
+    value = {**observation(text), "request": None, "tls": None, "http": None, "exchange": exchange()}
+    value["limits"] = limits(pins=[])
+    return {**value, **change}
+
+
 def document(name: str = "good", event: str = "admitted", **change: Any) -> dict[str, Any]:
     """An admission document."""
     seen = observation()

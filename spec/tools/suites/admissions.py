@@ -11,9 +11,11 @@ from reference.admissions import (
     combined,
     decimal,
     document,
+    exchange,
     http,
     limits,
     observation,
+    of_rows,
     quorum,
     rule,
     source,
@@ -54,6 +56,7 @@ def write(out: Writer) -> None:
     """Write all of them."""
     out.shared(TRUST, exact_text(trust_with_data_nodes()) + "\n")
     documents(out)
+    exchanges(out)
     quorums(out)
     payloads(out)
     attesters(out)
@@ -176,6 +179,63 @@ def documents(out: Writer) -> None:
     refused("below-its-range", "Less than half.", seen(text="0.4999"), "range")
     refused("text-in-a-range", "A text where a number is asked for.",
             seen(extraction={"kind": "json-pointer", "path": "/rate", "value": text}), "range")  # fmt: skip
+
+
+def exchanges(out: Writer) -> None:
+    """What went over something else than HTTP (§3(7))."""
+    case = Documents(out, "exchange")
+    text = {"type": "text", "text": "Open until five.", "unit": None}
+
+    def rows(**change: Any) -> dict[str, Any]:
+        return document(observation=of_rows(**change))
+
+    def changed(**change: Any) -> dict[str, Any]:
+        return rows(exchange=exchange(**change))
+
+    case("rows", "A rate out of a database: over which channel, what was asked, which rows came.", rows())
+    asked = {"digest": OTHER_DIGEST, "size": 42}
+    facts = {"resolver": "192.0.2.53:53", "authenticated": "true", "response-code": "0"}
+    names = exchange(kind="dns", channel="udp", request=asked, facts=facts)
+    case("names", "An answer of a resolver, and what it says of DNSSEC.", rows(exchange=names))
+    case("rows-own-time", "A column says of when the value is.", rows(times=times(source=-7_000)))
+    refusal = {"code": "source.timeout", "says": "No rows within 10 s."}
+    unanswered = of_rows(extraction=None, exchange=exchange(answer=None))
+    case("rows-refused", "Asked, and no rows came in time.",
+         document(event="refused", observation=unanswered, refusal=refusal))  # fmt: skip
+
+    def malformed(name: str, why: str, value: dict[str, Any], code: str = "exchange") -> None:
+        case(name, why, value, code if "." in code else f"admission.{code}")
+
+    malformed("null", "A second spelling of what went over HTTP.",
+              document(observation={**observation(), "exchange": None}))  # fmt: skip
+    malformed(
+        "and-http", "Two answers to one question.", document(observation={**observation(), "exchange": exchange()})
+    )
+    malformed("and-session", "A session that the rows did not come over.", rows(tls=tls()))
+    malformed("unknown-kind", "A reader could not say what was observed.", changed(kind="gopher"))
+    malformed("unknown-channel", "A database is not asked by pigeon.", changed(channel="pigeon"))
+    malformed("names-over-tls", "No kind goes over another's channel.", rows(exchange={**names, "channel": "tls"}))
+    malformed("unknown-member", "An opinion is no observation.", changed(opinion="good"))
+    malformed("without-member", "Nothing is left out: null says so.",
+              rows(exchange={key: item for key, item in exchange().items() if key != "answer"}))  # fmt: skip
+    malformed("fact-as-number", "A number in JSON is read in more than one way.", changed(facts={"rows": 1}))
+    malformed("fact-without-code", "Facts have codes.", changed(facts={"Rows": "1"}))
+    malformed("many-facts", "At most sixteen.", changed(facts={f"fact-{place}": "1" for place in range(17)}))
+    malformed("size-of-nothing", "No rows are still two bytes.",
+              changed(answer={"digest": OTHER_DIGEST, "size": 0}))  # fmt: skip
+    malformed("digest-in-capitals", "One spelling of a digest.", changed(template="AA" * 32), "encoding.hex")
+    malformed("without-answer", "Admitted, and nothing came.", changed(answer=None), "event")
+    malformed("without-value", "Admitted what?", rows(extraction=None), "event")
+
+    def refused(name: str, why: str, value: dict[str, Any], code: str) -> None:
+        case(name, why, value, f"admission.{code}", expect="reject")
+
+    refused("pinned", "A pin, and no session to hold it against.", rows(limits=limits()), "certificate")
+    refused("stale", "Fresh for a minute, and read after it.", rows(times=times(source=-70_000)), "stale")
+    refused("from-the-future", "The column is far ahead.", rows(times=times(source=2_000)), "clock_skew")
+    refused("above-its-range", "Two dollars and a bit.", rows(text="2.0001"), "range")
+    refused("text-in-a-range", "A text where a number is asked for.",
+            rows(extraction={"kind": "json", "path": "$[0].rate", "value": text}), "range")  # fmt: skip
 
 
 def times(*, source: int | None = None, first_byte: int = -4_900) -> dict[str, Any]:

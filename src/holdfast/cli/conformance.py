@@ -46,6 +46,7 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.circuits import quantise, same_circuit, show_instance
 from holdfast.core.context import parse_context
 from holdfast.core.decisions import parse_decision_document
+from holdfast.core.dns_reads import TYPES, DnsRead, read_answer
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.expectations import admit_value, parse_expectation
@@ -698,6 +699,14 @@ def _parse_sources(arguments: Arguments) -> Answer:
     return {"digest": found.digest, "sources": {name: item.digest for name, item in found.sources.items()}}
 
 
+def _read_dns(arguments: Arguments) -> Answer:
+    """``sources.md`` §4(9): what the message of a resolver's answer means."""
+    record = arguments.one("record")
+    if record not in TYPES:
+        raise UsageError("sources.request", f"a record is one of {', '.join(sorted(TYPES))}")
+    return read_answer(DnsRead("", "", record, 1), arguments.file())
+
+
 def _extract_value(arguments: Arguments) -> Answer:
     """``sources.md`` §6 and §7: the value in a body."""
     rules = _fields(arguments.read(arguments.one("rules")), "extract", "expect")
@@ -1091,6 +1100,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "memory-standing": _memory_standing,
     "parse-sources": _parse_sources,
     "extract-value": _extract_value,
+    "read-dns": _read_dns,
     "check-address": _check_address,
     "build-settlement": _build_settlement,
     "walrus-blob-id": _walrus_blob_id,

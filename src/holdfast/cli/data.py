@@ -161,6 +161,9 @@ def _show(document: Admission) -> None:
         emit(clean_line(f"source     {seen.source.id}, definition {seen.source.definition[:16]}"))
         if seen.tls is not None:
             emit(clean_line(f"session    {seen.tls.protocol}, key {seen.tls.spki[:16]}"))
+        if seen.exchange is not None:
+            facts = ", ".join(f"{name} {text}" for name, text in sorted(seen.exchange.facts.items()))
+            emit(clean_line(f"exchange   {seen.exchange.kind} over {seen.exchange.channel}: {facts}"))
     if document.refusal is not None:
         emit(clean(f"refused    {document.refusal.code}: {document.refusal.says}"))
     if value is not None:

@@ -126,5 +126,8 @@ def _told(document: Admission) -> str:
     if document.quorum is not None:
         count = len(document.quorum.observations)
         return f"{count} observations {'agree' if document.quorum.outcome.agreed else 'disagree'}."
+    over = document.observation.exchange if document.observation else None
+    if over is not None:
+        return f"One value was admitted, asked as {over.kind} over {over.channel}."
     pinned = document.observation is not None and document.observation.pinned
     return f"One value was admitted, over a session {'whose key is pinned' if pinned else 'without a pinned key'}."

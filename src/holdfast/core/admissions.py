@@ -22,6 +22,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.admission_body import ADMISSION_EVENTS, AdmissionBody
 from holdfast.core.encoding import hex_decode, sha256, sha256_hex, time_decode, time_encode
+from holdfast.core.exchanges import Exchange, parse_exchange
 from holdfast.core.quantities import (
     MAX_OBSERVATIONS,
     Outcome,
@@ -213,6 +214,22 @@ class Observation:
     extraction: Extraction | None
     times: Times
     limits: Limits
+    exchange: Exchange | None = None
+    """What was observed over something else than HTTP; then ``request``, ``tls`` and ``http`` are None."""
+
+    @property
+    def template(self) -> str | None:
+        """Digest (hex) of the definition's request template; None where nothing was sent."""
+        if self.exchange is not None:
+            return self.exchange.template
+        return self.request.template if self.request else None
+
+    @property
+    def body_digest(self) -> str | None:
+        """SHA-256 (hex) of the body that came, over whatever; None where none did."""
+        if self.exchange is not None:
+            return self.exchange.answer[0] if self.exchange.answer else None
+        return self.http.body_digest if self.http and self.request else None
 
     @property
     def as_of(self) -> dt.datetime:
@@ -232,7 +249,8 @@ class Observation:
         return self.tls is not None and self.tls.spki in self.limits.pins
 
     def to_json(self) -> dict[str, canonical.JSON]:
-        return {
+        besides: dict[str, canonical.JSON] = {"exchange": self.exchange.to_json()} if self.exchange else {}
+        return besides | {
             "source": self.source.to_json(),
             "parameters": dict(self.parameters),
             "request": self.request.to_json() if self.request else None,
@@ -409,7 +427,7 @@ def _time(value: dt.datetime | None) -> str | None:
 # --- parsing ----------------------------------------------------------------------------------------------------------
 
 _MEMBERS = frozenset({"type"} | {item.name for item in fields(Admission)})
-_OBSERVATION = frozenset(item.name for item in fields(Observation))
+_OBSERVATION = frozenset(item.name for item in fields(Observation)) - {"exchange"}
 _COMBINED = frozenset(item.name for item in fields(Combined))
 _TLS = frozenset(item.name for item in fields(TLSFacts))
 
@@ -446,7 +464,7 @@ def _check_event(document: Admission) -> None:
         raise MalformedError("admission.event", "exactly what is refused has a refusal")
     if seen is None:
         return
-    whole = seen.http is not None and seen.request is not None and seen.times.first_byte is not None
+    whole = seen.body_digest is not None and seen.times.first_byte is not None
     if document.event == "admitted" and (not whole or seen.extraction is None):
         raise MalformedError("admission.event", "what is admitted was asked, came, and was taken from somewhere")
     if document.event == "refused" and seen.extraction is not None:
@@ -455,7 +473,10 @@ def _check_event(document: Admission) -> None:
 
 def parse_observation(value: object) -> Observation:
     """An observation from its JSON object (``admission.md`` §3); raises ``admission.*`` or ``encoding.*``."""
-    item = _object(value, _OBSERVATION, "an observation")
+    over = isinstance(value, dict) and "exchange" in value
+    item = _object(value, _OBSERVATION | {"exchange"} if over else _OBSERVATION, "an observation")
+    if over and any(item[name] is not None for name in ("request", "tls", "http")):
+        raise MalformedError("admission.exchange", "what went over something else than HTTP has no facts of HTTP")
     return Observation(
         source=_source(item["source"]),
         parameters=_parameters(item["parameters"]),
@@ -466,6 +487,7 @@ def parse_observation(value: object) -> Observation:
         extraction=None if item["extraction"] is None else _extraction(item["extraction"]),
         times=_times(item["times"]),
         limits=_limits(item["limits"]),
+        exchange=parse_exchange(item["exchange"]) if over else None,
     )
 
 
@@ -726,17 +748,23 @@ def verify_observation(document: Admission, definition: bytes | None = None) -> 
         return
     if definition is not None and sha256_hex(definition) != seen.source.definition:
         raise RefusedError("admission.definition", "the definition that is shown is not the one that was used")
-    http, request, extraction = seen.http, seen.request, seen.extraction
-    if document.event != "admitted" or http is None or request is None or extraction is None:
+    if document.event != "admitted" or seen.extraction is None:
         return
+    if seen.http is not None and seen.request is not None:
+        _verify_answer(seen, seen.http, seen.request)
+    elif seen.limits.pins:
+        raise RefusedError("admission.certificate", "there is no session that could be of a key that is asked for")
+    _verify_times(document, seen)
+    _verify_range(seen.extraction.value, seen.limits)
+
+
+def _verify_answer(seen: Observation, http: HTTPFacts, request: SentRequest) -> None:
     if not 200 <= http.status <= 299:
         raise RefusedError("admission.status", f"the source answered with status {http.status}")
     if any(host != request.host for host in http.hosts):
         raise RefusedError("admission.redirected", "the answer came from another host than was asked")
     if seen.tls is not None or seen.limits.pins:
         _verify_session(seen.tls, request, seen.limits)
-    _verify_times(document, seen)
-    _verify_range(extraction.value, seen.limits)
 
 
 def _verify_session(tls: TLSFacts | None, request: SentRequest, limits: Limits) -> None:

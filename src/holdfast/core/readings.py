@@ -12,10 +12,12 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.admissions import Extraction, Limits
 from holdfast.core.chain_reads import read_batch
+from holdfast.core.dns_reads import DnsRead, read_answer
 from holdfast.core.expectations import admit_value
 from holdfast.core.extraction import extract, extract_from
 from holdfast.core.quantities import Value
@@ -36,16 +38,21 @@ class Reading:
 
 def read_body(definition: Definition, body: bytes, date: dt.datetime | None) -> Reading:
     """The value in a body. Raises ``source.schema`` and ``source.range``."""
-    if definition.query is None:
-        found = extract(definition.extract, body, date)
-    else:
-        try:
-            document = read_batch(definition.query, body)
-        except MalformedError as error:
-            raise RefusedError("source.schema", error.message, status=502) from error
-        found = extract_from(definition.extract, document, date)
+    try:
+        document = _document(definition, body)
+    except MalformedError as error:
+        raise RefusedError("source.schema", error.message, status=502) from error
+    rules = definition.extract
+    found = extract(rules, body, date) if document is None else extract_from(rules, document, date)
     value = value_of(definition, admit_value(definition.expect, found.value))
     return Reading(Extraction(definition.extract.method, definition.extract.path, value), found.observed_at)
+
+
+def _document(definition: Definition, body: bytes) -> dict[str, Any] | None:
+    """What the answer of a chain or a resolver means; None where the body is read as it is."""
+    if isinstance(definition.reach, DnsRead):
+        return read_answer(definition.reach, body)
+    return None if definition.query is None else read_batch(definition.query, body)
 
 
 def value_of(definition: Definition, value: canonical.JSON) -> Value:
@@ -66,7 +73,7 @@ def limits_of(definition: Definition) -> Limits:
     expect = definition.expect
     numeric = expect.type in ("decimal", "integer") and (expect.minimum is not None or expect.maximum is not None)
     least, most = (None if item is None else format(item, "f") for item in (expect.minimum, expect.maximum))
-    return Limits(expect.fresh_s, expect.skew_s, (least, most) if numeric else None, definition.transport.pins)
+    return Limits(expect.fresh_s, expect.skew_s, (least, most) if numeric else None, definition.pins)
 
 
 def date_of(headers: Mapping[str, str]) -> dt.datetime | None:

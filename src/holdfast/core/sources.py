@@ -22,10 +22,12 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.addresses import Network, parse_address, parse_network
+from holdfast.core.dns_reads import TYPES, DnsRead, is_name, parse_resolver
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex
 from holdfast.core.expectations import Expectation, parse_decimal, parse_expectation
 from holdfast.core.extraction import Extraction, parse_extraction
 from holdfast.core.keys import PublicKey, verify_signature
+from holdfast.core.sql_reads import DIALECTS, INTEGERS, MAX_ROWS, MAX_SELECT, SqlRead, check_select
 from holdfast.core.statements import build_envelope, is_code, parse_envelope, pre_authentication_encoding
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UsageError
 
@@ -42,7 +44,7 @@ MAX_TEXT = 256
 """Most characters of a title, a unit, a header's value."""
 MAX_URL = 2048
 """Most characters of a URL, before and after parameters are put in."""
-KINDS = ("https", "evm")
+KINDS = ("https", "evm", "sql", "dns")
 PARAMETER_TYPES = ("choice", "decimal", "hex", "integer", "path", "word")
 ANY_WORKSPACE = "*"
 
@@ -185,6 +187,10 @@ class EvmQuery:
         }
 
 
+Reach = Transport | SqlRead | DnsRead
+"""How a source is reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most ``requests`` in ``seconds``, all callers together; for each workspace alone too."""
@@ -204,7 +210,7 @@ class Definition:
     workspaces: tuple[str, ...]
     unit: str
     parameters: Mapping[str, Parameter]
-    transport: Transport
+    reach: Reach
     query: EvmQuery | None
     extract: Extraction
     expect: Expectation
@@ -215,7 +221,31 @@ class Definition:
     @property
     def template(self) -> str:
         """SHA-256 (hex) of the request as the definition has it, places and all (``admission`` §3)."""
-        return sha256_hex(canonical.encode(_request_json(self.transport, self.query)))
+        return sha256_hex(canonical.encode(_request_json(self.reach, self.query)))
+
+    @property
+    def transport(self) -> Transport:
+        """How it is reached over HTTP; raises ``sources.kind`` where it is not."""
+        if isinstance(self.reach, Transport):
+            return self.reach
+        raise UsageError("sources.kind", f"a source of kind {self.kind} is not asked over HTTP")
+
+    @property
+    def secret_name(self) -> str | None:
+        """The secret that it is asked with."""
+        if isinstance(self.reach, Transport):
+            return self.reach.secret.name if self.reach.secret else None
+        return self.reach.secret if isinstance(self.reach, SqlRead) else None
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """Keys (SHA-256, hex) one of which a peer over TLS has to have; empty: any that verifies."""
+        return self.reach.pins if isinstance(self.reach, Transport) else ()
+
+    @property
+    def exchange_kind(self) -> str | None:
+        """The kind of exchange that an observation of it has; None of one over HTTP (``admission.md`` §3(7))."""
+        return None if isinstance(self.reach, Transport) else self.kind
 
     def may(self, workspace: str) -> bool:
         """Whether a workspace may use it."""
@@ -241,7 +271,8 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One request: a definition with a caller's parameters in it. ``places`` are the parameters as texts."""
+    """One request: a definition with a caller's parameters in it. ``places`` are the parameters as texts, ``url`` is
+    empty where it has none."""
 
     source: Definition
     places: Mapping[str, str]
@@ -371,14 +402,18 @@ def _source(value: Mapping[str, Any]) -> Definition:
         raise MalformedError("sources.kind", f"a kind is one of {', '.join(KINDS)}")
     version = _integer(value["version"], "version", 1, canonical.MAX_INTEGER)
     parameters = _parameters(value.get("parameters", {}))
-    transport, query = _request(kind, value["request"])
+    reach, query = _request(kind, value["request"])
     extract = parse_extraction(value["extract"])
-    if kind == "evm" and extract.method != "json":
-        raise MalformedError("sources.extract", "what a chain answers is read as json")
+    if kind != "https" and extract.method != "json":
+        raise MalformedError("sources.extract", "what a chain, a database or a resolver answers is read as json")
+    if kind == "sql":
+        _check_bound(parameters, extract)
+    if kind == "dns" and extract.time_format is not None:
+        raise MalformedError("sources.extract", "records have no time of their own")
     expect = parse_expectation(value["expect"])
     rate = _rate(value.get("rate", {"requests": 60, "seconds": 60}))
     workspaces = tuple(sorted(_texts(value["workspaces"], "workspaces", 256)))
-    request = _request_json(transport, query)
+    request = _request_json(reach, query)
     _check_places(request, parameters)
     document: dict[str, canonical.JSON] = {
         "type": SOURCE_TYPE,
@@ -403,7 +438,7 @@ def _source(value: Mapping[str, Any]) -> Definition:
         workspaces,
         value.get("unit", ""),
         parameters,
-        transport,
+        reach,
         query,
         extract,
         expect,
@@ -413,11 +448,15 @@ def _source(value: Mapping[str, Any]) -> Definition:
     )
 
 
-def _request_json(transport: Transport, query: EvmQuery | None) -> dict[str, canonical.JSON]:
-    return transport.to_json() | ({} if query is None else query.to_json())
+def _request_json(reach: Reach, query: EvmQuery | None) -> dict[str, canonical.JSON]:
+    return reach.to_json() | ({} if query is None else query.to_json())
 
 
-def _request(kind: str, value: Any) -> tuple[Transport, EvmQuery | None]:
+def _request(kind: str, value: Any) -> tuple[Reach, EvmQuery | None]:
+    if kind == "sql":
+        return _sql(value), None
+    if kind == "dns":
+        return _dns(value), None
     own = ("chain_id", "call", "address", "data", "topics", "block") if kind == "evm" else ()
     _members(value, ("url", *_TRANSPORT_DEFAULTS, *own), (*_TRANSPORT_DEFAULTS, *own[2:]))
     transport = _transport({name: item for name, item in value.items() if name not in own})
@@ -516,6 +555,46 @@ def _evm(value: Mapping[str, Any]) -> EvmQuery:
     return EvmQuery(chain_id, call, address, data, tuple(topics), block)
 
 
+def _sql(value: Any) -> SqlRead:
+    _members(value, ("dialect", "secret", "select", "rows", "seconds", "bytes"), ("rows", "seconds", "bytes"))
+    if value["dialect"] not in DIALECTS:
+        raise MalformedError("sources.request", f"a dialect is one of {', '.join(DIALECTS)}")
+    if not is_code(value["secret"]):
+        raise MalformedError("sources.secret", "a secret is named by a code; what it is stays with the node")
+    select = _text(value["select"], "select", most=MAX_SELECT, plain=False)
+    check_select(select)
+    return SqlRead(
+        dialect=value["dialect"],
+        secret=value["secret"],
+        select=select,
+        rows=_integer(value.get("rows", 1), "rows", 1, MAX_ROWS),
+        seconds=_integer(value.get("seconds", 10), "seconds", 1, 60),
+        most_bytes=_integer(value.get("bytes", 1_048_576), "bytes", 2, 16 << 20),
+    )
+
+
+def _dns(value: Any) -> DnsRead:
+    _members(value, ("resolver", "name", "record", "seconds"), ("seconds",))
+    parse_resolver(value["resolver"])
+    if value["record"] not in TYPES:
+        raise MalformedError("sources.request", f"a record is one of {', '.join(sorted(TYPES))}")
+    if not is_name(_PLACE.sub("x", _text(value["name"], "name"))):
+        raise MalformedError("sources.request", "a name is lower-case labels, without a dot at its end")
+    return DnsRead(
+        value["resolver"], value["name"], value["record"], _integer(value.get("seconds", 5), "seconds", 1, 60)
+    )
+
+
+def _check_bound(parameters: Mapping[str, Parameter], extract: Extraction) -> None:
+    """Rules of a source of kind ``sql`` (``sources.md`` §4(2)): what can be bound, and no ``Date``."""
+    for item in parameters.values():
+        bounds = [end for end in (item.minimum, item.maximum) if end is not None]
+        if item.type == "integer" and not all(INTEGERS[0] <= end <= INTEGERS[1] for end in bounds):
+            raise MalformedError("sources.parameter", "an integer that is bound has at most 64 bits")
+    if extract.time_format == "http_date":
+        raise MalformedError("sources.extract", "a database has no Date: name a column")
+
+
 def _rate(value: Any) -> Rate:
     _members(value, ("requests", "seconds"), ())
     return Rate(_integer(value["requests"], "requests", 1, 1_000_000), _integer(value["seconds"], "seconds", 1, 86_400))
@@ -560,7 +639,7 @@ def _parameter(value: Any) -> Parameter:
 def _check_places(request: Mapping[str, canonical.JSON], parameters: Mapping[str, Parameter]) -> None:
     """Every place has a parameter, and every parameter a place."""
     used: set[str] = set()
-    for member in ("url", "address", "data", "block"):
+    for member in ("url", "address", "data", "block", "select", "name"):
         used |= set(_PLACE.findall(str(request.get(member) or "")))
     topics = request.get("topics")
     for item in topics if isinstance(topics, list) else ():
@@ -585,7 +664,10 @@ def resolve(source: Definition, given: Mapping[str, object]) -> Resolved:
         if value is None:
             raise UsageError("sources.value", f"the source asks for {name}", param=name)
         places[name] = _check_value(name, parameter, value)
-    return Resolved(source, places, _fill_url(source.transport.url, places))
+    if isinstance(source.reach, DnsRead) and not is_name(fill(source.reach.name, places)):
+        raise UsageError("sources.value", "the parameters make no name that is asked for here")
+    url = _fill_url(source.reach.url, places) if isinstance(source.reach, Transport) else ""
+    return Resolved(source, places, url)
 
 
 def _check_value(name: str, parameter: Parameter, value: object) -> str:
@@ -639,8 +721,10 @@ def match_url(definitions: Iterable[Definition], url: str) -> tuple[str, dict[st
     Only a source of kind ``https`` whose parameters then resolve to exactly this URL takes it.
     """
     for definition in definitions:
+        if definition.kind != "https":
+            continue
         pieces = _PLACE.split(definition.transport.url)
-        if definition.kind != "https" or len(pieces) > 5:  # two places: more could be filled in too many ways
+        if len(pieces) > 5:  # two places: more could be filled in too many ways
             continue
         pattern = "".join(
             f"(?P<{piece}>[A-Za-z0-9._~/-]+)" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces)

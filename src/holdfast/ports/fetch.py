@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from holdfast.core.admissions import HTTPFacts, SentRequest, TLSFacts
+from holdfast.core.exchanges import Exchange
 from holdfast.core.sources import Resolved
 from holdfast.ports.settings import Secret
 
@@ -23,6 +24,7 @@ class Observed:
     request: SentRequest | None = None
     tls: TLSFacts | None = None
     http: HTTPFacts | None = None
+    exchange: Exchange | None = None
     hosts: list[str] = field(default_factory=list)
     """Hosts that redirects led to."""
     body: bytes = b""

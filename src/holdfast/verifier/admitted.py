@@ -114,9 +114,10 @@ def _check_definition(digest: str, seen: Observation, raw: bytes, found: Admitte
     )
     same = (
         (seen.source.id, seen.source.version) == (definition.id, definition.version)
-        and (seen.request is None or seen.request.template == definition.template)
+        and seen.template in (None, definition.template)
+        and _is_over(seen, definition.exchange_kind)
         and (seen.limits.max_age_s, seen.limits.skew_s) == (expect.fresh_s, expect.skew_s)
-        and seen.limits.pins == tuple(sorted(definition.transport.pins))
+        and seen.limits.pins == tuple(sorted(definition.pins))
         and told == bounds
     )
     if not same:
@@ -125,6 +126,13 @@ def _check_definition(digest: str, seen: Observation, raw: bytes, found: Admitte
         return
     found.defined.add(digest)
     record.note(("inputs",), "sources.md §2", "yes", f"Admission {digest[:12]} was made as its definition says.")
+
+
+def _is_over(seen: Observation, kind: str | None) -> bool:
+    """Whether what was observed is of the kind that the definition says (``admission.md`` §3(7))."""
+    if seen.exchange is not None:
+        return seen.exchange.kind == kind
+    return kind is None or (seen.request, seen.tls, seen.http) == (None, None, None)
 
 
 def _named(route: Statement | None, statements: Mapping[str, Statement]) -> list[str] | None:

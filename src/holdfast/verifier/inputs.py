@@ -155,11 +155,21 @@ def _member(row: Combined, told: str, evidence: Evidence, trust: Trust | None) -
     )
 
 
+_UNSAID = {
+    "dns": "a resolver is asked without a session",
+    "sql": "which database it was is the node's own setting",
+}
+"""Why what went over something else than HTTP is nobody's word but the node's."""
+
+
 def _path(document: Admission, told: str) -> _Judged | None:
     """Whether something says that the peer is who the definition means; None where it does."""
     seen = document.observation
     if seen is not None and seen.pinned:
         return None
+    if seen is not None and seen.exchange is not None:
+        says = f"{told} Nothing says who answered: {_UNSAID[seen.exchange.kind]}."
+        return _Judged("unknown", "signature", says)
     if seen is None or seen.tls is None:
         return _Judged("unknown", "signature", f"{told} Nothing says who answered: there was no TLS.")
     return _Judged("unknown", "signature", f"{told} Its definition pins no key: any of those roots could vouch.")
@@ -233,9 +243,11 @@ def _where(document: Admission) -> str:
     seen = document.observation
     if seen is None:
         return "a quorum."
+    name = f"{seen.source.id} by definition {seen.source.version} ({seen.source.definition[:12]})"
+    if seen.exchange is not None:
+        return f"{name}, asked as {seen.exchange.kind} over {seen.exchange.channel}."
     host = seen.request.host if seen.request else "nowhere"
-    name = f"{seen.source.id} by definition {seen.source.version} ({seen.source.definition[:12]}) at {host}"
-    return f"{name}, {_session(seen)}."
+    return f"{name} at {host}, {_session(seen)}."
 
 
 def _session(seen: Observation) -> str:

@@ -12,6 +12,7 @@ import pytest
 from holdfast.core.blocks import block_of
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import b64_encode, time_encode
+from holdfast.core.exchanges import Exchange
 from holdfast.core.parts import commit, disclose
 from holdfast.core.quantities import Rule, Value
 from holdfast.core.sources import parse_registry_toml
@@ -407,4 +408,68 @@ def test_an_admission_that_was_made_as_its_definition_says_holds():
 )
 def test_an_admission_under_other_rules_than_its_definition_is_refused(change):
     run, journal = defined(**change)
+    assert state(run, HELD, journal=journal) == ("refuted", None)
+
+
+# A database
+
+
+SQL = REGISTRY.replace('kind = "https"', 'kind = "sql"').replace(
+    """url = "https://rates.example/v1/{pair}"
+pins = ["%s"]""",
+    '''dialect = "sqlite"
+secret = "books"
+select = "SELECT rate FROM rates WHERE pair = {pair}"''',
+)
+BOOKS = parse_registry_toml(SQL).sources["rates"]
+
+
+def of_rows(definition=BOOKS, **change):
+    """A run whose admission is of a database, and its journal with a definition shown."""
+    exchange = Exchange("sql", "file", BOOKS.template, digest_of("asked"), 90, (digest_of("rows"), 42), {"rows": "1"})
+    given = {
+        "source": replace(SEEN.source, definition=definition.digest),
+        "request": None, "tls": None, "http": None, "exchange": exchange, "limits": replace(SEEN.limits, pins=()),
+    }  # fmt: skip
+    run = AdmittedRun([DATA.sign(admitted(replace(SEEN, **(given | change))))])
+    shown = [item | {"definition": definition.raw.decode()} if "definition" in item else item for item in run.journal()]
+    return run, shown
+
+
+def test_rows_of_a_database_hold_and_are_never_proven():
+    run, journal = of_rows()
+    lane = judge(run, HELD, journal=journal)
+    assert (lane.state, lane.basis) == ("unknown", "signature")
+    assert "asked as sql over file" in lane.says
+    assert "which database it was is the node's own setting" in lane.says
+    found = appraise(parse_bundle(bundle_of(journal)), run.trust, POLICY, at(1))
+    assert any("as its definition says" in check.says for check in found.transcript)
+
+
+def test_an_answer_of_a_resolver_is_never_proven():
+    lane = judge(AdmittedRun([DATA.sign(admitted(of_names()))]), HELD)
+    assert (lane.state, lane.basis) == ("unknown", "signature")
+    assert "asked as dns over udp" in lane.says
+    assert "a resolver is asked without a session" in lane.says
+
+
+def of_names():
+    over = Exchange("dns", "udp", digest_of("template"), digest_of("asked"), 42, (digest_of("message"), 58), {})
+    limits = replace(SEEN.limits, pins=())
+    return replace(SEEN, request=None, tls=None, http=None, limits=limits, exchange=over)
+
+
+def test_a_database_is_not_asked_over_http_nor_a_server_over_sql():
+    http = {name: getattr(SEEN, name) for name in ("tls", "http")} | {"exchange": None}
+    run, journal = of_rows(**http, request=replace(SEEN.request, template=BOOKS.template))
+    assert state(run, HELD, journal=journal) == ("refuted", None)
+    served = parse_registry_toml(REGISTRY.replace('pins = ["%s"]', "")).sources["rates"]
+    over = Exchange("sql", "tls", served.template, digest_of("asked"), 90, (digest_of("rows"), 42), {})
+    run, journal = of_rows(served, exchange=over)
+    assert state(run, HELD, journal=journal) == ("refuted", None)
+
+
+def test_another_statement_than_the_definition_has_is_refused():
+    other = Exchange("sql", "file", digest_of("other"), digest_of("asked"), 90, (digest_of("rows"), 42), {})
+    run, journal = of_rows(exchange=other)
     assert state(run, HELD, journal=journal) == ("refuted", None)

@@ -13,7 +13,9 @@ from typing import Any
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclaves import open_enclave
+from holdfast.adapters.fetch_dns import DNSFetcher
 from holdfast.adapters.fetch_https import HTTPSFetcher
+from holdfast.adapters.fetch_sql import SQLFetcher
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
 from holdfast.adapters.signer_files import load_signer
@@ -29,6 +31,7 @@ from holdfast.nodes.data.app import Caller, create_app
 from holdfast.nodes.data.bodies import Bodies
 from holdfast.nodes.data.config import DataConfig
 from holdfast.nodes.data.delivery import Delivery
+from holdfast.nodes.data.fetchers import FetcherByKind
 from holdfast.nodes.data.keeping import Kept
 from holdfast.nodes.data.limits import Windows
 from holdfast.nodes.data.metrics import METRICS
@@ -37,6 +40,7 @@ from holdfast.nodes.data.service import DataService
 from holdfast.nodes.edge import App
 from holdfast.nodes.process import run_node
 from holdfast.nodes.witness import EnclaveWitness
+from holdfast.ports.fetch import Fetcher
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
 
@@ -70,7 +74,8 @@ def build(config: DataConfig) -> App:
     except HoldfastError:
         lock.release()
         raise
-    http, fetcher = AiohttpHTTP(), HTTPSFetcher(clock)
+    others: dict[str, Fetcher] = {"dns": DNSFetcher(clock), "sql": SQLFetcher(clock)}
+    http, fetcher = AiohttpHTTP(), FetcherByKind(HTTPSFetcher(clock), others)
     writer = None if config.log is None else HTTPLogWriter(http, config.log, config.log_token)
     delivery = Delivery(records, storage, kept, writer, clock, metrics)
     service = DataService(

@@ -152,8 +152,7 @@ class DataService:
                 asked = resolve(definition, texts)
             except UsageError as error:
                 raise RefusedError("source.parameters", error.message) from error
-            secret = definition.transport.secret
-            credential = self._credentials.get(secret.name) if secret else None
+            credential = self._credentials.get(definition.secret_name or "")
             await self._fetcher.fetch(asked, credential, seen)
             texts = asked.places
             self._metrics.observe("holdfast_data_fetch_seconds", self._clock.monotonic() - began)
@@ -189,17 +188,17 @@ class DataService:
     ) -> Admission:
         now = self._now()
         requested = _whole(seen.requested) or now
-        secret = definition.transport.secret
         observation = Observation(
             source=Source(definition.id, definition.version, definition.digest),
             parameters=texts,
             request=seen.request,
-            credential=secret.name if secret else None,
+            credential=definition.secret_name,
             tls=seen.tls,
             http=seen.http,
             extraction=reading.extraction if reading else None,
             times=Times(requested, _whole(seen.first_byte), reading.observed_at if reading else None),
             limits=limits_of(definition),
+            exchange=seen.exchange,
         )
         event = "refused" if refusal else "admitted"
         return Admission(self._run(), event, now, self._evidence(), observation=observation, refusal=refusal)
@@ -290,10 +289,10 @@ def replay(shown: Presented, body_of: Callable[[str], bytes]) -> dict[str, Any]:
     """The value of an admission, read again out of the body that it names. Raises as :meth:`DataService.replay`."""
     document = document_of(shown)
     seen = document.observation
-    if seen is None or seen.extraction is None or seen.http is None or shown.definition is None:
+    if seen is None or seen.extraction is None or seen.body_digest is None or shown.definition is None:
         raise UsageError("source.replay", "only what was admitted from one source is replayed", status=409)
-    body = body_of(seen.http.body_digest)
-    reading = read_body(parse_source(shown.definition), body, date_of(seen.http.headers))
+    body = body_of(seen.body_digest)
+    reading = read_body(parse_source(shown.definition), body, date_of(seen.http.headers) if seen.http else None)
     if reading.extraction != seen.extraction or reading.observed_at != seen.times.source:
         raise RefusedError("source.replay", "the kept body gives another value than was signed", status=409)
     return dict(seen.extraction.value.to_json())
