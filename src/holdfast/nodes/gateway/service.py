@@ -188,6 +188,21 @@ class Gateway:
         """
         if self.under_way >= self.limits.runs_at_once:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
+        self.under_way += 1  # from here on, for what is asked of memory and data nodes takes its time
+        try:
+            run, packed, carried = await self._begin(ask, workspace, requester, path, visit)
+        except BaseException:
+            self.under_way -= 1
+            raise
+        await self._keep_admitted(run, packed)
+        if carried is not None:
+            await self._keep(run, carried)
+        return run
+
+    async def _begin(
+        self, ask: Ask, workspace: str, requester: str | None, path: SealedPath | None, visit: Visit | None
+    ) -> tuple[Run, Sequence[Packed], Carried | None]:
+        """The run once its opening is durable, and what of its memory and admissions has yet to be."""
         offer = await self._offer(ask)
         if visit is not None:
             await visit.admit(ask, offer.model.id)
@@ -239,22 +254,13 @@ class Gateway:
             raise UsageError("request.admit", "this gateway knows no data node to ask", param="holdfast.admit")
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
-        self.under_way += 1
-        try:
-            if visit is not None:
-                await visit.hold(opening)
-            told = blocks or taken or ESCAPED in bound.rewrites
-            sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
-            place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
-        except BaseException:
-            self.under_way -= 1
-            raise
+        if visit is not None:
+            await visit.hold(opening)
+        told = blocks or taken or ESCAPED in bound.rewrites
+        sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
+        place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
         self._indexer.opened(opening, place.start)
-        opened = Run(ask, bound, opening, secret, offer, visit=visit, taken=taken)
-        await self._keep_admitted(opened, packed)
-        if carried is not None:
-            await self._keep(opened, carried)
-        return opened
+        return Run(ask, bound, opening, secret, offer, visit=visit, taken=taken), packed, carried
 
     async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
         """Make a record of its own of each admission, so that the log has it before the route; a run for which that

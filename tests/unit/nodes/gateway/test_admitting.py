@@ -167,6 +167,29 @@ def test_a_silent_data_node_is_told_as_that() -> None:
     play(story, upstream=upstream())
 
 
+def test_a_run_counts_while_its_facts_are_on_their_way() -> None:
+    async def story(world: World) -> None:
+        made, held = signed(world), asyncio.Event()
+        answer = world.data.request
+
+        async def slow(*given: Any, **more: Any) -> Any:
+            await held.wait()
+            return await answer(*given, **more)
+
+        world.data.request = slow  # type: ignore[method-assign]
+        world.gateway.limits = replace(world.gateway.limits, runs_at_once=1)
+        first = asyncio.create_task(world.gateway.open(asked(reference(made)), "first"))
+        await asyncio.sleep(0)
+        with pytest.raises(HoldfastError) as caught:
+            await world.gateway.open(asked(), "first")
+        assert caught.value.code == "gateway.busy"
+        held.set()
+        await world.gateway.answer(await first)
+        assert world.gateway.under_way == 0
+
+    play(story, upstream=upstream())
+
+
 def test_an_admission_is_named_once() -> None:
     async def story(world: World) -> None:
         made = signed(world)
