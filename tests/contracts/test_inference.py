@@ -49,8 +49,11 @@ def app_of(node):
     return create_app(
         node.service,
         node.source,
+        node.circuits,
+        node.owed,
         identity=lambda: {"node": node.document.digest},
         token=Secret(TOKEN, "test"),
+        proof_token=None,
         limits=Limits(1 << 16, 5),
         readiness=dict,
         lifespan=lifespan,
