@@ -391,41 +391,36 @@ def _decision(value: Mapping[str, Any]) -> Item:
     )
 
 
+def _record(value: Mapping[str, Any], salt_bytes: int, *more: str) -> tuple[str, bytes, bytes]:
+    """Digest, document and salt of what opens a record; ``more`` are the members that stand beside them."""
+    _members(value, " ".join(("digest", "document", "salt", *more)))
+    return _digest(value["digest"]), _text(value["document"]).encode(), hex_decode(value["salt"], salt_bytes)
+
+
 def _payment(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt")
-    raw = _text(value["document"]).encode()
-    salt = hex_decode(value["salt"], payments.SALT_BYTES)
-    return PaymentItem(_digest(value["digest"]), parse_payment_document(raw), raw, salt)
+    digest, raw, salt = _record(value, payments.SALT_BYTES)
+    return PaymentItem(digest, parse_payment_document(raw), raw, salt)
 
 
 def _proof_document(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt")
-    raw = _text(value["document"]).encode()
-    salt = hex_decode(value["salt"], proofs.SALT_BYTES)
-    return ProofItem(_digest(value["digest"]), parse_proof_document(raw), raw, salt)
+    digest, raw, salt = _record(value, proofs.SALT_BYTES)
+    return ProofItem(digest, parse_proof_document(raw), raw, salt)
 
 
 def _admission(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt definition")
-    raw = _text(value["document"]).encode()
+    digest, raw, salt = _record(value, admissions.SALT_BYTES, "definition")
     definition = None if value["definition"] is None else _text(value["definition"]).encode()
-    salt = hex_decode(value["salt"], admissions.SALT_BYTES)
-    return AdmissionItem(_digest(value["digest"]), parse_admission(raw), raw, salt, definition)
+    return AdmissionItem(digest, parse_admission(raw), raw, salt, definition)
 
 
 def _change(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt")
-    raw = _text(value["document"]).encode()
-    salt = hex_decode(value["salt"], artifact_changes.SALT_BYTES)
-    return ChangeItem(_digest(value["digest"]), parse_change(raw), raw, salt)
+    digest, raw, salt = _record(value, artifact_changes.SALT_BYTES)
+    return ChangeItem(digest, parse_change(raw), raw, salt)
 
 
 def _recall(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt")
-    raw = _text(value["document"]).encode()
-    return RecallItem(
-        _digest(value["digest"]), parse_recall_document(raw), raw, hex_decode(value["salt"], recalls.SALT_BYTES)
-    )
+    digest, raw, salt = _record(value, recalls.SALT_BYTES)
+    return RecallItem(digest, parse_recall_document(raw), raw, salt)
 
 
 def _silence(value: Mapping[str, Any]) -> Item:
@@ -514,59 +509,38 @@ def build_bundle(run: str, exported_at: dt.datetime, journal: Sequence[Mapping[s
     return canonical.encode_known(value)
 
 
+def _opening(kind: str, at: dt.datetime, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
+    return {"kind": kind, "at": time_encode(at), "digest": digest, "document": document.decode(), "salt": salt.hex()}
+
+
 def decision_item(
     at: dt.datetime, *, digest: str, document: bytes, salt: bytes, path: CasePath | None
 ) -> dict[str, canonical.JSON]:
     """The journal item that opens a decision's record (``bundle.md`` §2)."""
-    return {
-        "kind": "decision",
-        "at": time_encode(at),
-        "digest": digest,
-        "document": document.decode(),
-        "salt": salt.hex(),
-        "path": path.to_json() if path else None,
-    }
+    return {**_opening("decision", at, digest, document, salt), "path": path.to_json() if path else None}
 
 
 def payment_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
     """The journal item that opens a payment's record (``bundle.md`` §2)."""
-    return {
-        "kind": "payment",
-        "at": time_encode(at),
-        "digest": digest,
-        "document": document.decode(),
-        "salt": salt.hex(),
-    }
+    return _opening("payment", at, digest, document, salt)
 
 
 def recall_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
     """The journal item that opens a recall's record (``bundle.md`` §2)."""
-    return {
-        "kind": "recall",
-        "at": time_encode(at),
-        "digest": digest,
-        "document": document.decode(),
-        "salt": salt.hex(),
-    }
+    return _opening("recall", at, digest, document, salt)
 
 
 def admission_item(
     at: dt.datetime, *, digest: str, document: bytes, salt: bytes, definition: bytes | None
 ) -> dict[str, canonical.JSON]:
     """The journal item that opens an admission's record (``bundle.md`` §2)."""
-    return {
-        "kind": "admission",
-        "at": time_encode(at),
-        "digest": digest,
-        "document": document.decode(),
-        "salt": salt.hex(),
-        "definition": None if definition is None else definition.decode(),
-    }
+    shown = None if definition is None else definition.decode()
+    return {**_opening("admission", at, digest, document, salt), "definition": shown}
 
 
 def change_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
     """The journal item that opens an artifact statement's record (``bundle.md`` §2)."""
-    return {**payment_item(at, digest=digest, document=document, salt=salt), "kind": "change"}
+    return _opening("change", at, digest, document, salt)
 
 
 def extend_bundle(raw: bytes, items: Sequence[Mapping[str, Any]], exported_at: dt.datetime) -> bytes:
