@@ -382,19 +382,16 @@ def _finality(value: Mapping[str, Any]) -> Item:
     return FinalityItem(rounds.parse_candidate(value["round"]), messages)
 
 
-def _decision(value: Mapping[str, Any]) -> Item:
-    _members(value, "digest document salt path")
-    raw = _text(value["document"]).encode()
-    path = None if value["path"] is None else parse_case_path(value["path"])
-    return DecisionItem(
-        _digest(value["digest"]), parse_decision_document(raw), raw, hex_decode(value["salt"], SALT_BYTES), path
-    )
-
-
 def _record(value: Mapping[str, Any], salt_bytes: int, *more: str) -> tuple[str, bytes, bytes]:
     """Digest, document and salt of what opens a record; ``more`` are the members that stand beside them."""
     _members(value, " ".join(("digest", "document", "salt", *more)))
     return _digest(value["digest"]), _text(value["document"]).encode(), hex_decode(value["salt"], salt_bytes)
+
+
+def _decision(value: Mapping[str, Any]) -> Item:
+    digest, raw, salt = _record(value, SALT_BYTES, "path")
+    path = None if value["path"] is None else parse_case_path(value["path"])
+    return DecisionItem(digest, parse_decision_document(raw), raw, salt, path)
 
 
 def _payment(value: Mapping[str, Any]) -> Item:
