@@ -96,7 +96,8 @@ def test_what_is_not_believable_is_refused_and_the_refusal_is_signed(tmp_path, a
     world, shown, document = admission_of(tmp_path, answer)
     assert (document.event, document.refusal.code, document.value) == ("refused", code, None)
     assert open_presented(shown, world.document)[1] == document
-    assert judge_admission(shown, None).state != "proven"
+    lane = judge_admission(shown, None)
+    assert (lane.state, lane.basis) == ("unknown", None)
     assert world.metrics.counts["holdfast_data_admissions_total", "rates", code] == 1
 
 

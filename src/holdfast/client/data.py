@@ -15,12 +15,12 @@ from urllib.parse import quote
 from holdfast.client.errors import parse_error
 from holdfast.core import canonical
 from holdfast.core.admissions import Admission, Presented, parse_presented, verify_admission, verify_observation
-from holdfast.core.keys import verify_signature
-from holdfast.core.statements import parse_envelope, parse_statement, pre_authentication_encoding
+from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
+from holdfast.verifier.checks import refuse_attester
 from holdfast.verifier.lanes import Lane
 
 MAX_ANSWER_BYTES = 16 << 20
@@ -98,24 +98,19 @@ def judge_admission(shown: Presented, trust: Trust | None) -> Lane:
         statement = parse_statement(envelope)
         document = verify_admission(statement, shown.document, shown.salt)
         verify_observation(document, shown.definition)
-        admission = None if trust is None else trust.admission(statement.attester)
-        if admission is None:
+        why = "unknown-key" if trust is None else refuse_attester(statement, trust, until=statement.claimed_at)
+        if trust is None or why == "unknown-key":
             says = f"{_told(document)} Nobody that is trusted here admits the node that signed it."
             return Lane("inputs", "unknown", None, says, (envelope.digest,))
-        node = admission.key_document
-        key = node.key_by_id(envelope.key_id)
-        if "data" not in node.roles or key is None or key.use != "statement":
-            raise RefusedError("admission.attester", "no data node that trust admits signed it")
-        if (refusal := admission.refusal(statement.claimed_at, statement.claimed_at)) is not None:
-            raise RefusedError("admission.attester", f"trust does not admit the node for that time: {refusal}")
-        verify_signature(key, pre_authentication_encoding(envelope.payload), envelope.signature)
+        if why is not None:
+            raise RefusedError("admission.attester", f"trust does not admit who signed it ({why})")
     except HoldfastError as error:
         return Lane("inputs", "refuted", "signature", f"{error.code}: {error.message}.", (envelope.digest,))
     return Lane(
         "inputs",
         "unknown",
         "signature",
-        f"{_told(document)} The data node {node.name} signed it; what stands behind its key was not looked at.",
+        f"{_told(document)} A data node that trust admits signed it; what stands behind its key was not looked at.",
         (envelope.digest,),
     )
 
