@@ -124,24 +124,27 @@ class EntryCheck:
 
     def remember(self, index: int) -> KnownStatement | None:
         """What :class:`History` should keep of it."""
-        if self.statement is None:
-            return None
-        body = self.statement.body
-        return KnownStatement(
-            index=index,
-            run=self.statement.run,
-            kind=self.statement.kind,
-            code=self.code,
-            event=body.event if isinstance(body, Execution | PaymentBody | ArtifactBody | AdmissionBody) else None,
-            nonce=self.statement.nonce,
-            upstream=body.upstream if isinstance(body, Route | Execution) else None,
-            settlement=body.settlement if isinstance(body, Route) else None,
-            attester=self.statement.attester,
-            journal=body.journal if isinstance(body, JournalHead) else None,
-            seq=body.seq if isinstance(body, JournalHead) else None,
-            pays=step_of(self.statement),
-            binds=body.binds if isinstance(body, Execution) else span_of(self.statement),
-        )
+        return None if self.statement is None else known_of(self.statement, index, self.code)
+
+
+def known_of(statement: Statement, index: int, code: str) -> KnownStatement:
+    """What is remembered of a statement that came to ``code``."""
+    body = statement.body
+    return KnownStatement(
+        index=index,
+        run=statement.run,
+        kind=statement.kind,
+        code=code,
+        event=body.event if isinstance(body, Execution | PaymentBody | ArtifactBody | AdmissionBody) else None,
+        nonce=statement.nonce,
+        upstream=body.upstream if isinstance(body, Route | Execution) else None,
+        settlement=body.settlement if isinstance(body, Route) else None,
+        attester=statement.attester,
+        journal=body.journal if isinstance(body, JournalHead) else None,
+        seq=body.seq if isinstance(body, JournalHead) else None,
+        pays=step_of(statement),
+        binds=body.binds if isinstance(body, Execution) else span_of(statement),
+    )
 
 
 def check_entry(

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.core import canonical, merkle, rounds
-from holdfast.core.admission_body import AdmissionBody
 from holdfast.core.artifact_changes import ArtifactChange, verify_change
 from holdfast.core.bundles import (
     AdmissionItem,
@@ -80,12 +79,11 @@ from holdfast.verifier.admitted import Admitted, check_admissions
 from holdfast.verifier.attestation import insecure
 from holdfast.verifier.checks import (
     CheckPolicy,
-    KnownStatement,
+    known_of,
     refuse_attester,
     refuse_hand_over,
     refuse_time,
     refuse_trace,
-    span_of,
     step_of,
 )
 from holdfast.verifier.enclaves import CheckedAttestation, Moment, check_attestation
@@ -511,7 +509,7 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
             says = f"A parent of {statement.digest[:12]} is not here."
             record.note(checked.lanes, "trace.md §2", "cannot_tell", says, "trace.parent")
             continue
-        known = [_as_known(parent) for parent in parents if parent is not None]
+        known = [known_of(parent.statement, parent.index or 0, "ok") for parent in parents if parent is not None]
         if refuse_trace(statement, known) is not None:
             says = f"The {statement.kind} statement {statement.digest[:12]} does not follow from its parents."
             refuse = {
@@ -523,21 +521,6 @@ def _check_trace(evidence: Evidence, record: Transcript) -> None:
         else:
             says = f"The {statement.kind} statement {statement.digest[:12]} fits its parents."
             record.note(checked.lanes, "trace.md §2", "yes", says)
-
-
-def _as_known(checked: CheckedStatement) -> KnownStatement:
-    body = checked.statement.body
-    return KnownStatement(
-        index=checked.index or 0,
-        run=checked.statement.run,
-        kind=checked.statement.kind,
-        code="ok",
-        event=body.event if isinstance(body, Execution | PaymentBody | AdmissionBody) else None,
-        nonce=checked.statement.nonce,
-        upstream=body.upstream if isinstance(body, Route | Execution) else None,
-        attester=checked.statement.attester,
-        binds=body.binds if isinstance(body, Execution) else span_of(checked.statement),
-    )
 
 
 def _tree_of(document: str, evidence: Evidence) -> Tree | None:
