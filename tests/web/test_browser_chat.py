@@ -308,6 +308,37 @@ def test_conversations_stay_in_the_browser_and_can_be_forgotten(play):
     play(scene)
 
 
+IN_STORE = """
+new Promise(async (told) => {
+  const names = (await indexedDB.databases()).map((each) => each.name);
+  let found = 0;
+  for (const name of names.filter((each) => each.startsWith("holdfast-chat"))) {
+    const base = await new Promise((got) => (indexedDB.open(name).onsuccess = ({ target }) => got(target.result)));
+    const counting = base.transaction("turns").objectStore("turns").count();
+    found += await new Promise((counted) => (counting.onsuccess = () => counted(counting.result)));
+    base.close();
+  }
+  told(found);
+})
+"""
+
+
+def test_a_conversation_that_was_not_opened_is_forgotten_with_its_turns(play):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        await ask(page, "Kept nowhere?")
+        await answered(page)
+        await page.wait("document.querySelector('.talk details[data-lane=bytes]').dataset.state === 'proven'")
+        await page.go(panel.url + "/chat?again")
+        await page.wait("document.querySelectorAll('#conversations li').length === 1")
+        assert await page.run(IN_STORE) == 1
+        await page.click("#conversations button")
+        await page.wait("document.querySelectorAll('#conversations li').length === 0")
+        assert await page.run(IN_STORE) == 0
+
+    play(scene)
+
+
 def test_two_tabs_show_the_same_conversations(play):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await opened(panel, browser)

@@ -27,6 +27,8 @@ export class Conversations {
   #all = new Map();
   #turns = new Map();
   #loaded = new Set();
+  /* Forgotten, and not out of the browser's store yet. */
+  #going = new Map();
   #others;
 
   /** `owner` keeps people who share a browser apart. `changed(id)` hears of what another tab did. */
@@ -53,9 +55,9 @@ export class Conversations {
     }
   }
 
-  /** Newest first. */
+  /** Newest first; what is forgotten stays in it until it is gone from the browser. */
   list() {
-    return [...this.#all.values()].sort((a, b) => b.changed - a.changed);
+    return [...this.#all.values(), ...this.#going.values()].sort((a, b) => b.changed - a.changed);
   }
 
   get(id) {
@@ -133,6 +135,7 @@ export class Conversations {
   }
 
   save(conversation, turn) {
+    if (!this.#all.has(conversation.id)) return; // forgotten meanwhile
     conversation.changed = Date.now();
     this.#write((base) => {
       base.objectStore("conversations").put(conversation);
@@ -142,17 +145,30 @@ export class Conversations {
 
   /** What is known of a turn's run moved; nothing was said. */
   keep(turn) {
+    if (!this.#turns.has(turn.id)) return; // forgotten meanwhile
     this.#write((base) => base.objectStore("turns").put(turn), null);
   }
 
-  forget(id) {
-    const gone = [...this.#turns.values()].filter((turn) => turn.conversation === id);
-    this.#all.delete(id);
-    for (const turn of gone) this.#turns.delete(turn.id);
-    this.#write((base) => {
-      base.objectStore("conversations").delete(id);
-      for (const turn of gone) base.objectStore("turns").delete(turn.id);
+  /** Forget one with all of its turns, also those that were never read here; done when they are gone. */
+  async forget(id) {
+    const conversation = this.#all.get(id);
+    if (!conversation) return;
+    this.#drop(id);
+    this.#going.set(id, conversation);
+    await this.#write((change) => {
+      change.objectStore("conversations").delete(id);
+      const turns = change.objectStore("turns");
+      turns.index("conversation").getAllKeys(id).onsuccess = ({ target }) => {
+        for (const key of target.result) turns.delete(key);
+      };
     }, id);
+    this.#going.delete(id);
+  }
+
+  #drop(id) {
+    this.#all.delete(id);
+    this.#loaded.delete(id);
+    for (const turn of [...this.#turns.values()]) if (turn.conversation === id) this.#turns.delete(turn.id);
   }
 
   #below(conversation, parent) {
@@ -169,23 +185,31 @@ export class Conversations {
     return wait(this.#store(name).getAll());
   }
 
+  /** Settles when the browser has it, or will not. */
   #write(work, tell) {
-    if (!this.#base) return;
-    try {
-      const change = this.#base.transaction(["conversations", "turns"], "readwrite");
-      work(change);
-      change.oncomplete = () => tell && this.#others.postMessage(tell);
-    } catch {
-      this.#base = null; // what the browser does not keep lasts as long as the page
-    }
+    if (!this.#base) return Promise.resolve();
+    return new Promise((done) => {
+      try {
+        const change = this.#base.transaction(["conversations", "turns"], "readwrite");
+        work(change);
+        change.oncomplete = () => {
+          if (tell) this.#others.postMessage(tell);
+          done();
+        };
+        change.onabort = done;
+      } catch {
+        this.#base = null; // what the browser does not keep lasts as long as the page
+        done();
+      }
+    });
   }
 
   /** Read one again that another tab changed. */
   async #again(id) {
     if (!this.#base) return;
     const found = await wait(this.#store("conversations").get(id));
-    if (found) this.#all.set(id, Object.assign(this.#all.get(id) ?? {}, found));
-    else this.#all.delete(id);
+    if (!found) return this.#drop(id);
+    this.#all.set(id, Object.assign(this.#all.get(id) ?? {}, found));
     if (!this.#loaded.delete(id)) return;
     await this.load(id);
   }

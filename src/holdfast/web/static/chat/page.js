@@ -95,9 +95,9 @@ function changed(id) {
   } else list();
 }
 
-function forget(id) {
+async function forget(id) {
   if (current?.id === id) stop();
-  conversations.forget(id);
+  await conversations.forget(id);
   if (current?.id === id) location.hash = "";
   list();
 }
