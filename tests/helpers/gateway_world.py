@@ -277,7 +277,7 @@ class World:
             opengradient=self.surface() if self.signs != "never" else None,
             attest=self._attest,
             rerun=self.rerun(),
-            influence=Influence(self.ledger, self.gateway.catalog, timeout_s=5.0),
+            influence=self.influence(),
             checkout=self.checkout,
         )
 
@@ -290,6 +290,10 @@ class World:
             WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
         ]
         return Workspaces(keys)
+
+    def influence(self) -> Influence:
+        """Asks runs again without rows of memory."""
+        return Influence(self.ledger, self.indexer, self.gateway.catalog, self.clock, timeout_s=5.0)
 
     def rerun(self) -> Rerun:
         """Runs computed runs again."""

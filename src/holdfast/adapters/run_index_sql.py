@@ -38,6 +38,7 @@ _RUNS = sa.Table(
     sa.Column("requester", sa.String(64)),
     sa.Column("subject", sa.Text),
     sa.Column("added", sa.Text),
+    sa.Column("asked_again", sa.Integer),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -92,6 +93,7 @@ class SQLRunIndex:
                 ("requester", "VARCHAR(64)"),
                 ("subject", "TEXT"),
                 ("added", "TEXT"),
+                ("asked_again", "INTEGER"),
             ):
                 if name not in found:
                     connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} {kind}"))

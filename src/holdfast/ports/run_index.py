@@ -40,6 +40,8 @@ class RunRow:
     added: str | None = None
     """Statements of other nodes about it, as JSON: place, log index or null, and when it was logged or null, of
     each."""
+    asked_again: int | None = None
+    """How often it was asked again without rows of memory; None for never."""
 
     @property
     def additions(self) -> tuple[tuple[int, int | None, str | None], ...]:

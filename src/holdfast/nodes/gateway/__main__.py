@@ -316,7 +316,7 @@ def build(config: GatewayConfig) -> App:
             on_added=lambda: closed("", ""),
         ),
         alpha=AlphaResults(asked, clock) if asked is not None else None,
-        influence=Influence(ledger, catalog, timeout_s=config.upstream_seconds),
+        influence=Influence(ledger, indexer, catalog, clock, timeout_s=config.upstream_seconds),
         checkout=None
         if till is None
         else Checkout(till, workspaces, metrics, public_url=config.public_url, facilitator=config.facilitator),

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from holdfast.nodes.gateway.ledger import Ledger
-from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW, OPEN
+from holdfast.nodes.gateway.records import ADDED, ASKED, CLOSE, FOLLOW, OPEN
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.run_index import RunIndex, RunRow
 
@@ -205,6 +205,8 @@ class Indexer:
                 )
             elif item.kind == FOLLOW:
                 self.changed(header["run"], follow_place=item.start)
+            elif item.kind == ASKED:
+                self.changed(header["run"], asked_again=header["times"])
             elif item.kind == ADDED:
                 stored = await self.call(self._index.run, header["run"])
                 known = {} if stored is None else {place: rest for place, *rest in stored.additions}
@@ -242,6 +244,7 @@ def _values_of(opening: Opening, place: int) -> dict[str, Any]:
         "requester": opening.requester,
         "subject": opening.subject,
         "added": None,
+        "asked_again": None,
     }
 
 

@@ -1,9 +1,9 @@
 """What rows of memory did to an answer: a recorded run is asked again without some of them (``spec/recall.md`` §7).
 
 Whoever holds the run's capability asks. The document that was sent is opened, blocks are left out of it, and the same
-model is asked once more, and once as it was: where that answer differs from the original too, chance alone moves this
+model is asked once more with the same parameters, and once as it was: where that answer differs from the original too, chance alone moves this
 model, and no difference can be laid at a row's door. What comes back is shown beside the original and is no evidence:
-nothing of it is signed, kept or logged.
+nothing of it is signed, kept or logged. How often a run was asked again is kept: each time is durable before a model is asked.
 
 Not covered: models that give several choices (the first is compared), and what an answer is worth.
 """
@@ -11,30 +11,27 @@ Not covered: models that give several choices (the first is compared), and what 
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.context import Block, add_context, context_of, parse_context
+from holdfast.core.differences import compare_words
+from holdfast.core.encoding import time_encode
 from holdfast.core.memory import is_row_id
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.sealing import open_document
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger, parse_closing
 from holdfast.nodes.gateway.request import PATHS, parse_ask
 from holdfast.nodes.gateway.turn import parse_opening
+from holdfast.ports.clock import Clock
 from holdfast.ports.run_index import RunRow
 
 MOST = 4
 """How often one run is asked again: each time costs the upstream two answers, and nobody pays for them."""
-_REMEMBERED = 10_000
-"""Runs whose askings are counted."""
-MOST_WORK = 50_000_000
-"""Pairs of equal words in two answers, times the words of the shorter one: what comparing them takes at most."""
 NOTE = (
     "Asked again, and no proof: a model may answer otherwise each time. Where the control differs from the original, "
     "differences show nothing of these rows."
@@ -59,11 +56,15 @@ def parse_influence(body: bytes) -> tuple[str, ...] | None:
 class Influence:
     """See the module."""
 
-    def __init__(self, ledger: Ledger, catalog: Catalog, *, timeout_s: float) -> None:
+    def __init__(
+        self, ledger: Ledger, indexer: Indexer, catalog: Catalog, clock: Clock, *, timeout_s: float
+    ) -> None:
         self._ledger = ledger
+        self._indexer = indexer
         self._catalog = catalog
+        self._clock = clock
         self._timeout_s = timeout_s
-        self._asked: OrderedDict[str, int] = OrderedDict()
+        self._counting = asyncio.Lock()
 
     async def ask(self, row: RunRow, secret: bytes, without: Sequence[str] | None) -> Mapping[str, canonical.JSON]:
         """Ask again without some rows, or without all. Raises ``influence.*``, ``run.kept``, ``run.expired`` and what
@@ -86,7 +87,7 @@ class Influence:
                 "such a row did not go before this run's model",
                 hint=f"rows that did: {', '.join(rows)}",
             )
-        self._count(row.run)
+        times = await self._count(row)
         request = parse_ask(
             opening.endpoint, open_document(key, "request", kept.blobs[0]), {}, default_model=None, settlement="batch"
         )
@@ -103,17 +104,21 @@ class Influence:
             "answer": answer,
             "control_differs": control != original,
             "differences": await asyncio.to_thread(_differences, original, answer),
+            "times": times,
+            "most": MOST,
             "note": NOTE,
         }
 
-    def _count(self, run: str) -> None:
-        before = self._asked.pop(run, 0)
-        if before >= MOST:
-            self._asked[run] = before
-            raise RefusedError("influence.often", f"this run was asked again {MOST} times already", status=429)
-        self._asked[run] = before + 1
-        while len(self._asked) > _REMEMBERED:
-            self._asked.popitem(last=False)
+    async def _count(self, row: RunRow) -> int:
+        """Note one more time and say which it is. Raises ``influence.often``."""
+        async with self._counting:
+            known = await self._indexer.run(row.run) or row
+            times = (known.asked_again or 0) + 1
+            if times > MOST:
+                raise RefusedError("influence.often", f"this run was asked again {MOST} times already", status=429)
+            await self._ledger.asked_again(row.run, time_encode(self._clock.now()), times)
+            self._indexer.changed(row.run, asked_again=times)
+            return times
 
     async def _text(self, upstream: Any, endpoint: str, document: dict[str, Any]) -> str:
         body = canonical.encode_exact(document)
@@ -143,27 +148,12 @@ def _answer(raw: bytes) -> str:
 
 
 def _differences(original: str, answer: str) -> list[canonical.JSON]:
-    """What stands in one and not in the other, word by word, in order; where comparing would take too long, all between
-    what both begin and end with."""
-    one, other = original.split(), answer.split()
-    repeated = Counter(other)
-    work = sum(count * repeated[word] for word, count in Counter(one).items()) * min(len(one), len(other))
-    if work <= MOST_WORK:
-        codes = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    else:
-        begin = _alike(one, other)
-        end = _alike(one[begin:][::-1], other[begin:][::-1])
-        codes = [("replace", begin, len(one) - end, begin, len(other) - end)]
+    """What stands in one and not in the other, in order."""
     return [
-        {"original": " ".join(one[start:end]), "answer": " ".join(other[begin:stop])}
-        for kind, start, end, begin, stop in codes
-        if kind != "equal"
+        {"original": " ".join(piece.one.split()), "answer": " ".join(piece.other.split())}
+        for piece in compare_words(original, answer)
+        if not piece.same
     ]
-
-
-def _alike(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many words two texts begin with alike."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _malformed(message: str) -> MalformedError:

@@ -18,7 +18,7 @@ from holdfast.core.encoding import hex_decode
 from holdfast.core.statements import MarkReference, parse_envelope
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway import records
-from holdfast.nodes.gateway.records import ADDED, CLOSE, FOLLOW, MARK, OPEN, StoredRecord
+from holdfast.nodes.gateway.records import ADDED, ASKED, CLOSE, FOLLOW, MARK, OPEN, StoredRecord
 from holdfast.nodes.gateway.turn import Opening, SignedStatement, parse_opening
 from holdfast.ports.storage import RECORD_OVERHEAD_BYTES, Committer, RecordLog
 
@@ -169,6 +169,10 @@ class Ledger:
         if recall is not None:
             header["recall"] = dict(recall)
         return await self._write(ADDED, records.encode(header, (signed.envelope, entry, attestation, proof)))
+
+    async def asked_again(self, run: str, at: str, times: int) -> Place:
+        """Make durable that a run is about to be asked again, for the ``times``-th time."""
+        return await self._write(ASKED, records.encode({"run": run, "at": at, "times": times}))
 
     async def _write(self, kind: int, payload: bytes) -> Place:
         end = await self._commit.commit(kind, payload)

@@ -14,6 +14,7 @@ CLOSE    run, times, outcome, first and last mark, private salts,     two envelo
 FOLLOW   run, at                                                      envelope, entry for the log
 ADDED    run, at, private salt                                        another node's envelope, entry for the log,
                                                                       its attestation as JSON
+ASKED    run, at, how often the run was asked again by then           none
 ======== ============================================================ =========================================
 
 An entry that is the same bytes as its envelope, as it is except in mode ``private``, is left empty: it need not be
@@ -35,7 +36,7 @@ import msgspec
 
 from holdfast.errors import MalformedError
 
-OPEN, MARK, CLOSE, FOLLOW, ADDED = 1, 2, 3, 4, 5
+OPEN, MARK, CLOSE, FOLLOW, ADDED, ASKED = 1, 2, 3, 4, 5, 6
 """Record kinds."""
 _LENGTH = struct.Struct(">I")
 _decode_header = msgspec.json.Decoder(dict[str, Any]).decode

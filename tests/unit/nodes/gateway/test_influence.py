@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from holdfast.core.context import context_of, parse_context
 from holdfast.errors import HoldfastError
-from holdfast.nodes.gateway.influence import MOST, Influence, parse_influence
+from holdfast.nodes.gateway.influence import MOST, parse_influence
+from holdfast.nodes.gateway.records import ASKED
 from tests.helpers import asgi
 from tests.helpers.gateway import ask
 from tests.helpers.gateway_world import World, play
@@ -29,10 +31,6 @@ async def recorded(world: World, **more: Any) -> Any:
     else:
         await world.gateway.answer(run)
     return run
-
-
-def influence(world: World) -> Influence:
-    return Influence(world.ledger, world.gateway.catalog, timeout_s=5)
 
 
 def upstream(*answers: bytes) -> ScriptedUpstream:
@@ -68,10 +66,10 @@ def test_a_run_without_memory_and_a_row_that_was_not_there_are_refused() -> None
             (private, None, "run.kept"),
         ):
             with pytest.raises(HoldfastError) as caught:
-                await influence(world).ask(await world.row(other.id), other.secret, without)
+                await world.influence().ask(await world.row(other.id), other.secret, without)
             assert caught.value.code == code
         with pytest.raises(HoldfastError) as caught:
-            await influence(world).ask(await world.row(run.id), bytes(32), None)
+            await world.influence().ask(await world.row(run.id), bytes(32), None)
         assert caught.value.code == "run.capability"
         assert len(world.upstream.sent) == before
 
@@ -82,7 +80,7 @@ def test_one_row_is_left_out_and_the_differences_are_shown() -> None:
     async def story(world: World) -> None:
         run = await recorded(world)
         before = world.ledger.end
-        found = await influence(world).ask(await world.row(run.id), run.secret, (CELLO,))
+        found = await world.influence().ask(await world.row(run.id), run.secret, (CELLO,))
         first, control, changed = (json.loads(body) for _, body in world.upstream.sent)
         assert control == first
         assert [block.attributes["row"] for block in parse_context(context_of(changed["messages"]))] == [LISBON]
@@ -93,7 +91,10 @@ def test_one_row_is_left_out_and_the_differences_are_shown() -> None:
             {"original": "cello.", "answer": "old cello, maybe."},
         ]
         assert "no proof" in str(found["note"])
-        assert before == world.ledger.end
+        [noted] = world.ledger.replay(before)
+        assert noted.kind == ASKED
+        assert noted.record.header.keys() == {"run", "at", "times"}  # nothing of what was said
+        assert noted.record.blobs == ()
 
     play(story, upstream=upstream(ANSWER, OTHER))
 
@@ -101,7 +102,7 @@ def test_one_row_is_left_out_and_the_differences_are_shown() -> None:
 def test_all_rows_are_left_out_of_a_stream_that_is_asked_for_whole() -> None:
     async def story(world: World) -> None:
         run = await recorded(world, stream=True)
-        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        found = await world.influence().ask(await world.row(run.id), run.secret, None)
         changed = json.loads(world.upstream.sent[-1][1])
         assert found["without"] == [CELLO, LISBON]
         assert context_of(changed["messages"]) is None
@@ -113,7 +114,7 @@ def test_all_rows_are_left_out_of_a_stream_that_is_asked_for_whole() -> None:
 def test_a_model_that_moves_by_itself_is_told() -> None:
     async def story(world: World) -> None:
         run = await recorded(world)
-        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        found = await world.influence().ask(await world.row(run.id), run.secret, None)
         assert found["control_differs"]
 
     play(story, upstream=upstream(OTHER, OTHER))
@@ -122,12 +123,44 @@ def test_a_model_that_moves_by_itself_is_told() -> None:
 def test_a_run_is_asked_again_so_often_and_no_more() -> None:
     async def story(world: World) -> None:
         run = await recorded(world)
-        again = influence(world)
         for _ in range(MOST):
-            await again.ask(await world.row(run.id), run.secret, None)
+            await world.influence().ask(await world.row(run.id), run.secret, None)
         with pytest.raises(HoldfastError) as caught:
-            await again.ask(await world.row(run.id), run.secret, None)
+            await world.influence().ask(await world.row(run.id), run.secret, None)
         assert (caught.value.code, caught.value.status) == ("influence.often", 429)
+
+    play(story, upstream=upstream())
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_restart_allows_no_more(indexed: bool) -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        for times in range(1, MOST + 1):
+            found = await world.influence().ask(await world.row(run.id), run.secret, None)
+            assert (found["times"], found["most"]) == (times, MOST)
+        if indexed:
+            await world.indexer.flush()
+        world.indexer.index.close()
+        await world.start()
+        before = len(world.upstream.sent)
+        with pytest.raises(HoldfastError) as caught:
+            await world.influence().ask(await world.row(run.id), run.secret, None)
+        assert caught.value.code == "influence.often"
+        assert len(world.upstream.sent) == before
+
+    play(story, upstream=upstream())
+
+
+def test_asking_at_once_is_counted_each_time() -> None:
+    async def story(world: World) -> None:
+        run = await recorded(world)
+        again = world.influence()
+        row = await world.row(run.id)
+        asked = [again.ask(row, run.secret, None) for _ in range(MOST + 2)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [item for item in outcomes if isinstance(item, HoldfastError)]
+        assert [item.code for item in refused] == ["influence.often"] * 2
 
     play(story, upstream=upstream())
 
@@ -154,7 +187,7 @@ def test_answers_that_say_one_word_over_and_over_are_compared_in_pieces() -> Non
 
     async def story(world: World) -> None:
         run = await recorded(world)
-        found = await influence(world).ask(await world.row(run.id), run.secret, None)
+        found = await world.influence().ask(await world.row(run.id), run.secret, None)
         [difference] = found["differences"]
         assert isinstance(difference, dict)
         assert str(difference["original"]).split() == ["a"] * 3999
