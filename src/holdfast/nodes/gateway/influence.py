@@ -56,9 +56,7 @@ def parse_influence(body: bytes) -> tuple[str, ...] | None:
 class Influence:
     """See the module."""
 
-    def __init__(
-        self, ledger: Ledger, indexer: Indexer, catalog: Catalog, clock: Clock, *, timeout_s: float
-    ) -> None:
+    def __init__(self, ledger: Ledger, indexer: Indexer, catalog: Catalog, clock: Clock, *, timeout_s: float) -> None:
         self._ledger = ledger
         self._indexer = indexer
         self._catalog = catalog
