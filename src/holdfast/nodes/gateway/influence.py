@@ -1,9 +1,10 @@
 """What rows of memory did to an answer: a recorded run is asked again without some of them (``spec/recall.md`` §7).
 
 Whoever holds the run's capability asks. The document that was sent is opened, blocks are left out of it, and the same
-model is asked once more with the same parameters, and once as it was: where that answer differs from the original too, chance alone moves this
-model, and no difference can be laid at a row's door. What comes back is shown beside the original and is no evidence:
-nothing of it is signed, kept or logged. How often a run was asked again is kept: each time is durable before a model is asked.
+model is asked once more with the same parameters, and once as it was: where that answer differs from the original too,
+chance alone moves this model, and no difference can be laid at a row's door. What comes back is shown beside the
+original and is no evidence: nothing of it is signed, kept or logged. How often a run was asked again is kept: each time
+is durable before a model is asked.
 
 Not covered: models that give several choices (the first is compared), and what an answer is worth.
 """

@@ -136,7 +136,8 @@ def _influence() -> dict[str, Any]:
         **dict.fromkeys(texts, _TEXT),
         "without": {"type": "array", "items": _TEXT},
         "control_differs": {"type": "boolean"},
-        **dict.fromkeys(("times", "most"), {"type": "integer", "minimum": 1}),
+        "times": {"type": "integer", "minimum": 1},
+        "most": {"type": "integer", "minimum": 1},
         "differences": {"type": "array", "items": pair},
     }
     answer = {"type": "object", "required": sorted(told), "properties": told, "additionalProperties": False}
