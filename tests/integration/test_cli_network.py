@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from holdfast.verifier.lanes import LANES
 from tests.helpers.processes import NetworkProcess, fetch, holdfast, network, wait_for
+from tests.helpers.proxies import proxying
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -139,6 +141,15 @@ def test_a_question_goes_through_the_relay_and_its_route_says_so(net: NetworkPro
     assert path["relay"] == hashlib.sha256((net.state / "keys" / "relay.json").read_bytes()).hexdigest()
     assert (path["suite"], path["profile"]) == ("aes-128-gcm", "binary-http")
     assert shown["answered"]["fell_back"] is None
+
+    with proxying(None, "--state", str(net.state), "--private") as said:
+        assert said["checked"]["channel"] == "sealed"
+        with openai.OpenAI(base_url=said["url"], api_key="anything", max_retries=0) as client:
+            raw = client.chat.completions.with_raw_response.create(
+                model="holdfast-builtin", messages=[{"role": "user", "content": "What is a lane?"}], stream=True
+            )
+            assert "".join(event.choices[0].delta.content or "" for event in raw.parse() if event.choices)
+        assert raw.headers["x-holdfast-channel"] == "sealed"
 
 
 def test_the_gateway_under_tls_is_held_to_its_attested_key(net: NetworkProcess, tmp_path: Path) -> None:

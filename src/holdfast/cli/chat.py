@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,22 +23,18 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.chat_views import JSONView, LiveView, PlainView, View
-from holdfast.cli.network import Network, gateway_options, missing_trust, parse_url, read_key
+from holdfast.cli.network import Network, gateway_options, missing_trust
 from holdfast.cli.output import clean, lane_lines, wants_colour, write_file
-from holdfast.cli.trust import open_trust
 from holdfast.cli.wallets import find_wallet, wallet_option
-from holdfast.client.gateway import GatewayClient, connect
+from holdfast.cli.ways import RELAY_KEY_VARIABLE, choose_trust, direct_way, sealed_way
+from holdfast.client.gateway import GatewayClient
 from holdfast.client.paying import Paid
-from holdfast.client.private import Direct, connect_private
 from holdfast.client.turns import BoundTurn
-from holdfast.client.wallet_file import WalletFile, connect_paying
+from holdfast.client.wallet_file import WalletFile
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError, UsageError
-from holdfast.verifier.identity import Requirements
 from holdfast.verifier.lanes import Lane
 
-RELAY_KEY_VARIABLE = "HOLDFAST_RELAY_KEY"
-"""Holds the relay's key itself."""
 HELP = """\
 /lanes          what each lane of the last answer says and does not say
 /export FILE    write the last run's bundle, texts disclosed
@@ -114,34 +108,19 @@ def chat(
     Text appears once a signed mark covers it. Exits 1 when an answer is refused or does not come; what the lanes say
     changes nothing about the exit code: for that there is 'holdfast verify --require'.
     """
-    trust: Trust | None = None
-    if trust_file is not None:
-        trust = open_trust(trust_file, trust_pin)
-    elif not private and (network.key is not None or network.trust_path is not None):
-        trust = network.find_trust()
-    elif network.trust_path is not None:  # asking the gateway for it would show it this address
-        trust = network.load_trust()
+    trust = choose_trust(network, trust_file, trust_pin, private=private)
     wallet = _wallet(network, private=private, pay=pay, path=wallet_path, at_most=pay_at_most)
     if private:
-        way = _private(network, trust, relay=relay, relay_key=relay_key, or_direct=or_direct)
+        through = relay or network.relay
+        if trust is None:
+            raise missing_trust()
+        if through is None:
+            raise UsageError("chat.private", f"{network.described_by} names no relay", hint="name one with --relay URL")
+        way = sealed_way(network, trust, through, relay_key=relay_key, or_direct=or_direct)
     elif relay is not None or relay_key is not None or or_direct:
         raise UsageError("chat.private", "--relay, --relay-key and --or-direct belong to --private")
-    elif wallet is not None:
-        way = connect_paying(
-            network.gateway,
-            wallet,
-            trust=trust,
-            requirements=Requirements(network.attested),
-            insecure_plain_http=network.insecure_plain_http,
-        )
     else:
-        way = connect(
-            network.gateway,
-            network.require_key(),
-            trust=trust,
-            requirements=Requirements(network.attested),
-            insecure_plain_http=network.insecure_plain_http,
-        )
+        way = direct_way(network, trust, wallet)
     live = sys.stdout.isatty() and not as_json
     console = Console(no_color=wants_colour(no_color=no_color) is False, highlight=False)
 
@@ -163,33 +142,6 @@ def chat(
             return session.converse(console)
         finally:
             runner.run(stack.aclose())
-
-
-def _private(
-    network: Network, trust: Trust | None, *, relay: str | None, relay_key: str | None, or_direct: bool
-) -> AbstractAsyncContextManager[GatewayClient]:
-    """The way of ``--private``; raises ``chat.private`` or ``trust.missing``."""
-    if trust is None:
-        raise missing_trust()
-    url = relay or network.relay
-    if url is None:
-        raise UsageError("chat.private", f"{network.described_by} names no relay", hint="name one with --relay URL")
-    given = read_key(relay_key) if relay_key is not None else network.relay_key
-    key = os.environ.get(RELAY_KEY_VARIABLE, "").strip() if given is None else given.reveal()
-    if not key:
-        raise UsageError(
-            "network.key",
-            f"{url} wants a key of its own and none was given: the workspace key is not for it",
-            hint=f"--relay-key file:PATH or env:NAME, or set {RELAY_KEY_VARIABLE}",
-        )
-    return connect_private(
-        parse_url(url, "--relay"),
-        key,
-        trust=trust,
-        requirements=Requirements(network.attested),
-        direct=Direct(network.gateway, network.require_key()) if or_direct else None,
-        insecure_plain_http=network.insecure_plain_http,
-    )
 
 
 def _wallet(network: Network, *, private: bool, pay: bool, path: Path | None, at_most: str | None) -> WalletFile | None:

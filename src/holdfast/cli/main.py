@@ -29,6 +29,7 @@ ACCEPT, REJECT, USAGE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("holdfast.cli.up:up_command", "Start a whole network on this machine"),
     "chat": ("holdfast.cli.chat:chat", "Ask in the terminal and watch the lanes move"),
+    "proxy": ("holdfast.cli.proxy:proxy", "Answer OpenAI's clients on this machine, each answer checked"),
     "run": ("holdfast.cli.runs:run", "Show runs, export their bundles"),
     "pay": ("holdfast.cli.pay:pay", "Look after a wallet, see what runs cost"),
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents, make the next version"),

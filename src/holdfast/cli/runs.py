@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -23,6 +25,7 @@ from holdfast.cli.output import (
     write_file,
     written_option,
 )
+from holdfast.client.run_journal import find_capability
 from holdfast.core.bundles import DocumentItem, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.errors import MalformedError, UsageError
@@ -44,9 +47,27 @@ def capability_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def journal_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--journal`` beside ``--capability``: the file that 'holdfast proxy' keeps has it. Raises
+    ``usage.capability`` and as :func:`find_capability` does."""
+
+    @click.option(
+        "--journal", type=click.Path(path_type=Path), metavar="FILE", help="Take the capability from a proxy's journal."
+    )
+    @functools.wraps(command)
+    def found(*arguments: Any, run_id: str, capability: str | None, journal: Path | None, **options: Any) -> Any:
+        if journal is not None and capability is not None:
+            raise UsageError("usage.capability", "--capability and --journal both name a capability; give one")
+        known = capability if journal is None else find_capability(journal, run_id)
+        return command(*arguments, run_id=run_id, capability=known, **options)
+
+    return found
+
+
 @run.command("show")
 @click.argument("run_id", metavar="ID")
 @gateway_options
+@journal_option
 @capability_option
 @click.option("--json", "as_json", is_flag=True, help="The gateway's answer as JSON.")
 @click.option("--no-color", is_flag=True, help="No colours.")
@@ -93,6 +114,7 @@ def list_runs(network: Network, limit: int, as_json: bool) -> None:
 @run.command("export")
 @click.argument("run_id", metavar="ID")
 @gateway_options
+@journal_option
 @capability_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @written_option

@@ -25,7 +25,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -63,7 +63,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP, Answer
 from holdfast.ports.http_stream import EventAnswer, EventHTTP
 from holdfast.verifier.appraisal import Appraisal, appraise
-from holdfast.verifier.identity import PLAIN, Channel, Requirements, check_identity, refuse_document
+from holdfast.verifier.identity import PLAIN, Channel, CheckedIdentity, Requirements, check_identity, refuse_document
 from holdfast.verifier.lanes import LANES, STATES
 from holdfast.verifier.policy import DEFAULT_POLICY, Policy, parse_policy
 
@@ -126,7 +126,27 @@ class AnswerStream:
             raise reader.error
 
 
-"""Makes the client to ask instead; its ``fell_back`` is set."""
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """An answer that has arrived, and of which nothing but its run has been looked at: :meth:`check` does."""
+
+    client: GatewayClient
+    """The client that was really asked: another one than was called where that one fell back."""
+    run: str
+    capability: str
+    attester: Attester
+    sent: Sent
+    body: bytes
+
+    async def check(self) -> BoundTurn:
+        """The answer, once its statements are here and bind it; raises ``answer.*``, ``parts.*`` or ``json.*``."""
+        document = canonical.decode_exact(self.body)
+        if not isinstance(document, dict):
+            raise MalformedError("parts.document", "an answer is a JSON object")
+        carrier = document.get("holdfast")
+        shown = carrier if isinstance(carrier, dict) else {}
+        turn = build_turn(self.sent, self.run, self.capability, document, shown, None)
+        return await self.client.check(turn, self.attester)
 
 
 Fallback: TypeAlias = Callable[[UnavailableError], "Awaitable[GatewayClient]"]
@@ -198,6 +218,11 @@ class GatewayClient:
             self._attester = await self._identify()
         return self._attester
 
+    @property
+    def checked(self) -> CheckedIdentity | None:
+        """What was last checked of the gateway, however long ago; None where that failed or nothing was asked yet."""
+        return None if self._attester is None else self._attester.checked
+
     async def _identify(self) -> Attester:
         answer = await self._public("/v1/identity")
         if answer.status != 200:
@@ -245,7 +270,7 @@ class GatewayClient:
 
     async def models(self) -> tuple[str, ...]:
         """Names of the models on offer; raises ``gateway.models``."""
-        value = canonical.decode_object((await self._get("/v1/models")).body)
+        value = await self.listing()
         data = value.get("data")
         if not isinstance(data, list) or not all(
             isinstance(item, dict) and isinstance(item.get("id"), str) for item in data
@@ -253,18 +278,21 @@ class GatewayClient:
             raise MalformedError("gateway.models", "the list of models has another shape")
         return tuple(item["id"] for item in data)
 
+    async def listing(self) -> dict[str, Any]:
+        """The list of models as the gateway tells it; nothing signs it."""
+        return canonical.decode_object((await self._get("/v1/models")).body)
+
     # Asking
 
     def _prepare(self, asked: Question, *, streamed: bool) -> tuple[Sent, dict[str, str]]:
         if asked.endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
-        body = json.dumps({**asked.request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
-        if "holdfast" in asked.request:
-            raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
+        body = asked.body if asked.body is not None else _body_of(asked.request, streamed=streamed)
         if asked.queue is not None and not is_code(asked.queue):
             raise UsageError("client.queue", f"{asked.queue!r} is no name of a queue: a code is", param="queue")
-        nonce = secrets.token_urlsafe(24)
-        headers = {**self._headers(), "content-type": "application/json", "x-holdfast-nonce": nonce}
+        nonce = asked.nonce if asked.nonce is not None else secrets.token_urlsafe(24)
+        own = {"content-type": "application/json", "x-holdfast-nonce": nonce}
+        headers = {**asked.headers, **self._headers(), **own}
         if asked.parent_run is not None:
             headers["x-holdfast-parent-run"] = asked.parent_run
         if asked.settlement is not None:
@@ -304,7 +332,11 @@ class GatewayClient:
 
         Raises what the gateway answered, ``answer.*`` as :func:`check_turn`, or as the transport does.
         """
-        asked = Question(request, endpoint, parent_run, settlement, queue, subject)
+        answer = await self.put(Question(request, endpoint, parent_run, settlement, queue, subject), timeout_s)
+        return await answer.check()
+
+    async def put(self, asked: Question, timeout_s: float = 600.0) -> WholeAnswer:
+        """Ask for a whole answer, and leave it to the caller when to check it: see :class:`WholeAnswer`."""
         client = self
         try:
             attester, sent, answer = await self._send(asked, timeout_s)
@@ -316,12 +348,7 @@ class GatewayClient:
         if answer.status != 200:
             raise client._error(answer)  # noqa: SLF001 - as above
         run, capability = parse_run(answer.headers, sent.queue)
-        document = canonical.decode_exact(answer.body)
-        if not isinstance(document, dict):
-            raise MalformedError("parts.document", "an answer is a JSON object")
-        carrier = document.get("holdfast")
-        turn = build_turn(sent, run, capability, document, carrier if isinstance(carrier, dict) else {}, None)
-        return await client.check(turn, attester)
+        return WholeAnswer(client, run, capability, attester, sent, answer.body)
 
     async def _send(self, asked: Question, timeout_s: float) -> tuple[Attester, Sent, Answer]:
         """The question goes out, paid where that is asked; nothing else that comes back has been looked at."""
@@ -374,6 +401,12 @@ class GatewayClient:
     ) -> AsyncGenerator[AnswerStream]:
         """Ask for a stream: ``async with client.stream(request) as answer: async for marked in answer: …``."""
         asked = Question(request, endpoint, parent_run, settlement, queue, subject)
+        async with self.put_stream(asked, idle_timeout_s) as answer:
+            yield answer
+
+    @contextlib.asynccontextmanager
+    async def put_stream(self, asked: Question, idle_timeout_s: float = 120.0) -> AsyncGenerator[AnswerStream]:
+        """As :meth:`stream`, for a question that may have its exact bytes: those must ask for a stream."""
         client = self
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -470,6 +503,13 @@ class GatewayClient:
                     if view.run != run:
                         raise RefusedError("answer.run", "the gateway tells of another run")
                     yield view
+
+
+def _body_of(request: Mapping[str, Any], *, streamed: bool) -> bytes:
+    """The bytes of a request; raises ``client.options``."""
+    if "holdfast" in request:
+        raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
+    return json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def _with_paid(sent: Sent, attempt: Attempt | None, headers: Mapping[str, str]) -> Sent:

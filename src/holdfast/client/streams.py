@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.client.errors import parse_error
@@ -25,6 +25,11 @@ class Marked:
     """The events of the window, numbers kept as text."""
     text: str
     """What they add to the first choice's text."""
+    mark: Mapping[str, canonical.JSON] = field(default_factory=dict)
+    """The mark itself, as it stood in the window's last event."""
+    ends: tuple[bool, ...] = ()
+    """Whether each event belongs to the end of the answer: every choice that began has its finish reason by then, or
+    the event names the closing statements."""
 
 
 def _delta_text(event: Mapping[str, Any]) -> str:
@@ -47,7 +52,7 @@ class StreamReader:
         self._key = key
         self._chain = MarkChain(pseudo_random_key(run, hex_decode(capability, 32)))
         self._fold = Fold()
-        self._held: list[dict[str, Any]] = []
+        self._held: list[tuple[dict[str, Any], bool]] = []
         self.last: tuple[int, bytes] | None = None
         """Number and chain value of the last mark that verified."""
         self.carrier: Mapping[str, Any] = {}
@@ -65,22 +70,26 @@ class StreamReader:
         carried: Mapping[str, Any] = carrier if isinstance(carrier, dict) else {}
         if "run" in carried and carried["run"] != self._run:
             raise RefusedError("answer.run", "an event of another run stands in this stream")
-        if "statements" in carried or "outcome" in carried:
+        closes = "statements" in carried or "outcome" in carried
+        if closes:
             self.carrier = carried
         if isinstance(event.get("error"), dict) and "choices" not in event:
             self.error = parse_error(0, canonical.encode_exact(event), "the gateway")
             return None
         self._chain.add(event)
-        self._held.append(strip_carriers("response", event))
+        self._held.append((strip_carriers("response", event), closes))
         if "mark" not in carried:
             return None
         mark, signature = parse_mark(carried["mark"])
         verify_mark(mark, signature, chain=self._chain, run=self._run, key=self._key)
         self.last = (mark.seq, mark.parts)
         window, self._held = tuple(self._held), []
-        for covered in window:
+        ends = []
+        for covered, closes in window:
             self._fold.add(covered)
-        return Marked(mark.seq, window, "".join(map(_delta_text, window)))
+            ends.append(closes or self._fold.all_finished)
+        events = tuple(covered for covered, _ in window)
+        return Marked(mark.seq, events, "".join(map(_delta_text, events)), mark.to_json(signature), tuple(ends))
 
     @property
     def unmarked(self) -> int:

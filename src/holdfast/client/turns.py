@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.client.paying import Paid
@@ -30,7 +30,13 @@ from holdfast.errors import RefusedError, UndecidedError
 from holdfast.verifier.checks import refuse_attester
 from holdfast.verifier.identity import CheckedIdentity
 
-ENDPOINTS = {"chat.completions": "/v1/chat/completions", "completions": "/v1/completions"}
+ENDPOINTS = {
+    "chat.completions": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "classifications": "/v1/classify",
+    "inference": "/v1/infer",
+}
 """Endpoint names of statements (``statement.md`` §4.1) and their paths."""
 
 
@@ -128,7 +134,8 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     for statement in (route, execution):
         _check_statement(statement, turn, attester, trust, at)
     said, did = route.body, execution.body
-    if not isinstance(said, Route) or not isinstance(did, Execution) or execution.parents != (route.digest,):
+    follows = execution.parents[:1] == (route.digest,) and set(execution.parents[1:]) <= set(route.parents)
+    if not isinstance(said, Route) or not isinstance(did, Execution) or not follows:
         raise RefusedError("answer.trace", "the execution statement does not follow from this run's route")
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
     if said.endpoint != turn.endpoint or commit("request", turn.request, key).tree != said.request:
@@ -205,6 +212,12 @@ class Question:
     settlement: str | None
     queue: str | None
     subject: str | None
+    body: bytes | None = None
+    """The exact bytes to send, where the caller has them: ``request`` decoded. None: they are made of ``request``."""
+    nonce: str | None = None
+    """The caller's own; None: one is drawn."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the gateway is told beside."""
 
 
 @dataclass(frozen=True, slots=True)
