@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from holdfast.adapters.memory_store_sql import SQLMemoryStore
-from holdfast.errors import ConflictError, UnavailableError, UsageError
+from holdfast.errors import ConflictError, HoldfastError, UnavailableError, UsageError
 from holdfast.ports.memory_store import Beside, Loaded, MemoryStore, SealedEvent, SealedRow, Version, Wrap
 
 ANNA, BEN = "usr_anna", "usr_ben"
@@ -31,6 +32,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         connection.execute(sa.text("CREATE SCHEMA public"))
     engine.dispose()
     return found
+
+
+@pytest.fixture
+def shared_url(url: str) -> str:
+    """Of a store that several nodes can have open."""
+    if url == "sqlite://":
+        pytest.skip("a database in memory is one connection's, and ends with it")
+    return url
 
 
 @pytest.fixture
@@ -147,15 +156,28 @@ def test_users_have_rows_of_their_own(store: MemoryStore) -> None:
 
 def test_what_is_kept_beside_a_row_is_of_that_row(store: MemoryStore) -> None:
     store.append(ANNA, Version(), [a_row(1), a_row(2)], [an_event(1), an_event(2)])
-    store.put_beside(ANNA, [Beside(row_id(1), "vector", b"old"), Beside(row_id(3), "vector", b"of nobody")])
-    store.put_beside(ANNA, [Beside(row_id(1), "vector", b"new"), Beside(row_id(2), "other", b"x")])
+    store.put_beside(ANNA, Version(), [Beside(row_id(1), "vector", b"old"), Beside(row_id(3), "vector", b"of nobody")])
+    store.put_beside(ANNA, Version(), [Beside(row_id(1), "vector", b"new"), Beside(row_id(2), "other", b"x")])
     assert store.beside(ANNA, "vector") == {row_id(1): b"new"}
     assert store.beside(BEN, "vector") == {}
 
 
+def test_nothing_is_kept_beside_rows_whose_keys_may_be_others_by_now(store: MemoryStore) -> None:
+    before = store.append(ANNA, Version(), [a_row(1)], [an_event(1)])
+    store.put_beside(ANNA, before, [Beside(row_id(1), "vector", b"kept")])
+    after = store.replace(ANNA, before, [a_wrap(ANNA, 5)], [a_row(1, b"another key")], [an_event(1)])
+    store.put_beside(ANNA, before, [Beside(row_id(1), "vector", b"sealed with the old key")])
+    assert store.beside(ANNA, "vector") == {}
+    store.put_beside(ANNA, after, [Beside(row_id(1), "vector", b"new")])
+    assert store.beside(ANNA, "vector") == {row_id(1): b"new"}
+    store.erase_user(ANNA)
+    store.put_beside(ANNA, after, [Beside(row_id(1), "vector", b"of nobody")])
+    assert store.beside(ANNA, "vector") == {}
+
+
 def test_an_erased_row_is_gone_and_its_id_does_not_come_back(store: MemoryStore) -> None:
     version = store.append(ANNA, Version(), [a_row(1), a_row(2)], [an_event(1), an_event(2), an_event(1)])
-    store.put_beside(ANNA, [Beside(row_id(1), "vector", b"v")])
+    store.put_beside(ANNA, Version(), [Beside(row_id(1), "vector", b"v")])
     assert code_of(store.erase, ANNA, Version(), [row_id(1)]) == "memory_store.version"
     after = store.erase(ANNA, version, [row_id(1)])
     found = store.load(ANNA, version)
@@ -169,7 +191,7 @@ def test_an_erased_row_is_gone_and_its_id_does_not_come_back(store: MemoryStore)
 
 def test_a_replacement_is_whole_or_not_at_all(store: MemoryStore) -> None:
     version = store.append(ANNA, Version(), [a_row(1)], [an_event(1), an_event(1)])
-    store.put_beside(ANNA, [Beside(row_id(1), "vector", b"v")])
+    store.put_beside(ANNA, Version(), [Beside(row_id(1), "vector", b"v")])
     new = ([a_wrap(ANNA, 5)], [a_row(1, b"k2")], [an_event(1, b"e2")])
     assert code_of(store.replace, ANNA, Version(), *new) == "memory_store.version"
     assert everything(store).rows == (a_row(1),)
@@ -181,16 +203,14 @@ def test_a_replacement_is_whole_or_not_at_all(store: MemoryStore) -> None:
     assert code_of(store.add_wrap, a_wrap(ANNA, 6), version) == "memory_store.version"
 
 
-def test_of_writers_from_one_state_one_wins(url: str) -> None:
-    if url == "sqlite://":
-        pytest.skip("a database in memory has one connection")
-    first = SQLMemoryStore(url)
+def test_of_writers_from_one_state_one_wins(shared_url: str) -> None:
+    first = SQLMemoryStore(shared_url)
     first.create_user(ANNA, [a_wrap(ANNA, 1)], AT)
     first.close()
     outcomes: list[str] = []
 
     def write(number: int) -> None:
-        mine = SQLMemoryStore(url)
+        mine = SQLMemoryStore(shared_url)
         try:
             mine.append(ANNA, Version(), [a_row(number)], [an_event(number)])
             outcomes.append("won")
@@ -207,6 +227,87 @@ def test_of_writers_from_one_state_one_wins(url: str) -> None:
     assert sorted(outcomes) == ["memory_store.version"] * 3 + ["won"]
 
 
+def in_step(*calls: Callable[[], object]) -> list[object]:
+    """Calls that begin together, each in a thread; what they gave or raised."""
+    barrier = threading.Barrier(len(calls))
+
+    def one(call: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return call()
+        except HoldfastError as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(one, calls))
+
+
+def test_nodes_that_begin_together_over_an_empty_database_all_begin(shared_url: str) -> None:
+    stores = in_step(*[lambda: SQLMemoryStore(shared_url)] * 4)
+    for number, store in enumerate(stores):
+        assert isinstance(store, SQLMemoryStore), store
+        store.create_user(f"usr_{number}", [a_wrap(f"usr_{number}", number)], AT)
+        assert store.users() == number + 1
+    for store in stores:
+        store.close()  # type: ignore[attr-defined]
+
+
+def test_two_that_keep_the_same_beside_a_row_both_go_through(shared_url: str) -> None:
+    stores = [SQLMemoryStore(shared_url) for _ in range(2)]
+    stores[0].create_user(ANNA, [a_wrap(ANNA, 1)], AT)
+    version = stores[0].append(
+        ANNA, Version(), [a_row(number) for number in range(40)], [an_event(number) for number in range(40)]
+    )
+    for attempt in range(4):
+        item = [Beside(row_id(number), f"vector {attempt}", b"same") for number in range(40)]
+        done = in_step(*[lambda store=store, item=item: store.put_beside(ANNA, version, item) for store in stores])  # type: ignore[misc]
+        assert done == [None, None]
+        assert len(stores[1].beside(ANNA, f"vector {attempt}")) == 40
+    for store in stores:
+        store.close()
+
+
+def test_a_load_is_one_state_whatever_another_node_writes_between_its_statements(shared_url: str) -> None:
+    reader, writer = SQLMemoryStore(shared_url), SQLMemoryStore(shared_url)
+    writer.create_user(ANNA, [a_wrap(ANNA, 1)], AT)
+    version = writer.append(ANNA, Version(), [a_row(1)], [an_event(1)])
+    written: list[Version] = []
+
+    def meanwhile(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "memory_users" in statement and not written:  # after the version, before rows and events
+            written.append(writer.append(ANNA, version, [a_row(2)], [an_event(2), an_event(1)]))
+
+    sa.event.listen(reader._engine, "after_cursor_execute", meanwhile)
+    found = reader.load(ANNA, Version())
+    assert written == [Version(3, 0)]
+    assert found == Loaded(version, (a_row(1),), (an_event(1),))
+    assert reader.load(ANNA, found.version) == Loaded(written[0], (a_row(2),), (an_event(2), an_event(1)))
+    reader.close()
+    writer.close()
+
+
+def test_a_user_who_is_erased_while_another_node_writes_leaves_nothing(shared_url: str) -> None:
+    writer, eraser = SQLMemoryStore(shared_url), SQLMemoryStore(shared_url)
+    writer.create_user(ANNA, [a_wrap(ANNA, 1)], AT)
+    erasing = ThreadPoolExecutor(1)
+    begun: list[Future[bool]] = []
+
+    def meanwhile(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE memory_users") and not begun:  # the writer has moved the user, and not written
+            begun.append(erasing.submit(eraser.erase_user, ANNA))
+            assert not wait(begun, timeout=0.3).done  # it waits for this very transaction
+
+    sa.event.listen(writer._engine, "after_cursor_execute", meanwhile)
+    writer.append(ANNA, Version(), [a_row(1)], [an_event(1)])
+    assert begun[0].result(30)
+    erasing.shutdown()
+    with writer._read() as connection:
+        for table in ("memory_users", "memory_rows", "memory_events", "memory_wraps"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() == 0
+    writer.close()
+    eraser.close()
+
+
 class _CrashingStore(SQLMemoryStore):
     """Stops at the commit, as a process that is killed there."""
 
@@ -214,14 +315,12 @@ class _CrashingStore(SQLMemoryStore):
         raise KeyboardInterrupt
 
 
-def test_a_crash_before_the_commit_leaves_what_there_was(url: str) -> None:
-    if url == "sqlite://":
-        pytest.skip("a database in memory does not survive a process")
-    first = SQLMemoryStore(url)
+def test_a_crash_before_the_commit_leaves_what_there_was(shared_url: str) -> None:
+    first = SQLMemoryStore(shared_url)
     first.create_user(ANNA, [a_wrap(ANNA, 1)], AT)
     version = first.append(ANNA, Version(), [a_row(1)], [an_event(1)])
     first.close()
-    crashing = _CrashingStore(url)
+    crashing = _CrashingStore(shared_url)
     changes = (
         lambda: crashing.append(ANNA, version, [a_row(2)], [an_event(2)]),
         lambda: crashing.erase(ANNA, version, [row_id(1)]),
@@ -233,7 +332,7 @@ def test_a_crash_before_the_commit_leaves_what_there_was(url: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             change()
     crashing.close()
-    again = SQLMemoryStore(url)
+    again = SQLMemoryStore(shared_url)
     assert everything(again) == Loaded(version, (a_row(1),), (an_event(1),))
     assert again.wraps(ANNA) == [a_wrap(ANNA, 1)]
     again.close()
@@ -256,7 +355,7 @@ def test_after_scrubbing_no_byte_of_what_was_removed_is_in_any_file(tmp_path: Pa
         [a_row(1, NEEDLES[1]), a_row(2, NEEDLES[2])],
         [an_event(1, NEEDLES[3]), an_event(2, NEEDLES[4])],
     )
-    store.put_beside(ANNA, [Beside(row_id(1), "vector", NEEDLES[5])])
+    store.put_beside(ANNA, Version(), [Beside(row_id(1), "vector", NEEDLES[5])])
     assert _found(tmp_path) == set(NEEDLES)
     store.erase(ANNA, version, [row_id(1)])
     assert store.scrub()
@@ -280,6 +379,24 @@ def test_scrubbing_waits_for_whoever_still_reads(tmp_path: Path) -> None:
     reader.close()
     assert store.scrub()
     assert len(everything(store).events) == 1
+    store.close()
+
+
+def test_on_postgresql_scrubbing_waits_for_whoever_may_still_see_what_was_removed(
+    url: str,
+) -> None:
+    if not url.startswith("postgresql"):
+        pytest.skip("of SQLite the test before this one tells it")
+    store = SQLMemoryStore(url)
+    store.create_user(ANNA, [a_wrap(ANNA, 1)], AT)
+    version = store.append(ANNA, Version(), [a_row(1), a_row(2)], [an_event(1), an_event(2)])
+    engine = sa.create_engine(url, isolation_level="REPEATABLE READ")
+    with engine.connect() as reader:
+        reader.execute(sa.text("SELECT count(*) FROM memory_users")).scalar_one()
+        store.erase(ANNA, version, [row_id(1)])
+        assert not store.scrub()
+    assert store.scrub()
+    engine.dispose()
     store.close()
 
 

@@ -81,6 +81,17 @@ _ERASED = sa.Table(
     sa.Column("user", _USER, primary_key=True),
     sa.Column("row", _ROW, primary_key=True),
 )
+_LOCK_S = 5
+"""How long rewriting waits for whoever uses a table; then it is tried again later."""
+_SEES_THE_PAST = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND (datname = current_database() OR backend_xid IS NOT NULL)
+    AND LEAST(backend_xid::text::bigint, backend_xmin::text::bigint)
+        < (pg_snapshot_xmax(pg_current_snapshot())::text::bigint & 4294967295)
+)
+"""
+"""Whether a transaction of PostgreSQL is open that may still see what was removed: rewriting a table keeps it then."""
 _OF_ROWS = (_ROWS, _EVENTS, _BESIDE)
 _ALL = (_ROWS, _EVENTS, _BESIDE, _WRAPS, _ERASED, _USERS)
 
@@ -92,7 +103,7 @@ class SQLMemoryStore:
         self._engine = durable_engine(url)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         try:
-            _METADATA.create_all(self._engine)
+            self._create_tables()
             if self._is_sqlite:
                 self._plainly("PRAGMA secure_delete=ON")
         except sa.exc.SQLAlchemyError as error:
@@ -102,10 +113,19 @@ class SQLMemoryStore:
         """Let go of the database."""
         self._engine.dispose()
 
+    def _create_tables(self) -> None:
+        try:
+            _METADATA.create_all(self._engine)
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.OperationalError):
+            _METADATA.create_all(self._engine)  # another node that began at the same time made them first
+
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
+        """One state of the database, however many statements are asked of it: what another node commits between two of
+        them is not seen by halves."""
+        snapshot = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._engine.connect() as connection:
-            yield connection.execution_options(holdfast_reads=True)
+            yield connection.execution_options(holdfast_reads=True, **snapshot)
             connection.rollback()
 
     @contextlib.contextmanager
@@ -197,9 +217,12 @@ class SQLMemoryStore:
             raise ConflictError("memory_store.version", "there is a row of that id") from error
         return after
 
-    def put_beside(self, user: str, items: Sequence[Beside]) -> None:
+    def put_beside(self, user: str, version: Version, items: Sequence[Beside]) -> None:
         """Keep something beside rows."""
         with self._write() as connection:
+            found = _locked(connection, user)
+            if found is None or found.epoch != version.epoch:
+                return
             there = set(connection.execute(sa.select(_ROWS.c.row).where(_ROWS.c.user == user)).scalars())
             for item in items:
                 if item.row not in there:
@@ -236,7 +259,7 @@ class SQLMemoryStore:
     def erase_user(self, user: str) -> bool:
         """Remove a user with everything."""
         with self._write() as connection:
-            if _version(connection, user) is None:
+            if _locked(connection, user) is None:
                 return False
             for table in _ALL:
                 connection.execute(sa.delete(table).where(table.c.user == user))
@@ -263,15 +286,27 @@ class SQLMemoryStore:
     def scrub(self) -> bool:
         """Make what was removed unrecoverable."""
         if not self._is_sqlite:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for table in _ALL:
-                    connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
-            return True
+            return self._rewrite()
         try:
             # VACUUM itself goes through the write-ahead log, which is therefore cut last.
             return self._cut() and self._plainly("VACUUM") is None and self._cut()
         except sqlite3.OperationalError:  # another process reads or writes
             return False
+
+    def _rewrite(self) -> bool:
+        """Write PostgreSQL's tables anew; whether nobody was in the way."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if connection.execute(sa.text(_SEES_THE_PAST)).scalar_one():
+                return False
+            connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_S}s'")
+            try:
+                for table in _ALL:
+                    connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
+            except sa.exc.OperationalError:
+                return False
+            finally:
+                connection.exec_driver_sql("RESET lock_timeout")
+        return True
 
     def _cut(self) -> bool:
         """Fold the write-ahead log into the database and cut it to nothing; whether nobody was in the way."""
@@ -294,13 +329,19 @@ def _version(connection: sa.Connection, user: str) -> Version | None:
     return None if row is None else Version(row.seq, row.epoch)
 
 
-def _require(connection: sa.Connection, user: str) -> Version:
-    found = connection.execute(
+def _locked(connection: sa.Connection, user: str) -> Version | None:
+    """Where a user's rows are; nobody else moves them until this transaction ends."""
+    row = connection.execute(
         sa.select(_USERS.c.seq, _USERS.c.epoch).where(_USERS.c.user == user).with_for_update()
     ).first()
+    return None if row is None else Version(row.seq, row.epoch)
+
+
+def _require(connection: sa.Connection, user: str) -> Version:
+    found = _locked(connection, user)
     if found is None:
         raise _unknown()
-    return Version(found.seq, found.epoch)
+    return found
 
 
 def _move(connection: sa.Connection, user: str, before: Version, after: Version) -> None:

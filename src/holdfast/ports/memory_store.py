@@ -5,6 +5,7 @@ Rules that every adapter keeps:
 * A user's events have one order. ``append``, ``erase`` and ``replace`` name the state they were made from
   (:class:`Version`) and are refused where another came first; each is whole or not at all.
 * What an ``append`` returned for survives the machine.
+* Several nodes may have one store open: each ``load`` is one state, whatever others write meanwhile.
 * After ``scrub`` has said yes, nothing that ``erase``, ``erase_user``, ``replace`` or ``remove_wrap`` removed is left
   in the store's files.
 
@@ -124,8 +125,9 @@ class MemoryStore(Protocol):
         """Add events, and rows that are new. Raises ``memory_store.version`` and ``memory_store.erased``."""
         ...
 
-    def put_beside(self, user: str, items: Sequence[Beside]) -> None:
-        """Keep something beside rows, in place of what has the same name; of rows that are gone nothing is kept."""
+    def put_beside(self, user: str, version: Version, items: Sequence[Beside]) -> None:
+        """Keep something beside rows, in place of what has the same name. Of rows that are gone nothing is kept, and
+        nothing at all where the epoch is another: the rows' keys may be too."""
         ...
 
     def beside(self, user: str, name: str) -> dict[str, bytes]:

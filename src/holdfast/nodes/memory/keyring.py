@@ -140,9 +140,11 @@ class Keyring:
             del self._wrong[user]
 
     def _session(self, token: str) -> Principal:
-        session = self._sessions.get(sha256_hex(token.encode()))
-        now = self._clock.now()
-        if session is None or session.until <= now:
+        name, now = sha256_hex(token.encode()), self._clock.now()
+        session = self._sessions.get(name)
+        # Another node over the same store may have ended its passphrase: with a rotation, or with its user.
+        if session is None or session.until <= now or self._store.wrap(session.principal.wrap) is None:
+            self._sessions.pop(name, None)
             raise RefusedError("memory.locked", "these rows are locked", hint="unlock them again", status=401)
         session.until = now + dt.timedelta(seconds=self._config.unlock_seconds)
         return session.principal

@@ -26,7 +26,7 @@ from holdfast.core.retrieval.ranking import Ranked, choose
 from holdfast.core.statements import build_envelope, build_payload, pre_authentication_encoding
 from holdfast.errors import RefusedError
 from holdfast.nodes.memory.keyring import Principal
-from holdfast.nodes.memory.search import Retrieval
+from holdfast.nodes.memory.search import Retrieval, while_rows_stay
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.vault import Vault
 from holdfast.ports.clock import Clock
@@ -61,6 +61,9 @@ class Recalls:
         embedder raises."""
         if order.user != principal.user:
             raise RefusedError("memory.owner", "this key is of another user", hint="ask for the user whose key it is")
+        return await while_rows_stay(lambda: self._recall(principal, order))
+
+    async def _recall(self, principal: Principal, order: RecallOrder) -> RecallDelivery:
         vault = await self._service.vault(principal)
         now = self._clock.now()
         index, ranked = await self._retrieval.find(vault, order.query, now)

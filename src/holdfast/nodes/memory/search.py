@@ -11,16 +11,37 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from holdfast.core.encoding import time_encode
 from holdfast.core.memory import Row, standing_of
 from holdfast.core.retrieval.index import Entry, RowIndex
 from holdfast.core.retrieval.ranking import Facts, Ranked
 from holdfast.core.retrieval.search import find_rows
+from holdfast.errors import ConflictError, UsageError
 from holdfast.nodes.memory.vault import Vault, Vaults
 from holdfast.ports.embedder import Embedder
+
+Result = TypeVar("Result")
+
+
+ATTEMPTS = 10
+"""How often something is searched for again because a row that was found was erased before it was told."""
+
+
+async def while_rows_stay(work: Callable[[], Awaitable[Result]]) -> Result:
+    """What ``work`` gives, which searches and then names rows; it is done again where one was erased in between.
+
+    Raises what ``work`` raises, and ``memory.busy``.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return await work()
+        except UsageError as error:
+            if error.code != "memory.unknown":
+                raise
+    raise ConflictError("memory.busy", "others change these rows all the time", hint="try again")
 
 
 class Retrieval:

@@ -25,7 +25,7 @@ from holdfast.errors import RefusedError
 from holdfast.nodes.memory import profile
 from holdfast.nodes.memory.extraction import Extraction
 from holdfast.nodes.memory.keyring import Keyring, Principal
-from holdfast.nodes.memory.search import Retrieval, memory_json
+from holdfast.nodes.memory.search import Retrieval, memory_json, while_rows_stay
 from holdfast.nodes.memory.vault import Draft, Vault, Vaults, history_json
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -175,6 +175,9 @@ class MemoryService:
     async def search(self, principal: Principal, query: Query) -> dict[str, Any]:
         """MemSync's answer: what was found, closest first, each row with its standing and with what contradicts it."""
         self._metrics.count("holdfast_memory_searches_total")
+        return await while_rows_stay(lambda: self._search(principal, query))
+
+    async def _search(self, principal: Principal, query: Query) -> dict[str, Any]:
         vault, now = await self.vault(principal), self.clock.now()
         _, ranked = await self._retrieval.find(vault, query.text, now, lambda row: _fits(row, query, now))
         ranked = ranked[: query.limit]
@@ -199,7 +202,8 @@ class MemoryService:
         return {"user_bio": bio, "memories": shown, "at": time_encode(now)}
 
     async def use(self, principal: Principal, rows: Sequence[str], run: str | None) -> None:
-        """Write down that rows were recalled into a run. It renews none of them."""
+        """Write down that rows were recalled into a run. It renews none of them. Raises ``memory.unknown`` where one is
+        gone by now: then none is told."""
 
         def note(draft: Draft) -> None:
             for identifier in rows:

@@ -368,7 +368,7 @@ class Vaults:
             if row in vault.keys
         ]
         if items:
-            await self.run(self.store.put_beside, vault.user, items)
+            await self.run(self.store.put_beside, vault.user, vault.version, items)
 
     async def beside(self, vault: Vault, name: str) -> dict[str, bytes]:
         """What is kept under a name, opened, by row."""

@@ -12,6 +12,7 @@ from holdfast.core.parts import pseudo_random_key
 from holdfast.core.recall_orders import RecallDelivery, RecallOrder, parse_recall_delivery
 from holdfast.core.recalls import RecallDocument, query_digest, recall_blocks, recall_key, verify_context, verify_recall
 from holdfast.core.statements import Statement, parse_envelope, parse_statement
+from holdfast.errors import UsageError
 from tests.helpers.memory import PASSPHRASE, RUNS, MemoryWorld, User
 
 KEY = recall_key(pseudo_random_key(RUNS[0], bytes(32)))
@@ -201,5 +202,44 @@ def test_a_passphrase_is_not_needed_to_recall(tmp_path: Path) -> None:
         reader = await user.application("memories:read")
         await user.note("Plays the cello.")
         assert len((await recalled(reader))[2].claims) == 1
+
+    play(tmp_path, story)
+
+
+def test_a_row_that_is_erased_while_it_is_recalled_is_not_handed_out(tmp_path: Path) -> None:
+    async def story(world: MemoryWorld) -> None:
+        user = await world.user()
+        kept, gone = [(await user.note(claim))["id"] for claim in ("Plays the oboe.", "Plays the cello.")]
+        use, searched = world.service.use, 0
+
+        async def erased_first(principal: Any, rows: Any, run: Any) -> None:
+            nonlocal searched
+            searched += 1
+            if gone in rows:
+                await user.ask("DELETE", f"/v1/memories/{gone}")
+            await use(principal, rows, run)
+
+        world.service.use = erased_first  # type: ignore[method-assign]
+        _, document, delivery = await recalled(user)
+        assert [row.row for row in document.rows] == [kept] == list(delivery.claims)
+        assert searched == 2
+        gone = (await user.note("Plays the flute."))["id"]
+        found = await user.find("What do I play?", run=RUNS[1])
+        assert [row["id"] for row in found] == [kept]
+
+    play(tmp_path, story)
+
+
+def test_a_search_whose_rows_are_erased_again_and_again_ends(tmp_path: Path) -> None:
+    async def story(world: MemoryWorld) -> None:
+        user = await world.user()
+
+        async def gone(*_: Any) -> None:
+            raise UsageError("memory.unknown", "there is no such row", status=404)
+
+        await user.note("Plays the oboe.")
+        world.service.use = gone  # type: ignore[assignment]
+        reply = await user.send("POST", "/v1/recall", order(user))
+        assert (reply.status, reply.code) == (409, "memory.busy")
 
     play(tmp_path, story)
