@@ -27,6 +27,7 @@ from holdfast.ports.upstream import (
     UpstreamTimeoutError,
     UpstreamTooLargeError,
     UpstreamUnreachableError,
+    may_have_sent,
 )
 from tests.helpers import upstreams as fake
 from tests.helpers.upstreams import FaultyServer
@@ -118,6 +119,12 @@ def test_a_broken_answer_is_refused_by_name(client, behaviour, kind):
         run(client, behaviour, complete)
 
 
+def test_a_server_that_hung_up_may_have_read_what_was_asked(client):
+    with pytest.raises(UpstreamUnreachableError) as caught:
+        run(client, fake.hang_up(), complete)
+    assert may_have_sent(caught.value)
+
+
 def test_nobody_listening_is_unreachable(client):
     async def main() -> None:
         async with FaultyServer() as server:
@@ -128,6 +135,7 @@ def test_nobody_listening_is_unreachable(client):
                 await complete(upstream)
             assert caught.value.code == "upstream.unreachable"
             assert "127.0.0.1" not in str(caught.value)
+            assert not may_have_sent(caught.value)
         finally:
             await upstream.close()
 

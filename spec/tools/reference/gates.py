@@ -23,7 +23,7 @@ LANES = [
 ]
 STATES = ["proven", "refuted", "pending", "unknown", "expired", "not_applicable"]
 BASES = ["hardware", "proof", "signature", "observed", "development", "provider_claim", "operator_claim", "human"]
-DEVIATIONS = ["cache", "fallback", "rewrite"]
+DEVIATIONS = ["cache", "fallback", "ignored", "rewrite"]
 ROLES = ["admin", "approver", "policy_owner", "reviewer"]
 DECADE = 315576000
 REQUIRED: Any = object()

@@ -608,7 +608,7 @@ def requirements(out: Writer) -> None:
         "require.route",
         {"states": ["proven"], "bases": ["signature"], "refuse": ["cache", "fallback", "rewrite"]},
     )
-    for deviation in gates.DEVIATIONS:
+    for deviation in ("cache", "fallback", "rewrite"):
         case(
             f"route-with-a-{deviation}",
             f"The route is proven, by the account of the gateway, and has a {deviation} that this queue refuses.",
@@ -617,6 +617,14 @@ def requirements(out: Writer) -> None:
             policy=strict,
             given=lanes(route={"deviations": [deviation]}),
         )
+    case(
+        "route-with-what-is-ignored",
+        "The upstream is known not to honour a parameter of the request, and this queue refuses that.",
+        "HOLD",
+        ["gate.lane_deviates", "route"],
+        policy=changed(strict, "require.route.refuse", ["ignored"]),
+        given=lanes(route={"deviations": ["ignored"]}),
+    )
     case("route-as-asked", "It went as it was asked for.", "CLEAR", policy=strict)
     case(
         "route-with-what-is-not-refused",

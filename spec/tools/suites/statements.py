@@ -550,6 +550,7 @@ def payloads(out: Writer) -> None:
         put("predicate", "rewrites", to=[]),
         "statement.sent",
     )
+    routed(case, lambda **members: lambda value: value["predicate"].update(members))
     case("unknown-settlement", "Three modes.", put("predicate", "settlement", to="later"), "statement.settlement")
     case(
         "unknown-endpoint",
@@ -608,6 +609,85 @@ def payloads(out: Writer) -> None:
         of=execution,
         section="§4.2",
     )
+
+
+def attempt(upstream: str, why: str, end: str = "upstream.unreachable", *, sent: bool = False) -> dict[str, Any]:
+    """One attempt."""
+    return {"upstream": upstream, "why": why, "end": end, "sent": sent or end == "served"}
+
+
+def routed(case: Callable[..., None], put: Callable[..., Callable[[Any], None]]) -> None:
+    """What a route says of attempts, ignored parameters and its policy (§4.1(5) to (7))."""
+    us, other, third = "small.provider", "large.provider", "third.provider"
+    served = attempt(us, "first", "served")
+    long_way = [
+        attempt(other, "balance", "upstream.status.503", sent=True),
+        attempt(other, "retry", "upstream.timeout", sent=True),
+        attempt(third, "fallback"),
+        attempt(us, "fallback", "served"),
+        attempt(us, "next", "served"),
+    ]
+    case("route-one-attempt", "The first upstream served.", put(attempts=[served]))
+    case("route-no-attempt", "It failed before any upstream was turned to.", put(attempts=[]))
+    case(
+        "route-many-attempts",
+        "Balanced, retried, two fallbacks, and another turn of the same answer.",
+        put(attempts=long_way, fallback_from=[other, third]),
+    )
+    case(
+        "route-ignored-and-policy",
+        "Two parameters that the upstream does not honour, and the digest of a policy.",
+        put(ignored=["logit_bias", "seed"], policy="11" * 32),
+    )
+
+    def refused(name: str, why: str, attempts: Any, fallback_from: Any = ()) -> None:
+        case(name, why, put(attempts=attempts, fallback_from=[*fallback_from]), "statement.attempts")
+
+    fell = [attempt(other, "first"), attempt(us, "fallback", "served")]
+    refused("attempts-as-text", "Attempts are a list.", "small.provider")
+    refused("attempts-too-many", "At most 32.", [attempt(us, "first"), *[attempt(us, "retry")] * 32])
+    refused("attempt-with-an-address", "Four members.", [{**served, "url": "https://api.example"}])
+    refused("attempt-without-sent", "Whether it got what was asked has to be said.", [{**served, "sent": None}])
+    refused("attempt-ends-in-words", "How it ended is a code.", [{**served, "end": "it went down"}])
+    refused("attempt-upstream-is-a-url", "An upstream is a code.", [{**served, "upstream": "https://api.example"}])
+    refused("attempt-for-no-reason", "Reasons are a closed list.", [{**served, "why": "cheaper"}])
+    refused("attempts-begin-with-a-fallback", "What failed before is not told.", [attempt(us, "fallback", "served")])
+    refused("attempts-begin-twice", "Only one is the first.", [attempt(us, "first"), served])
+    refused(
+        "attempts-retry-another", "Another upstream is no retry.", [fell[0], attempt(us, "retry", "served")], [other]
+    )
+    refused(
+        "attempts-fall-back-to-themselves",
+        "The same again is a retry.",
+        [attempt(us, "first"), attempt(us, "fallback")],
+    )
+    refused(
+        "attempts-come-back",
+        "Whoever was given up is not turned to again.",
+        [attempt(us, "first"), attempt(other, "fallback"), attempt(us, "fallback", "served")],
+        [other],
+    )
+    refused(
+        "attempts-next-after-a-failure", "Only an answer has a next turn.", [attempt(us, "first"), attempt(us, "next")]
+    )
+    refused("attempts-retry-what-served", "Asked again although it served.", [served, attempt(us, "retry", "served")])
+    refused(
+        "attempts-end-elsewhere", "The route names an upstream that served nobody.", [attempt(other, "first", "served")]
+    )
+    refused(
+        "attempts-another-served",
+        "Who served is another than the route names.",
+        [attempt(other, "first", "served"), attempt(us, "fallback", "served")],
+        [other],
+    )
+    refused("attempts-served-unsent", "An answer to what was never sent.", [{**served, "sent": False}])
+    refused("attempts-hide-a-fallback", "The list and fallback_from contradict each other.", fell)
+    refused("attempts-no-such-fallback", "A fallback that no attempt is of.", [served], [other])
+    case("ignored-nothing", "Nothing ignored: the member is left out.", put(ignored=[]), "statement.code")
+    case("ignored-unsorted", "A set has one spelling.", put(ignored=["seed", "logit_bias"]), "statement.code")
+    case("ignored-in-words", "Names of parameters are codes.", put(ignored=["The Seed"]), "statement.code")
+    case("route-policy-short", "A digest has 32 bytes.", put(policy="11" * 31), "encoding.hex")
+    case("route-policy-in-words", "A policy is named by its digest.", put(policy="no fallback"), "encoding.hex")
 
 
 # --- attesters ------------------------------------------------------------------------------------------------------

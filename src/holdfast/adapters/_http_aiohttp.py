@@ -85,7 +85,7 @@ class AiohttpClient:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise UpstreamUnreachableError("this upstream was closed")
+            raise UpstreamUnreachableError("this upstream was closed", sent=False)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -135,6 +135,7 @@ class AiohttpClient:
             raise UpstreamUnreachableError(
                 f"no answer from the provider ({type(error).__name__})",
                 hint="is the server running, and are the base URL and the proxy right?",
+                sent=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
 
     async def whole(

@@ -218,7 +218,7 @@ class _Connection(asyncio.Protocol):
             self._deadline if whole else min(self._deadline, self.heard_at + idle_timeout_s), self._on_timer
         )
         if self._transport is None or self._transport.is_closing():
-            self._fail(UpstreamUnreachableError("the connection closed before the request was sent"))
+            self._fail(UpstreamUnreachableError("the connection closed before the request was sent", sent=False))
             return
         self._transport.write(request)
 
@@ -398,7 +398,7 @@ class DirectClient:
 
     async def _acquire(self, timeout_s: float) -> _Connection:
         if self._closed:
-            raise UpstreamUnreachableError("this upstream was closed")
+            raise UpstreamUnreachableError("this upstream was closed", sent=False)
         oldest_kept = self.loop.time() - self._origin.keepalive_s
         while self._idle:
             connection = self._idle.pop()
@@ -428,7 +428,7 @@ class DirectClient:
             if given is not None and not given.closed:
                 return given
             if self._closed:
-                raise UpstreamUnreachableError("this upstream was closed")
+                raise UpstreamUnreachableError("this upstream was closed", sent=False)
         return await self._connect()
 
     async def _connect(self) -> _Connection:
@@ -444,6 +444,7 @@ class DirectClient:
             raise UpstreamUnreachableError(
                 f"cannot connect to the provider ({_reason(error)})",
                 hint="is the server running, and is the base URL right?",
+                sent=False,
             ) from error
         except BaseException:
             self._hand_on_place()
@@ -452,7 +453,7 @@ class DirectClient:
             self._connecting -= 1
         if self._closed:
             connection.drop()
-            raise UpstreamUnreachableError("this upstream was closed")
+            raise UpstreamUnreachableError("this upstream was closed", sent=False)
         if not connection.closed:
             self._open.add(connection)
         return connection

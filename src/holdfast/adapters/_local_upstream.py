@@ -221,7 +221,7 @@ class LocalUpstream:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UpstreamUnreachableError("this upstream was closed")
+            raise UpstreamUnreachableError("this upstream was closed", sent=False)
 
 
 # Answering.

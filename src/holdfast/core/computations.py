@@ -8,11 +8,10 @@ Not covered: whether the node that says so may, or is right (``verifier``).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from holdfast.core.canonical import JSON
-from holdfast.core.encoding import hex_decode
+from holdfast.core.encoding import hex_decode, is_code
 from holdfast.core.inference import MAX_ITEMS, MODES
 from holdfast.errors import MalformedError
 
@@ -24,7 +23,6 @@ SRS_KINDS = ("development", "ceremony")
 """Where the structured reference string of a circuit is from (``inference.md`` §5)."""
 MAX_THREADS = 1024
 
-_CODE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _MEMBERS = frozenset(
     {
         "artifact",
@@ -114,7 +112,7 @@ def parse_computation(value: object) -> Computation:
     if value["optimisation"] not in OPTIMISATIONS:
         raise _malformed(f"optimisation is one of {', '.join(OPTIMISATIONS)}")
     for name in ("runtime", "version", "instructions"):
-        if not _is_code(value[name]):
+        if not is_code(value[name]):
             raise _malformed(f"{name} is a code")
     circuit = _circuit(value["circuit"])
     if (value["mode"] == "ZKML") != (circuit is not None):
@@ -158,10 +156,6 @@ def _count(value: object, name: str, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise _malformed(f"{name} is an integer from 1 to {most}")
     return value
-
-
-def _is_code(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= 64 and _CODE.match(value) is not None
 
 
 def _malformed(message: str) -> MalformedError:

@@ -14,8 +14,15 @@ import re
 from holdfast.errors import MalformedError
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
+_CODE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
+_MAX_CODE = 64
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T(?!24)\d{2}:\d{2}:\d{2}\.\d{3}Z\Z", re.ASCII)
 """Midnight has one spelling, which is not hour 24 of the day before; newer Pythons read that too."""
+
+
+def is_code(value: object) -> bool:
+    """Whether a value is a code (``conventions.md`` §4(4))."""
+    return isinstance(value, str) and len(value) <= _MAX_CODE and _CODE.match(value) is not None
 
 
 def hex_decode(text: object, size_bytes: int | None = None) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.admission_body import AdmissionBody, check_unlinked, parse_admission_body
+from holdfast.core.attempts import Attempt, failed_before, parse_attempts
 from holdfast.core.computations import COMPARISONS, Computation, binds, parse_computation
 from holdfast.core.encoding import (
     b64_decode,
@@ -26,6 +27,7 @@ from holdfast.core.encoding import (
     time_decode,
     time_encode,
 )
+from holdfast.core.encoding import is_code as is_code  # noqa: PLC0414 - who reads statements reads codes here
 from holdfast.errors import MalformedError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -79,13 +81,14 @@ MAX_ENVELOPE_BYTES = 65_535
 """What a log entry bundle can carry (C2SP tlog-tiles: 16-bit lengths)."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
-_CODE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _COMMON = frozenset({"run", "attester", "claimed_at", "parents"})
 _OPTIONAL = frozenset({"nonce", "parent_run"})
 _ROUTE = frozenset(
     {"request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"}
 )
+_ROUTE_MORE = frozenset({"path", "admitted_at", "attempts", "ignored", "policy"})
+"""Members of a route that are there only where there is something to say."""
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
 _OF_EVENT = {
     "computed": frozenset({"computation"}),
@@ -156,6 +159,12 @@ class Route:
     """None where the caller spoke to the gateway itself."""
     admitted_at: dt.datetime | None = None
     """When what was admitted went into the request; None where nothing was."""
+    attempts: tuple[Attempt, ...] | None = None
+    """Which upstreams were turned to, in order; None where the route does not say."""
+    ignored: tuple[str, ...] = ()
+    """Parameters of the request that the upstream is known not to honour; sorted."""
+    policy: str | None = None
+    """Salted digest (hex) of the route policy in force; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,11 +313,6 @@ def pre_authentication_encoding(payload: bytes, payload_type: str = PAYLOAD_TYPE
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def is_code(value: object) -> bool:
-    """Whether a value is a code (``conventions.md`` §4(4))."""
-    return isinstance(value, str) and len(value) <= 64 and _CODE.match(value) is not None
-
-
 def is_run_id(value: object) -> bool:
     """Whether a value is a run id (``conventions.md`` §4(1))."""
     return isinstance(value, str) and _UUID.match(value) is not None
@@ -380,10 +384,16 @@ def build_payload(
 
 
 def route_body(route: Route) -> dict[str, Any]:
-    """A :class:`Route` as predicate members. A direct path and a time of admitting nothing are not told."""
+    """A :class:`Route` as predicate members. What there is nothing to say of is not told."""
     more: dict[str, Any] = {} if route.path is None else {"path": route.path.to_json()}
     if route.admitted_at is not None:
         more["admitted_at"] = time_encode(route.admitted_at)
+    if route.attempts is not None:
+        more["attempts"] = [attempt.to_json() for attempt in route.attempts]
+    if route.ignored:
+        more["ignored"] = sorted(route.ignored)
+    if route.policy is not None:
+        more["policy"] = route.policy
     return {
         **more,
         "request": route.request.to_json(),
@@ -591,7 +601,7 @@ def _codes(value: object, *, ordered: bool) -> tuple[str, ...]:
 def _body(kind: str, predicate: dict[str, Any]) -> Body:
     own = predicate.keys() - _COMMON - _OPTIONAL
     if kind == "route":
-        if own - {"path", "admitted_at"} != _ROUTE:
+        if own - _ROUTE_MORE != _ROUTE:
             raise MalformedError("statement.predicate", "not the members of a route predicate")
         return _route(predicate)
     if kind == "execution":
@@ -636,19 +646,34 @@ def _route(value: dict[str, Any]) -> Route:
         raise MalformedError("statement.predicate", "cached and streamed are booleans")
     if not value["rewrites"] and value["request"] != value["sent"]:
         raise MalformedError("statement.sent", "what was sent differs from the request, yet no rewrite is named")
+    fallback_from = _codes(value["fallback_from"], ordered=False)
+    attempts = parse_attempts(value["attempts"], value["upstream"]) if "attempts" in value else None
+    if attempts is not None and failed_before(attempts) != fallback_from:
+        raise MalformedError("statement.attempts", "fallback_from is not what the attempts come to")
     return Route(
         request=parse_tree(value["request"]),
         sent=parse_tree(value["sent"]),
         endpoint=value["endpoint"],
         upstream=value["upstream"],
         rewrites=_codes(value["rewrites"], ordered=True),
-        fallback_from=_codes(value["fallback_from"], ordered=False),
+        fallback_from=fallback_from,
         cached=value["cached"],
         settlement=value["settlement"],
         streamed=value["streamed"],
         path=parse_path(value["path"]) if "path" in value else None,
         admitted_at=_admitted_at(value),
+        attempts=attempts,
+        ignored=_ignored(value["ignored"]) if "ignored" in value else (),
+        policy=hex_decode(value["policy"], 32).hex() if "policy" in value else None,
     )
+
+
+def _ignored(value: object) -> tuple[str, ...]:
+    """§4.1(6): nothing ignored has one spelling, which is to leave the member out."""
+    found = _codes(value, ordered=True)
+    if not found:
+        raise MalformedError("statement.code", "where nothing is ignored the member is left out")
+    return found
 
 
 def _admitted_at(value: dict[str, Any]) -> dt.datetime | None:

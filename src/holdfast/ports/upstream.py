@@ -60,8 +60,10 @@ class UpstreamAnswer:
 class UpstreamUnreachableError(UnavailableError):
     """``upstream.unreachable``: no connection, or it broke before the answer began. Nothing was answered."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", sent: bool = True) -> None:
         super().__init__("upstream.unreachable", message, hint=hint, status=502)
+        self.sent = sent
+        """Whether bytes of the request may have left for it: False only where it is known that none did."""
 
 
 class UpstreamTimeoutError(UnavailableError):
@@ -70,6 +72,7 @@ class UpstreamTimeoutError(UnavailableError):
     def __init__(self, message: str, *, phase: TimeoutPhase, hint: str = "") -> None:
         super().__init__("upstream.timeout", message, hint=hint, status=504)
         self.phase = phase
+        self.sent = phase != "connect"
 
 
 class UpstreamProtocolError(UnavailableError):
@@ -118,6 +121,11 @@ UPSTREAM_ERRORS = (
     UpstreamTooLargeError,
 )
 """The same as a tuple, for ``except UPSTREAM_ERRORS``."""
+
+
+def may_have_sent(error: BaseException) -> bool:
+    """Whether bytes of the request may have left before this went wrong; where nobody can tell, they may."""
+    return error.sent if isinstance(error, UpstreamUnreachableError | UpstreamTimeoutError) else True
 
 
 class EventStream(Protocol):

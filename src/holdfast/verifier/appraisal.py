@@ -22,12 +22,13 @@ from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidenc
 from holdfast.verifier.inputs import inputs
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.labels import add_history, check_histories
-from holdfast.verifier.lanes import DEVIATIONS, LANES, Lane
+from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.memory import check_recalls, memory
 from holdfast.verifier.payment import paid_at, payment
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.privacy import doubted, privacy
 from holdfast.verifier.reliance import Reliance, reliances_of
+from holdfast.verifier.routes import describe_route, deviations
 from holdfast.verifier.transcript import Check, Transcript
 
 _MOST_NAMED = 8
@@ -293,18 +294,7 @@ def _computation(evidence: Evidence, *, development: bool) -> Lane:
 
 def _route(evidence: Evidence) -> Lane:
     body = evidence.route.statement.body if evidence.route is not None else None
-    return replace(_route_lane(evidence), deviations=_deviations(body) if isinstance(body, Route) else ())
-
-
-def _deviations(body: Route) -> tuple[str, ...]:
-    """What was not done as asked, whoever signed the account: a policy that refuses it refuses the claim too."""
-    found = {"cache": body.cached, "fallback": bool(body.fallback_from), "rewrite": bool(_changed(body))}
-    return tuple(name for name in DEVIATIONS if found[name])
-
-
-def _changed(body: Route) -> list[str]:
-    """Rewrites of what was asked; taking our own field out is none."""
-    return [item for item in body.rewrites if item != "holdfast-removed"]
+    return replace(_route_lane(evidence), deviations=deviations(body) if isinstance(body, Route) else ())
 
 
 def _route_lane(evidence: Evidence) -> Lane:
@@ -322,18 +312,7 @@ def _route_lane(evidence: Evidence) -> Lane:
         return Lane("route", "refuted", None, f"Not acceptable: {refused[0]}.", digests)
     if run_out:
         return Lane("route", "expired", None, "The key has run out and no quorum dated its statement in time.", digests)
-    return Lane("route", "proven", "signature", _describe_route(body), digests)
-
-
-def _describe_route(body: Route) -> str:
-    changed = _changed(body)
-    words = [f"By the gateway's own account, upstream {body.upstream} served this turn"]
-    words.append(f"after {', '.join(body.fallback_from)} failed" if body.fallback_from else "with no fallback")
-    words.append(
-        f"the request was rewritten ({', '.join(changed)})" if changed else "nothing that was asked was rewritten"
-    )
-    words.append("the answer came from a cache" if body.cached else "no cache was used")
-    return "; ".join(words) + "."
+    return Lane("route", "proven", "signature", describe_route(body), digests)
 
 
 def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:

@@ -35,7 +35,7 @@ BASES = (
     "human",
 )
 """What a state can rest on (``lanes.md`` §1)."""
-DEVIATIONS = ("cache", "fallback", "rewrite")
+DEVIATIONS = ("cache", "fallback", "ignored", "rewrite")
 """How a turn can have gone otherwise than it was asked for, which a policy can refuse (``lanes.md`` §1, §3(2))."""
 DOES_NOT_SAY = {
     "enclave": "That the answer is any good.",

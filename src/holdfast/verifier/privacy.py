@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from holdfast.core import ohttp
+from holdfast.core.attempts import reached
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import KeyDocument
 from holdfast.core.statements import Route, SealedPath
@@ -52,7 +53,7 @@ def privacy(evidence: Evidence, trust: Trust | None, enclave: Lane, record: Tran
     judged = _judge(evidence, checked, body.path, trust, enclave, record)
     proven = judged.state == "proven"
     found = (*digests, *(enclave.evidence if proven else ()))
-    says = judged.says + _published(body)
+    says = judged.says + _several(body) + _published(body)
     return Lane("privacy", judged.state, judged.basis, says, found, hops=_hops(checked, body, proven=proven))
 
 
@@ -61,16 +62,31 @@ def doubted(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
     return tuple(
         hop
         if hop.hop == "log"
-        else replace(hop, **{name: "unknown" for name in ("identity", "plaintext") if getattr(hop, name) == "no"})
+        else replace(
+            hop, **{name: "unknown" for name in ("identity", "plaintext", "sizes") if getattr(hop, name) == "no"}
+        )
         for hop in hops
     )
 
 
 def _direct(body: Route) -> str:
+    saw = _saw(body)
+    named = f"upstream{'s' if len(saw) > 1 else ''} {' and '.join(saw)}" if saw else "no upstream"
     return (
-        f"The gateway saw the caller's connection and the plaintext; upstream {body.upstream} saw the plaintext. "
+        f"The gateway saw the caller's connection and the plaintext; {named} saw the plaintext. "
         "Nothing was sealed on the way to the gateway, so nothing about who else saw it is proven."
     )
+
+
+def _saw(body: Route) -> list[str]:
+    """The upstreams that saw the plaintext."""
+    return [code for code, sight in _upstreams(body) if sight == "yes"]
+
+
+def _several(body: Route) -> str:
+    """A failed upstream may have read what was asked as well as the one that served."""
+    saw = _saw(body)
+    return f" Upstreams {' and '.join(saw)} all saw the plaintext." if len(saw) > 1 else ""
 
 
 def _published(body: Route) -> str:
@@ -174,8 +190,23 @@ def _hops(checked: CheckedStatement, body: Route, *, proven: bool) -> tuple[Hop,
         hops.append(Hop("relay", body.path.relay, "yes", hidden, "yes", "yes"))
     hops += [
         Hop("gateway", checked.statement.attester, hidden if sealed else "yes", "yes", "yes", "yes"),
-        Hop("upstream", body.upstream, hidden if sealed else "unknown", "yes", "yes", "yes"),
+        *(_upstream(code, saw, hidden if sealed else "unknown", hidden) for code, saw in _upstreams(body)),
         Hop("log", None, "no", published, "no" if private else "yes", "yes"),
         Hop("panel", None, "unknown", "unknown", "unknown", "unknown"),
     ]
     return tuple(hops)
+
+
+def _upstreams(body: Route) -> list[tuple[str, str]]:
+    """Every upstream that was turned to, in order, and whether it saw the plaintext: where the route does not tell of
+    attempts, nobody knows that of those that failed; where nothing left for one, the gateway says so."""
+    if body.attempts is None:
+        return [*((code, "unknown") for code in body.fallback_from), (body.upstream, "yes")]
+    return [(code, "yes" if sent else "no") for code, sent in reached(body.attempts).items()]
+
+
+def _upstream(code: str, saw: str, identity: str, hidden: str) -> Hop:
+    """One upstream's row. That nothing was sent to it is as good as the account that says so."""
+    if saw == "no":
+        return Hop("upstream", code, hidden, hidden, hidden, "yes")
+    return Hop("upstream", code, identity, saw, "yes", "yes")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.attempts import Attempt
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_decode
 from holdfast.core.statements import Route, SealedPath, Tree
@@ -120,6 +121,49 @@ def test_what_is_sealed_by_the_gateways_word_alone_is_told_as_that() -> None:
     lane = judged("privacy-no-attestation").lanes["privacy"]
     assert lane.says.startswith("By the gateway's account the request came sealed (aes-128-gcm) through relay")
     assert "nothing about who saw it is proven" in lane.says
+
+
+def hops_of(attempts: tuple[Attempt, ...] | None, fallback_from: tuple[str, ...] = ()) -> Lane:
+    """The lane of a route with these attempts, for a reader without trust."""
+    tree = Tree(bytes(32), 1)
+    body = Route(tree, tree, "chat.completions", "two", (), fallback_from, False, "batch", False, attempts=attempts)
+    statement = SimpleNamespace(body=body, digest="22" * 32, attester="33" * 32)
+    evidence: Any = SimpleNamespace(route=SimpleNamespace(statement=statement, refusal=None, late=None))
+    return privacy(evidence, None, Lane("enclave", "unknown", None, ""), Transcript())
+
+
+def upstreams(lane: Lane) -> list[tuple[str | None, str, str]]:
+    return [(hop.node, hop.plaintext, hop.identity) for hop in lane.hops if hop.hop == "upstream"]
+
+
+def test_a_failed_upstream_that_was_sent_what_was_asked_is_one_that_could_read_it() -> None:
+    attempts = (
+        Attempt("one", "first", "upstream.status.503", sent=True),
+        Attempt("two", "fallback", "served", sent=True),
+    )
+    lane = hops_of(attempts, ("one",))
+    assert upstreams(lane) == [("one", "yes", "unknown"), ("two", "yes", "unknown")]
+    assert "upstreams one and two saw the plaintext" in lane.says
+
+
+def test_that_nothing_was_sent_to_an_upstream_is_only_the_gateways_account() -> None:
+    attempts = (
+        Attempt("one", "first", "upstream.unreachable", sent=False),
+        Attempt("two", "fallback", "served", sent=True),
+    )
+    lane = hops_of(attempts, ("one",))
+    assert upstreams(lane) == [("one", "unknown", "unknown"), ("two", "yes", "unknown")]
+    assert "upstream two saw the plaintext" in lane.says
+
+
+def test_of_a_route_that_tells_no_attempts_nobody_knows_what_those_that_failed_saw() -> None:
+    assert upstreams(hops_of(None, ("one",))) == [("one", "unknown", "unknown"), ("two", "yes", "unknown")]
+
+
+def test_where_no_upstream_was_turned_to_none_is_said_to_have_seen_anything() -> None:
+    lane = hops_of(())
+    assert upstreams(lane) == []
+    assert "no upstream saw the plaintext" in lane.says
 
 
 def test_before_any_route_nothing_is_known() -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.admissions import require_fresh
+from holdfast.core.attempts import SERVED
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.opengradient import output_text
 from holdfast.core.orders import Order
@@ -75,6 +76,7 @@ from holdfast.nodes.gateway.turn import (
     signed_elsewhere,
     without_carriers,
 )
+from holdfast.nodes.gateway.way import Way
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, Upstream, UpstreamUnreachableError
@@ -106,7 +108,8 @@ class Run:
     opening: Opening
     secret: bytes
     offer: Offer | NodeOffer
-    fallback_from: tuple[str, ...] = ()
+    way: Way = field(default_factory=Way)
+    """Which upstreams it was taken to."""
     closing: bool = False
     """Set before the closing record is written: from then on nothing may close the run otherwise."""
     closed: tuple[SignedStatement, SignedStatement] | None = None
@@ -353,7 +356,12 @@ class Gateway:
 
     async def _compute(self, run: Run, offer: NodeOffer) -> bytes:
         """Have an inference node compute the answer, and make durable what it signed. Returns the answer's text."""
-        delivery = await offer.upstream.compute(order_of(run), timeout_s=self.limits.upstream_s)
+        run.way.turn_to(offer.upstream.code)
+        try:
+            delivery = await offer.upstream.compute(order_of(run), timeout_s=self.limits.upstream_s)
+        except HoldfastError as error:
+            run.way.failed(error, outcome_of(error))
+            raise
         statement = self.computing.check(order_of(run), run.bound.sent.tree, delivery)
         signed = signed_elsewhere(delivery.envelope, statement.digest, run.opening, run.bound.key)
         evidence = delivery.attestation
@@ -414,13 +422,15 @@ class Gateway:
         if isinstance(run.offer, NodeOffer):
             return await self._compute(run, run.offer)
         path = PATHS[run.ask.endpoint]
-        try:
-            answer = await run.offer.upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
-        except UpstreamUnreachableError:
-            if not self._fall_back(run):
-                raise
-            answer = await self._upstream(run).complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)
-        return answer.body
+        while True:
+            upstream = self._upstream(run)
+            run.way.turn_to(upstream.code)
+            try:
+                return (await upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)).body
+            except UPSTREAM_ERRORS as error:
+                run.way.failed(error, outcome_of(error))
+                if not isinstance(error, UpstreamUnreachableError) or not self._fall_back(run):
+                    raise
 
     @staticmethod
     def _upstream(run: Run) -> Upstream:
@@ -431,12 +441,11 @@ class Gateway:
 
     def _fall_back(self, run: Run) -> bool:
         """Turn to the configured fallback, if it takes the very same bytes."""
-        if isinstance(run.offer, NodeOffer):
+        if isinstance(run.offer, NodeOffer) or run.way.served or run.way.full:
             return False
         other = self.catalog.fallback(run.offer)
-        if other is None or other.provider_model != run.offer.provider_model:
+        if other is None or other.provider_model != run.offer.provider_model or run.way.tried(other.upstream.code):
             return False
-        run.fallback_from = (*run.fallback_from, run.offer.upstream.code)
         run.offer = other
         return True
 
@@ -490,7 +499,9 @@ class Gateway:
             whole: EventStream = OneEvent(as_event(await self._whole(run)))
             return whole, await anext(whole, None)
         while True:
-            events = self._upstream(run).stream(
+            upstream = self._upstream(run)
+            run.way.turn_to(upstream.code)
+            events = upstream.stream(
                 PATHS[run.ask.endpoint],
                 run.bound.sent_text,
                 timeout_s=self.limits.upstream_s,
@@ -500,9 +511,10 @@ class Gateway:
                 events = shape_stream(run.ask.endpoint, events)
             try:
                 return events, await anext(events, None)
-            except UpstreamUnreachableError:
+            except UPSTREAM_ERRORS as error:
                 await events.aclose()
-                if not self._fall_back(run):
+                run.way.failed(error, outcome_of(error))
+                if not isinstance(error, UpstreamUnreachableError) or not self._fall_back(run):
                     raise
             except BaseException:
                 await events.aclose()
@@ -574,7 +586,7 @@ class Gateway:
             opening,
             execution,
             now=now,
-            fallback_from=run.fallback_from,
+            attempts=run.way.told(SERVED if execution.outcome in ENDED_IN_ORDER else execution.outcome),
             key=run.bound.key,
             computed=run.computed.digest if run.computed is not None and execution.response is not None else None,
         )

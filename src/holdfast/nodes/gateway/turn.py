@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core import canonical
+from holdfast.core.attempts import Attempt, failed_before
 from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.fold import Fold
 from holdfast.core.marks import Mark, MarkChain
@@ -114,6 +115,10 @@ class Opening:
     """When they went into the request; None where there are none."""
     recall: str | None = None
     """Digest (hex) of the recall whose rows stand before the model, where there is one."""
+    ignored: tuple[str, ...] = ()
+    """Parameters of the request that the upstream is known not to honour; sorted."""
+    policy: str | None = None
+    """Salted digest (hex) of the route policy in force, where there is one."""
 
     @property
     def coarse(self) -> bool:
@@ -152,6 +157,8 @@ class Opening:
             "recall": self.recall,
             "admissions": list(self.admissions),
             "admitted_at": self.admitted_at,
+            "ignored": list(self.ignored),
+            "policy": self.policy,
         }
 
 
@@ -180,6 +187,8 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         recall=header.get("recall"),
         admissions=tuple(header.get("admissions", ())),
         admitted_at=header.get("admitted_at"),
+        ignored=tuple(header.get("ignored", ())),
+        policy=header.get("policy"),
     )
 
 
@@ -189,12 +198,13 @@ def close_statements(
     execution: Execution,
     *,
     now: dt.datetime,
-    fallback_from: tuple[str, ...] = (),
+    attempts: tuple[Attempt, ...] | None = None,
     key: bytes | None = None,
     computed: str | None = None,
 ) -> tuple[SignedStatement, SignedStatement]:
     """The route and the closing execution statement of a run. ``computed`` is the digest of the statement by the
-    inference node that gave the answer, which both name (``inference.md`` §4(2)).
+    inference node that gave the answer, which both name (``inference.md`` §4(2)). ``attempts`` are None where nobody
+    knows any more whom the run was taken to.
 
     ``key`` salts the log's commitments in mode ``private``. After a crash it is gone with the caller; then a signature
     that is never published salts them, and only this node could ever open them.
@@ -212,12 +222,15 @@ def close_statements(
         endpoint=opening.endpoint,
         upstream=execution.upstream,
         rewrites=opening.rewrites,
-        fallback_from=fallback_from,
+        fallback_from=failed_before(attempts or ()),
         cached=False,
         settlement=opening.settlement,
         streamed=opening.streamed,
         path=opening.path,
         admitted_at=time_decode(opening.admitted_at) if opening.admitted_at is not None else None,
+        attempts=attempts,
+        ignored=opening.ignored,
+        policy=opening.policy,
     )
     carried = () if computed is None else (computed,)
     recalled = () if opening.recall is None else (opening.recall,)

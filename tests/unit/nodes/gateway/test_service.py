@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core import canonical
+from holdfast.core.attempts import Attempt
 from holdfast.core.encoding import hex_decode
 from holdfast.core.fold import Fold
 from holdfast.core.keys import verify_signature
@@ -200,6 +201,48 @@ def test_a_fallback_is_named_in_the_route() -> None:
 
     asyncio.run(run())
     assert (route(log).upstream, route(log).fallback_from) == ("second", ("first",))
+    assert route(log).attempts == (
+        Attempt("first", "first", "upstream.unreachable", sent=True),
+        Attempt("second", "fallback", "served", sent=True),
+    )
+
+
+def test_how_an_upstream_failed_is_told_and_whether_it_may_have_read_what_was_asked() -> None:
+    async def story(parts: Assembled, _log: MemoryLog) -> None:
+        run = await parts.gateway.open(ask(), "tests")
+        with pytest.raises(HoldfastError):
+            await parts.gateway.answer(run)
+
+    refused = UpstreamStatusError("busy", provider_status=503)
+    unsent = UpstreamUnreachableError("gone", sent=False)
+    late = UpstreamTimeoutError("late", phase="connect")
+    for failure, end, sent in (
+        (refused, "upstream.status.503", True),
+        (unsent, "upstream.unreachable", False),
+        (late, "upstream.timeout", False),
+    ):
+        log = play(story, ScriptedUpstream(answers=[failure], name="first"))
+        assert route(log).attempts == (Attempt("first", "first", end, sent=sent),)
+
+
+def test_an_answer_that_cannot_be_bound_did_not_serve() -> None:
+    async def story(parts: Assembled, _log: MemoryLog) -> None:
+        run = await parts.gateway.open(ask(), "tests")
+        with pytest.raises(HoldfastError):
+            await parts.gateway.answer(run)
+
+    log = play(story, ScriptedUpstream(answers=[b"[]"], name="first"))
+    assert route(log).attempts == (Attempt("first", "first", "upstream.protocol", sent=True),)
+
+
+def test_a_stream_that_breaks_says_so_of_its_attempt() -> None:
+    script: list[bytes | Exception | float] = [*chat_chunks()[:3], UpstreamTimeoutError("late", phase="idle")]
+
+    async def story(parts: Assembled, _log: MemoryLog) -> None:
+        await read_stream(parts)
+
+    [attempt] = route(play(story, ScriptedUpstream(streams=[script]))).attempts or ()
+    assert (attempt.why, attempt.end, attempt.sent) == ("first", "upstream.timeout", True)
 
 
 def test_a_stream_is_marked_from_its_first_content_to_its_end() -> None:

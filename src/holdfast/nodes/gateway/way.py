@@ -1,0 +1,65 @@
+"""The way of one run: which upstreams it was taken to, why, and how each attempt ended (``statement.md`` §4.1(5)).
+
+Written down as it happens, so that whatever closes the run (an answer, an error, a caller that goes away) tells all of
+it. Pure bookkeeping; who is turned to next, ``service`` decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from holdfast.core.attempts import MOST, SERVED, Attempt
+from holdfast.ports.upstream import UpstreamStatusError, may_have_sent
+
+
+@dataclass(slots=True)
+class Way:
+    """The attempts of one run."""
+
+    made: list[Attempt] = field(default_factory=list)
+    """Those that are over."""
+    _open: tuple[str, str] | None = None
+    """Upstream and reason of the attempt under way."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no further attempt could be told."""
+        return len(self.made) + (self._open is not None) >= MOST
+
+    @property
+    def served(self) -> bool:
+        """Whether an upstream has answered already: what it answered belongs to this run, and nobody else goes on."""
+        return any(attempt.end == SERVED for attempt in self.made)
+
+    def tried(self, upstream: str) -> bool:
+        """Whether an upstream was turned to before."""
+        return any(attempt.upstream == upstream for attempt in self.made)
+
+    def turn_to(self, upstream: str, *, balanced: bool = False) -> None:
+        """An upstream is about to be asked. Its reason follows from what came before; ``balanced`` is for the first."""
+        if self._open is not None:  # what was under way has answered: only an answer leads to another turn
+            self._end(SERVED, sent=True)
+        if not self.made:
+            why = "balance" if balanced else "first"
+        elif self.made[-1].end == SERVED:
+            why = "next"
+        else:
+            why = "retry" if self.made[-1].upstream == upstream else "fallback"
+        self._open = (upstream, why)
+
+    def failed(self, error: Exception, code: str) -> None:
+        """The attempt under way came to nothing; ``code`` is what the run would end with if it were the last."""
+        if isinstance(error, UpstreamStatusError):
+            code = f"{code}.{error.provider_status}"
+        self._end(code, sent=may_have_sent(error))
+
+    def told(self, end: str) -> tuple[Attempt, ...]:
+        """All attempts, the one under way ending as the run does."""
+        if self._open is not None:
+            self._end(end, sent=True)
+        return tuple(self.made)
+
+    def _end(self, end: str, *, sent: bool) -> None:
+        if self._open is not None:
+            self.made.append(Attempt(*self._open, end, sent))
+            self._open = None
