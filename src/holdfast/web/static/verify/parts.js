@@ -1,0 +1,178 @@
+/* What can be seen of a turn as salted leaves (parts.md §1 to §5, §8): labels, salts, roots, disclosed parts. */
+
+import { Malformed, Rejected } from "./answers.js";
+import { compare, hex, hexText, text, unbase64, unhex, utf8 } from "./bytes.js";
+import { expand, extract, sha256 } from "./hashes.js";
+import { Numeral, exactly, isObject } from "./json.js";
+import { hashes, leads, root } from "./merkle.js";
+
+export const DOCUMENTS = ["request", "sent", "response"];
+const MOST_PARTS = 65_536;
+const MOST_LABELS = 16_777_216;
+const ZERO = Uint8Array.of(0);
+const DECIMAL = /^(?:0|[1-9][0-9]*)$/;
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+/* Salts of one expansion: 8160 bytes are the most that HKDF gives (§4). */
+const SALTS = 510;
+
+/* §5, row by row; the first that matches gives the type. */
+const TYPES = [
+  ["finish_reason", "/choices/*/finish_reason"],
+  ["text", "/choices/*/message/content", "/choices/*/text", "/messages/*/content", "/prompt", "/prompt/*"],
+  ["reasoning", "/choices/*/message/reasoning_content", "/choices/*/message/reasoning", "/choices/*/message/reasoning/**", "/choices/*/message/reasoning_details/**"],
+  ["refusal", "/choices/*/message/refusal"],
+  ["tool_call", "/choices/*/message/tool_calls/**", "/choices/*/message/function_call/**", "/messages/*/tool_calls/**", "/messages/*/function_call/**"],
+  ["tool_result", "/messages/*/tool_call_id"],
+  ["citation", "/choices/*/message/citations/**", "/choices/*/message/annotations/**", "/citations/**"],
+  ["image", "/choices/*/message/images/**", "/images/**", "/messages/*/content/*/image_url/**"],
+  ["audio", "/choices/*/message/audio/**", "/messages/*/content/*/input_audio/**"],
+  ["file", "/messages/*/content/*/file/**"],
+  ["content_part", "/choices/*/message/content/**", "/messages/*/content/**"],
+  ["role", "/choices/*/message/role", "/messages/*/role", "/messages/*/name"],
+  ["logprobs", "/choices/*/logprobs/**"],
+  ["usage", "/usage/**"],
+  ["model", "/model", "/system_fingerprint"],
+  ["tool", "/tools/**", "/tool_choice/**", "/functions/**", "/function_call/**"],
+  ["format", "/response_format/**"],
+  ["holdfast", "/holdfast/**"],
+  ["input", "/inputs/**", "/input/**"],
+  ["output", "/outputs/**"],
+  ["artifact", "/artifact"],
+].map(([type, ...patterns]) => [type, patterns.map((pattern) => pattern.split("/").slice(1))]);
+
+function fits(pattern, path) {
+  const open = pattern.at(-1) === "**";
+  const fixed = open ? pattern.slice(0, -1) : pattern;
+  if (open ? path.length < fixed.length : path.length !== fixed.length) return false;
+  return fixed.every((segment, at) => segment === "*" || segment === path[at]);
+}
+
+const typeOf = (path) => TYPES.find(([, patterns]) => patterns.some((pattern) => fits(pattern, path)))?.[0] ?? "field";
+
+/* Type, choice and index are functions of the path alone (§3(5), §3(6)). */
+function placed(path) {
+  const choice = path[0] === "choices" && DECIMAL.test(path[1] ?? "") ? path[1] : "-";
+  const index = path.slice(choice === "-" ? 0 : 2).find((segment) => DECIMAL.test(segment)) ?? "-";
+  return `${typeOf(path)}|${choice}|${index}`;
+}
+
+const pointer = (path) => path.map((segment) => `/${segment.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+
+/* The segments of a JSON Pointer (RFC 6901 §3), or null. */
+function segments(path) {
+  if (path === "") return [];
+  if (!path.startsWith("/") || /~(?![01])/.test(path)) return null;
+  return path.slice(1).split("/").map((segment) => segment.replaceAll("~1", "/").replaceAll("~0", "~"));
+}
+
+/* The letter of a value's kind, and its bytes (§3(3), §3(4)). */
+function leafOf(value) {
+  if (typeof value === "string") return ["s", utf8(value)];
+  if (value instanceof Numeral) return ["n", utf8(value.text)];
+  if (Array.isArray(value)) return ["a", new Uint8Array()];
+  if (isObject(value)) return ["o", new Uint8Array()];
+  return ["l", utf8(String(value))];
+}
+
+/* §2: from the top level only, and a request keeps `holdfast`. */
+function withoutCarriers(document, name) {
+  const kept = Object.create(null);
+  for (const member of Object.keys(document)) {
+    if (member.startsWith("tee_") || (member === "holdfast" && name !== "request")) continue;
+    kept[member] = document[member];
+  }
+  return kept;
+}
+
+/** The parts of a document in label order: `label`, the label's bytes as `key`, and `bytes` (§3). */
+export function mapParts(document, name) {
+  if (!isObject(document)) throw new Malformed("parts.document", "a document is a JSON object");
+  const parts = [];
+  let labels = 0;
+  const walk = (value, path) => {
+    const members = Array.isArray(value) ? value.map((item, at) => [String(at), item]) : isObject(value) ? Object.entries(value) : [];
+    for (const [segment, item] of members) walk(item, [...path, segment]);
+    if (members.length) return;
+    const [kind, bytes] = leafOf(value);
+    const label = `${placed(path)}|${kind}|${pointer(path)}`;
+    if (label.includes("\u0000")) throw new Malformed("parts.label", "a label holds no zero byte");
+    const key = utf8(label);
+    labels += key.length;
+    if (labels > MOST_LABELS) throw new Malformed("parts.labels", `the labels of a document have together at most ${MOST_LABELS} bytes`);
+    if (parts.length === MOST_PARTS) throw new Malformed("parts.count", `a document has at most ${MOST_PARTS} parts`);
+    parts.push({ label, key, bytes });
+  };
+  walk(withoutCarriers(document, name), []);
+  return parts.sort((left, right) => compare(left.key, right.key));
+}
+
+/** The pseudo-random key of a run (§4). */
+export const runKey = (run, secret) => extract(unhex(run.replaceAll("-", ""), 16), secret);
+
+/** The salt of every part of a document, in label order. */
+function* salts(key, name) {
+  for (let block = 0; ; block += 1) {
+    const whole = expand(key, utf8(`holdfast/salt/v1/${name}/${block}`), 16 * SALTS);
+    for (let at = 0; at < SALTS; at += 1) yield whole.subarray(16 * at, 16 * at + 16);
+  }
+}
+
+export const leaf = (key, salt, bytes) => sha256(ZERO, key, ZERO, salt, bytes);
+
+/** `{root, size, parts}` of a document under the key of its run. */
+export function tree(document, name, key) {
+  const parts = mapParts(document, name);
+  const salt = salts(key, name);
+  return { root: hex(root(parts.map((part) => leaf(part.key, salt.next().value, part.bytes)))), size: parts.length, parts };
+}
+
+/** The root over the parts of one streamed event, each under one salt (§7). */
+export const eventRoot = (event, salt) => root(mapParts(event, "response").map((part) => leaf(part.key, salt, part.bytes)));
+
+function checkBytes(kind, bytes) {
+  const good = {
+    s: () => text(bytes, "parts.bytes") !== null,
+    n: () => NUMBER.test(text(bytes, "parts.bytes")),
+    l: () => ["true", "false", "null"].includes(text(bytes, "parts.bytes")),
+    o: () => bytes.length === 0,
+    a: () => bytes.length === 0,
+  };
+  let right = false;
+  try {
+    right = good[kind]();
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+  }
+  if (!right) throw new Rejected("parts.bytes", "the bytes are not of the kind that the label names");
+}
+
+/** A disclosed part (§8) in its form. */
+export function readPart(value) {
+  exactly(value, ["document", "position", "label", "salt", "bytes", "proof"], "parts.disclosure");
+  const position = value.position instanceof Numeral ? value.position.integer : null;
+  if (!DOCUMENTS.includes(value.document) || position === null || position < 0) throw new Malformed("parts.disclosure", "no place in a document");
+  const cut = typeof value.label === "string" ? /^([^|]*\|[^|]*\|[^|]*)\|([snloa])\|(.*)$/s.exec(value.label) : null;
+  if (cut === null || value.label.includes("\u0000")) throw new Malformed("parts.label", "a label is type|choice|index|kind|path");
+  const path = segments(cut[3]);
+  if (path === null) throw new Malformed("parts.label", "the path of a label is a JSON Pointer");
+  return {
+    document: value.document,
+    position,
+    label: value.label,
+    place: cut[1],
+    kind: cut[2],
+    path,
+    salt: unbase64(value.salt, 16),
+    bytes: unbase64(value.bytes),
+    proof: hashes(value.proof, "encoding.hex", Malformed),
+  };
+}
+
+/** Whether a disclosed part is under a root; says why not. */
+export function checkPart(part, head, size) {
+  if (placed(part.path) !== part.place) throw new Rejected("parts.label", "type, choice or index are not those of the path");
+  checkBytes(part.kind, part.bytes);
+  const hash = leaf(utf8(part.label), part.salt, part.bytes);
+  if (!leads(hash, part.position, size, part.proof, unhex(hexText(head), 32))) throw new Rejected("parts.root", "the part is not what was signed");
+}
+

@@ -1,0 +1,179 @@
+/* How far a run's statements have settled (bundle.md §3, round.md, checkpoint.md): which trees hold them, since when a
+   quorum says so, and what final rounds say of them. Evidence about payments, decisions and labels is not looked at: it
+   is about lanes that are not judged here. */
+
+import { equal, unhex } from "./bytes.js";
+import { leafHash, leads } from "./merkle.js";
+import { checkCheckpoint } from "./notes.js";
+import { checkFinality, checkVerdict } from "./rounds.js";
+import { opens } from "./statements.js";
+import { admits } from "./trust.js";
+
+const LANE = ["settlement"];
+
+/** The statements that the lane is about: those that can be in an execution closure, and what says that the caller went away. */
+const counts = ({ kind, event }) => ["route", "admission", "recall"].includes(kind) || (kind === "execution" && event !== "proved" && event !== "recomputed");
+
+export class Settling {
+  /** Trees that are believed: `{size, root, origin, quorumAt}`; of a final round `quorumAt` is null. */
+  trees = [];
+  /** By number: final rounds, and all that were proposed. */
+  finals = new Map();
+  /** By statement digest: `{index, at}` of verified inclusions (`at` when a quorum had cosigned, or null). */
+  included = new Map();
+  /** By statement digest: what the newest final round says of it, `{number, code, digest}`. */
+  verdicts = new Map();
+  /** By statement digest: the commitment that stands for it in the log. */
+  committed = new Map();
+
+  constructor(journal, statements, { trust, at, transcript }) {
+    Object.assign(this, { journal, statements, trust, at, transcript });
+  }
+
+  of = (kind) => this.journal.filter((item) => item.kind === kind);
+
+  /** Everything that does not need the dates of others; pauses between items. */
+  *gather() {
+    this.#commitments();
+    this.#origins();
+    for (const item of this.of("checkpoint")) {
+      this.#checkpoint(item);
+      yield;
+    }
+    this.#equivocations();
+    for (const item of this.of("finality")) {
+      this.#finality(item);
+      yield;
+    }
+    for (const item of this.of("inclusion")) {
+      this.#inclusion(item);
+      yield;
+    }
+    for (const item of this.of("verdict")) {
+      this.#verdict(item);
+      yield;
+    }
+  }
+
+  /** When the tree that holds a statement was first cosigned by a quorum, or null. */
+  trustedTime(digest) {
+    const times = (this.included.get(digest) ?? []).map((place) => place.at).filter((at) => at !== null);
+    return times.length ? Math.min(...times) : null;
+  }
+
+  /** Where the log put a statement, as far as it is shown. */
+  index(digest) {
+    const proven = this.included.get(digest)?.[0];
+    if (proven) return proven.index;
+    const digests = [digest, this.committed.get(digest)?.digest];
+    return this.of("entry").find((item) => digests.includes(item.digest))?.index ?? null;
+  }
+
+  #commitments() {
+    for (const item of this.of("commitment")) {
+      const digest = [...this.statements.keys()].find((candidate) => opens(item.commitment, item.salt, candidate));
+      const says = digest ? `The commitment in the log opens to statement ${digest.slice(0, 12)}` : "A commitment opens to no statement that is shown";
+      if (digest) this.committed.set(digest, item);
+      this.transcript.add("statement.md §9", digest ? "yes" : "no", says, LANE, digest ? null : "commitment.opening", digest ?? item.digest);
+    }
+  }
+
+  #origins() {
+    const origins = new Set([...this.of("checkpoint").map((item) => item.origin), ...[...this.of("candidate"), ...this.of("finality")].map((item) => item.round.origin)]);
+    if (origins.size > 1) this.transcript.no("bundle.md §3", "A bundle speaks of one log; this one speaks of several", LANE, "bundle.origins");
+  }
+
+  #checkpoint(item) {
+    const about = `checkpoint of ${item.size} entries`;
+    const log = this.trust?.log(item.origin);
+    if (!log) {
+      if (this.trust) this.transcript.cannotTell("trust.md §1", `Trust names no log ${item.origin}`, LANE, "trust.log", about);
+      return;
+    }
+    const check = () => checkCheckpoint(item.note, item.origin, log.key, this.trust.cosigners(item.origin));
+    const found = this.transcript.attempt("checkpoint.md §1, §3", `The log signed a tree of ${item.size} entries, and every known cosignature on it verifies`, LANE, check, about);
+    if (found === null) return;
+    const quorumAt = this.trust.quorumTime(item.origin, found.cosignatures);
+    const moment = quorumAt ?? this.at;
+    if (!admits(log.node, moment, moment) || moment < log.from || moment >= log.until) {
+      this.transcript.cannotTell("bundle.md §3", "Trust did not admit the log at that time", LANE, "trust.log", about);
+      return;
+    }
+    const says = quorumAt === null ? `Full nodes with more than two thirds of the stake have not cosigned a tree of ${item.size}` : `Full nodes with more than two thirds of the stake had cosigned a tree of ${item.size} by ${new Date(quorumAt).toISOString()}`;
+    this.transcript.add("statement.md §8", quorumAt === null ? "cannot_tell" : "yes", says, LANE, null, about);
+    this.trees.push({ size: item.size, root: found.root, origin: item.origin, quorumAt });
+  }
+
+  #equivocations() {
+    for (const [at, tree] of this.trees.entries()) {
+      const other = this.trees.slice(0, at).find((earlier) => earlier.size === tree.size && earlier.origin === tree.origin && !equal(earlier.root, tree.root));
+      if (other) this.transcript.no("checkpoint.md §2(3)", `The log signed two trees of ${tree.size} entries`, LANE, "log.equivocation");
+    }
+  }
+
+  #finality({ round, messages }) {
+    if (!this.trust) return;
+    const about = `round ${round.number}`;
+    const found = this.transcript.attempt("round.md §4.3", `Round ${round.number} is final by the messages of full nodes`, LANE, () => this.#final(round, messages), about);
+    if (found === null) return;
+    const other = this.finals.get(round.number);
+    if (other && other.content !== round.content) {
+      this.transcript.no("bundle.md §3", `Round ${round.number} has two final contents`, LANE, "round.equivocation", about);
+      return;
+    }
+    this.finals.set(round.number, { ...round, chain: this.trust.chain(round.origin), stakes: found });
+    this.trees.push({ size: round.size, root: unhex(round.root, 32), origin: round.origin, quorumAt: null });
+  }
+
+  #final(round, messages) {
+    const { chain, epoch, members } = this.trust.bench(round.origin, round.number);
+    return checkFinality(round, messages, chain, members, epoch.number);
+  }
+
+  /* The leaves that may stand for a digest in the log: of an envelope each copy that is shown. */
+  #leaves(digest) {
+    const committed = [...this.committed].find(([, item]) => item.digest === digest);
+    if (committed) return { owner: committed[0], leaves: [leafHash(committed[1].entry)] };
+    const shown = this.statements.get(digest);
+    return shown ? { owner: digest, leaves: shown.copies.map((copy) => leafHash(copy.entry)) } : null;
+  }
+
+  #inclusion(item) {
+    const found = this.#leaves(item.digest);
+    if (!found || !counts(this.statements.get(found.owner).statement)) return;
+    const trees = this.trees.filter((tree) => tree.size === item.size);
+    const about = found.owner;
+    if (!trees.length) {
+      if (this.trust) this.transcript.cannotTell("log.md §2", `No tree of ${item.size} entries is shown that can be believed`, LANE, null, about);
+      return;
+    }
+    const path = item.proof.map((hash) => unhex(hash, 32));
+    const holds = (tree) => found.leaves.some((leaf) => leads(leaf, item.index, item.size, path, tree.root));
+    if (!trees.every(holds)) {
+      this.transcript.no("log.md §2", `A tree of ${item.size} entries does not hold the statement at ${item.index}`, LANE, "log.inclusion", about);
+      return;
+    }
+    this.transcript.yes("log.md §2", `The log holds the statement at ${item.index}, in a tree of ${item.size}`, LANE, about);
+    const places = trees.map((tree) => ({ index: item.index, at: tree.quorumAt, size: item.size }));
+    this.included.set(found.owner, [...(this.included.get(found.owner) ?? []), ...places]);
+  }
+
+  #verdict(item) {
+    const found = this.#leaves(item.digest);
+    if (found && !counts(this.statements.get(found.owner).statement)) return;
+    const about = found?.owner ?? item.digest;
+    const round = this.finals.get(item.number);
+    if (!round) {
+      this.transcript.cannotTell("round.md §5", `Round ${item.number}, which a verdict is of, is not shown to be final`, LANE, null, about);
+      return;
+    }
+    if (this.transcript.attempt("round.md §5.1", `Final round ${item.number} says ${item.code} of the statement`, LANE, () => checkVerdict(item, round.verdict_root), about) === null) return;
+    const index = found && this.index(found.owner);
+    if (index !== null && index !== item.index) {
+      this.transcript.no("round.md §5", "The verdict names another place in the log", LANE, "round.verdict_index", about);
+      return;
+    }
+    const before = this.verdicts.get(about);
+    if (!before || before.number <= item.number) this.verdicts.set(about, { number: item.number, code: item.code, chain: round.chain });
+  }
+}
