@@ -100,7 +100,7 @@ def _compare(items: list[object], evidence: Evidence, found: Recalled, record: T
     if found.document is None and not (carried and unnamed):
         return
     try:
-        shown = _shown_blocks(evidence) if carried else ()
+        shown = shown_blocks(evidence) if carried else ()
         if found.document is None:
             if shown:
                 raise RefusedError("recall_document.context", "it holds rows, and the route names no recall")
@@ -125,7 +125,7 @@ def _compare(items: list[object], evidence: Evidence, found: Recalled, record: T
     record.note(("memory",), "recall.md §4", "yes", says)
 
 
-def _shown_blocks(evidence: Evidence) -> tuple[Block, ...] | None:
+def shown_blocks(evidence: Evidence) -> tuple[Block, ...] | None:
     """The blocks before the model; None where what was sent is not shown. Raises ``context.*``."""
     text = evidence.documents.get("sent")
     if text is not None:

@@ -23,10 +23,13 @@ from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.contents import asked_of, evidence_of
 from holdfast.review.events import SYSTEM
+from holdfast.review.recalled import recalled_of
+from holdfast.review.roles import may
 from holdfast.verifier.queue_policy import QueuePolicy
 from holdfast.web.background import shown_background
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
+from holdfast.web.memory import ROW_WORDS
 from holdfast.web.paid import paid_of
 
 
@@ -99,6 +102,12 @@ class CaseActPages:
             "opened": file.bundle is not None,
             "content": reading.content if reading is not None else None,
             "unread": reading.trouble if reading is not None else "This panel reads no runs.",
+            "recalled": recalled_of(reading.bundle if reading is not None else kept, self._service.clock.now()),
+            "words": ROW_WORDS,
+            "asks_again": principal is not None
+            and may(principal.roles, "run:ask")
+            and reading is not None
+            and reading.content is not None,
             "tried": "",
             "typed": {},
         }

@@ -24,8 +24,9 @@ from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.app import assemble, parse_messages, parse_round_number, require_change
 from holdfast.nodes.panel.people import PROGRAMS, ActRoute
-from holdfast.nodes.panel.service import PanelService
+from holdfast.nodes.panel.service import PanelService, Said
 from holdfast.nodes.panel.views import QUESTIONS
+from holdfast.review.roles import may
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
@@ -33,7 +34,8 @@ from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.chat import ChatPages
 from holdfast.web.forms import read_form
-from holdfast.web.memory import MemoryPages
+from holdfast.web.influence import InfluencePages
+from holdfast.web.memory import ROW_WORDS, MemoryPages
 from holdfast.web.models import ModelPages
 from holdfast.web.openapi import document
 from holdfast.web.opening import OpeningPages
@@ -73,6 +75,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         *ModelPages(service, site.page).routes(),
         *SourcePages(service, site.page).routes(),
         *MemoryPages(service, site.page).routes(),
+        *InfluencePages(service, site.page).routes(),
         *ChatPages(service, site.page).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
@@ -192,13 +195,23 @@ class Site:
     async def run(self, request: Request) -> Response:
         """``GET /runs/{run}``."""
         run_id = views.parse_run_id(request.path_params["run"])
-        view, texts, paid = await asyncio.gather(
-            self.service.run(run_id), self.service.texts(run_id), _attempt(self.service.payment(run_id))
-        )
+        view, paid = await asyncio.gather(self.service.run(run_id), _attempt(self.service.payment(run_id)))
+        here = self.service.asked_here(run_id)
+        carried = any(lane.name == "memory" and lane.state not in ("pending", "not_applicable") for lane in view.lanes)
+        said = await self.service.said(run_id) if here or carried else Said()
+        person = request.scope["session"].person if request.scope.get("session") else None
         paid = None if isinstance(paid, HoldfastError) else paid
         file = f"holdfast-{run_id}.json"
         verify = f"holdfast verify {file} --trust trust.json"
-        return self.page(request, "run.html", "", run=view, texts=texts, file=file, verify=verify, paid=paid)
+        shown: dict[str, Any] = {
+            "run": view,
+            "texts": said.texts,
+            "recalled": said.recalled,
+            "words": ROW_WORDS,
+            "paid": paid,
+        }
+        asks_again = here and (person is None or may(person.roles, "run:ask"))
+        return self.page(request, "run.html", "", file=file, verify=verify, asks_again=asks_again, **shown)
 
     async def rounds(self, request: Request) -> Response:
         """``GET /rounds``."""

@@ -23,6 +23,7 @@ from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.views import LaneView
 from holdfast.review.events import SYSTEM, Event
 from holdfast.review.queues import Queue
+from holdfast.review.recalled import recalled_of
 from holdfast.review.views import CaseFile, CaseView
 from holdfast.verifier.gate import GATE_STATES
 from holdfast.verifier.lanes import LANES, STATES
@@ -105,7 +106,10 @@ class CasePages:
         events = [event.to_json() for event in file.events]
         dependants = [{"kind": kind, "target": target} for kind, target in file.case.dependants]
         whole = {**file.view.to_json(), "dependants": dependants, "events": events}
-        return json_response({**whole, **background_json(background, file)})
+        kept = await self._review.call(self._review.desk.evidence, SYSTEM, file.case.id)
+        recalled = recalled_of(kept, self._review.now())
+        memory = None if recalled is None else recalled.to_json()
+        return json_response({**whole, **background_json(background, file), "recalled": memory})
 
     async def _queues(self) -> list[Queue]:
         return await self._review.call(self._review.desk.queues, SYSTEM)

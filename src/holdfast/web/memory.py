@@ -54,6 +54,11 @@ EVENTS = {
     "withdrawn": "withdrawn",
 }
 """What can happen to a row (``spec/memory.md`` §3)."""
+ROW_WORDS = {
+    "writers": {**WRITERS, "user_said": "its owner said it"},
+    "sources": {**SOURCES, "owner": "its owner wrote it down"},
+}
+"""The same to others than its owner."""
 MODULES = ("memory/node.js", "memory/rows.js", "parts.js", "stream.js")
 """What the page's script needs."""
 

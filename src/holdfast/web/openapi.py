@@ -5,7 +5,21 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from holdfast.nodes.panel.openapi import AFTER, CASE, QUEUE, SEQ, STATE, answer, closed, listed, place, query, ref
+from holdfast.nodes.panel.openapi import (
+    AFTER,
+    CASE,
+    QUEUE,
+    RUN,
+    SEQ,
+    STATE,
+    TOKEN,
+    answer,
+    closed,
+    listed,
+    place,
+    query,
+    ref,
+)
 from holdfast.nodes.panel.openapi import document as panel_document
 from holdfast.review.background import ALIKE
 from holdfast.verifier.lanes import LANES, STATES
@@ -43,6 +57,11 @@ def twins() -> dict[str, Any]:
                 "type": "object",
                 "required": ["standings", "writers", "sources", "events", "acts", "key_kept_by"],
             },
+        ),
+        "/runs/{run}/memory.json": answer(
+            "Rows of memory that went before a run's model, as far as they are shown",
+            {"type": "object", "required": ["run", "recalled", "asks_again"]},
+            RUN,
         ),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),
         "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, *filters),
@@ -103,7 +122,18 @@ def twins() -> dict[str, Any]:
             *(query(name, start) for name in ("dead", "waiting", "dropped")),
         ),
     }
-    return {path: {"get": operation} for path, operation in found.items()}
+    asked = {"/runs/{run}/influence.json": RUN, "/cases/{case}/influence.json": CASE}
+    return {path: {"get": operation} for path, operation in found.items()} | {
+        path: {"post": _influence(of)} for path, of in asked.items()
+    }
+
+
+def _influence(of: dict[str, Any]) -> dict[str, Any]:
+    """Asking a run again without rows of memory."""
+    rows = listed({"type": "string", "pattern": "^mem_[0-9a-f]{32}$"}) | {"minItems": 1, "uniqueItems": True}
+    body = closed({"without": {"anyOf": [{"const": "all"}, rows]}})
+    told = {"type": "object", "required": ["run", "original", "control", "answer", "control_differs", "proves"]}
+    return answer("A run asked again without rows of memory: no proof", told, of, TOKEN, body=body)
 
 
 def _schemas(known: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +193,7 @@ def _background() -> dict[str, Any]:
         "chronology": listed(moment),
         "transcript": listed(check),
         "evidence": {"type": "object", "additionalProperties": {"type": "string"}},
+        "recalled": {"type": ["object", "null"], "required": ["rows", "kept_out", "compared"]},
         "payment": {"type": ["object", "null"], "required": ["run", "steps", "charged", "checks", "not_evidence_of"]},
         "decided": listed(decided),
         "facts": {"type": ["object", "null"], "required": ["run_at", "label", "artifact"]},

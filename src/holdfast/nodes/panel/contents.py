@@ -24,6 +24,8 @@ from holdfast.ports.settings import Secret
 from holdfast.review.contents import Content, add_documents, content_of
 
 _MAX_WRAP_BYTES = 4_096
+AGAIN_S = 300.0
+"""How long two answers of a model may take."""
 _WHY = {
     "run.wrap": "Nobody else than whoever asked can read this run: it was settled privately, or when it was asked the "
     "gateway knew no panel of this workspace that it could encrypt to.",
@@ -82,8 +84,28 @@ class Contents:
             return Reading(kept, None, "The gateway keeps no documents of this run.")
         return Reading(raw, content)
 
+    async def ask_again(self, run: str, asked: bytes) -> bytes:
+        """Have a run asked again without rows of memory; the gateway's answer (``nodes/gateway/influence.py``). Raises
+        as :meth:`secret` does, and what the gateway refuses."""
+        headers = {"x-holdfast-capability": (await self.secret(run)).hex(), "content-type": "application/json"}
+        return await self._ask("POST", f"/v1/runs/{run}/influence", headers, MAX_BUNDLE_BYTES, asked, AGAIN_S)
+
     async def _get(self, path: str, headers: dict[str, str], max_bytes: int) -> bytes:
-        answer = await self._http.request("GET", self._gateway + path, headers=headers, max_bytes=max_bytes)
+        return await self._ask("GET", path, headers, max_bytes)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        max_bytes: int,
+        body: bytes = b"",
+        timeout_s: float = 10.0,
+    ) -> bytes:
+        url = self._gateway + path
+        answer = await self._http.request(
+            method, url, headers=headers, body=body, max_bytes=max_bytes, timeout_s=timeout_s
+        )
         if answer.status != HTTPStatus.OK:
             raise parse_error(answer.status, answer.body, "the gateway")
         return answer.body

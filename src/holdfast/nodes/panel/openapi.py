@@ -112,7 +112,7 @@ _WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 4_000}
 _ACT = {"reason": _WORDS, "role": {"enum": list(ROLES)}, "lanes": _DIGEST}
 
 
-_TOKEN = {"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}
+TOKEN = {"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}
 _MEMORY_KEY = {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "maxLength": 512}}
 
 
@@ -146,14 +146,14 @@ def _paths() -> Schema:
         },
         "/ask": {
             "post": answer("Ask from a page", _TEXT, content_type="text/event-stream", body=ref("Question"))
-            | {"parameters": [_TOKEN, _MEMORY_KEY]}
+            | {"parameters": [TOKEN, _MEMORY_KEY]}
         },
         "/memory/acts/{act}": {
             "post": answer(
                 "What a memory node answers to an act of a page, with the key that came with it",
                 {"type": "object"},
                 place("act", {"enum": [*ACTS]}),
-                _TOKEN,
+                TOKEN,
                 _MEMORY_KEY,
                 body={"type": "object"},
             )
@@ -164,7 +164,7 @@ def _paths() -> Schema:
                 closed({"address": _TEXT, "network": _TEXT, "transaction": _TEXT}),
                 body=closed({"address": _TEXT}),
             )
-            | {"parameters": [_TOKEN]}
+            | {"parameters": [TOKEN]}
         },
         "/rounds.json": {"get": answer("Rounds as each full node tells them", ref("Rounds"))},
         "/rounds/{number}.json": {"get": answer("One round", ref("Rounds"), place("number", _COUNT))},

@@ -53,6 +53,7 @@ from holdfast.nodes.panel.views import (
 from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.review.recalled import RecalledRows, recalled_of
 
 HEARTBEAT_SECONDS = 15.0
 """A comment line this often keeps a quiet stream alive and finds readers that are gone."""
@@ -71,6 +72,15 @@ class Upstream:
     refusal: HoldfastError | None = None
     paying: Mapping[str, str] = field(default_factory=dict)
     """What of its headers is about money (``paying.ANSWERED``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the gateway discloses of a run."""
+
+    texts: tuple[tuple[str, str], ...] = ()
+    """(who, text), in order."""
+    recalled: RecalledRows | None = None
 
 
 class SSELines:
@@ -461,18 +471,41 @@ class PanelService:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
             yield response.content.iter_any()
 
-    async def texts(self, run: str) -> tuple[tuple[str, str], ...]:
-        """What was asked and answered, as (who, text), when the run was asked here; else nothing."""
-        headers = self._capability(run)
-        if not headers:
-            return ()
+    async def said(self, run: str) -> Said:
+        """What was asked and answered when the run was asked here, and which rows of memory went before its model as
+        far as the gateway shows them; nothing where it shows nothing."""
         url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
-        limit_bytes = self.config.max_bundle_bytes
+        limit_bytes, headers = self.config.max_bundle_bytes, self._capability(run)
         try:
             raw = await self._get(url, who="the gateway", auth=True, limit_bytes=limit_bytes, extra=headers)
-            return views.bundle_texts(canonical.decode(raw))
+            texts = views.bundle_texts(canonical.decode(raw))
         except HoldfastError:
-            return ()
+            return Said()
+        try:
+            return Said(texts, await asyncio.to_thread(recalled_of, raw, self.clock.now()))
+        except HoldfastError:
+            return Said(texts)
+
+    def asked_here(self, run: str) -> bool:
+        """Whether the run's capability is at hand, so that it can be asked again."""
+        return run in self._capabilities
+
+    async def ask_again(self, run: str, asked: bytes) -> bytes:
+        """Have a run that was asked here asked again without rows of memory; the gateway's answer. Raises
+        ``panel.capability``, ``panel.silent`` and what the gateway refuses."""
+        headers = self._capability(views.parse_run_id(run))
+        if not headers:
+            raise RefusedError(
+                "panel.capability",
+                "asking a run again needs its capability, and this panel does not have it",
+                hint="it can be asked again where it was asked, until the panel starts anew; a case has it for good",
+                status=403,
+            )
+        url = f"{self._gateway}/v1/runs/{run}/influence"
+        async with self._open("POST", url, canonical.decode(asked), headers) as response:
+            raw = await self._read(response, self.config.max_view_bytes)
+            self._refuse_error(response.status, raw)
+            return raw
 
     def _capability(self, run: str) -> dict[str, str]:
         capability = self._capabilities.get(run)
