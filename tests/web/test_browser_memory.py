@@ -471,3 +471,20 @@ def test_the_page_breaks_no_grave_rule_and_fits(play, dark, width):
         assert await page.run("document.documentElement.scrollWidth") <= width
 
     play(act)
+
+
+def test_an_address_that_names_a_row_leads_to_it(play) -> None:
+    async def scene(at: Scene) -> None:
+        first = (await at.user.note("I like old maps."))["id"]
+        await at.user.note("I live in Lisbon.")
+        page = await at.browser.page()
+        await page.go(f"{at.url}/memory#{first}")
+        await page.wait(LOCKED)
+        await fill(page, "api-key", at.user.key)
+        await page.click("#by-key button")
+        await page.wait("document.querySelector('#rows > .memory-row[open] [data-part=history] li')")
+        rows = "[...document.querySelectorAll('#rows > .memory-row')].map((node) => node.dataset.row)"
+        found = await page.run(rows)
+        assert (found[0], len(found), found.count(first)) == (first, 2, 1)
+
+    play(scene)

@@ -53,7 +53,22 @@ async function open() {
   at("locked").hidden = true;
   at("open").hidden = false;
   await show();
+  await showWanted();
 }
+
+/** The row that the address names, before all others: a case file or a run leads to it. */
+async function showWanted() {
+  const wanted = location.hash.slice(1);
+  if (!/^mem_[0-9a-f]{32}$/.test(wanted)) return;
+  const { memory } = await ask("history", { row: wanted });
+  document.querySelector(`#rows [data-row="${wanted}"]`)?.remove();
+  const node = make(memory);
+  at("rows").prepend(node);
+  node.open = true;
+  node.querySelector("summary").focus();
+}
+
+addEventListener("hashchange", () => key() !== null && attempt(at("memory-trouble"), showWanted));
 
 /** Rows that the form asks for: from a search, or listed page by page. */
 async function fetchRows() {
