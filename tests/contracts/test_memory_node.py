@@ -9,6 +9,7 @@ import pytest
 from holdfast.adapters.memory_node_http import MAX_ANSWER_BYTES, HTTPMemoryNode
 from holdfast.core import canonical
 from holdfast.core.recall_orders import RecallOrder, parse_recall_order
+from holdfast.core.said import Kept, Saying
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.ports.http import Answer
 from tests.helpers.clock import FakeClock
@@ -31,11 +32,21 @@ class Answering:
         if self.answer is not None:
             return self.answer
         try:
+            if url.endswith("/v1/memories"):
+                return await self._keep(canonical.decode_object(body), headers["x-api-key"], timeout_s)
             order = parse_recall_order(canonical.decode_object(body))
             delivery = await self.node.recall(order, headers["x-api-key"], timeout_s=timeout_s)
         except HoldfastError as error:
             return Answer(error.status, json.dumps(error.to_json()).encode())
         return Answer(200, canonical.encode(delivery.to_json()))
+
+    async def _keep(self, body, key, timeout_s):
+        assert body["source"] == "gateway"
+        assert {message["role"] for message in body["messages"]} == {"user"}
+        saying = Saying(body["run"], body["user"], tuple(message["content"] for message in body["messages"]))
+        kept = await self.node.remember(saying, key, timeout_s=timeout_s)
+        rows = {"memories": [{}] * kept.added, "renewed": ["mem"] * kept.renewed}
+        return Answer(201, canonical.encode(rows))
 
 
 @pytest.fixture(params=["memory", "http"])
@@ -111,3 +122,14 @@ def test_a_key_is_not_sent_in_the_clear_off_this_machine():
         HTTPMemoryNode("http://memory.test", Answering(None))
     assert caught.value.code == "upstream.config"
     HTTPMemoryNode("http://127.0.0.1:8780", Answering(None))
+
+
+SAYING = Saying(RUN, USER, ("I live in Oslo.", "I like maps."))
+
+
+def test_what_was_said_is_kept_for_the_user_whose_key_it_is(node):
+    assert asyncio.run(node.remember(SAYING, USER_KEY, timeout_s=1)) == Kept(2, 0)
+    for saying, key in ((dataclasses.replace(SAYING, user="bob"), USER_KEY), (SAYING, "other")):
+        with pytest.raises(HoldfastError) as caught:
+            asyncio.run(node.remember(saying, key, timeout_s=1))
+        assert (caught.value.code, caught.value.status) == ("memory.key", 401)

@@ -49,6 +49,7 @@ from holdfast.nodes.gateway.opengradient import AnswerSigner, Signs
 from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.outbox import Outbox
 from holdfast.nodes.gateway.recalling import Recalling
+from holdfast.nodes.gateway.remembering import Remembering
 from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
@@ -227,6 +228,7 @@ class World:
             on_closed=lambda run, _outcome: self._changed(run),
             answer_signer=AnswerSigner(rsa_signer(), self.clock),
             computing=Computing(self.computers, lambda: self.trust, self.clock),
+            remembering=Remembering(self.memory),
             recalling=Recalling(self.memory, lambda: self.trust, self.clock),
             admitting=Admitting(
                 [DataNodeClient("data", "http://data.test", Secret("data-key", "test"), self.data)],

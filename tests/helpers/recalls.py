@@ -19,6 +19,7 @@ from holdfast.core.recalls import (
     recall_body,
     recall_record,
 )
+from holdfast.core.said import Kept, Saying
 from holdfast.core.statements import build_envelope, build_payload, pre_authentication_encoding
 from holdfast.errors import HoldfastError, RefusedError
 from holdfast.ports.clock import Clock
@@ -58,6 +59,7 @@ class ScriptedMemoryNode:
         self.clock = clock
         self.rows: list[Row] = []
         self.orders: list[RecallOrder] = []
+        self.said: list[Saying] = []
         self.failure: HoldfastError | None = None
         self.change: Callable[[RecallOrder, RecallDelivery], RecallDelivery] | None = None
         """What a test does to a delivery on its way."""
@@ -70,6 +72,14 @@ class ScriptedMemoryNode:
         self.orders.append(order)
         delivery = self.sign(order)
         return delivery if self.change is None else self.change(order, delivery)
+
+    async def remember(self, saying: Saying, credential: str, *, timeout_s: float) -> Kept:
+        if self.failure is not None:
+            raise self.failure
+        if credential != USER_KEY or saying.user != USER:
+            raise RefusedError("memory.key", "this key opens nothing", status=401)
+        self.said.append(saying)
+        return Kept(len(saying.said), 0)
 
     def sign(self, order: RecallOrder, **change: Any) -> RecallDelivery:
         """A delivery of all rows; ``change`` is of the statement's payload."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import http
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from holdfast.adapters.upstream_openai import OpenAIUpstreamConfig, make_origin
 from holdfast.core import canonical
 from holdfast.core.recall_orders import RecallDelivery, RecallOrder, parse_recall_delivery
+from holdfast.core.said import Kept, Saying, parse_kept
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.ports.http import HTTP
 
 MAX_ANSWER_BYTES = 4 << 20
 """64 claims of 4 KiB as JSON, and a document."""
+Answered = TypeVar("Answered")
 _PASSED_ON = ("memory.", "recall.")
 _KINDS: dict[str, type[HoldfastError]] = {
     kind.kind: kind for kind in (MalformedError, RefusedError, UnavailableError, UsageError)
@@ -35,11 +39,24 @@ class HTTPMemoryNode:
         self._client = client
 
     async def recall(self, order: RecallOrder, credential: str, *, timeout_s: float) -> RecallDelivery:
+        return await self._ask("/v1/recall", order.to_json(), credential, timeout_s, parse_recall_delivery)
+
+    async def remember(self, saying: Saying, credential: str, *, timeout_s: float) -> Kept:
+        return await self._ask("/v1/memories", saying.to_json(), credential, timeout_s, parse_kept)
+
+    async def _ask(
+        self,
+        path: str,
+        body: dict[str, canonical.JSON],
+        credential: str,
+        timeout_s: float,
+        parse: Callable[[dict[str, canonical.JSON]], Answered],
+    ) -> Answered:
         try:
             answer = await self._client.request(
                 "POST",
-                f"{self._url}/v1/recall",
-                body=canonical.encode(order.to_json()),
+                self._url + path,
+                body=canonical.encode(body),
                 headers={"content-type": "application/json", "x-api-key": credential},
                 timeout_s=timeout_s,
                 max_bytes=MAX_ANSWER_BYTES,
@@ -50,11 +67,11 @@ class HTTPMemoryNode:
             ) from error
         try:
             value = canonical.decode_object(answer.body)
-            if answer.status == http.HTTPStatus.OK:
-                return parse_recall_delivery(value)
+            if answer.status in (http.HTTPStatus.OK, http.HTTPStatus.CREATED):
+                return parse(value)
         except MalformedError as error:
             raise UnavailableError(
-                "memory_node.protocol", f"the memory node gave no recall: {error.message}"
+                "memory_node.protocol", f"the memory node gave no such answer: {error.message}"
             ) from error
         raise _refusal(value, answer.status)
 

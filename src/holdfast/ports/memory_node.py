@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from holdfast.core.recall_orders import RecallDelivery, RecallOrder
+from holdfast.core.said import Kept, Saying
 
 
 class MemoryNode(Protocol):
@@ -19,4 +20,8 @@ class MemoryNode(Protocol):
 
     async def recall(self, order: RecallOrder, credential: str, *, timeout_s: float) -> RecallDelivery:
         """Search the rows of the user that ``credential`` opens, and have signed what was found."""
+        ...
+
+    async def remember(self, saying: Saying, credential: str, *, timeout_s: float) -> Kept:
+        """Have what a user said in a run kept as rows of theirs; refused where ``credential`` is another user's."""
         ...

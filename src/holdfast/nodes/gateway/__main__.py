@@ -86,6 +86,7 @@ from holdfast.nodes.gateway.prices import build_selling
 from holdfast.nodes.gateway.proving import Proving
 from holdfast.nodes.gateway.recalling import Recalling
 from holdfast.nodes.gateway.recovery import find_closing
+from holdfast.nodes.gateway.remembering import Remembering
 from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
@@ -194,6 +195,7 @@ def build(config: GatewayConfig) -> App:
     catalog = Catalog(
         _upstreams(config, clock), {item.code: item.fallback for item in config.upstreams if item.fallback}, clock
     )
+    memory_node = _memory_node(config, http)
     gateway = Gateway(
         identity,
         ledger,
@@ -206,7 +208,8 @@ def build(config: GatewayConfig) -> App:
         wraps=Wraps(_load_panels(config), trust, clock, wrap_secret),
         answer_signer=answer_signer,
         computing=Computing([_inference(address, config) for address in config.inference], trust, clock),
-        recalling=Recalling(_memory_node(config, http), trust, clock, timeout_s=config.memory_node_seconds),
+        recalling=Recalling(memory_node, trust, clock, timeout_s=config.memory_node_seconds),
+        remembering=Remembering(memory_node, timeout_s=config.memory_node_seconds),
         admitting=Admitting(
             [DataNodeClient(item.code, item.url, item.key, http) for item in config.data_nodes],
             trust,

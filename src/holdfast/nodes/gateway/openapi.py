@@ -412,9 +412,15 @@ def _schemas() -> dict[str, Any]:
                 },
                 "memory": {
                     "type": "object",
-                    "description": "Rows of a user's memory to be carried in; their key goes in x-holdfast-memory-key",
-                    "required": ["user", "recall"],
-                    "properties": {"user": {"type": "string", "minLength": 1}, "recall": {"const": True}},
+                    "description": "Rows of a user's memory to be carried in, and whether what they say is handed over "
+                    "afterwards; their key goes in x-holdfast-memory-key",
+                    "required": ["user"],
+                    "minProperties": 2,
+                    "properties": {
+                        "user": {"type": "string", "minLength": 1},
+                        "recall": {"const": True},
+                        "remember": {"const": True},
+                    },
                     "additionalProperties": False,
                 },
                 "subject": {
@@ -513,6 +519,7 @@ def _schemas() -> dict[str, Any]:
                     "type": "object",
                     "required": ["run", "attester", "settlement", "outcome", "statements"],
                     "oneOf": [{"required": ["capability"]}, {"required": ["sealed"]}],
+                    "properties": {"memory": {"type": "object", "required": ["remembered"]}},
                 }
             },
         },

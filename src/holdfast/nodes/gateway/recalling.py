@@ -74,6 +74,8 @@ class Recalling:
         if ask.memory_key is None:
             hint = "send the user's key at the memory node in x-holdfast-memory-key"
             raise UsageError("request.memory", "a key for this user's memory is missing", hint=hint, status=401)
+        if not wanted.recall:
+            return None
         if holds_marks(ask.value.get("messages")):
             raise UsageError(
                 "request.context",

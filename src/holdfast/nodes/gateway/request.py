@@ -70,6 +70,10 @@ class MemoryAsk:
 
     user: str
     """Whose rows."""
+    recall: bool = True
+    """Whether rows are carried in."""
+    remember: bool = False
+    """Whether what the user says is handed over afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +278,11 @@ def _memory(value: object, settlement: object) -> MemoryAsk | None:
     """What a request asks of memory (``recall.md`` §5(1), §5(3))."""
     if value is None:
         return None
-    if not isinstance(value, dict) or value.keys() != {"user", "recall"} or value["recall"] is not True:
-        raise MalformedError("request.memory", "memory is an object of user and recall, true", param="holdfast.memory")
+    wanted = value.keys() - {"user"} if isinstance(value, dict) else set()
+    if not isinstance(value, dict) or not wanted or not wanted <= {"recall", "remember"} or "user" not in value:
+        raise _no_memory()
+    if any(value[name] is not True for name in wanted):
+        raise _no_memory()
     user = value["user"]
     if not _is_text(user) or not is_text(user, 256):
         raise MalformedError("request.memory", "user is 1 to 256 bytes of text", param="holdfast.memory.user")
@@ -285,7 +292,12 @@ def _memory(value: object, settlement: object) -> MemoryAsk | None:
             "individual settlement publishes what is asked, and memory is not published",
             param="holdfast.memory",
         )
-    return MemoryAsk(user)
+    return MemoryAsk(user, "recall" in wanted, "remember" in wanted)
+
+
+def _no_memory() -> MalformedError:
+    says = "memory is an object of user, and recall, remember or both, each true"
+    return MalformedError("request.memory", says, param="holdfast.memory")
 
 
 def _admit(asked: object, value: Mapping[str, Any]) -> AdmitOffer | None:

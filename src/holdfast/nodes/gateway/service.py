@@ -58,6 +58,7 @@ from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.recalling import Carried, Recalling
+from holdfast.nodes.gateway.remembering import INCOMPLETE, Remembering
 from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_again, bind_request
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
@@ -125,6 +126,8 @@ class Run:
     """The admissions that it names and what they combine, parents first."""
     recalled: SignedStatement | None = None
     """What the memory node signed of the rows before the model, where there are any."""
+    remembered: dict[str, canonical.JSON] | None = None
+    """What became of what the user said, where it was handed over."""
     computed: SignedStatement | None = None
     """What the inference node signed of the answer, where one computed it."""
     blob: str | None = None
@@ -155,6 +158,7 @@ class Gateway:
         answer_signer: AnswerSigner | None = None,
         computing: Computing | None = None,
         recalling: Recalling | None = None,
+        remembering: Remembering | None = None,
         admitting: Admitting | None = None,
     ) -> None:
         self.identity = identity
@@ -166,6 +170,7 @@ class Gateway:
         self._random = random_bytes
         self._on_closed = on_closed
         self._admitting = admitting or Admitting(clock=clock)
+        self._remembering = remembering or Remembering(None)
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._answer_signer = answer_signer
@@ -344,6 +349,7 @@ class Gateway:
             raise fault_of(error) from error
         execution = Execution("generated", COMPLETE, response.tree, None, run.offer.upstream.code)
         sealed = await self._close(run, execution, text, response, usage_of(value))
+        await self._remember(run)
         if run.opening.sealed:
             return sealed_body(self.carrier(run, sealed=sealed))
         return attach(attach_fields(text, signature), self.carrier(run))
@@ -546,6 +552,8 @@ class Gateway:
         signature = await self._sign_answer(run, binder.fold.document()) if binder.finished else {}
         execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
         await self._close(run, execution, text, response, usage_of(binder.fold.document()))
+        if outcome == COMPLETE:
+            await self._remember(run)
         return attach(attach_fields(held, signature), self.carrier(run, mark))
 
     async def _cut(self, run: Run, binder: StreamBinder, outcome: str, *, began: bool) -> None:
@@ -642,6 +650,10 @@ class Gateway:
         self._indexer.changed(run.id, follow_place=place.start)
         self._on_closed(run.id, "client.disconnected")
 
+    async def _remember(self, run: Run) -> None:
+        """Hand over what the user said, where the request asks for it: the run is closed, and the answer stands."""
+        run.remembered = await self._remembering.remember(run.ask, run.id)
+
     def carrier(self, run: Run, mark: dict[str, canonical.JSON] | None = None, *, sealed: bytes = b"") -> bytes:
         """The ``holdfast`` member of an answer: what a caller needs to ask, read and verify later. ``sealed`` is the
         answer under its run's secret, which a caller that gets it so does not get."""
@@ -661,6 +673,9 @@ class Gateway:
             others = [item for item in (*run.admitted, run.recalled, run.computed) if item is not None]
             told = (*others, *run.closed)
             value["statements"] = [{"kind": item.kind, "digest": item.digest} for item in told]
+        memory = run.ask.options.memory
+        if run.closed is not None and memory is not None and memory.remember:
+            value["memory"] = run.remembered or INCOMPLETE
         if mark is not None:
             value["mark"] = mark
         if run.blob is not None:

@@ -87,7 +87,7 @@ def _rows(service: MemoryService) -> list[Page]:
         if "messages" not in body and "memory" in body:
             claim, members = reading.claim_of(body)
             return json_response(memory_json(await service.write(principal, claim, members), now), 201)
-        done = await service.remember(principal, reading.conversation_of(body))
+        done = await service.remember(principal, reading.conversation_of(body, principal.user))
         now = service.clock.now()
         return json_response(
             {
@@ -280,7 +280,9 @@ def _conversations(service: MemoryService) -> list[Page]:
         body = await read_json(request)
         said = body.get("chat_data", body.get("data"))
         platform = body.get("platform", body.get("type"))
-        conversation = reading.conversation_of({**body, "messages": said, "source": platform, "run": None})
+        conversation = reading.conversation_of(
+            {**body, "messages": said, "source": platform, "run": None}, principal.user
+        )
         done = await service.remember(principal, conversation)
         now = service.clock.now()
         return json_response(

@@ -12,7 +12,7 @@ from holdfast.core.encoding import time_decode
 from holdfast.core.memory import Source
 from holdfast.core.memory_extraction import LANES, Message
 from holdfast.core.statements import is_code, is_run_id
-from holdfast.errors import UsageError
+from holdfast.errors import RefusedError, UsageError
 from holdfast.nodes.memory.service import Conversation, Query
 
 MOST_MESSAGES = 1_000
@@ -73,8 +73,11 @@ def run_of(body: Mapping[str, Any]) -> str | None:
     return value
 
 
-def conversation_of(body: Mapping[str, Any]) -> Conversation:
-    """MemSync's ``POST /memories``; ``run`` stands in the body or in its metadata."""
+def conversation_of(body: Mapping[str, Any], user: str) -> Conversation:
+    """MemSync's ``POST /memories``; ``run`` stands in the body or in its metadata. Where ``user`` stands in it, it is
+    that of the key (``memory.owner``)."""
+    if body.get("user", user) != user:
+        raise RefusedError("memory.owner", "this key is of another user", hint="name the user whose key it is")
     metadata = body.get("metadata") if isinstance(body.get("metadata"), dict) else {}
     run = run_of(body) or run_of(metadata or {})
     return Conversation(
