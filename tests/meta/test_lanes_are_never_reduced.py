@@ -374,6 +374,7 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         case = await world.case(run)
         asked = {
             "{case}": case["id"],
+            "{run}": run,
             "{queue}": "default",
             "{seq}": str(case["events"][-1]["seq"]),
             "{known}": "2",
@@ -386,7 +387,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         }
         headers = [HOST, *await world.let_in("ada", *ROLES_SHOWN)]
         seen = set()
-        for path in [*pages_openapi.twins(), "/v1/cases", "/v1/queues", "/v1/cases/{case}"]:
+        twins = [path for path, operations in pages_openapi.twins().items() if "get" in operations]
+        for path in [*twins, "/v1/cases", "/v1/queues", "/v1/cases/{case}"]:
             target = path
             for name, value in asked.items():
                 target = target.replace(name, value)

@@ -55,9 +55,10 @@ class InfluencePages:
     async def memory_json(self, request: Request) -> Response:
         """``GET /runs/{run}/memory.json``: the rows that went before a run's model, as far as the gateway shows."""
         run = views.parse_run_id(request.path_params["run"])
-        recalled = (await self._service.said(run)).recalled
-        rows = None if recalled is None else recalled.to_json()
-        return json_response({"run": run, "recalled": rows, "asks_again": self._service.asked_here(run)})
+        said = await self._service.said(run)
+        rows = None if said.recalled is None else said.recalled.to_json()
+        asks_again = self._service.asked_here(run)
+        return json_response({"run": run, "recalled": rows, "asks_again": asks_again, "trouble": said.trouble or None})
 
     async def run(self, request: Request) -> Response:
         """``POST /runs/{run}/influence`` with ``without``, from a page."""

@@ -60,7 +60,7 @@ def twins() -> dict[str, Any]:
         ),
         "/runs/{run}/memory.json": answer(
             "Rows of memory that went before a run's model, as far as they are shown",
-            {"type": "object", "required": ["run", "recalled", "asks_again"]},
+            {"type": "object", "required": ["run", "recalled", "asks_again", "trouble"]},
             RUN,
         ),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),

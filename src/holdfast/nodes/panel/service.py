@@ -81,6 +81,8 @@ class Said:
     texts: tuple[tuple[str, str], ...] = ()
     """(who, text), in order."""
     recalled: RecalledRows | None = None
+    trouble: str = ""
+    """Why there is nothing, where the gateway did not say."""
 
 
 class SSELines:
@@ -479,12 +481,12 @@ class PanelService:
         try:
             raw = await self._get(url, who="the gateway", auth=True, limit_bytes=limit_bytes, extra=headers)
             texts = views.bundle_texts(canonical.decode(raw))
-        except HoldfastError:
-            return Said()
+        except HoldfastError as error:
+            return Said(trouble=error.message)
         try:
             return Said(texts, await asyncio.to_thread(recalled_of, raw, self.clock.now()))
-        except HoldfastError:
-            return Said(texts)
+        except HoldfastError as error:
+            return Said(texts, trouble=error.message)
 
     def asked_here(self, run: str) -> bool:
         """Whether the run's capability is at hand, so that it can be asked again."""
