@@ -33,6 +33,7 @@ BENCHES = {
     "payments": "a paid turn beside an unpaid one",
     "hub": "models pushed and pulled, against the disk and loopback",
     "memory": "rows kept and found, against Mem0",
+    "memory_suites": "what is tried against a memory node, and how often it did harm",
     "recall": "a case and everything that relied on it",
     "clear_latency": "from a final round to the webhook",
     "settlement": "from acknowledged to final, where it saturates, start-up, memory",

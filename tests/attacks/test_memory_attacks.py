@@ -303,3 +303,26 @@ def test_a_weaker_row_does_not_keep_its_owner_from_saying_the_same(tmp_path: Pat
         assert (await anna.send("GET", f"/v1/memories/mem_{'0' * 32}")).code == "memory.unknown"
 
     at_a_node(attack)(tmp_path)
+
+
+@pytest.mark.parametrize("last", ["said", "inferred"])
+def test_of_two_rows_that_contradict_the_one_that_a_person_confirmed_last_stands_alone(
+    tmp_path: Path, last: str
+) -> None:
+    async def attack(world: MemoryWorld) -> None:
+        anna = await world.user()
+        application = await anna.application()
+        rows = {
+            "inferred": (await application.note("Lives in Moscow.", slot="home"))["id"],
+            "said": (await anna.note("Lives in Lisbon.", slot="home"))["id"],
+        }
+        assert [await standing(anna, row) for row in rows.values()] == ["contradicted", "earned"]
+        asked = await application.send("POST", f"/v1/memories/{rows['inferred']}/confirm")
+        assert asked.code == "memory.scope"  # only a person's key confirms
+        for name in sorted(rows, key=lambda name: name == last):
+            await anna.ask("POST", f"/v1/memories/{rows[name]}/confirm")
+        facts = await anna.find("lives in", standings=["earned", "aging"])
+        assert [row["id"] for row in facts] == [rows[last]]
+        assert (await anna.row(rows["inferred"]))["authority"] == "model_inferred"
+
+    at_a_node(attack)(tmp_path)

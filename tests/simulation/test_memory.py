@@ -1,137 +1,26 @@
-"""A memory node's life: many users at once, writers that meet, processes that are killed, rows that are erased.
+"""A memory node's life: users who erase everything, processes that are killed, stores that somebody changed.
 
-``HOLDFAST_SCHEDULES`` says how much is tried (24 by default), ``HOLDFAST_KILLS`` how often a process is killed (3).
+``HOLDFAST_KILLS`` says how often a process is killed (3 by default). What can be counted is in ``test_memory_suites``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from holdfast.core import memory
 from tests.helpers import crashes
-from tests.helpers.memory import PASSPHRASE, RUNS, MemoryWorld, User
+from tests.helpers.memory import MemoryWorld, User
+from tests.helpers.memory_suites.keeping import held, sealed_values
 
 ROOT = Path(__file__).parents[2]
-USERS = 12
-WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath")
 
 
-# Isolation
-
-
-def test_users_that_work_at_the_same_time_never_see_each_others_rows(tmp_path: Path) -> None:
-    """Users interleave searches and every change, with few vaults to share; whatever any answer holds is their own."""
-    world = MemoryWorld(tmp_path, unlocked_users=3)
-    dice = random.Random(7)
-
-    async def life(number: int, user: User) -> int:
-        mark, rows, answers = f"u{number:02d}secret", [], 0
-        for step in range(crashes.schedules() // 4 + 6):
-            act = dice.choice(("say", "say", "find", "confirm", "correct", "erase", "list", "profile"))
-            if act == "say" or not rows:
-                told: Any = await user.note(f"The {dice.choice(WORDS)} of {mark} step {step}.", slot=dice.choice(WORDS))
-                rows.append(told["id"])
-            elif act == "find":
-                told = await user.find(" ".join(WORDS), limit=100, run=RUNS[step % 16])
-            elif act == "confirm":
-                told = await user.send("POST", f"/v1/memories/{dice.choice(rows)}/confirm")
-                told = told.json()
-            elif act == "correct":
-                reply = await user.send(
-                    "PATCH", f"/v1/memories/{dice.choice(rows)}", {"content": f"Now {mark} {step}."}
-                )
-                told = reply.json()
-            elif act == "erase":
-                gone = rows.pop(dice.randrange(len(rows)))
-                told = await user.ask("DELETE", f"/v1/memories/{gone}")
-            else:
-                told = await user.ask("GET", "/v1/memories" if act == "list" else "/v1/profile")
-            shown = json.dumps(told)
-            assert shown.count("secret") == shown.count(mark)
-            answers += 1
-        return answers
-
-    async def all_lives() -> list[int]:
-        users = [await world.user(f"{PASSPHRASE} {number}") for number in range(USERS)]
-        found = await asyncio.gather(*(life(number, user) for number, user in enumerate(users)))
-        for number, user in enumerate(users):
-            other = users[(number + 1) % USERS]
-            theirs = (await other.ask("GET", "/v1/memories"))["data"]
-            if theirs:
-                for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/confirm"), ("GET", "/history")):
-                    reply = await user.send(method, f"/v1/memories/{theirs[0]['id']}{path}")
-                    assert (reply.status, reply.code) == (404, "memory.unknown")
-        return found
-
-    assert sum(asyncio.run(all_lives())) >= USERS * 6
-    world.close()
-
-
-# Shredding
-
-
-def held(folder: Path) -> bytes:
-    """Every byte of every file of the store: database, write-ahead log, shared memory, journals."""
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def sealed_values(world: MemoryWorld, rows: list[str]) -> list[bytes]:
-    """What the store holds of these rows, as it lies there: keys, events, what is beside."""
-    found: list[bytes] = []
-    for table in ("memory_rows", "memory_events", "memory_beside"):
-        with world.store._read() as connection:  # type: ignore[attr-defined]
-            for row, sealed in connection.exec_driver_sql(f"SELECT row, sealed FROM {table}"):
-                if row in rows:
-                    found.append(bytes(sealed))
-    return found
-
-
-def test_no_byte_of_an_erased_row_is_left_in_any_file_or_export(tmp_path: Path) -> None:
-    """Nothing readable lies there at any time; after erasing not even what was sealed does."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    world = MemoryWorld(folder)
-
-    async def life() -> None:
-        anna = await world.user()
-        kept = [(await anna.note(f"Keeps the {word} in the garden.", slot=word))["id"] for word in WORDS]
-        gone = [(await anna.note(f"Hides {word} under needle-{word}.", slot=word))["id"] for word in WORDS]
-        vault = await world.vaults.read(world.keyring.open(anna.key, None))
-        await world.vaults.put_beside(vault, "vector", dict.fromkeys([*kept, *gone], b"needle-vector" * 40))
-        await anna.find("needle", run=RUNS[1])
-        before = await anna.send("POST", "/v1/export", {"passphrase": "a passphrase for a file"})
-        assert b"needle-" not in held(folder)  # nothing readable at rest, erased or not
-        assert b"needle-" not in before.body
-        sealed, ours = sealed_values(world, gone), sealed_values(world, kept)
-        assert len(sealed) > 3 * len(gone)
-        assert all(value in held(folder) for value in sealed)
-        done = await anna.ask("POST", "/v1/memories/batch-delete", {"memory_ids": gone})
-        assert done["scrubbed"] is True
-        left = held(folder)
-        for value in sealed:
-            for piece in (value, value[13:45], value[-32:]):  # the whole, its beginning after the nonce, its tag
-                assert piece not in left
-        assert sum(value in left for value in ours) == len(ours)
-        exported = await anna.send("POST", "/v1/export", {"passphrase": "a passphrase for a file"})
-        second = MemoryWorld(tmp_path, name="second")
-        ben = await second.user()
-        body = {"export": exported.json(), "passphrase": "a passphrase for a file", "believe": world.document.digest}
-        await ben.ask("POST", "/v1/import", body)
-        shown = json.dumps((await ben.ask("GET", "/v1/memories?page_size=500"))["data"])
-        assert "needle" not in shown
-        assert shown.count("in the garden") == len(kept)
-        second.close()
-
-    asyncio.run(life())
-    world.close()
+# Erasing
 
 
 def test_a_user_who_erases_everything_leaves_no_key_and_no_row(tmp_path: Path) -> None:
@@ -153,45 +42,6 @@ def test_a_user_who_erases_everything_leaves_no_key_and_no_row(tmp_path: Path) -
 
     asyncio.run(life())
     world.close()
-
-
-# Writers that meet
-
-
-def test_writers_on_several_hosts_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    """Nodes over one store, one user: every acknowledged row is there once, and histories fold everywhere alike."""
-    worlds = [MemoryWorld(tmp_path) for _ in range(3)]
-    per_writer = crashes.schedules() // 6 + 4
-
-    async def life() -> None:
-        anna = await worlds[0].user()
-        users = [User(world, anna.id, anna.key) for world in worlds]
-        shared = (await anna.note("Shared by all.", slot="shared"))["id"]
-
-        async def write(user: User, name: int) -> list[str]:
-            made = []
-            for step in range(per_writer):
-                made.append((await user.note(f"Row {step} of writer {name}."))["id"])
-                await user.ask("POST", f"/v1/memories/{shared}/confirm")
-            return made
-
-        written = await asyncio.gather(*(write(user, name) for name, user in enumerate(users)))
-        made = [row for rows in written for row in rows]
-        assert len(made) == len(set(made)) == 3 * per_writer
-        shown = []
-        for world, user in zip(worlds, users, strict=True):
-            assert (await user.row(shared))["confirmed"] == 3 * per_writer
-            vault = await world.vaults.read(world.keyring.open(user.key, None))
-            assert set(made) | {shared} == vault.rows.keys()
-            assert {row: memory.parse_history(events).head for row, events in vault.history.items()} == {
-                row: item.head for row, item in vault.rows.items()
-            }
-            shown.append(vault.history)
-        assert shown[0] == shown[1] == shown[2]
-
-    asyncio.run(life())
-    for world in worlds:
-        world.close()
 
 
 # Crashes

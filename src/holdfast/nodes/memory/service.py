@@ -233,14 +233,15 @@ class MemoryService:
     # Judging
 
     async def confirm(self, principal: Principal, identifier: str, by: str = "user") -> Row:
-        """A person says that a row holds; what it contradicts is contradicted anew (``memory.md`` §6(4))."""
+        """A person says that a row holds; what it contradicts is contradicted anew, with that person's word
+        (``memory.md`` §6(4))."""
         principal.require("owner")
 
         def confirm(draft: Draft) -> Row:
             row = draft.event(draft.row(identifier), "confirmed", by=by)
             for other in [item for item in draft.rows.values() if memory.contradicts(row, item)]:
-                if row.id not in dict(other.contradicted_by):
-                    draft.event(other, "contradicted", other=row.id, authority=row.authority)
+                if dict(other.contradicted_by).get(row.id) != "user_said":
+                    draft.event(other, "contradicted", other=row.id, authority="user_said")
             return draft.row(identifier)
 
         return await self.vaults.change(principal, confirm)
