@@ -13,6 +13,7 @@ import pytest
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
+from holdfast.adapters.upstream_renderer import RendererUpstream
 from holdfast.adapters.upstream_tiny import TinyUpstream
 from holdfast.ports.upstream import Upstream, UpstreamStatusError
 from tests.helpers.upstreams import FaultyServer, ScriptedUpstream, chat_server
@@ -51,7 +52,12 @@ async def tiny() -> AsyncIterator[Upstream]:
     yield TinyUpstream(SystemClock(), lambda: "1", pace_tokens_s=10_000)
 
 
-ADAPTERS = [direct, over_aiohttp, builtin, tiny, scripted]
+@asynccontextmanager
+async def renderer() -> AsyncIterator[Upstream]:
+    yield RendererUpstream(SystemClock(), lambda: "1")
+
+
+ADAPTERS = [direct, over_aiohttp, builtin, tiny, renderer, scripted]
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)

@@ -21,8 +21,9 @@ import openai
 import pytest
 
 from holdfast.core import canonical
-from holdfast.core.encoding import hex_decode
+from holdfast.core.encoding import b64_decode, hex_decode
 from holdfast.core.fold import Fold
+from holdfast.core.images import parse_data_url, parse_image
 from holdfast.core.keys import PublicKey, parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.parts import pseudo_random_key, verify_document
@@ -54,6 +55,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
         "log = 'http://127.0.0.1:9'",
         "discover = false",
         "builtin_tokens_per_second = 0",
+        "render = true",
     ]
     (state / "gateway.toml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "holdfast.nodes.gateway", str(state / "gateway.toml")]
@@ -205,6 +207,48 @@ def test_completions_answer_whole_and_streamed(client: openai.OpenAI) -> None:
     frames = list(client.completions.create(model=MODEL, prompt="What is a lane?", stream=True))
     assert "".join(frame.choices[0].text for frame in frames if frame.choices) == answer.choices[0].text
     assert holdfast(frames[-1])["outcome"] == "complete"
+
+
+def test_an_image_is_made_and_its_bytes_are_what_was_signed(gateway: LiveGateway, client: openai.OpenAI) -> None:
+    raw = client.images.with_raw_response.generate(model="holdfast-render", prompt="a red circle", n=2, size="128x64")
+    answer = raw.parse()
+    assert answer.data is not None
+    sides = [parse_image(b64_decode(item.b64_json)) for item in answer.data]
+    assert [(image.kind, image.width, image.height) for image in sides] == [("png", 128, 64)] * 2
+    run = raw.headers["x-holdfast-run"]
+    [signed] = gateway.executions(run)
+    secret = hex_decode(raw.headers["x-holdfast-capability"], 32)
+    verify_document("response", raw.content, run, secret, parse_tree(signed["response"]))
+    assert signed["outcome"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"response_format": "url"}, "image.url"),
+        ({"stream": True}, "request.stream"),
+        ({"n": 11}, "image.count"),
+        ({"prompt": ""}, "image.prompt"),
+        ({"size": "10x10"}, "upstream.status"),
+    ],
+)
+def test_an_image_that_cannot_be_made_or_bound_is_a_bad_request_error(
+    client: openai.OpenAI, change: dict[str, Any], code: str
+) -> None:
+    asked: dict[str, Any] = {"model": "holdfast-render", "prompt": "a red circle", **change}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.images.generate(**asked)
+    assert refused.value.code == code
+
+
+def test_a_chat_streams_an_image_in_a_message(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "holdfast-render", "messages": [{"role": "user", "content": "a red circle"}]}
+    images = []
+    with client.chat.completions.create(**asked, stream=True) as stream:
+        for chunk in stream:
+            images += (chunk.choices[0].delta.model_extra or {}).get("images", []) if chunk.choices else []
+    [image] = images
+    assert parse_data_url(image["image_url"]["url"])[0].kind == "png"
 
 
 def test_models_are_listed(client: openai.OpenAI) -> None:

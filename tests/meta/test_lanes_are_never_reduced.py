@@ -58,8 +58,9 @@ RELATIVE_TO_A_REQUIREMENT = {
 }
 """The exit code is an answer to what was required, and to nothing else (``lanes.md`` §5). The others hold exported
 events against their order, and count the moments before one: they read no lane."""
-OF_ANOTHER_WIRE = {"nodes/memory/service.py": {"rerank_score"}}
-"""MemSync's name for how close a row is to a query: a member of its answers, where no lane is."""
+OF_ANOTHER_WIRE = {"nodes/memory/service.py": {"rerank_score"}, "adapters/renderer/scene.py": {"green"}}
+"""MemSync's name for how close a row is to a query: a member of its answers, where no lane is.
+And a colour to draw with."""
 FACTS_BESIDE_LANES = {
     "admitted", "claimed_until", "development", "flags", "fresh", "known", "news", "number", "place", "position",
     "released_early", "retold", "stale",

@@ -18,13 +18,13 @@ TYPES = [
     line.split()
     for line in """
 finish_reason /choices/*/finish_reason
-text /choices/*/message/content /choices/*/text /messages/*/content /prompt /prompt/*
+text /choices/*/message/content /choices/*/text /messages/*/content /prompt /prompt/* /data/*/revised_prompt
 reasoning /choices/*/message/reasoning_content /choices/*/message/reasoning /choices/*/message/reasoning/** /choices/*/message/reasoning_details/**
 refusal /choices/*/message/refusal
 tool_call /choices/*/message/tool_calls/** /choices/*/message/function_call/** /messages/*/tool_calls/** /messages/*/function_call/**
 tool_result /messages/*/tool_call_id
 citation /choices/*/message/citations/** /choices/*/message/annotations/** /citations/**
-image /choices/*/message/images/** /images/** /messages/*/content/*/image_url/** /messages/*/content/*/image_url
+image /choices/*/message/images/** /data/*/b64_json /images/** /messages/*/content/*/image_url/** /messages/*/content/*/image_url
 audio /choices/*/message/audio/** /messages/*/content/*/input_audio/**
 file /messages/*/content/*/file/**
 content_part /choices/*/message/content/** /messages/*/content/**

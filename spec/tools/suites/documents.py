@@ -246,6 +246,12 @@ def mapping(out: Writer) -> None:
         section="§5",
     )
     case(
+        "answer-of-images",
+        "Images that were made: their bytes, and the prompt as the upstream changed it.",
+        '{"created":1,"data":[{"b64_json":"AA==","revised_prompt":"A dot."},{"b64_json":"AQ=="}],"usage":{"input_tokens":1}}',
+        section="§5",
+    )
+    case(
         "types-need-the-right-depth",
         "The table's rows match from the top of the document: the same names deeper down are fields.",
         '{"x":{"choices":[{"message":{"content":"c"}}],"usage":{"a":1},"model":"m"},"usage":1,"tools":{}}',

@@ -20,15 +20,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from holdfast.adapters._local_requests import BadRequestError, Fields, read_messages, refusing
 from holdfast.adapters.builtin.responder import Turn
-from holdfast.core.canonical import decode
-from holdfast.errors import MalformedError, UsageError
+from holdfast.errors import UsageError
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import (
     EventStream,
     ModelInfo,
     UpstreamAnswer,
-    UpstreamStatusError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
@@ -39,9 +38,7 @@ DEFAULT_PACE_TOKENS_S = 60.0
 
 _MAX_CHOICES = 8
 _MAX_PROMPTS = 16
-_MAX_MESSAGES = 4096
 _MAX_STOPS = 4
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 class Voice(Protocol):
@@ -66,17 +63,6 @@ class Voice(Protocol):
     def split(self, text: str) -> list[str]:
         """A text in pieces that a stream carries; together they are the text."""
         ...
-
-
-class _BadRequestError(Exception):
-    """A request that a provider would answer with an error of its own."""
-
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +129,7 @@ class LocalUpstream:
 
     async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:  # noqa: ARG002 - never waits
         self._check_open()
-        job = _refusing(self._voice, path, body)
+        job = refusing(self._voice.noun, body, lambda request: _parse(self._voice, path, request))
         choices = await self._answer(job)
         whole = self._frame(job, "chat.completion" if job.chat else "text_completion")
         whole["choices"] = [
@@ -172,7 +158,7 @@ class LocalUpstream:
 
     async def _events(self, path: str, body: bytes, timeout_s: float) -> AsyncGenerator[bytes, None]:
         self._check_open()
-        job = _refusing(self._voice, path, body)
+        job = refusing(self._voice.noun, body, lambda request: _parse(self._voice, path, request))
         choices = await self._answer(job)
         frame = self._frame(job, "chat.completion.chunk" if job.chat else "text_completion")
         if job.include_usage:
@@ -267,42 +253,15 @@ def _dump(value: dict[str, Any]) -> bytes:
 # Reading the request.
 
 
-def _refusing(voice: Voice, path: str, body: bytes) -> _Job:
-    """The checked request; a bad one raises what a provider's refusal would raise."""
-    try:
-        return _parse(voice, path, body)
-    except _BadRequestError as error:
-        refusal = {
-            "error": {
-                "message": error.message,
-                "type": "invalid_request_error",
-                "param": error.param,
-                "code": error.code,
-            }
-        }
-        raise UpstreamStatusError(
-            f"{voice.noun} answered {error.status}: {error.message}",
-            provider_status=error.status,
-            body=_dump(refusal),
-            content_type="application/json",
-        ) from None
-
-
-def _parse(voice: Voice, path: str, body: bytes) -> _Job:
+def _parse(voice: Voice, path: str, request: dict[str, Any]) -> _Job:
     if path not in {"/chat/completions", "/completions"}:
-        raise _BadRequestError("Unknown request path.", status=404)
-    try:
-        request = decode(body)
-    except MalformedError as error:
-        raise _BadRequestError(f"We could not parse the JSON body of your request: {error.message}.") from error
-    if not isinstance(request, dict):
-        raise _BadRequestError("The request body is a JSON object.")
-    fields = _Fields(request)
+        raise BadRequestError("Unknown request path.", status=404)
+    fields = Fields(request)
     model = request.get("model")
     if not isinstance(model, str):
-        raise _BadRequestError("You must provide a model parameter.", param="model")
+        raise BadRequestError("You must provide a model parameter.", param="model")
     if model != voice.model_id:
-        raise _BadRequestError(
+        raise BadRequestError(
             f"The model '{model[:64]}' does not exist here; this upstream serves '{voice.model_id}'.",
             param="model",
             code="model_not_found",
@@ -310,7 +269,7 @@ def _parse(voice: Voice, path: str, body: bytes) -> _Job:
         )
     chat = path == "/chat/completions"
     if chat:
-        turns = _messages(request.get("messages"))
+        turns = read_messages(request.get("messages"))
         prompts: tuple[tuple[Turn, ...], ...] = (turns,)
         prompt_tokens = sum(len(voice.split(turn.text)) for turn in turns)
     else:
@@ -325,7 +284,7 @@ def _parse(voice: Voice, path: str, body: bytes) -> _Job:
     _check_response_format(voice, request.get("response_format"))
     options = request.get("stream_options")
     if options is not None and not isinstance(options, dict):
-        raise _BadRequestError("'stream_options' is an object.", param="stream_options")
+        raise BadRequestError("'stream_options' is an object.", param="stream_options")
     limits = [fields.integer(name, 1, 1 << 31) for name in ("max_completion_tokens", "max_tokens")]
     return _Job(
         chat=chat,
@@ -334,85 +293,17 @@ def _parse(voice: Voice, path: str, body: bytes) -> _Job:
         n=fields.integer("n", 1, _MAX_CHOICES) or 1,
         stop=_stops(request.get("stop")),
         max_tokens=min((limit for limit in limits if limit is not None), default=None),
-        include_usage=_Fields(options or {}).boolean("include_usage"),
+        include_usage=Fields(options or {}).boolean("include_usage"),
         prompt_tokens=prompt_tokens,
     )
-
-
-class _Fields:
-    """Typed reading of a JSON object's optional members; ``null`` counts as absent."""
-
-    def __init__(self, value: dict[str, Any]) -> None:
-        self._value = value
-
-    def integer(self, name: str, low: int, high: int) -> int | None:
-        value = self._value.get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _BadRequestError(f"'{name}' is an integer from {low} to {high}.", param=name)
-        return value
-
-    def number(self, name: str, low: float, high: float) -> None:
-        value = self._value.get(name)
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _BadRequestError(f"'{name}' is a number from {low} to {high}.", param=name)
-
-    def boolean(self, name: str) -> bool:
-        value = self._value.get(name)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise _BadRequestError(f"'{name}' is true or false.", param=name)
-        return value
-
-
-def _messages(value: Any) -> tuple[Turn, ...]:
-    if not isinstance(value, list) or not value:
-        raise _BadRequestError("'messages' is a list with at least one message.", param="messages")
-    if len(value) > _MAX_MESSAGES:
-        raise _BadRequestError(f"'messages' has at most {_MAX_MESSAGES} messages.", param="messages")
-    return tuple(_message(number, item) for number, item in enumerate(value))
-
-
-def _message(number: int, item: Any) -> Turn:
-    where = f"messages[{number}]"
-    if not isinstance(item, dict):
-        raise _BadRequestError(f"'{where}' is an object.", param=where)
-    role = item.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
-        raise _BadRequestError(f"'{where}.role' is one of {', '.join(sorted(_ROLES))}.", param=f"{where}.role")
-    content = item.get("content")
-    if content is None:
-        if role == "assistant":
-            return Turn(role, "")
-        raise _BadRequestError(f"'{where}.content' is missing.", param=f"{where}.content")
-    if isinstance(content, str):
-        return Turn(role, content)
-    if not isinstance(content, list) or not content:
-        raise _BadRequestError(f"'{where}.content' is a string or a list of parts.", param=f"{where}.content")
-    texts: list[str] = []
-    unread = False
-    for at, part in enumerate(content):
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise _BadRequestError(f"'{where}.content[{at}]' is a part with a type.", param=f"{where}.content[{at}]")
-        if part["type"] != "text":
-            unread = True
-        elif isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        else:
-            raise _BadRequestError(f"'{where}.content[{at}].text' is a string.", param=f"{where}.content[{at}].text")
-    return Turn(role, "\n".join(texts), unread)
 
 
 def _prompts(value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not 1 <= len(texts) <= _MAX_PROMPTS:
-        raise _BadRequestError(f"'prompt' is a string or a list of 1 to {_MAX_PROMPTS} strings.", param="prompt")
+        raise BadRequestError(f"'prompt' is a string or a list of 1 to {_MAX_PROMPTS} strings.", param="prompt")
     if not all(isinstance(text, str) for text in texts):
-        raise _BadRequestError("'prompt' as token ids is not supported by this model.", param="prompt")
+        raise BadRequestError("'prompt' as token ids is not supported by this model.", param="prompt")
     return texts
 
 
@@ -423,7 +314,7 @@ def _stops(value: Any) -> tuple[str, ...]:
         or len(stops) > _MAX_STOPS
         or not all(isinstance(stop, str) and stop for stop in stops)
     ):
-        raise _BadRequestError(f"'stop' is a string or a list of up to {_MAX_STOPS} strings.", param="stop")
+        raise BadRequestError(f"'stop' is a string or a list of up to {_MAX_STOPS} strings.", param="stop")
     return tuple(stops)
 
 
@@ -431,8 +322,8 @@ def _check_response_format(voice: Voice, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise _BadRequestError("'response_format' is an object with a type.", param="response_format")
+        raise BadRequestError("'response_format' is an object with a type.", param="response_format")
     if value["type"] != "text":
-        raise _BadRequestError(
+        raise BadRequestError(
             f"'{voice.model_id}' answers in prose only; it cannot keep to a response format.", param="response_format"
         )

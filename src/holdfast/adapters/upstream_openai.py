@@ -40,7 +40,9 @@ MAX_ERROR_BYTES = 64 * 1024
 """Of a provider's error body, this much is kept."""
 MAX_MODELS_BYTES = 8 << 20
 MODELS_TIMEOUT_S = 10.0
-PATHS = frozenset({"/chat/completions", "/completions"})
+MAX_OUTPUTS = 8
+"""Of what a provider says a model can give, so many words are kept."""
+PATHS = frozenset({"/chat/completions", "/completions", "/images/generations"})
 """The only paths a body is sent to."""
 
 _CODE = re.compile(r"[a-z0-9-]{1,32}\Z")
@@ -99,6 +101,8 @@ class _Listed(msgspec.Struct):
     id: str
     owned_by: str | None = None
     created: int | float | None = None
+    architecture: dict[str, Any] | None = None
+    """OpenRouter's: among it ``output_modalities``, a list of words."""
 
 
 class _Listing(msgspec.Struct):
@@ -382,7 +386,9 @@ def _other(label: str, name: str) -> str:
 
 
 def _model(label: str, item: _Listed) -> ModelInfo:
-    return ModelInfo(label, item.owned_by or "", int(item.created or 0), _other(label, item.id))
+    words = (item.architecture or {}).get("output_modalities")
+    outputs = tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
+    return ModelInfo(label, item.owned_by or "", int(item.created or 0), _other(label, item.id), outputs[:MAX_OUTPUTS])
 
 
 def make_origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:

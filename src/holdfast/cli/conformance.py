@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from holdfast.core import (
     binary_http,
     canonical,
+    images,
     memory,
     merkle,
     notes,
@@ -265,6 +266,32 @@ def _read_inference(arguments: Arguments) -> Answer:
         read = {name: make_tensor(value, declared[name], f"{number}.{name}") for name, value in item.items()}
         items.append({name: _shown_tensor(tensor) for name, tensor in read.items()})
     return {"model": found.model, "mode": found.mode, "inputs": items}
+
+
+def _shown_image(found: images.Image) -> Answer:
+    return {"kind": found.kind, "width": found.width, "height": found.height, "bytes": found.size_bytes}
+
+
+def _read_image(arguments: Arguments) -> Answer:
+    return _shown_image(images.parse_image(arguments.file()))
+
+
+def _read_image_url(arguments: Arguments) -> Answer:
+    return _shown_image(images.parse_data_url(arguments.file().decode())[0])
+
+
+def _read_image_request(arguments: Arguments) -> Answer:
+    return dataclasses.asdict(images.parse_request(_exact_object(arguments.file())))
+
+
+def _read_image_answer(arguments: Arguments) -> Answer:
+    count = _integer(arguments.one("count"))
+    found = images.parse_answer(_exact_object(arguments.file()), count)
+    return {"images": [_shown_image(image) for image in found]}
+
+
+def _count_images(arguments: Arguments) -> Answer:
+    return {"images": images.count_images(_exact_object(arguments.file()))}
 
 
 def _shown_tensor(tensor: Tensor) -> list[Any]:
@@ -1088,6 +1115,11 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "open-ohttp-response": _open_ohttp_response,
     "read-binary-http": _read_binary_http,
     "measure-image": _measure_image,
+    "read-image": _read_image,
+    "read-image-url": _read_image_url,
+    "read-image-request": _read_image_request,
+    "read-image-answer": _read_image_answer,
+    "count-images": _count_images,
     "opengradient-request": _opengradient_request,
     "opengradient-output": _opengradient_output,
     "opengradient-hash": _opengradient_hash,

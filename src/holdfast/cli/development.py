@@ -506,6 +506,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "origin": layout.origin,
             "full_nodes": full_nodes,
             "tiny": True,
+            "render": True,
             "inference": [
                 {"code": name, "url": layout.url(name), "token": f"file:{state / 'keys' / 'inference.token'}"}
                 for name in (INFERENCE if layout.computes else ())

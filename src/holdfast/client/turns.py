@@ -33,6 +33,7 @@ from holdfast.verifier.identity import CheckedIdentity
 ENDPOINTS = {
     "chat.completions": "/v1/chat/completions",
     "completions": "/v1/completions",
+    "images.generations": "/v1/images/generations",
     "embeddings": "/v1/embeddings",
     "classifications": "/v1/classify",
     "inference": "/v1/infer",

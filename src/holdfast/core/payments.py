@@ -24,6 +24,7 @@ from typing import Any, Final, Literal
 from holdfast.core import canonical, pricing
 from holdfast.core.encoding import hex_decode, sha256, time_decode, time_encode
 from holdfast.core.evm import parse_address
+from holdfast.core.images import count_images
 from holdfast.core.pricing import Charge, Line, Rate, parse_decimal, parse_rate
 from holdfast.core.statements import (
     PAYMENT_EVENTS,
@@ -485,13 +486,16 @@ def verify_usage(document: PaymentDocument, response: Mapping[str, Any]) -> bool
 
 
 def reported_usage(response: Mapping[str, Any]) -> dict[str, int]:
-    """The tokens that a response document reports, by the names of a charge's lines; what is no count is left out."""
+    """What a response document reports of tokens, and how many images it holds, by the names of a charge's lines; what
+    is no count is left out, and so are images where neither ``data`` nor ``choices`` is shown."""
     usage = response.get("usage")
     found: dict[str, int] = {}
     for name, member in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
-        count = _whole(usage.get(member)) if isinstance(usage, Mapping) else None
+        count = _whole(usage.get(member, usage.get(name))) if isinstance(usage, Mapping) else None
         if count is not None:
             found[name] = count
+    if "data" in response or "choices" in response:
+        found["images"] = count_images(response)
     return found
 
 

@@ -50,7 +50,7 @@ CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
 COMPUTING_EVENTS = ("computed", "proved", "recomputed")
 """What only a node that runs models says (``inference.md`` §4 to §6)."""
-ENDPOINTS = ("chat.completions", "completions", "inference", "embeddings", "classifications")
+ENDPOINTS = ("chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications")
 """What a route can be asked at (``statement.md`` §4.1)."""
 ACTS = ("approve", "reject", "release", "reopen", "recall")
 """By which somebody moves a case (``statement.md`` §4.3)."""

@@ -45,6 +45,8 @@ class ModelInfo:
     provider_id: str = ""
     """What the provider calls it; ``""`` when that is ``id``. Where it differs, the caller rewrites the body's
     ``model`` before it calls ``complete`` or ``stream``, and says so in the run's ``route``."""
+    outputs: tuple[str, ...] = ()
+    """What it says it can give (``text``, ``image``, …), as claimed; empty when the upstream says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Upstream(Protocol):
     async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:
         """Send ``body`` (a JSON object, bytes as they shall arrive) to ``path`` and wait for the whole answer.
 
-        ``path`` is ``"/chat/completions"`` or ``"/completions"``; ``timeout_s`` bounds everything together.
+        ``path`` is ``"/chat/completions"``, ``"/completions"`` or ``"/images/generations"``, where the upstream has it;
+        ``timeout_s`` bounds everything together.
         """
         ...
 

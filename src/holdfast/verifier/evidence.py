@@ -271,17 +271,20 @@ class Evidence:
         kept[lane].append((code, says))
 
     def reported(self) -> dict[str, Any]:
-        """The response document, or what is shown of the usage in it."""
+        """What the response document tells of usage: it, or as much as is shown of it."""
         found: dict[str, Any] = {}
         for part in self.parts.get("response", ()):
             above, _, name = path_of(part.label).rpartition("/")
             if above == "/usage" and part.label.split(b"|")[3] == b"n":
                 found[name] = part.data.decode()
         try:
-            usage = canonical.decode_exact(self.documents.get("response", "{}").encode()).get("usage")
-        except (HoldfastError, AttributeError):  # no object at all; nothing is reported by it
-            usage = None
-        return {"usage": found | (usage if isinstance(usage, dict) else {})}
+            response = canonical.decode_exact(self.documents.get("response", "{}").encode())
+        except HoldfastError:
+            response = None
+        if not isinstance(response, dict):  # nothing is reported by it
+            return {"usage": found}
+        usage = response.get("usage")
+        return {**response, "usage": found | (usage if isinstance(usage, dict) else {})}
 
     def checked(self) -> dict[str, CheckedStatement]:
         """By digest: the statements of the trace, and the changes of labels beside it."""

@@ -505,7 +505,12 @@ def _surface(
         signs,
         clock,
         clock.monotonic(),
-        lambda: [item.code for item in config.upstreams] + ["builtin"] * config.builtin + ["tiny"] * config.tiny,
+        lambda: (
+            [item.code for item in config.upstreams]
+            + ["builtin"] * config.builtin
+            + ["tiny"] * config.tiny
+            + ["render"] * config.render
+        ),
         lambda: show_status(signer.tee_id, membership, facilitator),
         facilitator=config.heartbeat_facilitator,
         payment=document.payment,
@@ -644,6 +649,10 @@ def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
         from holdfast.adapters.upstream_tiny import TinyUpstream  # noqa: PLC0415 - reads its weights, where it is wanted
 
         found.append(TinyUpstream(clock, lambda: uuid.uuid4().hex, pace_tokens_s=pace))
+    if config.render:
+        from holdfast.adapters.upstream_renderer import RendererUpstream  # noqa: PLC0415 - numpy, where it is wanted
+
+        found.append(RendererUpstream(clock, lambda: uuid.uuid4().hex))
     return found
 
 

@@ -28,7 +28,7 @@ from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
 from holdfast.nodes.gateway.opengradient_reads import Surface
-from holdfast.nodes.gateway.request import parse_ask
+from holdfast.nodes.gateway.request import IMAGES, parse_ask
 from holdfast.nodes.gateway.rerun import Rerun, parse_rerun
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
 from holdfast.ports.metrics import Metrics
@@ -36,6 +36,7 @@ from holdfast.ports.metrics import Metrics
 ENDPOINTS = {
     "/v1/chat/completions": "chat.completions",
     "/v1/completions": "completions",
+    "/v1/images/generations": IMAGES,
     "/v1/infer": "inference",
     "/v1/embeddings": "embeddings",
     "/v1/classify": "classifications",
@@ -340,7 +341,11 @@ class GatewayApp:
                 "object": "model",
                 "created": offer.model.created,
                 "owned_by": offer.model.owned_by,
-                "holdfast": {"upstream": offer.upstream.code, **self._prices_of(offer.model.id)},
+                "holdfast": {
+                    "upstream": offer.upstream.code,
+                    **({"outputs": list(offer.model.outputs)} if offer.model.outputs else {}),
+                    **self._prices_of(offer.model.id),
+                },
             }
             for offer in offers
         ]

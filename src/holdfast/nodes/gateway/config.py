@@ -140,7 +140,10 @@ class GatewayConfig:
     hub_key: Secret | None = setting(None, "Key of a reader of that hub, as file:… or env:…, where it asks for one")
     builtin: bool = setting(True, "Offer the built-in responder (retrieval over a written corpus, no language model)")
     tiny: bool = setting(False, "Offer the tiny chat language model too (a million weights; often wrong)")
-    builtin_tokens_per_second: int = setting(60, "Pace of these two; 0: as fast as possible", minimum=0)
+    render: bool = setting(False, "Offer the renderer too (pictures of simple scenes by fixed rules, no model)")
+    builtin_tokens_per_second: int = setting(
+        60, "Pace of those that answer in words; 0: as fast as possible", minimum=0
+    )
     discover: bool = setting(True, "Look for Ollama and llama.cpp on their default local ports")
     default_model: str | None = setting(None, "Model that a request without one gets; default: refuse")
     log: str = setting("http://127.0.0.1:8600", "Base URL of the log")

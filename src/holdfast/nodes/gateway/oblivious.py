@@ -44,7 +44,7 @@ ORIGIN = "holdfast.sealed"
 """Where a scope says that its request came sealed: a :class:`SealedOrigin`."""
 _REQUEST_TYPES = {ohttp.REQUEST_TYPE: ohttp.decapsulate, ohttp.CHUNKED_REQUEST_TYPE: ohttp.decapsulate_chunked}
 _INSIDE = re.compile(
-    r"(?:POST /v1/(?:chat/completions|completions)"
+    r"(?:POST /v1/(?:chat/completions|completions|images/generations)"
     r"|GET /v1/(?:models|identity|attestation|network|runs/[^/]+(?:/events|/bundle)?))\Z"
 )
 """What can be asked inside a sealed request; nothing by which a workspace is read."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.core.computations import COMPARISONS
 from holdfast.core.decisions import MAX_TEXT
+from holdfast.core.images import FORMATS, MAX_COUNT, MAX_PROMPT
 from holdfast.core.inference import MAX_ITEMS, MAX_NAME, MODES
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
@@ -205,6 +206,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": _ask("Ask, as a chat", "ChatRequest", "Answer"),
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
+            "/v1/images/generations": _ask("Have images made", "ImageRequest", "Images"),
             "/v1/infer": _ask("Have an inference node run a model", "InferenceRequest", "Inferred"),
             "/v1/embeddings": _ask("Vectors of texts, by a model whose card declares embeddings", "Texts", "Listed"),
             "/v1/classify": _ask("Labels of texts, by a model whose card declares classification", "Texts", "Listed"),
@@ -454,6 +456,33 @@ def _schemas() -> dict[str, Any]:
                 "prompt": {"type": ["string", "array"]},
                 "stream": {"type": ["boolean", "null"]},
                 "holdfast": _ref("Holdfast"),
+            },
+        },
+        "ImageRequest": {
+            "type": "object",
+            "required": ["prompt"],
+            "properties": {
+                "model": _MODEL,
+                "prompt": {"type": "string", "minLength": 1, "maxLength": MAX_PROMPT},
+                "n": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_COUNT},
+                "size": {"type": ["string", "null"], "description": "auto, or sides like 512x512"},
+                "response_format": {"enum": ["b64_json", None]},
+                "output_format": {"enum": [*FORMATS, None]},
+                "stream": {"enum": [False, None]},
+                "holdfast": _ref("Holdfast"),
+            },
+        },
+        "Images": {
+            "type": "object",
+            "required": ["data", "holdfast"],
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": MAX_COUNT,
+                    "items": {"type": "object", "required": ["b64_json"], "properties": {"b64_json": _TEXT}},
+                },
+                "holdfast": {"type": "object"},
             },
         },
         "InferenceRequest": {

@@ -17,8 +17,10 @@ from holdfast.core.admissions import Presented
 from holdfast.core.canonical import NumberText
 from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
+from holdfast.core.images import parse_request
 from holdfast.core.inference import parse_inference
 from holdfast.core.memory import is_text
+from holdfast.core.opengradient import ENDPOINTS as SIGNED
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
@@ -38,7 +40,9 @@ from holdfast.review.events import parse_text
 
 COMPUTED = ("inference", "embeddings", "classifications")
 """Endpoints whose models an inference node runs (``inference.md``)."""
-PATHS = {"chat.completions": "/chat/completions", "completions": "/completions"}
+IMAGES = "images.generations"
+"""The endpoint whose answers are images (``images.md``)."""
+PATHS = {"chat.completions": "/chat/completions", "completions": "/completions", IMAGES: "/images/generations"}
 """Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
 OPTION_HEADERS = {
     b"x-holdfast-nonce": "nonce",
@@ -164,6 +168,8 @@ def parse_ask(
         parse_inference(value)
     elif endpoint in COMPUTED:
         parse_texts(endpoint, value)
+    elif endpoint == IMAGES:
+        parse_request(value)
     elif endpoint == "chat.completions":
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):
@@ -171,9 +177,10 @@ def parse_ask(
     options = _options(value, headers, settlement)
     if options.memory is not None and endpoint != "chat.completions":
         raise UsageError("request.memory", "memory is carried into chats", param="holdfast.memory")
+    if streamed and endpoint in (*COMPUTED, IMAGES):
+        what = "images come" if endpoint == IMAGES else "what a model computes comes"
+        raise UsageError("request.stream", f"{what} in one piece", param="stream", hint="leave stream out")
     if endpoint in COMPUTED:
-        if streamed:
-            raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
         if value.get("mode") == "ZKML" and options.settlement == "private":
             raise UsageError(
                 "infer.private",
@@ -181,7 +188,7 @@ def parse_ask(
                 param="mode",
             )
         return Ask(endpoint, text, value, model, streamed, options)
-    wanted = signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers)
+    wanted = endpoint in SIGNED and (signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers))
     signed = hash_request(endpoint, {**value, "model": model}) if wanted and not options.sealed else None
     key = headers[MEMORY_KEY].decode("latin-1") if MEMORY_KEY in headers else None
     return Ask(endpoint, text, value, model, streamed, options, signed, key)

@@ -54,6 +54,7 @@ from holdfast.nodes.gateway.admitting import (
 )
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
+from holdfast.nodes.gateway.imaging import hold_images
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
@@ -86,6 +87,8 @@ _LOG = logging.getLogger("holdfast.gateway")
 COMPLETE, UNFINISHED = "complete", "upstream.unfinished"
 FROM_NODES = ("infer.", "model.", "models.")
 """Codes of what an inference node refused: about what was asked, and passed on as they are."""
+_TOLD = ("upstream.", *FROM_NODES)
+"""Codes that an outcome tells as they are."""
 ENDED_IN_ORDER = (COMPLETE, UNFINISHED)
 """Outcomes of a stream that its upstream ended itself; unfinished: some choice never got a finish reason."""
 
@@ -336,6 +339,7 @@ class Gateway:
             if isinstance(value, dict) and has_carrier(value):
                 value = without_carriers(value)
                 text = canonical.encode_exact(value)
+            hold_images(run.ask, value)
             if run.ask.signed is not None:
                 value = shape_answer(run.ask.endpoint, value)
                 text = canonical.encode_exact(value)
@@ -728,9 +732,7 @@ def order_of(run: Run) -> Order:
 def outcome_of(error: BaseException) -> str:
     """The outcome code of an execution that ended in an error: upstream codes as they are, what cannot be bound as
     protocol, and a bug of ours as that."""
-    if isinstance(error, UPSTREAM_ERRORS):
-        return error.code
-    if isinstance(error, HoldfastError) and error.code.startswith(FROM_NODES):
+    if isinstance(error, HoldfastError) and error.code.startswith(_TOLD):
         return error.code
     return "upstream.protocol" if isinstance(error, HoldfastError) else "gateway.error"
 

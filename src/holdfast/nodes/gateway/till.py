@@ -78,7 +78,7 @@ def usage_of(document: Mapping[str, Any] | None) -> dict[str, int] | None:
     """What a response document says was used; None where it says nothing. A count that no price can be multiplied with
     counts as the largest that can: the cap bounds it."""
     found = payments.reported_usage(document or {})
-    return {name: min(count, pricing.MOST) for name, count in found.items()} or None
+    return {name: min(count, pricing.MOST) for name, count in found.items() if count or name != "images"} or None
 
 
 class Till:

@@ -74,7 +74,7 @@ function route(value, common) {
   const body = {
     request: tree(value.request),
     sent: tree(value.sent),
-    endpoint: oneOf(value.endpoint, ["chat.completions", "completions", "inference", "embeddings", "classifications"], "endpoint"),
+    endpoint: oneOf(value.endpoint, ["chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications"], "endpoint"),
     upstream: code(value.upstream),
     rewrites: codes(value.rewrites, { sorted: true }),
     fallbackFrom: codes(value.fallback_from),
