@@ -55,25 +55,33 @@ def main() -> None:
         }
     )
     memory.embedding_model = Given(vectors)
-    bulk = task["bulk"]
+    bulk, began_bulk, inserted = task["bulk"], time.perf_counter(), 0
     for start in range(0, len(bulk), 1000):
+        if time.perf_counter() - began_bulk > task["bulk_s"]:
+            break
         part = bulk[start : start + 1000]
+        inserted += len(part)
         memory.vector_store.insert(
             vectors=[vectors[text] for text in part],
             payloads=[{"data": text, "user_id": "u", "hash": str(start + place)} for place, text in enumerate(part)],
             ids=[f"00000000-0000-4000-8000-{start + place:012d}" for place in range(len(part))],
         )
+    bulk_s = time.perf_counter() - began_bulk
     adds, searches, found = [], [], []
     for text in task["adds"]:
         began = time.perf_counter()
         memory.add(text, user_id="u", infer=False)
         adds.append(time.perf_counter() - began)
+    began_searches = time.perf_counter()
     for text in task["questions"]:
+        if time.perf_counter() - began_searches > task["searches_s"]:
+            break
         began = time.perf_counter()
         answer = _search(memory, text, task["most"])
         searches.append(time.perf_counter() - began)
         found.append([item["memory"] for item in answer["results"]])
-    (folder / "answer.json").write_text(json.dumps({"adds": adds, "searches": searches, "found": found}), "utf-8")
+    answer = {"adds": adds, "searches": searches, "found": found, "bulk": inserted, "bulk_s": bulk_s}
+    (folder / "answer.json").write_text(json.dumps(answer), "utf-8")
 
 
 def _search(memory: object, text: str, most: int) -> dict:

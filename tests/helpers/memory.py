@@ -28,6 +28,7 @@ from holdfast.nodes.memory.recalling import Recalls
 from holdfast.nodes.memory.search import Retrieval
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
+from holdfast.nodes.memory.unlocking import Unlocking
 from holdfast.nodes.memory.vault import Vaults
 from holdfast.ports.memory_store import MemoryStore
 from holdfast.ports.settings import Secret
@@ -86,12 +87,14 @@ class MemoryWorld:
             most=self.config.unlocked_users,
             rows_per_user=self.config.rows_per_user,
         )
-        self.keyring = Keyring(self.store, self.config, self.clock, self.metrics, secrets.token_bytes, derive_key)
+        self.keyring = Keyring(self.store, self.config, self.clock, self.metrics, secrets.token_bytes)
+        self.unlocking = Unlocking(self.keyring, self.vaults.run, derive_key, self.config.unlocking_at_once)
         self.embedder = LetterEmbedder()
         self.retrieval = Retrieval(self.vaults, self.embedder)
         self.service = MemoryService(
             self.vaults,
             self.keyring,
+            self.unlocking,
             extraction or RuleExtraction(),
             self.retrieval,
             self.clock,
@@ -132,6 +135,7 @@ class MemoryWorld:
 
     def close(self) -> None:
         """End the worker and the store."""
+        self.unlocking.close()
         self.vaults.close()
         self.store.close()  # type: ignore[attr-defined]
 

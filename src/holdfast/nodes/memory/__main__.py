@@ -38,6 +38,7 @@ from holdfast.nodes.memory.recalling import Recalls
 from holdfast.nodes.memory.search import Retrieval
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost
+from holdfast.nodes.memory.unlocking import Unlocking
 from holdfast.nodes.memory.vault import Vaults
 from holdfast.nodes.process import run_node
 from holdfast.ports.embedder import Embedder
@@ -63,8 +64,10 @@ def build(config: MemoryConfig) -> App:
     )
     embedder = _embedder(config, http)
     retrieval = Retrieval(vaults, embedder)
-    keyring = Keyring(store, config, clock, metrics, secrets.token_bytes, derive_key)
-    service = MemoryService(vaults, keyring, _extraction(config, http), retrieval, clock, metrics, secrets.token_bytes)
+    keyring = Keyring(store, config, clock, metrics, secrets.token_bytes)
+    unlocking = Unlocking(keyring, vaults.run, derive_key, config.unlocking_at_once)
+    extraction = _extraction(config, http)
+    service = MemoryService(vaults, keyring, unlocking, extraction, retrieval, clock, metrics, secrets.token_bytes)
     trust = None if config.trust is None else TrustFile(config.trust, FileStorage(config.state))
     portability = Portability(
         service,
@@ -96,6 +99,7 @@ def build(config: MemoryConfig) -> App:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            unlocking.close()
             vaults.close()
             store.close()
             await embedder.close()

@@ -5,6 +5,7 @@ Every path is there with ``/v1`` before it and without: MemSync's own pages show
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -311,6 +312,16 @@ def _conversations(service: MemoryService) -> list[Page]:
     ]
 
 
+def _caller(request: Request) -> str:
+    """The address that a request came from; of IPv6 its network, for a host has as many addresses as it likes."""
+    host = request.client.host if request.client is not None else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
 def _keys(service: MemoryService, registration: Secret | None) -> list[Page]:
     keyring, vaults = service.keyring, service.vaults
 
@@ -318,13 +329,14 @@ def _keys(service: MemoryService, registration: Secret | None) -> list[Page]:
         require_token(request.headers.get("authorization"), *(() if registration is None else (registration,)))
         body = await read_json(request)
         passphrase = reading.text_of(body, "passphrase", 1024)
-        user, api_key = await vaults.run(keyring.create_user, passphrase)
+        new = await service.unlocking.new_passphrase(passphrase, _caller(request))
+        user, api_key = await vaults.run(keyring.create_user, new)
         return json_response({"user_id": user, "api_key": api_key, "scopes": ["owner"]}, 201, _FRESH)
 
     async def unlock(request: Request) -> Response:
         body = await read_json(request)
         user, passphrase = reading.text_of(body, "user_id"), reading.text_of(body, "passphrase", 1024)
-        token, until = await vaults.run(keyring.unlock, user, passphrase)
+        token, until = await service.unlocking.unlock(user, passphrase, _caller(request))
         return json_response({"token": token, "locks_at": time_encode(until)}, headers=_FRESH)
 
     async def lock(_: Request, principal: Principal) -> Response:
@@ -340,6 +352,7 @@ def _keys(service: MemoryService, registration: Secret | None) -> list[Page]:
             reading.text_of(body, "passphrase", 1024),
             None if new is None else reading.text_of(body, "new_passphrase", 1024),
             request.headers.get("x-api-key"),
+            _caller(request),
         )
         return json_response({"rotated": True, "ended": ended})
 

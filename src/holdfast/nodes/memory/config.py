@@ -26,7 +26,12 @@ class MemoryConfig:
     passphrase_memory_kib: int = setting(65_536, "Memory of argon2id, KiB", minimum=64, maximum=1 << 20)
     passphrase_passes: int = setting(3, "Passes of argon2id", minimum=1, maximum=64)
     passphrase_threads: int = setting(1, "Threads of argon2id", minimum=1, maximum=64)
-    wrong_passphrases: int = setting(10, "Wrong passphrases a user may try in a minute", minimum=1, maximum=10_000)
+    wrong_passphrases: int = setting(
+        10, "Wrong passphrases of one user that one address may try in a minute", minimum=1, maximum=10_000
+    )
+    unlocking_at_once: int = setting(
+        32, "Most passphrases that are tried or wait to be, a quarter of them of one address", minimum=1, maximum=10_000
+    )
     model_url: str | None = setting(
         None, "Base URL of an OpenAI-compatible server whose model finds claims; without one fixed rules do"
     )

@@ -31,8 +31,6 @@ MOST_KEYS = 100
 """Most keys of one user."""
 MIN_PASSPHRASE_BYTES, MAX_PASSPHRASE_BYTES = 12, 1024
 _MINUTE = dt.timedelta(minutes=1)
-DeriveKey = Callable[[bytes, bytes, int, int, int], bytes]
-"""argon2id of a passphrase: with a salt, KiB of memory, passes and threads, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,28 @@ class Principal:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A passphrase that is being tried."""
+
+    who: tuple[str, str]
+    """The user, and the address that it was sent from."""
+    at: dt.datetime
+    wrap: Wrap | None
+    """None where there is no such user."""
+    salt: bytes
+    cost: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassphrase:
+    """What a wrap for a passphrase is made with: its salt, the cost of argon2id, and what came of it."""
+
+    salt: bytes
+    cost: tuple[int, int, int]
+    secret: bytes
+
+
 @dataclass(slots=True)
 class _Session:
     principal: Principal
@@ -74,16 +94,14 @@ class Keyring:
         clock: Clock,
         metrics: Metrics,
         random_bytes: Callable[[int], bytes],
-        derive_key: DeriveKey,
     ) -> None:
-        self._derive_key = derive_key
         self._store = store
         self._config = config
         self._clock = clock
         self._metrics = metrics
         self._random = random_bytes
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._wrong: dict[str, deque[dt.datetime]] = {}
+        self._wrong: dict[tuple[str, str], deque[dt.datetime]] = {}
 
     # Opening
 
@@ -104,21 +122,35 @@ class Keyring:
             raise RefusedError("memory.key", "this key has ended", hint="its owner can make another", status=401)
         return self._principal(wrap, secret)
 
-    def unlock(self, user: str, passphrase: str) -> tuple[str, dt.datetime]:
-        """A token for a session, kept in memory only, and when it ends unused. Raises ``memory.key`` (401) and
-        ``memory.too_often`` (429)."""
-        now = self._clock.now()
-        self._require_patience(user, now)
-        wrap = self._passphrase_wrap(user)
+    def begin(self, user: str, caller: str) -> Attempt:
+        """A passphrase is about to be tried; it counts as wrong until it was right, so that of many at once no more go
+        through. Where there is no such user it takes as long. Raises ``memory.too_often`` (429)."""
+        now, who = self._clock.now(), (user, caller)
+        times = self._wrong.get(who, deque())
+        while times and times[0] < now - _MINUTE:
+            times.popleft()
+        if len(times) >= self._config.wrong_passphrases:
+            raise RefusedError("memory.too_often", "too many wrong passphrases", hint="wait a minute", status=429)
+        self._wrong.setdefault(who, deque()).append(now)
+        wrap = next((wrap for wrap in self._store.wraps(user) if wrap.kind == "passphrase"), None)
         if wrap is None:
-            self._derive(passphrase, bytes(sealing.SALT_BYTES), None)  # whether there is such a user takes as long
-            raise self._failed(user, now)
-        try:
-            principal = self._principal(wrap, self._derive(passphrase, wrap.salt, wrap))
-        except RefusedError as error:
-            raise self._failed(user, now) from error
+            return Attempt(who, now, None, bytes(sealing.SALT_BYTES), self._cost)
+        return Attempt(who, now, wrap, wrap.salt, (wrap.memory_kib, wrap.passes, wrap.threads))
+
+    def finish(self, attempt: Attempt, secret: bytes) -> Principal:
+        """Who a passphrase turned out to be of. Raises ``memory.key`` (401)."""
+        if attempt.wrap is None:
+            raise self._wrong_key()
+        principal = self._principal(attempt.wrap, secret)
+        times = self._wrong.get(attempt.who, deque())
+        if attempt.at in times:
+            times.remove(attempt.at)
+        return principal
+
+    def session(self, principal: Principal) -> tuple[str, dt.datetime]:
+        """A token for a session, kept in memory only, and when it ends unused."""
         token = f"{SESSION_PREFIX}{self._random(32).hex()}"
-        until = now + dt.timedelta(seconds=self._config.unlock_seconds)
+        until = self._clock.now() + dt.timedelta(seconds=self._config.unlock_seconds)
         self._sessions[sha256_hex(token.encode())] = _Session(principal, until)
         while len(self._sessions) > self._config.unlocked_users:
             self._sessions.popitem(last=False)
@@ -136,8 +168,8 @@ class Keyring:
         now = self._clock.now()
         for name in [name for name, session in self._sessions.items() if session.until <= now]:
             del self._sessions[name]
-        for user in [user for user, times in self._wrong.items() if times[-1] < now - _MINUTE]:
-            del self._wrong[user]
+        for who in [who for who, times in self._wrong.items() if not times or times[-1] < now - _MINUTE]:
+            del self._wrong[who]
 
     def _session(self, token: str) -> Principal:
         name, now = sha256_hex(token.encode()), self._clock.now()
@@ -166,20 +198,9 @@ class Keyring:
             status=401,
         )
 
-    def _require_patience(self, user: str, now: dt.datetime) -> None:
-        times = self._wrong.get(user, deque())
-        while times and times[0] < now - _MINUTE:
-            times.popleft()
-        if len(times) >= self._config.wrong_passphrases:
-            raise RefusedError("memory.too_often", "too many wrong passphrases", hint="wait a minute", status=429)
-
-    def _failed(self, user: str, now: dt.datetime) -> RefusedError:
-        self._wrong.setdefault(user, deque()).append(now)
-        return self._wrong_key()
-
     # Making
 
-    def create_user(self, passphrase: str) -> tuple[str, str]:
+    def create_user(self, passphrase: NewPassphrase) -> tuple[str, str]:
         """A new user under a passphrase: the user's id and an API key with every scope."""
         user, data_key = f"usr_{self._random(12).hex()}", self._random(sealing.KEY_BYTES)
         api_key, wrap = self.make_key(user, data_key, "owner", ("owner",), None)
@@ -208,8 +229,8 @@ class Keyring:
         self._store.add_wrap(wrap, version)
         return api_key, wrap
 
-    def passphrase_wrap(self, user: str, data_key: bytes, passphrase: str) -> Wrap:
-        """A wrap for a passphrase. Raises ``memory.passphrase``."""
+    def salt_for(self, passphrase: str) -> tuple[bytes, tuple[int, int, int]]:
+        """A salt for a new passphrase, and the cost of deriving. Raises ``memory.passphrase``."""
         size = len(passphrase.encode())
         if not MIN_PASSPHRASE_BYTES <= size <= MAX_PASSPHRASE_BYTES:
             raise UsageError(
@@ -218,38 +239,23 @@ class Keyring:
                 hint="several words that nobody else would put together",
                 param="passphrase",
             )
-        salt = self._random(sealing.SALT_BYTES)
-        secret = self._derive(passphrase, salt, None)
-        return self._wrap(user, data_key, secret, kind="passphrase", name="passphrase", scopes=("owner",),
-                          wrap_id=self._random(8).hex(), expires_at=None, salt=salt)  # fmt: skip
+        return self._random(sealing.SALT_BYTES), self._cost
+
+    def passphrase_wrap(self, user: str, data_key: bytes, passphrase: NewPassphrase) -> Wrap:
+        """A wrap for a passphrase."""
+        salt, cost, wrap_id = passphrase.salt, passphrase.cost, self._random(8).hex()
+        return self._wrap(user, data_key, passphrase.secret, kind="passphrase", name="passphrase", scopes=("owner",),
+                          wrap_id=wrap_id, expires_at=None, salt=salt, cost=cost)  # fmt: skip
 
     def rewrap(self, wrap: Wrap, data_key: bytes, secret: bytes) -> Wrap:
         """The same key for another data key."""
         return self._wrap(wrap.user, data_key, secret, kind=wrap.kind, name=wrap.name, scopes=wrap.scopes,
                           wrap_id=wrap.id, expires_at=wrap.expires_at, verifier=wrap.verifier)  # fmt: skip
 
-    def matches_passphrase(self, user: str, passphrase: str) -> bool:
-        """Whether this is a user's passphrase. Counts as an attempt to unlock."""
-        now = self._clock.now()
-        self._require_patience(user, now)
-        wrap = self._passphrase_wrap(user)
-        try:
-            found = wrap is not None and bool(self._principal(wrap, self._derive(passphrase, wrap.salt, wrap)))
-        except RefusedError:
-            found = False
-        if not found:
-            self._failed(user, now)
-        return found
-
-    def _passphrase_wrap(self, user: str) -> Wrap | None:
-        return next((wrap for wrap in self._store.wraps(user) if wrap.kind == "passphrase"), None)
-
-    def _derive(self, passphrase: str, salt: bytes, wrap: Wrap | None) -> bytes:
+    @property
+    def _cost(self) -> tuple[int, int, int]:
         config = self._config
-        cost = (config.passphrase_memory_kib, config.passphrase_passes, config.passphrase_threads)
-        if wrap is not None:
-            cost = (wrap.memory_kib, wrap.passes, wrap.threads)
-        return self._derive_key(passphrase.encode(), salt, *cost)
+        return config.passphrase_memory_kib, config.passphrase_passes, config.passphrase_threads
 
     def _wrap(
         self,
@@ -264,12 +270,13 @@ class Keyring:
         expires_at: str | None,
         verifier: str = "",
         salt: bytes | None = None,
+        cost: tuple[int, int, int] = (0, 0, 0),
     ) -> Wrap:
         salt = self._random(sealing.SALT_BYTES) if salt is None else salt
         scopes = tuple(sorted(set(scopes)))
         place = sealing.wrap_place(user, wrap_id, kind, scopes, expires_at)
         sealed = sealing.seal(sealing.wrapping_key(secret, salt), self._random(sealing.NONCE_BYTES), place, data_key)
-        config, is_passphrase = self._config, kind == "passphrase"
+        memory_kib, passes, threads = cost
         return Wrap(
             id=wrap_id,
             user=user,
@@ -278,9 +285,9 @@ class Keyring:
             scopes=scopes,
             verifier=verifier,
             salt=salt,
-            memory_kib=config.passphrase_memory_kib if is_passphrase else 0,
-            passes=config.passphrase_passes if is_passphrase else 0,
-            threads=config.passphrase_threads if is_passphrase else 0,
+            memory_kib=memory_kib,
+            passes=passes,
+            threads=threads,
             sealed=sealed,
             created_at=time_encode(self._clock.now()),
             expires_at=expires_at,

@@ -10,9 +10,10 @@ from holdfast.core.keys import KeyDocument
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.nodes.memory import reading, transfer
-from holdfast.nodes.memory.keyring import DeriveKey, Principal
+from holdfast.nodes.memory.keyring import Principal
 from holdfast.nodes.memory.service import MemoryService
 from holdfast.nodes.memory.transfer import Cost, Imported
+from holdfast.nodes.memory.unlocking import DeriveKey
 from holdfast.nodes.memory.vault import Draft
 from holdfast.ports.clock import Clock
 from holdfast.ports.signer import Signer
@@ -48,7 +49,8 @@ class Portability:
         vaults = self._service.vaults
         async with vaults.hold(principal) as vault:
             erased = await vaults.run(vaults.store.erased, principal.user)
-            return await vaults.run(
+            return await self._service.unlocking.file(
+                principal.user,
                 transfer.build_export,
                 vault,
                 erased,
@@ -80,7 +82,8 @@ class Portability:
         if not isinstance(given, dict):
             raise UsageError("memory.request", "export is the object that an export is", param="export")
         passphrase = reading.text_of(body, "passphrase", 1024)
-        found = await vaults.run(transfer.open_export, given, passphrase, self._derive_key)
+        unlocking = self._service.unlocking
+        found = await unlocking.file(principal.user, transfer.open_export, given, passphrase, self._derive_key)
         erased = await vaults.run(vaults.store.erased, principal.user)
         if self._believes(found.document, body.get("believe")):
             return await vaults.change(principal, lambda draft: transfer.take_in(draft, found, erased))

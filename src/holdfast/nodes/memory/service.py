@@ -24,8 +24,9 @@ from holdfast.core.recalls import MILLION
 from holdfast.errors import RefusedError
 from holdfast.nodes.memory import profile
 from holdfast.nodes.memory.extraction import Extraction
-from holdfast.nodes.memory.keyring import Keyring, Principal
+from holdfast.nodes.memory.keyring import Keyring, NewPassphrase, Principal
 from holdfast.nodes.memory.search import Retrieval, memory_json, while_rows_stay
+from holdfast.nodes.memory.unlocking import Unlocking
 from holdfast.nodes.memory.vault import Draft, Vault, Vaults, history_json
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
@@ -79,6 +80,7 @@ class MemoryService:
         self,
         vaults: Vaults,
         keyring: Keyring,
+        unlocking: Unlocking,
         extraction: Extraction,
         retrieval: Retrieval,
         clock: Clock,
@@ -87,6 +89,7 @@ class MemoryService:
     ) -> None:
         self.vaults = vaults
         self.keyring = keyring
+        self.unlocking = unlocking
         self.clock = clock
         self._extraction = extraction
         self._retrieval = retrieval
@@ -366,16 +369,17 @@ class MemoryService:
     # Rotation
 
     async def rotate(
-        self, principal: Principal, passphrase: str, new_passphrase: str | None, api_key: str | None
+        self, principal: Principal, passphrase: str, new_passphrase: str | None, api_key: str | None, caller: str
     ) -> list[str]:
-        """New keys for everything; returns the ids of the keys that have ended by it. Raises ``memory.key``."""
+        """New keys for everything; returns the ids of the keys that have ended by it. Raises what
+        :meth:`Unlocking.admit` and :meth:`Unlocking.new_passphrase` raise."""
         principal.require("owner")
-        if not await self.vaults.run(self.keyring.matches_passphrase, principal.user, passphrase):
-            raise RefusedError("memory.key", "this is not the passphrase", hint="nothing was changed", status=401)
+        await self.unlocking.admit(principal.user, passphrase, caller)
+        new = await self.unlocking.new_passphrase(new_passphrase or passphrase, caller)
         async with self.vaults.hold(principal) as vault:
-            return await self.vaults.run(self._rotate, vault, new_passphrase or passphrase, api_key)
+            return await self.vaults.run(self._rotate, vault, new, api_key)
 
-    def _rotate(self, vault: Vault, passphrase: str, api_key: str | None) -> list[str]:
+    def _rotate(self, vault: Vault, passphrase: NewPassphrase, api_key: str | None) -> list[str]:
         user, store = vault.user, self.vaults.store
         data_key = self._random(sealing.KEY_BYTES)
         before = store.wraps(user)

@@ -19,7 +19,7 @@ from holdfast.core.keys import KeyDocument, parse_key_document, verify_signature
 from holdfast.core.memory import Event, Source
 from holdfast.core.memory_extraction import categories_of
 from holdfast.errors import HoldfastError, MalformedError, RefusedError
-from holdfast.nodes.memory.keyring import DeriveKey
+from holdfast.nodes.memory.unlocking import DeriveKey
 from holdfast.nodes.memory.vault import Draft, Vault
 from holdfast.ports.signer import Signer
 
