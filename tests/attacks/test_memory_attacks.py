@@ -325,4 +325,20 @@ def test_of_two_rows_that_contradict_the_one_that_a_person_confirmed_last_stands
         assert [row["id"] for row in facts] == [rows[last]]
         assert (await anna.row(rows["inferred"]))["authority"] == "model_inferred"
 
+
+def test_a_key_that_is_brought_takes_nobodys_place_and_is_brought_by_owners_alone(tmp_path: Path) -> None:
+    async def attack(world: MemoryWorld) -> None:
+        anna, bert = await world.user(), await world.user()
+        key = f"hfm_{'0a' * 8}.{'A' * 43}"
+        brought = {"name": "passkey", "scopes": ["owner"], "key": key}
+        application = await anna.application()
+        assert (await application.send("POST", "/v1/api-keys", brought)).code == "memory.scope"
+        made = await anna.ask("POST", "/v1/api-keys", brought)
+        assert "key" not in made
+        assert (await User(world, anna.id, key).ask("GET", "/v1/me"))["scopes"] == ["owner"]
+        for taken in (key, anna.key, bert.key, "hfm_", f"hfm_{'0a' * 8}.{'A' * 42}"):
+            reply = await bert.send("POST", "/v1/api-keys", {**brought, "key": taken})
+            assert (reply.status, reply.code) == (400, "memory.brought_key")
+        assert (await User(world, anna.id, key).ask("GET", "/v1/me"))["user_id"] == anna.id
+
     at_a_node(attack)(tmp_path)

@@ -91,6 +91,9 @@ def test_nothing_is_passed_on_that_did_not_come_from_a_page_of_ours(play, withou
         ("rotate", {}),
         ("api-keys", {}),
         ("history", {}),
+        ("end-key", {}),
+        ("end-key", {"wrap": "../unlock"}),
+        ("end-key", {"wrap": "0" * 17}),
         ("history", {"row": "mem_../../export"}),
         ("history", {"row": ROW.upper()}),
         ("history", {"row": f"{ROW}/history?"}),
@@ -250,7 +253,7 @@ def test_every_act_is_a_path_of_the_node(tmp_path):
             user = await world.user()
             row = (await user.note("I like old maps."))["id"]
             for method, path in [act for name, act in ACTS.items() if name != "erase-everything"]:
-                target = path.format(row=row, page=1, standing="earned")
+                target = path.format(row=row, page=1, standing="earned", wrap=user.key[4:20])
                 reply = await user.send(method, f"/v1{target}", {} if method == "POST" else None)
                 assert reply.status not in (404, 405), path
         finally:

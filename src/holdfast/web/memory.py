@@ -59,7 +59,7 @@ ROW_WORDS = {
     "sources": {**SOURCES, "owner": "its owner wrote it down"},
 }
 """The same to others than its owner."""
-MODULES = ("memory/node.js", "memory/rows.js", "parts.js", "stream.js")
+MODULES = ("memory/node.js", "memory/passkey.js", "memory/rows.js", "parts.js", "stream.js")
 """What the page's script needs."""
 
 

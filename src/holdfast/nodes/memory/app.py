@@ -364,8 +364,9 @@ def _keys(service: MemoryService, registration: Secret | None) -> list[Page]:
             raise reading.wrong("scopes", "scopes are a list")
         vault = await service.vault(principal, "owner")
         name, expires = reading.text_of(body, "name"), reading.time_of(body, "expires_at")
-        api_key, wrap = await vaults.run(keyring.add_key, principal, vault.version, name, scopes, expires)
-        return json_response({**_wrap_json(wrap), "key": api_key}, 201)
+        brought = reading.text_of(body, "key", 128) if "key" in body else None
+        api_key, wrap = await vaults.run(keyring.add_key, principal, vault.version, name, scopes, expires, brought)
+        return json_response({**_wrap_json(wrap), **({} if brought else {"key": api_key})}, 201)
 
     async def listed(_: Request, principal: Principal) -> Response:
         principal.require("owner")

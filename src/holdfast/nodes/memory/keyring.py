@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from holdfast.core import memory_sealing as sealing
 from holdfast.core.encoding import sha256_hex, time_decode, time_encode
-from holdfast.errors import RefusedError, UsageError
+from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.memory.config import MemoryConfig
 from holdfast.ports.clock import Clock
 from holdfast.ports.memory_store import MemoryStore, Version, Wrap
@@ -209,23 +209,53 @@ class Keyring:
         return user, api_key
 
     def make_key(
-        self, user: str, data_key: bytes, name: str, scopes: Sequence[str], expires_at: str | None
+        self,
+        user: str,
+        data_key: bytes,
+        name: str,
+        scopes: Sequence[str],
+        expires_at: str | None,
+        brought: str | None = None,
     ) -> tuple[str, Wrap]:
-        """A new API key and its wrap, which is not stored yet. Raises ``memory.scopes``."""
+        """A new API key and its wrap, which is not stored yet; ``brought`` is one that its owner made themself
+        (``memory.md`` §8(7)). Raises ``memory.scopes`` and ``memory.brought_key``."""
         if not scopes or set(scopes) - set(SCOPES):
             raise UsageError("memory.scopes", f"scopes are some of {', '.join(SCOPES)}", param="scopes")
-        wrap_id, secret = self._random(8).hex(), self._random(sealing.KEY_BYTES)
+        wrap_id, secret = self._brought(brought) if brought is not None else self._fresh()
         wrap = self._wrap(user, data_key, secret, kind="api_key", name=name, scopes=scopes, wrap_id=wrap_id,
                           expires_at=expires_at, verifier=sha256_hex(secret))  # fmt: skip
         return sealing.format_api_key(wrap_id, secret), wrap
 
+    def _fresh(self) -> tuple[str, bytes]:
+        return self._random(8).hex(), self._random(sealing.KEY_BYTES)
+
+    def _brought(self, key: str) -> tuple[str, bytes]:
+        try:
+            wrap_id, secret = sealing.parse_api_key(key)
+        except MalformedError as error:
+            raise UsageError(
+                "memory.brought_key", f"the key that was brought is none: {error.message}", param="key"
+            ) from error
+        if self._store.wrap(wrap_id) is not None:
+            raise UsageError(
+                "memory.brought_key", "there is a key of that id already", hint="end it first", param="key"
+            )
+        return wrap_id, secret
+
     def add_key(
-        self, principal: Principal, version: Version, name: str, scopes: Sequence[str], expires_at: str | None
+        self,
+        principal: Principal,
+        version: Version,
+        name: str,
+        scopes: Sequence[str],
+        expires_at: str | None,
+        brought: str | None = None,
     ) -> tuple[str, Wrap]:
-        """Another API key for the same rows. Raises ``memory.scopes`` and ``memory.too_many``."""
+        """Another API key for the same rows. Raises ``memory.scopes``, ``memory.brought_key`` and
+        ``memory.too_many``."""
         if len(self._store.wraps(principal.user)) >= MOST_KEYS:
             raise UsageError("memory.too_many", f"a user has at most {MOST_KEYS} keys", hint="end some")
-        api_key, wrap = self.make_key(principal.user, principal.data_key, name, scopes, expires_at)
+        api_key, wrap = self.make_key(principal.user, principal.data_key, name, scopes, expires_at, brought)
         self._store.add_wrap(wrap, version)
         return api_key, wrap
 

@@ -40,11 +40,15 @@ ACTS = {
     "withdraw": ("POST", "/memories/{row}/withdraw"),
     "contradictions": ("GET", "/contradictions"),
     "export": ("POST", "/export"),
+    "passkey": ("POST", "/api-keys"),
+    "keys": ("GET", "/api-keys"),
+    "end-key": ("DELETE", "/api-keys/{wrap}"),
     "erase": ("DELETE", "/memories/{row}"),
     "erase-everything": ("POST", "/erase"),
 }
 """By act: method and path at the node; what stands in braces are members of the body that came."""
 _ROW = re.compile(r"mem_[0-9a-f]{32}\Z")
+_WRAP = re.compile(r"[0-9a-f]{16}\Z")
 _KEY = re.compile(r"[\x21-\x7e]{1,512}\Z")
 _MOST_PAGES = 10**6
 _MOST_USER = 256
@@ -107,4 +111,10 @@ def _standing(value: Any) -> str:
     return str(value)
 
 
-_IN_PATHS = {"row": _row, "page": _page, "standing": _standing}
+def _wrap(value: Any) -> str:
+    if not isinstance(value, str) or not _WRAP.match(value):
+        raise MalformedError("panel.memory", "a key is named by 16 hex digits", param="wrap")
+    return value
+
+
+_IN_PATHS = {"row": _row, "wrap": _wrap, "page": _page, "standing": _standing}

@@ -3,6 +3,7 @@
 
 import { announce, troubleBox } from "../parts.js";
 import { ask, forget, hold, key, send } from "./node.js";
+import { addPasskey, passkeyKey } from "./passkey.js";
 import { fill, make } from "./rows.js";
 
 const at = (id) => document.getElementById(id);
@@ -35,7 +36,7 @@ function close() {
   forget();
   user = "";
   asked += 1;
-  for (const id of ["rows", "pairs"]) at(id).replaceChildren();
+  for (const id of ["rows", "pairs", "keys"]) at(id).replaceChildren();
   for (const form of document.querySelectorAll("#open form")) form.reset();
   for (const id of ["who", "scopes", "erase-who", "found"]) at(id).textContent = "";
   at("pairs-section").hidden = at("open").hidden = true;
@@ -53,7 +54,36 @@ async function open() {
   at("locked").hidden = true;
   at("open").hidden = false;
   await show();
+  if (owner) await showKeys();
   await showWanted();
+}
+
+/** The keys that open these rows, each with a way to end it. */
+async function showKeys() {
+  const { api_keys: keys } = await ask("keys");
+  const mine = key().slice(4, 20);
+  at("keys").replaceChildren(
+    ...keys.map(({ api_key_id: wrap, name, scopes, created_at: made }) => {
+      const item = document.createElement("li");
+      const says = document.createElement("span");
+      const end = document.createElement("button");
+      says.textContent = `${name}: ${scopes.join(", ")}, since ${made.slice(0, 10)}${wrap === mine ? " (in use here)" : ""}`;
+      end.className = "button button-quiet";
+      end.type = "button";
+      end.textContent = "End";
+      end.setAttribute("aria-label", `End the key ${name} of ${made.slice(0, 10)}`);
+      end.addEventListener("click", () => attempt(at("memory-trouble"), () => endKey(wrap)));
+      item.append(says, end);
+      return item;
+    }),
+  );
+}
+
+async function endKey(wrap) {
+  await ask("end-key", { wrap });
+  await showKeys();
+  announce("The key has ended");
+  at("keys-title").focus();
 }
 
 /** The row that the address names, before all others: a case file or a run leads to it. */
@@ -165,6 +195,15 @@ const FORMS = {
     at("passphrase").value = "";
     hold((await ask("unlock", given)).token, at("keep").checked);
     await open();
+  },
+  "by-passkey": async () => {
+    hold(await passkeyKey(), at("keep").checked);
+    await open();
+  },
+  "add-passkey": async () => {
+    await ask("passkey", { name: "passkey", scopes: ["owner"], key: await addPasskey(user) });
+    await showKeys();
+    announce("Passkey added");
   },
   find: show,
   export: async () => {
