@@ -446,8 +446,13 @@ def test_the_picker_says_what_a_model_costs_and_what_it_cannot_prove(play):
         )
         about = await page.run("document.querySelector('.model-about').innerText")
         assert "0.15 USD for a million tokens in, 0.6 USD for a million tokens out" in about
-        assert "Cannot prove artifact: which model ran is its provider's word" in about
-        assert "Can prove bytes" in about
+        said = "document.querySelector('.ceilings [data-lane=%s] dd').innerText.replaceAll(/\\s+/g, ' ')"
+        assert (await page.run(said % "artifact")).startswith(
+            "unknown provider claim: which model ran is its provider's word"
+        )
+        assert (await page.run(said % "bytes")).startswith("proven signature:")
+        lanes = "[...document.querySelectorAll('[data-model]:not([hidden]) > .ceilings > div')]"
+        assert await page.run(f"{lanes}.map((node) => node.dataset.lane)") == [*LANES]
         assert "$0.15 / $0.6 per million" in await page.run("document.querySelector('#model :checked').textContent")
         await ask(page, "So?")
         await answered(page)

@@ -31,14 +31,25 @@ CELLS = (
     {"lane": "settlement", "name": "Settlement"},
 )
 """The cells of a turn's strip in their order, each of one lane."""
+TRIES = (
+    "What can you prove about this answer, and what not?",
+    "Why does a name not say which model ran?",
+    "What does it mean that a round is final?",
+)
+"""What somebody may ask who is here for the first time."""
 MODULES = (
     "chat/answering.js",
     "chat/conversations.js",
     "chat/differences.js",
+    "chat/export.js",
+    "chat/head.js",
     "chat/markdown.js",
     "chat/memory.js",
+    "chat/search.js",
+    "chat/shortcuts.js",
     "chat/strip.js",
     "chat/turn.js",
+    "keys.js",
     "lanes.js",
     "live.js",
     "memory/node.js",
@@ -72,7 +83,7 @@ class ChatPages:
         models, trouble, payee, credit = await self._found()
         values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "credit": credit}
         values["faucet"] = self._service.faucet
-        values |= {"cells": CELLS, "modules": MODULES, "not_evidence_of": paying.scope()}
+        values |= {"cells": CELLS, "modules": MODULES, "tries": TRIES, "not_evidence_of": paying.scope()}
         return self._page(request, "chat.html", "/chat", **values)
 
     async def chat_json(self, _: Request) -> Response:
@@ -98,6 +109,7 @@ class ChatPages:
 
     async def _models(self) -> tuple[tuple[ModelView, ...], HoldfastError | None]:
         try:
-            return await self._service.models(), None
+            found = await self._service.models()
+            return tuple(model for model in found if not model.artifact), None  # the others hold no conversations
         except HoldfastError as error:
             return (), error

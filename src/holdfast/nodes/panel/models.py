@@ -16,15 +16,66 @@ from holdfast.core.canonical import JSON
 from holdfast.core.encoding import hex_decode
 from holdfast.core.pricing import KINDS, parse_decimal
 from holdfast.errors import MalformedError
+from holdfast.nodes.panel.views import WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a lane can come to at best for a turn of a chat, asked as a page asks (``lanes.md`` §3)."""
+
+    lane: str
+    state: str
+    basis: str | None
+    says: str
+
+    @property
+    def word(self) -> str:
+        """The state in words."""
+        return WORDS[self.state]
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"state": self.state, "basis": self.basis, "says": self.says}
+
 
 CEILINGS = (
-    ("bytes", True, "the signed statements bind every byte that was asked and answered."),
-    ("route", True, "the gateway signs whom it asked, and what it changed on the way."),
-    ("settlement", True, "full nodes check the statements, and a round that is final says so."),
-    ("artifact", False, "which model ran is its provider's word; a name is no model."),
-    ("computation", False, "the gateway sees what comes back, not how it was made."),
+    Ceiling(
+        "enclave",
+        "proven",
+        "hardware",
+        "only where the gateway runs in an attested enclave. Of the provider's machines it says nothing.",
+    ),
+    Ceiling("bytes", "proven", "signature", "the signed statements bind every byte that was asked and answered."),
+    Ceiling("artifact", "unknown", "provider_claim", "which model ran is its provider's word; a name is no model."),
+    Ceiling("computation", "unknown", None, "the gateway sees what comes back, not how it was made."),
+    Ceiling("inputs", "proven", "hardware", "only of facts that an attested data node admitted; n/a where none were."),
+    Ceiling(
+        "memory",
+        "proven",
+        "signature",
+        "a memory node's word on the rows it gave, held against what was sent; n/a where none were.",
+    ),
+    Ceiling("route", "proven", "signature", "the gateway signs whom it asked, and what it changed on the way."),
+    Ceiling(
+        "privacy",
+        "unknown",
+        None,
+        "this page asks through the panel: it sees what is asked, and so does the provider.",
+    ),
+    Ceiling(
+        "payment",
+        "proven",
+        "signature",
+        "the word of whoever captured it that money moved; n/a where nothing costs anything.",
+    ),
+    Ceiling(
+        "settlement",
+        "proven",
+        "proof",
+        "full nodes check the statements, and a round that is final says so; by development on a chain that is one.",
+    ),
+    Ceiling("judgement", "not_applicable", None, "nobody decides about what is asked here."),
 )
-"""Of a model behind a provider: lane, whether a turn can prove it, and why (``lanes.md`` §3(1) to (7))."""
+"""Of a model behind a provider, in the order of lanes."""
 _WORDS = {
     "input": "a million tokens in",
     "output": "a million tokens out",
@@ -57,7 +108,7 @@ class ModelView:
     """Who the upstream says owns it."""
     prices: tuple[Price, ...] = ()
     """Empty where none is named."""
-    proves: tuple[tuple[str, bool, str], ...] = CEILINGS
+    at_best: tuple[Ceiling, ...] = CEILINGS
     artifact: str = ""
     """Of what an inference node runs: the digest (hex) that it says the label means now; else empty."""
     task: str = ""
@@ -80,7 +131,7 @@ class ModelView:
             "upstream": self.upstream,
             "owned_by": self.owned_by,
             "prices": {price.kind: price.usd for price in self.prices},
-            "proves": {lane: can for lane, can, _ in self.proves},
+            "at_best": {ceiling.lane: ceiling.to_json() for ceiling in self.at_best},
         }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.errors import MalformedError
 from holdfast.nodes.panel.models import Price, parse_models
+from holdfast.verifier.lanes import LANES
 
 
 def offered(**members: Any) -> dict[str, Any]:
@@ -51,10 +52,18 @@ def test_a_model_without_prices_names_none() -> None:
 
 def test_the_name_of_a_model_proves_nothing_about_it() -> None:
     (model,) = parse_models(offered(id="zkml-proven-gpt"))
-    assert {lane: can for lane, can, _ in model.proves} == {
-        "bytes": True,
-        "route": True,
-        "settlement": True,
-        "artifact": False,
-        "computation": False,
-    }
+    best = {ceiling.lane: (ceiling.state, ceiling.basis) for ceiling in model.at_best}
+    assert tuple(best) == LANES
+    assert best["artifact"] == ("unknown", "provider_claim")
+    assert best["computation"] == ("unknown", None)
+    assert {state for state, _ in best.values()} <= {"proven", "unknown", "not_applicable"}
+    assert [lane for lane, (state, _) in best.items() if state == "proven"] == [
+        "enclave",
+        "bytes",
+        "inputs",
+        "memory",
+        "route",
+        "payment",
+        "settlement",
+    ]
+    assert model.to_json()["at_best"].keys() == best.keys()

@@ -134,6 +134,37 @@ export class Conversations {
     return messages;
   }
 
+  rename(conversation, title) {
+    conversation.title = title;
+    this.save(conversation);
+  }
+
+  /** A new conversation that begins with the path up to this turn; the one it comes from stays as it is. */
+  branch(turn) {
+    const from = this.#all.get(turn.conversation);
+    const copy = this.begin(from.title);
+    copy.from = { conversation: from.id, turn: turn.id };
+    let parent = null;
+    const turns = this.path(turn.id).map((each) => {
+      const made = { ...structuredClone(each), id: crypto.randomUUID(), conversation: copy.id, parent };
+      this.#turns.set(made.id, made);
+      parent = made.id;
+      return made;
+    });
+    copy.head = parent;
+    for (const each of turns) this.keep(each);
+    this.save(copy);
+    return copy;
+  }
+
+  /** Every turn there is, of every conversation: for looking through. */
+  async turns() {
+    const kept = this.#base ? await this.#every("turns") : [];
+    const found = new Map(kept.map((turn) => [turn.id, turn]));
+    for (const turn of this.#turns.values()) found.set(turn.id, turn);
+    return [...found.values()].filter((turn) => this.#all.has(turn.conversation));
+  }
+
   save(conversation, turn) {
     if (!this.#all.has(conversation.id)) return; // forgotten meanwhile
     conversation.changed = Date.now();

@@ -7,7 +7,10 @@ import { pay } from "../pay/dialog.js";
 import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
 import { Conversations } from "./conversations.js";
+import { Head } from "./head.js";
 import { recalled, remember } from "./memory.js";
+import { SearchField } from "./search.js";
+import { shortcuts } from "./shortcuts.js";
 import { TurnView } from "./turn.js";
 
 const find = (id) => document.getElementById(id);
@@ -22,8 +25,16 @@ const conversations = new Conversations(document.body.dataset.owner, changed);
 let current = null;
 let views = [];
 let running = null;
+/* What is looked for among the conversations, and where; null shows them all. */
+let found = null;
 /* Where the next question goes: under the head, or beside the turn that is edited. */
 let editing = null;
+
+const head = new Head(conversations, list);
+const looking = new SearchField(find("look"), conversations, (answer) => {
+  found = answer;
+  list();
+});
 
 const ready = (async () => {
   await conversations.start();
@@ -54,28 +65,34 @@ function show() {
   views = turns.map((turn, index) => {
     if (turn.outcome === "answering" && running?.turn !== turn) turn.outcome = "broken"; // the page was left
     if (running?.turn === turn && known.has(turn)) return known.get(turn);
-    return new TurnView(turn, { before: turns[index - 1], beside: conversations.beside(turn), acts: { retry, edit, choose } });
+    return new TurnView(turn, { before: turns[index - 1], beside: conversations.beside(turn), acts: { retry, edit, choose, branch } });
   });
   talk.replaceChildren(...views.map((view) => view.node));
   document.body.classList.toggle("has-turns", views.length > 0);
   for (const view of views) if (view.turn.run) live.follow(view.turn.run);
+  head.show(current);
   list();
 }
 
 function list() {
-  const items = conversations.list().map((conversation) => {
+  const shown = conversations.list().filter(({ id }) => !found || found.has(id));
+  const items = shown.map((conversation) => {
     const item = clone("t-conversation");
     const link = item.querySelector("a");
     link.href = `#${conversation.id}`;
     link.textContent = conversation.title;
     if (conversation === current) link.setAttribute("aria-current", "true");
+    const around = found?.get(conversation.id);
+    item.querySelector(".found").textContent = around ?? "";
+    item.querySelector(".found").hidden = !around;
     const button = item.querySelector("button");
     button.setAttribute("aria-label", `Forget ${conversation.title}`);
     button.addEventListener("click", () => forget(conversation.id));
     return item;
   });
   find("conversations").replaceChildren(...items);
-  find("no-conversations").hidden = items.length > 0;
+  find("no-conversations").hidden = items.length > 0 || found !== null;
+  find("nothing-found").hidden = items.length > 0 || found === null;
 }
 
 async function open(id) {
@@ -104,9 +121,15 @@ async function forget(id) {
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
 
+/** The beginning of a question, cut between words. */
+function titleOf(question) {
+  const text = question.replace(/\s+/g, " ");
+  return text.length <= TITLE ? text : `${text.slice(0, TITLE).replace(/ \S*$/, "")}…`;
+}
+
 /** `said`: whether somebody says this now; asking the same again is no saying. */
 async function ask(question, parent, said = true) {
-  current ??= conversations.begin(question.slice(0, TITLE).replace(/\s+/g, " "));
+  current ??= conversations.begin(titleOf(question));
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
   const turn = conversations.add(current, parent, question, model.value);
   running = { turn, control: new AbortController() };
@@ -196,6 +219,14 @@ function edit(turn) {
   prompt.focus({ preventScroll: true });
 }
 
+/** Go on from a turn in a conversation of its own. */
+function branch(turn) {
+  if (running) return;
+  const copy = conversations.branch(turn);
+  location.hash = copy.id;
+  announce("A new conversation that begins up to here");
+}
+
 function choose(turn) {
   if (running) return;
   conversations.choose(current, turn);
@@ -240,6 +271,26 @@ prompt.addEventListener("keydown", (event) => {
     if (editing) prompt.value = "";
     edit(null);
   }
+});
+
+for (const button of document.querySelectorAll("[data-try]"))
+  button.addEventListener("click", () => {
+    prompt.value = button.textContent;
+    prompt.focus();
+  });
+
+shortcuts({
+  compose: () => prompt.focus(),
+  look: () => {
+    find("list").open = true;
+    looking.field.focus();
+  },
+  begin: () => {
+    location.hash = "";
+    prompt.focus();
+  },
+  rename: () => head.rename(),
+  save: () => head.export(),
 });
 
 find("edit-cancel").addEventListener("click", () => {

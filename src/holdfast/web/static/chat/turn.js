@@ -19,7 +19,7 @@ export class TurnView {
   #bound = -1;
   #seen = false;
 
-  /** `acts` are `{retry, edit, choose}`, called with the turn; `before` is the turn before it, or nothing. */
+  /** `acts` are `{retry, edit, choose, branch}`, called with the turn; `before` is the turn before it, or nothing. */
   constructor(turn, { before = null, beside = [turn], acts }) {
     this.turn = turn;
     this.before = before;
@@ -32,6 +32,7 @@ export class TurnView {
     find(".question").textContent = turn.question;
     find('[data-act="retry"]').addEventListener("click", () => acts.retry(turn));
     find('[data-act="edit"]').addEventListener("click", () => acts.edit(turn));
+    find('[data-act="branch"]').addEventListener("click", () => acts.branch(turn));
     find('[data-act="source"]').addEventListener("click", (event) => this.#source(event.currentTarget));
     this.#siblings(beside, acts.choose);
     this.#busy(turn.outcome === "answering");
@@ -62,7 +63,7 @@ export class TurnView {
 
   #busy(on) {
     this.answer.toggleAttribute("data-busy", on);
-    for (const button of this.node.querySelectorAll('[data-act="retry"], [data-act="edit"]')) button.disabled = on;
+    for (const button of this.node.querySelectorAll('[data-act="retry"], [data-act="edit"], [data-act="branch"]')) button.disabled = on;
   }
 
   /** The answer as far as it has come: what is bound in ink, the rest grey. */
