@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.adapters.memory_node_http import HTTPMemoryNode
+from holdfast.core.encoding import sha256_hex
 from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.nodes.gateway.remembering import Remembering
 from tests.helpers.gateway_world import World, play
+from tests.helpers.memory import MemoryWorld
+from tests.helpers.memory_pages import NodeHTTP
 from tests.helpers.recalls import USER, USER_KEY
 from tests.helpers.upstreams import ScriptedUpstream
 from tests.unit.nodes.gateway.test_recalling import ANSWER, STREAM, asked, remembering, upstream
@@ -143,5 +149,29 @@ def test_a_private_run_hands_over_what_it_asks_for_and_keeps_no_key() -> None:
         kept = b"".join(item.payload for item in world.ledger.replay(before))
         assert USER_KEY.encode() not in kept
         assert b"Oslo" not in kept
+
+    play(story, upstream=upstream())
+
+
+def test_a_memory_node_keeps_it_with_the_run_and_the_span_as_its_source(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        memory = MemoryWorld(tmp_path)
+        try:
+            user = await memory.user()
+            node = HTTPMemoryNode("https://memory.test", NodeHTTP(memory))
+            world.gateway._remembering = Remembering(node)
+            asks = asked({"user": user.id, "remember": True}, key=user.key, messages=SAID)
+            run = await world.gateway.open(asks, "first")
+            found = json.loads(await world.gateway.answer(run))["holdfast"]
+            assert found["memory"] == {"remembered": True, "added": 1, "renewed": 0}
+            [row] = (await user.ask("GET", "/v1/memories"))["data"]
+            span = sha256_hex(b"I live in Oslo.")
+            assert row["memory"] == "Lives in Oslo."
+            assert row["sources"] == [{"kind": "run", "id": run.id, "lane": "user_said", "spans": [span]}]
+            other = asked({"user": "usr_other", "remember": True}, key=user.key, messages=SAID)
+            answer = await world.gateway.answer(await world.gateway.open(other, "first"))
+            assert json.loads(answer)["holdfast"]["memory"] == {"remembered": False, "why": "memory.owner"}
+        finally:
+            memory.close()
 
     play(story, upstream=upstream())
