@@ -325,6 +325,8 @@ def test_of_two_rows_that_contradict_the_one_that_a_person_confirmed_last_stands
         assert [row["id"] for row in facts] == [rows[last]]
         assert (await anna.row(rows["inferred"]))["authority"] == "model_inferred"
 
+    at_a_node(attack)(tmp_path)
+
 
 def test_a_key_that_is_brought_takes_nobodys_place_and_is_brought_by_owners_alone(tmp_path: Path) -> None:
     async def attack(world: MemoryWorld) -> None:
