@@ -25,7 +25,7 @@ import msgspec
 
 from holdfast.adapters._http import Exchange, HTTPClient, Origin, Response, is_loopback, refuse_encoding
 from holdfast.adapters._http_direct import DirectClient
-from holdfast.adapters._sse import DEFAULT_EVENT_BYTES, Event, SSEParser
+from holdfast.adapters._sse import Event, SSEParser
 from holdfast.errors import UsageError
 from holdfast.ports.upstream import (
     ModelInfo,
@@ -72,7 +72,8 @@ class OpenAIUpstreamConfig:
     """Connections open at once; further requests wait in order, for at most ``connect_timeout_s``."""
     keepalive_s: float = 4.0
     """A free connection older than this is closed rather than reused: common model servers hang up after 5 s."""
-    max_event_bytes: int = DEFAULT_EVENT_BYTES
+    max_event_bytes: int = 12 << 20
+    """The largest event of a stream: an image of 8 MiB in base64 (``images.md`` §2(3)) and what stands beside it."""
     max_answer_bytes: int = 64 << 20
     """The largest answer taken, streamed or whole, counted as it comes from the socket: 64 MiB holds ten images."""
     tls_ca_file: str = ""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from holdfast.cli.images import choose, number_option, told
 from holdfast.cli.network import Network, gateway_options
 from holdfast.cli.output import (
     clean,
@@ -37,7 +38,7 @@ Result = TypeVar("Result")
 
 @click.group()
 def run() -> None:
-    """Show runs, export their bundles."""
+    """Show runs, export their bundles and images."""
 
 
 def capability_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,6 +136,35 @@ def export(network: Network, run_id: str, capability: str | None, output: str, a
     texts = f"discloses {' and '.join(disclosed)}" if disclosed else "discloses no text"
     said = f"bundle {bundle.digest}, {len(bundle.journal)} items, exported {time_encode(bundle.exported_at)}, {texts}"
     click.echo(said, err=True)
+
+
+@run.command("image")
+@click.argument("run_id", metavar="ID")
+@gateway_options
+@journal_option
+@capability_option
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@number_option
+@written_option
+def image(network: Network, run_id: str, capability: str | None, output: str, number: int, as_json: bool) -> None:
+    """Write an image that run ID answered with to a file, once its bytes match the roots in the run's statements.
+
+    It takes the run's capability. Whose statements they are, 'holdfast verify' says of the exported bundle.
+    """
+    if capability is None:
+        raise UsageError(
+            "usage.capability", "what a run answered is disclosed to its capability alone", hint="--capability HEX"
+        )
+    from holdfast.review.contents import content_of  # noqa: PLC0415 - with this command alone
+
+    raw = ask_gateway(network, capability, lambda client: client.bundle(run_id, capability))
+    content = content_of(raw, parse_bundle(raw).exported_at)
+    if content is None:
+        raise UsageError("image.none", "the gateway keeps no documents of this run")
+    found = choose(content.pictures, number)
+    write_file(output, found.data)
+    if as_json:
+        emit_json({"run": run_id, **told(found), "written": output})
 
 
 def moments(chronology: Iterable[Any]) -> Iterable[str]:

@@ -69,8 +69,8 @@ from holdfast.verifier.policy import DEFAULT_POLICY, Policy, parse_policy
 
 MAX_ANSWER_BYTES = 64 << 20
 """Largest whole answer that is read."""
-MAX_EVENT_BYTES = 8 << 20
-"""Largest event of a stream that is read."""
+MAX_EVENT_BYTES = 12 << 20
+"""Largest event of a stream that is read: an image of the largest size in base64 fits."""
 IDENTITY_FOR_S = 600.0
 """After so long the gateway's identity and attestation are checked again before the next question."""
 NONCE_BYTES = 32

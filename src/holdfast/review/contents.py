@@ -16,16 +16,20 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
+from holdfast.core.encoding import sha256_hex
 from holdfast.core.metadata import SAMPLING, is_metadata, path_of
 from holdfast.core.parts import Part, map_parts
 from holdfast.core.statements import Execution, Route
 from holdfast.errors import RefusedError
 from holdfast.review.decisions import add_items
+from holdfast.review.pictures import Pictures, pictures_of
 from holdfast.verifier.checks import CheckPolicy
 from holdfast.verifier.evidence import Evidence, check_evidence
 from holdfast.verifier.judgement import rule_in_request
 from holdfast.verifier.transcript import Transcript
 
+MOST_IMAGE_TEXT = 512
+"""Characters of an image part that are shown as they are."""
 FRAMING_ROLES = ("system", "developer")
 """Messages that frame a question rather than ask it."""
 
@@ -84,6 +88,8 @@ class Content:
     said: tuple[tuple[str, str], ...]
     """(who, text), in order: everything else that was said."""
     parts: tuple[ShownPart, ...]
+    pictures: Pictures = field(default_factory=lambda: Pictures(""))
+    """The images of the answer."""
 
 
 def evidence_of(raw: bytes, at: dt.datetime) -> Evidence:
@@ -124,14 +130,26 @@ def content_of(raw: bytes, at: dt.datetime) -> Content | None:
     if not evidence.documents:
         return None
     shown = [
-        ShownPart(document, part.label.split(b"|")[0].decode(), path_of(part.label), part.data.decode(), meta)
+        _shown(document, part, metadata=meta)
         for document in ("request", "response")
         for part in _parts_of(evidence, document)
         for meta in (is_metadata(document, part.label),)
     ]
     said = _said(evidence.documents)
     framing = tuple(text for who, text in said if who in FRAMING_ROLES)
-    return Content(framing, tuple(item for item in said if item[0] not in FRAMING_ROLES), tuple(shown))
+    asked, answered = (
+        canonical.decode(evidence.documents.get(name, "{}").encode()) for name in ("request", "response")
+    )
+    rest = tuple(item for item in said if item[0] not in FRAMING_ROLES)
+    return Content(framing, rest, tuple(shown), pictures_of(asked, answered))
+
+
+def _shown(document: str, part: Part, *, metadata: bool) -> ShownPart:
+    """A part as it is shown. Of an image as large as one is, the size and the digest of its text: nobody reads it."""
+    kind, text = part.label.split(b"|")[0].decode(), part.data.decode()
+    if kind == "image" and len(text) > MOST_IMAGE_TEXT:
+        text = f"{len(text)} characters, SHA-256 {sha256_hex(part.data)}"
+    return ShownPart(document, kind, path_of(part.label), text, metadata)
 
 
 def _parts_of(evidence: Evidence, document: str) -> Sequence[Part]:

@@ -26,7 +26,7 @@ from holdfast.review.events import SYSTEM
 from holdfast.review.recalled import recalled_of
 from holdfast.review.roles import may
 from holdfast.verifier.queue_policy import QueuePolicy
-from holdfast.web.background import shown_background
+from holdfast.web.background import privacy_of, shown_background
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
 from holdfast.web.memory import ROW_WORDS
@@ -89,8 +89,10 @@ class CaseActPages:
             reading = await self._review.contents.read(file.view.row.run, file.bundle)
         kept = file.bundle if file.bundle is not None else await self._review.call(desk.evidence, SYSTEM, case)
         background = await self._review.call(desk.background, SYSTEM, case)
+        case_shown = shown_file(file)
         shown = {
-            "case": shown_file(file),
+            "case": case_shown,
+            "privacy": privacy_of(case_shown["lanes"]),
             "background": shown_background(background, file),
             "paid": paid_of(background.appraisal),
             "person": principal,

@@ -30,6 +30,7 @@ from holdfast.review.roles import may
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from holdfast.web.acts import CaseActPages
 from holdfast.web.assets import Assets
+from holdfast.web.background import privacy_of
 from holdfast.web.case_file import CaseFilePages
 from holdfast.web.cases import CasePages
 from holdfast.web.chat import ChatPages
@@ -206,6 +207,8 @@ class Site:
         shown: dict[str, Any] = {
             "run": view,
             "texts": said.texts,
+            "pictures": said.pictures,
+            "privacy": privacy_of(view.lanes),
             "recalled": said.recalled,
             "words": ROW_WORDS,
             "paid": paid,

@@ -6,7 +6,7 @@ as what a provider claims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.core.encoding import time_encode
@@ -18,6 +18,11 @@ from holdfast.review.views import CaseFile
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.web.axis import axis_of, step_json
 from holdfast.web.paid import paid_of
+
+
+def privacy_of(lanes: Sequence[LaneView]) -> LaneView:
+    """The lane that tells who could see a prompt: it stands beside images too."""
+    return next(lane for lane in lanes if lane.name == "privacy")
 
 
 def lane_view(lane: Lane) -> LaneView:

@@ -53,10 +53,12 @@ from holdfast.nodes.panel.sessions import session_routes
 from holdfast.nodes.panel.webhooks import webhook_routes
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
 )
-"""Nothing inline, nothing external, no HTML made from strings by a script (CSP level 3, Trusted Types)."""
+"""Nothing inline, nothing external, no HTML made from strings by a script (CSP level 3, Trusted Types). Images may
+stand in a page itself: those that models made, whose bytes are nowhere else."""
 SECURITY_HEADERS = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),

@@ -113,6 +113,13 @@ class ModelView:
     """Of what an inference node runs: the digest (hex) that it says the label means now; else empty."""
     task: str = ""
     """Of such a model: what its card declares, or ``inference``."""
+    outputs: tuple[str, ...] = ()
+    """What its upstream says it gives; empty where it says nothing."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is said to give images."""
+        return "image" in self.outputs
 
     @property
     def in_a_folder(self) -> bool:
@@ -130,6 +137,7 @@ class ModelView:
             "id": self.id,
             "upstream": self.upstream,
             "owned_by": self.owned_by,
+            "outputs": list(self.outputs),
             "prices": {price.kind: price.usd for price in self.prices},
             "at_best": {ceiling.lane: ceiling.to_json() for ceiling in self.at_best},
         }
@@ -157,7 +165,11 @@ def _model(value: object) -> ModelView:
     digest = "" if artifact is None else hex_decode(artifact, 32).hex()
     if not isinstance(task, str):
         raise MalformedError("panel.shape", "what a model is for is a word")
-    return ModelView(value["id"], upstream, owner, _prices(more.get("prices")), artifact=digest, task=task)
+    outputs = more.get("outputs", [])
+    if not isinstance(outputs, list) or not all(isinstance(word, str) for word in outputs):
+        raise MalformedError("panel.shape", "what a model gives is a list of words")
+    prices = _prices(more.get("prices"))
+    return ModelView(value["id"], upstream, owner, prices, artifact=digest, task=task, outputs=tuple(outputs))
 
 
 def _prices(value: object) -> tuple[Price, ...]:

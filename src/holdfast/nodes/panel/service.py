@@ -53,14 +53,15 @@ from holdfast.nodes.panel.views import (
 from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.review.pictures import Pictures, pictures_of
 from holdfast.review.recalled import RecalledRows, recalled_of
 
 HEARTBEAT_SECONDS = 15.0
 """A comment line this often keeps a quiet stream alive and finds readers that are gone."""
 RETRY_SECONDS = 2.0
 """Wait before a broken upstream stream is opened again."""
-MAX_EVENT_BYTES = 4 << 20
-"""Largest server-sent event taken from a node."""
+MAX_EVENT_BYTES = 12 << 20
+"""Largest server-sent event taken from a node: an image of the largest size in base64 fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Said:
     recalled: RecalledRows | None = None
     trouble: str = ""
     """Why there is nothing, where the gateway did not say."""
+    pictures: Pictures = field(default_factory=lambda: Pictures(""))
+    """The images of the answer."""
 
 
 class SSELines:
@@ -95,6 +98,8 @@ class SSELines:
     def feed(self, data: bytes) -> list[bytes]:
         """The events completed by ``data``, without their closing blank line. Raises ``panel.event``."""
         self._buffer += data
+        if b"\n" not in data and len(self._buffer) <= self._limit_bytes:
+            return []  # no event can end here; what holds an image comes in hundreds of such pieces
         *events, rest = bytes(self._buffer).replace(b"\r\n", b"\n").split(b"\n\n")
         self._buffer = bytearray(rest)
         if len(rest) > self._limit_bytes:
@@ -480,13 +485,17 @@ class PanelService:
         limit_bytes, headers = self.config.max_bundle_bytes, self._capability(run)
         try:
             raw = await self._get(url, who="the gateway", auth=True, limit_bytes=limit_bytes, extra=headers)
-            texts = views.bundle_texts(canonical.decode(raw))
+            documents = views.bundle_documents(canonical.decode(raw))
         except HoldfastError as error:
             return Said(trouble=error.message)
+        said = Said(
+            views.document_texts(documents),
+            pictures=pictures_of(documents.get("request"), documents.get("response")),
+        )
         try:
-            return Said(texts, await asyncio.to_thread(recalled_of, raw, self.clock.now()))
+            return replace(said, recalled=await asyncio.to_thread(recalled_of, raw, self.clock.now()))
         except HoldfastError as error:
-            return Said(texts, trouble=error.message)
+            return replace(said, trouble=error.message)
 
     def asked_here(self, run: str) -> bool:
         """Whether the run's capability is at hand, so that it can be asked again."""

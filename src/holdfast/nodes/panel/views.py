@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -449,16 +450,18 @@ def message_text(message: object) -> str:
     return "[tool calls]" if fields.get("tool_calls") else ""
 
 
-def bundle_texts(bundle: object) -> tuple[tuple[str, str], ...]:
-    """(who, text) from the disclosed request and response documents of a bundle (``bundle.md`` §2), in their order.
-
-    Raises ``panel.shape`` or ``json.*``; a bundle without disclosed documents gives nothing.
-    """
-    texts: list[tuple[str, str]] = []
+def bundle_documents(bundle: object) -> dict[str, Any]:
+    """The disclosed documents of a bundle (``bundle.md`` §2) by name. Raises ``panel.shape`` or ``json.*``."""
     documents = {}
     for item in _list(_object(bundle, "a bundle").get("journal"), "journal"):
         if isinstance(item, dict) and item.get("kind") == "document":
-            documents[item.get("document")] = decode(_text(item.get("text"), "document text").encode())
+            documents[str(item.get("document"))] = decode(_text(item.get("text"), "document text").encode())
+    return documents
+
+
+def document_texts(documents: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(who, text) from the request and response of a run, in their order; nothing where there are none."""
+    texts: list[tuple[str, str]] = []
     request = documents.get("request")
     if isinstance(request, dict):
         if "prompt" in request:

@@ -185,15 +185,19 @@ def document(name: str, value: object) -> dict[str, str]:
     return {"kind": "document", "document": name, "text": json.dumps(value)}
 
 
+def texts(value: object) -> tuple[tuple[str, str], ...]:
+    return views.document_texts(views.bundle_documents(value))
+
+
 def test_a_bundle_without_documents_discloses_no_text():
-    assert views.bundle_texts(bundle({"kind": "note"})) == ()
+    assert texts(bundle({"kind": "note"})) == ()
 
 
 def test_asked_and_answered_texts_come_from_the_disclosed_documents():
     parts = [{"type": "text", "text": "What?"}, {"type": "image_url"}]
     request = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]}
     response = {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [{}]}}]}
-    assert views.bundle_texts(bundle(document("request", request), document("response", response))) == (
+    assert texts(bundle(document("request", request), document("response", response))) == (
         ("system", "Be brief."),
         ("user", "What?\n[image_url]"),
         ("assistant", "[tool calls]"),
@@ -202,7 +206,7 @@ def test_asked_and_answered_texts_come_from_the_disclosed_documents():
 
 def test_a_prompt_and_its_text_are_shown_too():
     journal = bundle(document("request", {"prompt": "Once"}), document("response", {"choices": [{"text": "upon"}]}))
-    assert views.bundle_texts(journal) == (("user", "Once"), ("assistant", "upon"))
+    assert texts(journal) == (("user", "Once"), ("assistant", "upon"))
 
 
 def report(node: str, number: int = 1, *, attempt: int = 0, root: str = "aa", votes: list[object] | None = None):

@@ -4,6 +4,7 @@
    and checks none; whoever checks marks in the page is another witness with the same two methods. */
 
 import { PaymentNeeded, parseRequired } from "../pay/x402.js";
+import { urlsOf } from "../picture.js";
 import { events, refusal, token } from "../stream.js";
 
 /** Counts marks: everything before one is taken to be bound by it. */
@@ -31,6 +32,7 @@ export function fold(turn, frame, witness) {
   const before = turn.answer.length + turn.bound;
   for (const choice of frame.choices ?? []) {
     if (choice.index === 0 && choice.delta?.content) turn.answer += choice.delta.content;
+    if (choice.index === 0 && choice.delta?.images) (turn.images ??= []).push(...urlsOf(choice.delta.images));
     if (choice.finish_reason) turn.outcome = "complete";
   }
   turn.bound = witness.take(frame, turn.answer.length, turn.bound);

@@ -143,7 +143,7 @@ async function ask(question, parent, said = true) {
   if (running?.turn === turn) running = null;
   busy(running !== null);
   view.end(error && !control.signal.aborted ? shaped(error) : null);
-  if (!error) announce(`Answered: ${turn.answer.slice(0, 600)}`);
+  if (!error) announce(`Answered${turn.images?.length ? " with an image" : ""}: ${turn.answer.slice(0, 600)}`);
   const conversation = conversations.get(turn.conversation);
   if (conversation) conversations.save(conversation, turn);
   list();
@@ -300,6 +300,8 @@ find("edit-cancel").addEventListener("click", () => {
 
 function pick() {
   for (const about of document.querySelectorAll(".model-about [data-model]")) about.hidden = about.dataset.model !== model.value;
+  const draws = model.selectedOptions[0]?.dataset.makes === "image";
+  prompt.placeholder = draws ? "Say what is to be drawn" : "Ask something";
 }
 
 model.addEventListener("change", () => {

@@ -2,6 +2,7 @@
    with it. Everything shown is set from the turn's record; nothing is read back from the page. */
 
 import { updateLanes } from "../lanes.js";
+import { figures } from "../picture.js";
 import { announce, clone, sentence, troubleBox } from "../parts.js";
 import { differences } from "./differences.js";
 import { lastBlock, render } from "./markdown.js";
@@ -76,8 +77,19 @@ export class TurnView {
       this.#bound = turn.bound;
     }
     this.#tail(turn.answer.slice(turn.bound));
+    this.#pictures();
     this.#status();
     if (turn.run) this.#run(turn.run);
+  }
+
+  /** Images come into sight at the end, when marks cover the whole of the answer: half of one is none. */
+  #pictures() {
+    const { turn } = this;
+    const box = this.node.querySelector(".pictures");
+    const bound = turn.images?.length && turn.outcome === "complete" && turn.marks && turn.bound === turn.answer.length;
+    if (!bound || box.childElementCount) return;
+    box.replaceChildren(...figures(turn.images, turn.question));
+    box.hidden = false;
   }
 
   #tail(text) {
