@@ -141,6 +141,10 @@ class FakeGateway:
         """Prices by model; a model without any names none."""
         self.answer = ANSWER
         """What every question is answered with."""
+        self.images: tuple[str, ...] = ()
+        """URLs of the images that stand in every answer."""
+        self.outputs: dict[str, list[str]] = {}
+        """What models are said to give."""
         self.served = "holdfast-responder"
         """What the answers call their model."""
         self.down = False
@@ -245,7 +249,8 @@ class FakeGateway:
                 "object": "model",
                 "created": 0,
                 "owned_by": "x",
-                "holdfast": {"upstream": "builtin"} | ({"prices": self.prices[name]} if name in self.prices else {}),
+                "holdfast": {"upstream": "builtin", "outputs": self.outputs.get(name, [])}
+                | ({"prices": self.prices[name]} if name in self.prices else {}),
             }
             for name in self.models
         ]
@@ -306,6 +311,8 @@ class FakeGateway:
                 else:
                     yield frame({"content": piece})
                 await asyncio.sleep(self.piece_s)
+            if self.images:
+                yield frame({"images": [{"type": "image_url", "image_url": {"url": url}} for url in self.images]})
             await self.advance(run)
             yield frame(
                 {},
@@ -372,7 +379,9 @@ class FakeGateway:
         if run is None:
             return JSONResponse(_error("run.unknown", "no run with this id is known here"), 404)
         asked = json.dumps({"model": "holdfast-responder", "messages": run.messages})
-        message = {"role": "assistant", "content": run.answer}
+        message: dict[str, Any] = {"role": "assistant", "content": run.answer}
+        if self.images:
+            message["images"] = [{"type": "image_url", "image_url": {"url": url}} for url in self.images]
         answered = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         at = _time(run.created)
         journal: list[dict[str, Any]] = [{"kind": "note", "at": at, "code": "asked"}]

@@ -18,6 +18,7 @@ from holdfast.web.chat import CELLS, MODULES
 from tests.helpers import axe
 from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
+from tests.helpers.images import data_url, png
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.xss import CORPUS, HEAVY
 from tests.web.test_browser import CONTRAST
@@ -428,6 +429,71 @@ def test_a_gateway_that_is_down_is_named_and_no_lane_waits_for_anything(play):
         panel.gateway.down = False
         await page.click("[data-act=retry]")
         await page.wait("document.querySelector('.answer').textContent.length > 100")
+
+    play(scene)
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_shown_once_it_is_bound_and_says_what_was_asked(play):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        panel.gateway.images = (data_url(png(40, 30)),)
+        panel.gateway.answer = "one two three four five six"
+        panel.gateway.hold_after = 4
+        page = await opened(panel, browser)
+        await ask(page, "a grey bar")
+        await page.wait("document.querySelector('.answer').textContent.includes('three')")
+        assert await page.run("document.querySelectorAll('.picture').length") == 0
+        panel.gateway.go.set()
+        await answered(page)
+        await page.wait("document.querySelector('.picture img')?.naturalWidth === 40")
+        assert await page.run("document.querySelector('.picture img').alt") == "a grey bar"
+        assert await page.run("document.querySelector('.picture a').download") == "image-1.png"
+        await page.click(".picture-whole")
+        assert await page.run("document.querySelector('.picture-whole').getAttribute('aria-pressed')") == "true"
+        kept = await page.run("location.href")
+        await page.go(panel.url + "/about")
+        await page.go(kept)
+        await page.wait("document.querySelector('.picture img')?.naturalWidth === 40")
+        assert page.complaints == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://images.example/1.png",
+        "data:image/svg+xml;base64,PHN2Zy8+",
+        "data:image/png;base64,PHN2ZyBvbmxvYWQ9ImhpdCgpIi8+",
+        "javascript:hit()",
+        'data:image/png;base64,iVBORw0KGgo=" onerror="hit()',
+        "",
+    ],
+)
+def test_what_is_no_image_is_never_made_one(play, url):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        panel.gateway.images = (url,)
+        page = await opened(panel, browser)
+        await page.run("window.hits = 0; window.hit = () => { window.hits += 1 }; 0")
+        await ask(page, "Draw")
+        await answered(page)
+        await page.wait("document.querySelector('.picture')")
+        assert await page.run("document.querySelectorAll('.talk img').length") == 0
+        assert "is not shown" in await page.run("document.querySelector('.picture').textContent")
+        assert await page.run("window.hits") == 0
+        assert [url for url in page.requests if not url.startswith(panel.url)] == []
+
+    play(scene)
+
+
+def test_the_picker_marks_models_that_draw(play):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        panel.gateway.outputs = {panel.gateway.models[0]: ["image"]}
+        page = await opened(panel, browser)
+        assert "makes images" in await page.run("document.querySelector('#model :checked').textContent")
+        assert await page.run("document.getElementById('prompt').placeholder") == "Say what is to be drawn"
 
     play(scene)
 

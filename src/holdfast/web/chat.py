@@ -58,6 +58,7 @@ MODULES = (
     "pay/limits.js",
     "pay/wallet.js",
     "pay/x402.js",
+    "picture.js",
     "stream.js",
 )
 """What the page's script needs, named in the page so that a browser asks for all of it at once."""
