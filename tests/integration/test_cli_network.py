@@ -12,6 +12,8 @@ from typing import Any
 import openai
 import pytest
 
+from holdfast.core.encoding import sha256_hex
+from holdfast.core.images import parse_image
 from holdfast.verifier.lanes import LANES
 from tests.helpers.processes import NetworkProcess, fetch, holdfast, network, wait_for
 from tests.helpers.proxies import proxying
@@ -55,6 +57,35 @@ def test_a_conversation_settles_and_everything_about_it_can_be_shown(net: Networ
     checked = holdfast("verify", bundle, "--trust", trust, "--trust-pin", pin, "--require", "settlement=proven")
     assert checked.returncode == 0
     assert "pinned by its digest" in checked.stdout
+
+
+def test_an_image_is_made_written_found_again_and_verified(net: NetworkProcess, tmp_path: Path) -> None:
+    state, first, again = ["--state", str(net.state)], tmp_path / "first.png", tmp_path / "again.png"
+    made = holdfast("image", "a red circle", *state, "--size", "96x64", "--seed", "3", "-o", str(first), "--json")
+    assert made.returncode == 0, made.stderr
+    told = json.loads(made.stdout)
+    assert (told["kind"], told["width"], told["height"]) == ("png", 96, 64)
+    assert sha256_hex(first.read_bytes()) == told["sha256"]
+    assert parse_image(first.read_bytes()).width == 96
+
+    opened = ["--capability", told["capability"]]
+    assert holdfast("run", "image", told["run"], *state, *opened, "-o", str(again)).returncode == 0
+    assert again.read_bytes() == first.read_bytes()
+    closed = holdfast("run", "image", told["run"], *state, "-o", str(again))
+    assert closed.returncode == 2
+    assert "capability" in closed.stderr
+    second = holdfast("run", "image", told["run"], *state, *opened, "--number", "2", "-o", str(again))
+    assert second.returncode == 2
+
+    bundle, trust = tmp_path / "bundle.json", str(tmp_path / "trust.json")
+    assert holdfast("run", "export", told["run"], *state, *opened, "-o", str(bundle)).returncode == 0
+    assert holdfast("trust", "export", *state, "-o", trust).returncode == 0
+    required = ["--require", "bytes=proven", "--require", "route=proven"]
+    assert holdfast("verify", str(bundle), "--trust", trust, *required).returncode == 0
+    altered = bundle.read_bytes().replace(b"iVBORw0KGgo", b"iVBORw0KGgp", 1)
+    assert altered != bundle.read_bytes()
+    bundle.write_bytes(altered)
+    assert holdfast("verify", str(bundle), "--trust", trust, *required).returncode == 1
 
 
 def test_log_and_rounds_are_shown_checked(net: NetworkProcess) -> None:

@@ -16,7 +16,13 @@ def chat(*urls: object) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://images.example/1.png", "data:image/svg+xml;base64,PHN2Zy8+", data_url(b"<svg/>"), data_url(png(), "gif"), 7],
+    [
+        "https://images.example/1.png",
+        "data:image/svg+xml;base64,PHN2Zy8+",
+        data_url(b"<svg/>"),
+        data_url(png(), "gif"),
+        7,
+    ],
 )
 def test_what_is_no_image_is_told_and_not_shown(url: object):
     found = pictures_of({"prompt": "a"}, chat(url))
