@@ -45,6 +45,7 @@ from holdfast.web.recall import RecallPages
 from holdfast.web.render import BLANK_LANES, LEGEND, Pages
 from holdfast.web.sources import SourcePages
 from holdfast.web.statistics import StatisticsPages
+from holdfast.web.verify import VerifyPages
 from holdfast.web.webhooks import WebhookPages
 
 TITLES = {
@@ -78,6 +79,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         *MemoryPages(service, site.page).routes(),
         *InfluencePages(service, site.page).routes(),
         *ChatPages(service, site.page).routes(),
+        *VerifyPages(service, site.page, site.assets).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,
         Route("/static/{version}/{name:path}", site.assets.serve),

@@ -63,6 +63,16 @@ def twins() -> dict[str, Any]:
             {"type": "object", "required": ["run", "recalled", "asks_again", "trouble"]},
             RUN,
         ),
+        "/verify.json": answer(
+            "The lanes that the page judges", {"type": "object", "required": ["judged", "not_judged"]}
+        ),
+        "/verify/trust.json": answer(
+            "The panel's trust file, for the page to check", {"type": "object", "required": ["trust", "pinned"]}
+        ),
+        "/verify/gateway.json": answer(
+            "The key document that the gateway shows, for the page to check",
+            {"type": "object", "required": ["key_document"]},
+        ),
         "/queues.json": answer("Queues", {"type": "object", "required": ["queues"]}),
         "/queues/{queue}.json": answer("The rows of a queue", ref("QueuePage"), QUEUE, *filters),
         "/queues/{queue}.csv": answer(

@@ -6,7 +6,7 @@
 
 import { Malformed, Refusal, Rejected, Undecided } from "../../../src/holdfast/web/static/verify/answers.js";
 import { appraiseSlowly, JUDGED } from "../../../src/holdfast/web/static/verify/appraise.js";
-import { atOnce, readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
+import { readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
 import { hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
@@ -16,6 +16,7 @@ import { MarkChain } from "../../../src/holdfast/web/static/verify/marks.js";
 import { extendsTree, hashes, leafHash, leads } from "../../../src/holdfast/web/static/verify/merkle.js";
 import { checkCheckpoint, checkExtension, readNoteKey } from "../../../src/holdfast/web/static/verify/notes.js";
 import { DOCUMENTS, checkPart, mapParts, readPart, runKey, tree } from "../../../src/holdfast/web/static/verify/parts.js";
+import { atOnce } from "../../../src/holdfast/web/static/verify/pauses.js";
 import { readPolicy, readRequirement } from "../../../src/holdfast/web/static/verify/policy.js";
 import { checkCandidate, checkFinality, checkVerdict, isOffence, memberOf, readCandidate, readFinality, readVerdict, readVote } from "../../../src/holdfast/web/static/verify/rounds.js";
 import { isRun, readStatement } from "../../../src/holdfast/web/static/verify/statements.js";

@@ -75,13 +75,18 @@ def payment_refusal(raw: bytes) -> RefusedError:
     return RefusedError(told.code, told.message, hint=told.hint, status=PAYMENT_REQUIRED_STATUS)
 
 
-def payee_of(identity: object) -> str:
-    """Whom the key document in a gateway's ``/v1/identity`` names to be paid; empty where it names nobody. Raises
-    ``panel.shape``, ``keys.*`` or ``encoding.*``."""
+def key_document_of(identity: object) -> str:
+    """The key document, in base64, of a gateway's ``/v1/identity``. Raises ``panel.shape``."""
     text = identity.get("key_document") if isinstance(identity, dict) else None
     if not isinstance(text, str):
         raise MalformedError("panel.shape", "an identity has a key document")
-    return parse_key_document(b64_decode(text)).payment or ""
+    return text
+
+
+def payee_of(identity: object) -> str:
+    """Whom the key document in a gateway's ``/v1/identity`` names to be paid; empty where it names nobody. Raises
+    ``panel.shape``, ``keys.*`` or ``encoding.*``."""
+    return parse_key_document(b64_decode(key_document_of(identity))).payment or ""
 
 
 @dataclass(frozen=True, slots=True)

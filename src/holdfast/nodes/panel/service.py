@@ -265,6 +265,11 @@ class PanelService:
         except HoldfastError:
             return ""
 
+    async def key_document(self) -> str:
+        """The gateway's key document in base64, as it shows it; nothing of it is believed here. Raises ``panel.silent``
+        and ``panel.shape``."""
+        return paying.key_document_of(await self._get_json(f"{self._gateway}/v1/identity", who="the gateway"))
+
     async def credit(self) -> paying.Credit | None:
         """What the workspace may still ask for without a wallet; None where the gateway keeps no account of it."""
         try:

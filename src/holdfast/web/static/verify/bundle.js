@@ -7,6 +7,7 @@ import { Numeral, canonical, exactly, object, parse, parseCanonical, plain } fro
 import { readMark } from "./marks.js";
 import { readCheckpoint, readNote } from "./notes.js";
 import { DOCUMENTS, readPart } from "./parts.js";
+import { atOnce } from "./pauses.js";
 import { readCandidate, readFinality, readVerdict } from "./rounds.js";
 import { isCode, isRun, readCommitment, readStatement } from "./statements.js";
 
@@ -192,14 +193,6 @@ export function* readBundleSlowly(bytes) {
     yield journal.length;
   }
   return { run: value.run, exportedAt, journal, digest: hex(sha256(bytes)), size: bytes.length };
-}
-
-/** Run something that pauses to its end at once. */
-export function atOnce(steps) {
-  for (;;) {
-    const { value, done } = steps.next();
-    if (done) return value;
-  }
 }
 
 export const readBundle = (bytes) => atOnce(readBundleSlowly(bytes));

@@ -1,9 +1,9 @@
 /* What a bundle discloses of the turn, against the roots that were signed (bundle.md §3(4), parts.md §4, §7, §8). */
 
-import { Rejected, attempt } from "./answers.js";
+import { Refusal, Rejected, attempt } from "./answers.js";
 import { parse, written } from "./json.js";
 import { checkMarkSignature } from "./marks.js";
-import { checkPart, runKey, tree } from "./parts.js";
+import { checkPart, runKey, treeSlowly } from "./parts.js";
 import { sameTree } from "./statements.js";
 
 const LANE = ["bytes"];
@@ -22,22 +22,29 @@ export class Disclosed {
 
   *check() {
     for (const item of this.journal) {
-      if (item.kind === "document") this.#document(item);
+      if (item.kind === "document") yield* this.#document(item);
       if (item.kind === "parts") for (const part of item.parts) this.#part(part);
       if (item.kind === "mark") this.#mark(item.mark);
       yield;
     }
   }
 
-  #document({ document: name, text, secret }) {
-    const read = () => {
-      const value = parse(text);
-      return { value, ...tree(value, name, runKey(this.run, secret)) };
-    };
-    const { value: found, refusal } = attempt(read);
+  *#document({ document: name, text, secret }) {
+    const { found, refusal } = yield* this.#read(name, text, secret);
     const signed = bound[name](this);
     const answer = this.#compare(name, found, signed, refusal);
     this.documents.push({ name, text, readable: found ? written(found.value) : text, parts: found?.parts ?? [], root: found?.root ?? null, holds: answer });
+  }
+
+  *#read(name, text, secret) {
+    const { value, refusal } = attempt(() => parse(text));
+    if (refusal) return { found: null, refusal };
+    try {
+      return { found: { value, ...(yield* treeSlowly(value, name, runKey(this.run, secret))) }, refusal: null };
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return { found: null, refusal: error };
+    }
   }
 
   #compare(name, found, signed, refusal) {

@@ -5,6 +5,7 @@ import { compare, hex, hexText, text, unbase64, unhex, utf8 } from "./bytes.js";
 import { expand, extract, sha256 } from "./hashes.js";
 import { Numeral, exactly, isObject } from "./json.js";
 import { hashes, leads, root } from "./merkle.js";
+import { atOnce } from "./pauses.js";
 
 export const DOCUMENTS = ["request", "sent", "response"];
 const MOST_PARTS = 65_536;
@@ -119,12 +120,23 @@ function* salts(key, name) {
 
 export const leaf = (key, salt, bytes) => sha256(ZERO, key, ZERO, salt, bytes);
 
-/** `{root, size, parts}` of a document under the key of its run. */
-export function tree(document, name, key) {
+/* Leaves that are hashed between two pauses. */
+const AT_ONCE = 1024;
+
+/** `{root, size, parts}` of a document under the key of its run; pauses, since a document can have 65,536 parts. */
+export function* treeSlowly(document, name, key) {
   const parts = mapParts(document, name);
   const salt = salts(key, name);
-  return { root: hex(root(parts.map((part) => leaf(part.key, salt.next().value, part.bytes)))), size: parts.length, parts };
+  const leaves = [];
+  for (const part of parts) {
+    leaves.push(leaf(part.key, salt.next().value, part.bytes));
+    if (leaves.length % AT_ONCE === 0) yield;
+  }
+  return { root: hex(root(leaves)), size: parts.length, parts };
 }
+
+/** The same at once. */
+export const tree = (document, name, key) => atOnce(treeSlowly(document, name, key));
 
 /** The root over the parts of one streamed event, each under one salt (§7). */
 export const eventRoot = (event, salt) => root(mapParts(event, "response").map((part) => leaf(part.key, salt, part.bytes)));

@@ -68,6 +68,41 @@ function path(value, common) {
   return value;
 }
 
+const WHY = ["first", "balance", "retry", "fallback", "next"];
+const MOST_ATTEMPTS = 32;
+
+function attempt(value) {
+  exactly(value, ["upstream", "why", "end", "sent"], "statement.attempts");
+  oneOf(value.why, WHY, "attempts");
+  if (!isCode(value.upstream) || !isCode(value.end) || typeof value.sent !== "boolean") refuse("attempts", "an attempt has codes, and whether anything was sent");
+  return value;
+}
+
+/* Which upstreams were turned to (5); `fallback` is what the route says of those that failed. */
+function attempts(list, upstream, fallback) {
+  if (!Array.isArray(list) || list.length > MOST_ATTEMPTS) refuse("attempts", `attempts are a list of at most ${MOST_ATTEMPTS}`);
+  const found = list.map(attempt);
+  const begins = ({ why }) => why === "first" || why === "balance";
+  const ordered = found.every((item, at) => begins(item) === (at === 0) && followsFrom(item, found, at));
+  const others = found.map((item) => item.upstream).filter((name) => name !== upstream);
+  const told = [...new Set(others)];
+  const whose = found.every((item) => (item.end !== "served" || item.sent) && (item.upstream === upstream || item.end !== "served"));
+  const last = !found.length || found.at(-1).upstream === upstream;
+  const same = told.length === fallback.length && told.every((name, at) => name === fallback[at]);
+  if (!ordered || !whose || !last || !same) refuse("attempts", "the attempts do not fit together, or not with the route");
+  return found;
+}
+
+/* Whether an attempt says rightly why it was made after the one before it. */
+function followsFrom({ upstream, why }, list, at) {
+  if (!at) return true;
+  const before = list[at - 1];
+  const known = list.slice(0, at).some((item) => item.upstream === upstream);
+  if (why === "retry") return before.upstream === upstream && before.end !== "served";
+  if (why === "fallback") return !known && before.end !== "served";
+  return why === "next" && before.upstream === upstream && before.end === "served";
+}
+
 const ROUTE = ["request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"];
 
 function route(value, common) {
@@ -83,7 +118,12 @@ function route(value, common) {
     streamed: flag(value.streamed),
     path: "path" in value ? path(value.path, common) : null,
     admittedAt: "admitted_at" in value ? time(value.admitted_at) : null,
+    ignored: "ignored" in value ? codes(value.ignored, { sorted: true }) : [],
+    policy: "policy" in value ? hexText(value.policy) : null,
   };
+  if (new Set(body.fallbackFrom).size !== body.fallbackFrom.length) refuse("code", "an upstream is named twice");
+  if ("ignored" in value && !body.ignored.length) refuse("code", "what is ignored is left out where there is nothing");
+  body.attempts = "attempts" in value ? attempts(value.attempts, body.upstream, body.fallbackFrom) : null;
   if (!body.rewrites.length && !sameTree(body.request, body.sent)) refuse("sent", "what was sent differs from the request, yet no rewrite is named");
   if (body.admittedAt !== null && (!common.parents.length || body.admittedAt > common.claimedAt || (body.path && body.admittedAt % MINUTE))) refuse("admitted_at", "what was admitted was there before the route");
   return { ...body, subject: ["request", "holdfast-parts-v1", body.request.root] };
@@ -216,7 +256,7 @@ function identity(value, common) {
 const KINDS = {
   admission: [["event", "record", "until", "attestation"], admission],
   recall: [["model", "record"], recall],
-  route: [ROUTE, route, ["path", "admitted_at"]],
+  route: [ROUTE, route, ["path", "admitted_at", "attempts", "ignored", "policy"]],
   execution: [executionMembers, execution],
   payment: [["event", "record"], payment],
   decision: [["act", "case", "lanes", "policy", "record", "cases"], decision],

@@ -1,0 +1,70 @@
+"""The shell of ``/verify``, its twin, and what the page takes from its panel before it checks anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.verifier.lanes import LANES
+from holdfast.web.assets import Assets
+from holdfast.web.verify import ICONS, JUDGED
+from tests.conformance.test_browser_verifier import VECTORS
+from tests.helpers.panel import open_panel
+
+pytestmark = pytest.mark.enable_socket
+
+TRUST = VECTORS / "shared" / "trust.json"
+
+
+def asked(path: str, trust: Path = TRUST) -> tuple[int, str]:
+    async def act() -> tuple[int, str]:
+        async with open_panel(trust=trust) as panel:
+            return await panel.get(path)
+
+    return asyncio.run(act())
+
+
+def told(path: str, trust: Path = TRUST) -> Any:
+    status, text = asked(path, trust)
+    assert status == 200
+    return json.loads(text)
+
+
+def test_the_page_names_every_lane_and_says_which_it_does_not_judge() -> None:
+    _, text = asked("/verify")
+    for lane in LANES:
+        assert (f'data-lane="{lane}"' if lane in JUDGED else f'data-unjudged="{lane}"') in text
+    assert text.count("not judged here") == len(LANES) - len(JUDGED)
+
+
+def test_the_twin_says_the_same() -> None:
+    assert told("/verify.json") == {"judged": [*JUDGED], "not_judged": [lane for lane in LANES if lane not in JUDGED]}
+
+
+def test_everything_that_the_page_needs_is_named_in_it() -> None:
+    _, text = asked("/verify")
+    names = [name for name in Assets().files if name.startswith("verify/") and name.endswith(".js")]
+    assert len(names) > 15
+    for name in [*names, *(f"icons/{icon}.svg" for icon in ICONS)]:
+        assert f"/{name}" in text, name
+
+
+def test_the_panel_hands_out_its_trust_file_as_it_lies_there() -> None:
+    assert told("/verify/trust.json") == {"trust": TRUST.read_text("utf-8"), "pinned": "first use"}
+
+
+def test_a_trust_file_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert told("/verify/trust.json", tmp_path / "none.json") == {"trust": None, "pinned": None}
+
+
+def test_a_trust_file_that_does_not_verify_is_none() -> None:
+    altered = VECTORS / "trust" / "forged-signature_fail" / "trust.json"
+    assert told("/verify/trust.json", altered) == {"trust": None, "pinned": None}
+
+
+def test_a_gateway_that_shows_no_key_document_is_told_as_that() -> None:
+    assert told("/verify/gateway.json") == {"key_document": None}
