@@ -1,4 +1,4 @@
-/* Signatures, verified and never made: Ed25519 (RFC 8032 §5.1.7), ECDSA over P-256 (FIPS 186-5 §6.4.2), and the signer
+/* Signatures, checked and never made: Ed25519 (RFC 8032 §5.1.7), ECDSA over P-256 (FIPS 186-5 §6.4.2), and the signer
    of an Ethereum signature over secp256k1 (SEC 1 §4.1.6).
 
    Not WebCrypto's, which has neither secp256k1 nor compressed points, has Ed25519 in recent browsers only, and is missing

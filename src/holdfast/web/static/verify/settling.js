@@ -19,7 +19,7 @@ export class Settling {
   trees = [];
   /** By number: final rounds, and all that were proposed. */
   finals = new Map();
-  /** By statement digest: `{index, at}` of verified inclusions (`at` when a quorum had cosigned, or null). */
+  /** By statement digest: `{index, at}` of inclusions that hold (`at` when a quorum had cosigned, or null). */
   included = new Map();
   /** By statement digest: what the newest final round says of it, `{number, code, digest}`. */
   verdicts = new Map();
