@@ -852,7 +852,7 @@ def test_the_first_page_is_made_quickly_and_everything_it_loads_is_small():
             assert "memory/page.js" not in loaded
             assert len(page) + sum(len(files[name].gzipped) for name in loaded) < 80_000
             checking = {name for name in files if name.startswith("verify")}
-            assert sum(len(files[name].gzipped) for name in files.keys() - checking) < 80_000, "what pages load together"
-            assert sum(len(files[name].gzipped) for name in checking) < 70_000, "what checks in the page, of some alone"
+            assert sum(len(files[name].gzipped) for name in files.keys() - checking) < 80_000, "what all load together"
+            assert sum(len(files[name].gzipped) for name in checking) < 70_000, "what checks, of some pages alone"
 
     asyncio.run(check())
