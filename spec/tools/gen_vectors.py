@@ -13,6 +13,7 @@ from reference.cases import Writer
 from reference.text import exact_text, jcs
 from suites import (
     admissions,
+    agents,
     artifacts,
     attestations,
     bundles,
@@ -51,6 +52,7 @@ SUITES = (
     texts,
     documents,
     contexts,
+    agents,
     logs,
     statements,
     trusts,

@@ -92,6 +92,7 @@ def test_the_document_names_every_path_that_is_served_and_no_other(gateway: Live
     of_a_run |= {
         f"/v1/runs/{{run}}/{name}" for name in ("events", "bundle", "payment", "wrap", "recompute", "influence")
     }
+    of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("children", "steps", "close")}
     served = {*app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run, f"{app.ALPHA_RESULTS}{{id}}"}
     assert paths().keys() == served
     for path, operations in paths().items():
@@ -118,10 +119,9 @@ def test_only_the_paths_of_one_run_take_its_capability(gateway: LiveGateway) -> 
             asked = path.replace("{run}", headers["x-holdfast-run"])
             status = gateway.send(head(method.upper(), asked, own, key=None)).status
             # Nothing is paid here, what goes to no queue is not wrapped, no inference node computed a chat, and no
-            # memory went before it.
-            answered = {"payment": 404, "wrap": 404, "recompute": 400, "influence": 400}.get(
-                path.rpartition("/")[2], 200
-            )
+            # memory went before it; it is no agent run.
+            none = dict.fromkeys(("recompute", "influence", "steps", "close"), 400)
+            answered = {"payment": 404, "wrap": 404, **none}.get(path.rpartition("/")[2], 200)
             assert status == (answered if {"capability": []} in operation.get("security", []) else 401), path
 
 

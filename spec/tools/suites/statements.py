@@ -552,6 +552,24 @@ def payloads(out: Writer) -> None:
     )
     routed(case, lambda **members: lambda value: value["predicate"].update(members))
     case("unknown-settlement", "Three modes.", put("predicate", "settlement", to="later"), "statement.settlement")
+
+    def told(**more: Any) -> Callable[[dict[str, Any]], None]:
+        """A step of an agent run, with something changed."""
+
+        def change(value: dict[str, Any]) -> None:
+            predicate = value["predicate"]
+            own = {"endpoint": "step", "upstream": "caller", "rewrites": [], "sent": predicate["request"]}
+            predicate.update({**own, **more})
+
+        return change
+
+    case("step", "A step of an agent run: nothing was sent to anybody.", told())
+    for name, more in {
+        "step-with-an-upstream": {"upstream": "small.provider"},
+        "step-after-a-fallback": {"fallback_from": ["small.provider"]},
+        "step-that-streams": {"streamed": True},
+    }.items():
+        case(name, "What is sent to nobody is served by nobody.", told(**more), "statement.endpoint")
     case(
         "unknown-endpoint",
         "Endpoints are a closed list.",

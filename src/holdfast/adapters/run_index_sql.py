@@ -39,6 +39,7 @@ _RUNS = sa.Table(
     sa.Column("subject", sa.Text),
     sa.Column("added", sa.Text),
     sa.Column("asked_again", sa.Integer),
+    sa.Column("parent_run", sa.String(36)),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -50,6 +51,14 @@ _QUEUED = sa.Index(
     postgresql_where=_RUNS.c.queue.is_not(None),
 )
 """Only runs that name a queue: the others cost nothing."""
+_PARENTS = sa.Index(
+    "runs_by_parent",
+    _RUNS.c.parent_run,
+    _RUNS.c.open_place,
+    sqlite_where=_RUNS.c.parent_run.is_not(None),
+    postgresql_where=_RUNS.c.parent_run.is_not(None),
+)
+"""Likewise: only runs that name a parent."""
 _CURSOR = sa.Table(
     "cursors",
     _METADATA,
@@ -82,9 +91,9 @@ class SQLRunIndex:
         if url.startswith("sqlite"):
             sa.event.listen(self._engine, "connect", _quiet_sqlite)
         _METADATA.create_all(self._engine)
-        self._add_queue()
+        self._add_columns()
 
-    def _add_queue(self) -> None:
+    def _add_columns(self) -> None:
         """Give older tables the columns that came since. No run in them had such a thing, so nothing is filled in."""
         found = {column["name"] for column in sa.inspect(self._engine).get_columns("runs")}
         with self._engine.begin() as connection:
@@ -94,10 +103,12 @@ class SQLRunIndex:
                 ("subject", "TEXT"),
                 ("added", "TEXT"),
                 ("asked_again", "INTEGER"),
+                ("parent_run", "VARCHAR(36)"),
             ):
                 if name not in found:
                     connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} {kind}"))
             _QUEUED.create(connection, checkfirst=True)
+            _PARENTS.create(connection, checkfirst=True)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -171,6 +182,12 @@ class SQLRunIndex:
         )
         with self._engine.connect() as connection:
             return [RunRow(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+    def children(self, parent: str) -> list[RunRow]:
+        """The runs that name a parent, by the place of their opening."""
+        query = sa.select(_RUNS).where(_RUNS.c.parent_run == parent).order_by(_RUNS.c.open_place)
+        with self._engine.connect() as connection:
+            return [RunRow(**row) for row in connection.execute(query).mappings()]
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:
         """A workspace's runs that name a queue, by the place of their opening, from ``begin`` on and below ``end``."""

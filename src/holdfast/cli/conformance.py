@@ -78,6 +78,7 @@ from holdfast.verifier.checks import (
     refuse_attester,
     refuse_time,
 )
+from holdfast.verifier.children import verify_children
 from holdfast.verifier.gate import Decision, History, LaneVector, Release, decide
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
@@ -516,6 +517,17 @@ def _verify_trust(arguments: Arguments) -> Answer:
         before = (last.version, last.digest)
     found = trust.verify_trust(trust.parse_trust_chain(arguments.file()), pin=pin, accepted=before)
     return {"version": found.version, "digest": found.digest, "pin": found.pin, "development": found.development}
+
+
+def _verify_children(arguments: Arguments) -> Answer:
+    value = _fields(arguments.file(), "parent", "answer", "children")
+    parsed = {
+        run: statements.parse_statement(statements.parse_envelope(canonical.encode(envelope)))
+        for run, envelope in [(item["run"], item["envelope"]) for item in value["children"]]
+    }
+    parent = statements.parse_statement(statements.parse_envelope(canonical.encode(value["parent"])))
+    found = verify_children(parent, value["answer"], parsed)
+    return {"missing": [child.run for child in found.missing]}
 
 
 def _verify_inclusion(arguments: Arguments) -> Answer:
@@ -1090,6 +1102,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "verify-statement": _verify_statement,
     "verify-entries": _verify_entries,
     "verify-trust": _verify_trust,
+    "verify-children": _verify_children,
     "verify-inclusion": _verify_inclusion,
     "verify-consistency": _verify_consistency,
     "verify-checkpoint": _verify_checkpoint,

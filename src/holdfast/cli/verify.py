@@ -10,7 +10,7 @@ digest), ``trust`` (digest, version, first_digest, pinned, development, expires_
 ``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``payments``
 (list of digest, document and lines, of each payment whose document is shown and is what was signed), ``proofs`` (list
 of digest, answer, says and code, of each proof whose document is shown and is what was signed), ``chronology`` and
-``requirements`` (list of requirement and answer).
+``requirements`` (list of requirement and answer); with ``--child`` also ``children`` (``agents.md`` §6).
 
 Not covered: what a policy's ``require`` asks (that is the gate's).
 """
@@ -24,6 +24,7 @@ from typing import Any
 import click
 
 from holdfast.cli.accepted import open_remembered
+from holdfast.cli.children import check_children, children_lines
 from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
 from holdfast.cli.proofs import ProofFound, check_proofs
 from holdfast.cli.times import parse_moment
@@ -57,6 +58,8 @@ ACCEPT, REJECT, UNDECIDED = 0, 1, 3
               help="The ONNX file that a proof is about: its circuit is derived here.")  # fmt: skip
 @click.option("--ezkl", metavar="PYTHON", type=click.Path(path_type=Path),
               help="Python that has EZKL.  [default: this one]")  # fmt: skip
+@click.option("--child", "child_files", multiple=True, metavar="FILE",
+              help="Bundle of a child, where BUNDLE is of an agent run; may be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 def verify(
@@ -71,6 +74,7 @@ def verify(
     srs: Path | None,
     model: Path | None,
     ezkl: Path | None,
+    child_files: Sequence[str],
     as_json: bool,
     no_color: bool,
 ) -> int:
@@ -79,7 +83,7 @@ def verify(
     Exits 0 when the bundle is well formed, no lane is refuted and every --require holds; 3 when a requirement cannot be
     told yet (its lane is pending or unknown) or trust is missing; 1 otherwise; 2 for a wrong command line. A proof in
     the bundle is verified where EZKL and --srs are here; one that does not hold exits 1, one that was not verified
-    says so.
+    says so. A child that is not the agent run's exits 1, and so does one with a refuted lane.
     """
     requirements = [parse_requirement(text) for text in required]
     at = None if at_text is None else parse_moment(at_text)
@@ -92,16 +96,25 @@ def verify(
         raise UsageError("usage.known", f"the journal has {len(parsed.journal)} positions, not {known}", param="known")
     result = appraise(parsed, trust, policy, parsed.exported_at if at is None else at, known)
     proofs = check_proofs(result.evidence.proofs, srs, model, ezkl)
+    below = [parse_bundle(read_file(name)) for name in child_files]
+    appraised = [appraise(child, trust, policy, child.exported_at if at is None else at) for child in below]
+    children = check_children(result, appraised) if appraised else None
     if as_json:
         value = result_json(parsed, trust, result, requirements, before=before)
-        emit_json({**value, "proofs": [found.to_json() for found in proofs]})
+        told = {} if children is None else {"children": children.to_json()}
+        emit_json({**value, "proofs": [found.to_json() for found in proofs], **told})
     else:
         own_time = at is None
         lines = result_lines(parsed, trust, result, requirements, own_time=own_time, before=before, proofs=proofs)
         for line in lines:
             emit(line, colour=wants_colour(no_color=no_color))
-    refuted = any(found.answer == "no" for found in proofs)
-    return REJECT if refuted else exit_of(result, trust, requirements)
+        for line in children_lines(children) if children is not None else ():
+            emit(line, colour=wants_colour(no_color=no_color))
+    refuted = any(found.answer == "no" for found in proofs) or any(map(_is_refuted, appraised))
+    if refuted or (children is not None and children.answer == "no"):
+        return REJECT
+    code = exit_of(result, trust, requirements)
+    return UNDECIDED if code == ACCEPT and children is not None and children.answer == "cannot_tell" else code
 
 
 def _open_trust(name: str | None, pin: str | None, accepted: str | None) -> tuple[Trust | None, int | None]:
@@ -125,9 +138,14 @@ def _check_pin(text: str) -> None:
         raise UsageError("usage.pin", "a trust pin is a SHA-256 in lower-case hex", param="trust-pin") from error
 
 
+def _is_refuted(result: Appraisal) -> bool:
+    """Whether any lane is: the one thing that lanes are asked for together."""
+    return any(lane.state == "refuted" for lane in result.lanes.values())
+
+
 def exit_of(result: Appraisal, trust: Trust | None, requirements: Iterable[Requirement]) -> int:
     """The exit code (``lanes.md`` §5). What is refused stays refused, however much else is still open."""
-    if any(lane.state == "refuted" for lane in result.lanes.values()):
+    if _is_refuted(result):
         return REJECT
     answers = [item.answer(result.lanes[item.lane]) for item in requirements]
     if trust is None:

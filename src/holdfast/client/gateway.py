@@ -294,7 +294,7 @@ class GatewayClient:
         own = {"content-type": "application/json", "x-holdfast-nonce": nonce}
         headers = {**asked.headers, **self._headers(), **own}
         if asked.parent_run is not None:
-            headers["x-holdfast-parent-run"] = asked.parent_run
+            headers["x-holdfast-parent"] = asked.parent_run
         if asked.settlement is not None:
             headers["x-holdfast-settlement"] = asked.settlement
         if asked.queue is not None:

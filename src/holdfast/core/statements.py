@@ -50,8 +50,19 @@ CLOSING_EVENTS = ("generated", "failed", "interrupted")
 """The events that close a run."""
 COMPUTING_EVENTS = ("computed", "proved", "recomputed")
 """What only a node that runs models says (``inference.md`` §4 to §6)."""
-ENDPOINTS = ("chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications")
+ENDPOINTS = (
+    "chat.completions",
+    "completions",
+    "images.generations",
+    "inference",
+    "embeddings",
+    "classifications",
+    "agent",
+    "step",
+)
 """What a route can be asked at (``statement.md`` §4.1)."""
+OWN_ENDPOINTS = ("agent", "step")
+"""Those of runs in which nothing is sent to anybody: their caller tells what it did (``agents.md`` §2(2))."""
 ACTS = ("approve", "reject", "release", "reopen", "recall")
 """By which somebody moves a case (``statement.md`` §4.3)."""
 PAYMENT_EVENTS = (
@@ -650,6 +661,15 @@ def _route(value: dict[str, Any]) -> Route:
     attempts = parse_attempts(value["attempts"], value["upstream"]) if "attempts" in value else None
     if attempts is not None and failed_before(attempts) != fallback_from:
         raise MalformedError("statement.attempts", "fallback_from is not what the attempts come to")
+    if value["endpoint"] in OWN_ENDPOINTS and (
+        value["upstream"] != "caller"
+        or value["rewrites"]
+        or value["fallback_from"]
+        or value["streamed"]
+        or value["cached"]
+        or not value.keys().isdisjoint(("attempts", "ignored"))
+    ):
+        raise MalformedError("statement.endpoint", "what is sent to nobody is neither rewritten nor served by anybody")
     return Route(
         request=parse_tree(value["request"]),
         sent=parse_tree(value["sent"]),

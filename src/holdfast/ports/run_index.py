@@ -43,6 +43,9 @@ class RunRow:
     asked_again: int | None = None
     """How often it was asked again without rows of memory; None for never."""
 
+    parent_run: str | None = None
+    """The run that it names as its parent; None too where what came sealed is read by its capability alone."""
+
     @property
     def additions(self) -> tuple[tuple[int, int | None, str | None], ...]:
         """:attr:`added`, read."""
@@ -92,6 +95,10 @@ class RunIndex(Protocol):
 
     def recent(self, workspace: str, limit: int) -> list[RunRow]:
         """A workspace's runs, newest first."""
+        ...
+
+    def children(self, parent: str) -> list[RunRow]:
+        """The runs that name a parent, by the place of their opening."""
         ...
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from holdfast.core import canonical
 from holdfast.core.bundles import Bundle
 from holdfast.core.encoding import time_encode
-from holdfast.core.statements import Execution, Route
+from holdfast.core.statements import OWN_ENDPOINTS, Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.verifier.computation import computation, computed_artifact, computed_of
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
@@ -273,6 +273,8 @@ def _artifact(evidence: Evidence) -> Lane:
         return Lane("artifact", "unknown", None, "Nothing has been answered, so no model is claimed.")
     if computed_of(evidence) is not None:
         return computed_artifact(evidence)
+    if _is_own(evidence):
+        return Lane("artifact", "not_applicable", None, "No model ran in this run: its caller tells what it did.")
     name = f"calls it {model!r}" if model else "has not been disclosed here"
     return Lane(
         "artifact",
@@ -288,8 +290,17 @@ def _computation(evidence: Evidence, *, development: bool) -> Lane:
         return Lane("computation", "unknown", None, "Nothing has been computed that could be checked.")
     if computed_of(evidence) is not None:
         return computation(evidence, development=development)
+    if _is_own(evidence):
+        says = "What was done here is the word of whoever ran it. The gateway signed that it was told so, and when."
+        return Lane("computation", "unknown", "operator_claim", says, _digests(evidence)[-1:])
     says = "The gateway signed what its upstream returned. Nothing here shows how the upstream made it."
     return Lane("computation", "unknown", "provider_claim", says, _digests(evidence)[-1:])
+
+
+def _is_own(evidence: Evidence) -> bool:
+    """Whether nothing was sent to anybody: an agent run, or a step of one (``agents.md`` §2(2))."""
+    body = evidence.route.statement.body if evidence.route is not None else None
+    return isinstance(body, Route) and body.endpoint in OWN_ENDPOINTS
 
 
 def _route(evidence: Evidence) -> Lane:

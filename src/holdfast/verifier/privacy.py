@@ -16,7 +16,7 @@ from holdfast.core import ohttp
 from holdfast.core.attempts import reached
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.keys import KeyDocument
-from holdfast.core.statements import Route, SealedPath
+from holdfast.core.statements import OWN_ENDPOINTS, Route, SealedPath
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError
 from holdfast.verifier.evidence import CheckedStatement, Evidence
@@ -47,6 +47,11 @@ def privacy(evidence: Evidence, trust: Trust | None, enclave: Lane, record: Tran
         )
         return Lane("privacy", "unknown", None, says)
     digests = (checked.statement.digest,)
+    if body.endpoint in OWN_ENDPOINTS:
+        says = (
+            "The gateway saw what its caller told. To whom else that was shown, the caller's own runs say, or nothing."
+        )
+        return Lane("privacy", "unknown", None, says, digests, hops=_hops(checked, body, proven=False))
     if body.path is None:
         says = _direct(body) + _published(body)
         return Lane("privacy", "unknown", None, says, digests, hops=_hops(checked, body, proven=False))
@@ -188,9 +193,10 @@ def _hops(checked: CheckedStatement, body: Route, *, proven: bool) -> tuple[Hop,
     hops = [Hop("client", None, "yes", "yes", "yes", "yes")]
     if body.path is not None:
         hops.append(Hop("relay", body.path.relay, "yes", hidden, "yes", "yes"))
+    hops.append(Hop("gateway", checked.statement.attester, hidden if sealed else "yes", "yes", "yes", "yes"))
+    if body.endpoint not in OWN_ENDPOINTS:
+        hops += [_upstream(code, saw, hidden if sealed else "unknown", hidden) for code, saw in _upstreams(body)]
     hops += [
-        Hop("gateway", checked.statement.attester, hidden if sealed else "yes", "yes", "yes", "yes"),
-        *(_upstream(code, saw, hidden if sealed else "unknown", hidden) for code, saw in _upstreams(body)),
         Hop("log", None, "no", published, "no" if private else "yes", "yes"),
         Hop("panel", None, "unknown", "unknown", "unknown", "unknown"),
     ]

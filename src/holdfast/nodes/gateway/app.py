@@ -59,8 +59,9 @@ _READS = {
 }
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
-_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/payment|/wrap)?\Z")
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/payment|/wrap)?\Z")
 _AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
+_AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close)\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
@@ -125,10 +126,14 @@ class GatewayApp:
             return
         path, method = scope["path"], scope["method"]
         endpoint = ENDPOINTS.get(path)
-        again = _AGAIN.match(path)
-        allowed = "GET" if endpoint is None and again is None else "POST"
-        if method != allowed:
-            await _refuse_method(path, allowed, send)
+        again, agent = _AGAIN.match(path), _AGENT.match(path)
+        asked = endpoint is not None or again is not None or agent is not None
+        if path == "/v1/runs" and method == "POST":
+            await self._open_agent(scope, receive, send)
+        elif method != ("POST" if asked else "GET"):
+            await _refuse_method(path, "POST" if asked else "GET", send)
+        elif agent is not None:
+            await self._lead_agent(agent[1], agent[2], scope, receive, send)
         elif endpoint is not None:
             await self._ask(endpoint, scope, receive, send)
         elif again is not None:
@@ -242,6 +247,31 @@ class GatewayApp:
         else:
             await _json(send, await self._rerun.run(row, secret or b"", parse_rerun(body)))
 
+    # Agent runs
+
+    async def _open_agent(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open an agent run for a workspace's key; sealed, nobody could tell its children from others'."""
+        if ORIGIN in scope:
+            raise UsageError("agent.sealed", "an agent run shows which turns belong together: it is not asked sealed")
+        headers = dict(scope["headers"])
+        workspace = self._workspaces.name(headers.get(b"authorization"))
+        body = await read_body(receive)
+        told = await self._gateway.agents.open(body, headers, workspace, self._settlement)
+        await _json(send, told)
+
+    async def _lead_agent(self, run: str, what: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Record a step of an agent run or close it, for whoever holds its capability."""
+        headers = dict(scope["headers"])
+        capability = headers.get(b"x-holdfast-capability", b"").decode("latin-1")
+        if not capability or ORIGIN in scope:
+            hint = "send x-holdfast-capability, which came when it was opened"
+            raise RefusedError("auth.capability", "an agent run is led by its capability", hint=hint, status=401)
+        row, secret = await self._desk.find(run, None, capability)
+        body = await read_body(receive)
+        agents = self._gateway.agents
+        told = agents.step(row, body, headers) if what == "steps" else agents.close(row, secret or b"", body)
+        await _json(send, await told)
+
     # Reading
 
     async def _read(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -308,6 +338,8 @@ class GatewayApp:
             row, secret = await self._desk.find(match[1], asker, capability or None)
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
+            elif match[2] == "/children":
+                await _json(send, await self._desk.children(row))
             elif match[2] == "/payment":
                 await _json(send, await self._desk.payment(row, secret))
             elif match[2] == "/wrap":
@@ -398,7 +430,8 @@ def _not_found() -> UsageError:
 
 async def _refuse_method(path: str, allowed: str, send: Send) -> None:
     """405 with the method that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
-    known = path in ENDPOINTS or path in _READS or _RUN.match(path) is not None or _AGAIN.match(path) is not None
+    patterns = (_RUN, _AGAIN, _AGENT)
+    known = path in ENDPOINTS or path in _READS or any(pattern.match(path) for pattern in patterns)
     if not known:
         raise _not_found()
     error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")

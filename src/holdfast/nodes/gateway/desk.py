@@ -23,6 +23,7 @@ from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.turn import parse_opening, reader_of
 from holdfast.ports.run_index import RunRow
 from holdfast.verifier.appraisal import Appraisal
+from holdfast.verifier.children import differing, side_by_side
 
 _COALESCE_S = 0.1
 """Changes within this time become one update."""
@@ -137,6 +138,34 @@ class RunDesk:
         if secret is not None:
             appraisal = await self._evidence.appraised(row, secret)
         return _view(row, appraisal, story)
+
+    async def children(self, row: RunRow) -> dict[str, Any]:
+        """The runs that name this one as their parent, and their lanes side by side (``agents.md`` §6)."""
+        listed, lanes = [], {}
+        for child in await self._indexer.children(row.run):
+            appraisal, _ = await self._evidence.view(child)
+            lanes[child.run] = appraisal.lanes
+            listed.append(
+                {
+                    "run": child.run,
+                    "kind": child.endpoint,
+                    "opened_at": child.opened_at,
+                    "closed_at": child.closed_at,
+                    "outcome": child.outcome,
+                    "queue": child.queue,
+                    "lanes": {
+                        name: {"state": lane.state, "basis": lane.basis} for name, lane in appraisal.lanes.items()
+                    },
+                }
+            )
+        return {
+            "run": row.run,
+            "kind": row.endpoint,
+            "outcome": row.outcome,
+            "children": listed,
+            "lanes": side_by_side(lanes),
+            "differing": list(differing(list(lanes.values()))),
+        }
 
     async def payment(self, row: RunRow, secret: bytes | None) -> dict[str, Any]:
         """Both sides of a run's payment (``spec/collection.md`` §6). Raises ``payment.off`` where none are taken."""

@@ -130,6 +130,14 @@ class Indexer:
         await self.flush()
         return await self.call(self._index.recent, workspace, limit)
 
+    async def children(self, parent: str) -> list[RunRow]:
+        """The runs that name a parent, in the order in which they were opened."""
+        memory = [RunRow(**row) for row in self._waiting.values() if row["parent_run"] == parent]
+        found = {row.run: row for row in memory}
+        for row in await self.call(self._index.children, parent):
+            found.setdefault(row.run, _changed(row, self._changed.get(row.run, {})))
+        return sorted(found.values(), key=lambda row: row.open_place)
+
     async def openings(self, workspace: str, after: int, limit: int) -> tuple[list[RunRow], int]:
         """A workspace's runs that name a queue and whose records begin at or behind ``after``, in the order of the
         write-ahead log, and the position to go on from: below it nothing more will appear."""
@@ -245,6 +253,7 @@ def _values_of(opening: Opening, place: int) -> dict[str, Any]:
         "subject": opening.subject,
         "added": None,
         "asked_again": None,
+        "parent_run": None if closed else opening.parent_run,
     }
 
 

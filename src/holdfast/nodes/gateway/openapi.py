@@ -9,6 +9,8 @@ from holdfast.core.computations import COMPARISONS
 from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.images import FORMATS, MAX_COUNT, MAX_PROMPT
 from holdfast.core.inference import MAX_ITEMS, MAX_NAME, MODES
+from holdfast.core.statements import ENDPOINTS
+from holdfast.nodes.gateway.openapi_agents import SCHEMAS, operations
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
 
@@ -195,6 +197,7 @@ def _get(
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 as a JSON value."""
+    agents = operations(_errors())
     return {
         "openapi": "3.1.0",
         "info": {
@@ -252,11 +255,21 @@ def document() -> dict[str, Any]:
                 },
                 {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
             ),
-            "/v1/runs": _get(
-                "The workspace's newest runs",
-                _ref("Runs"),
-                {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200}},
+            "/v1/runs": {
+                **_get(
+                    "The workspace's newest runs",
+                    _ref("Runs"),
+                    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200}},
+                ),
+                **agents["/v1/runs"],
+            },
+            "/v1/runs/{run}/children": _get(
+                "The runs that name this one as their parent, their lanes side by side",
+                _ref("Children"),
+                _RUN_PARAMETER,
             ),
+            "/v1/runs/{run}/steps": agents["/v1/runs/{run}/steps"],
+            "/v1/runs/{run}/close": agents["/v1/runs/{run}/close"],
             "/v1/runs/{run}": _get("Lanes and chronology of a run", _ref("Run"), _RUN_PARAMETER),
             "/v1/runs/{run}/events": _get(
                 "The same whenever it changes: server-sent events named run, without end",
@@ -308,7 +321,7 @@ def document() -> dict[str, Any]:
             "/metrics": _get("Prometheus metrics", _TEXT, public=True, content_type="text/plain"),
             "/openapi.json": _get("This document", {"type": "object"}, public=True),
         },
-        "components": {"securitySchemes": _SECURITY, "schemas": _schemas()},
+        "components": {"securitySchemes": _SECURITY, "schemas": {**_schemas(), **SCHEMAS}},
     }
 
 
@@ -589,7 +602,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "run": _TEXT,
                 "created": _TEXT,
-                "kind": {"enum": ["chat.completions", "completions"]},
+                "kind": {"enum": list(ENDPOINTS)},
                 "outcome": {"type": ["string", "null"]},
                 "lanes": _ref("Lanes"),
                 "chronology": {"type": "array", "items": {"type": "object", "required": ["at", "code", "says"]}},

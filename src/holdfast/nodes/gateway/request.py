@@ -46,7 +46,7 @@ PATHS = {"chat.completions": "/chat/completions", "completions": "/completions",
 """Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
 OPTION_HEADERS = {
     b"x-holdfast-nonce": "nonce",
-    b"x-holdfast-parent-run": "parent_run",
+    b"x-holdfast-parent": "parent_run",
     b"x-holdfast-queue": "queue",
     b"x-holdfast-sealed": "sealed",
     b"x-holdfast-settlement": "settlement",
@@ -174,7 +174,7 @@ def parse_ask(
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
-    options = _options(value, headers, settlement)
+    options = parse_options(value, headers, settlement)
     if options.memory is not None and endpoint != "chat.completions":
         raise UsageError("request.memory", "memory is carried into chats", param="holdfast.memory")
     if streamed and endpoint in (*COMPUTED, IMAGES):
@@ -221,7 +221,8 @@ def _check_messages(messages: object) -> None:
             )
 
 
-def _options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: str) -> Options:
+def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlement: str) -> Options:
+    """What headers and the member ``holdfast`` of a request ask of Holdfast; raises ``request.*``."""
     given = value.get("holdfast", {})
     if not isinstance(given, dict):
         raise MalformedError("request.holdfast", "holdfast is an object", param="holdfast")

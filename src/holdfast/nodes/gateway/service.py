@@ -52,6 +52,7 @@ from holdfast.nodes.gateway.admitting import (
     tell_admitted,
     write_packed,
 )
+from holdfast.nodes.gateway.agents import Agents
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.imaging import hold_images
@@ -73,6 +74,7 @@ from holdfast.nodes.gateway.turn import (
     disclosed_parts,
     follow_up,
     has_carrier,
+    make_run_id,
     reader_of,
     sealed_body,
     signed_elsewhere,
@@ -178,6 +180,9 @@ class Gateway:
         self.computing = computing or Computing((), lambda: None, clock)
         self._answer_signer = answer_signer
         self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
+        self.agents = Agents(
+            identity, ledger, indexer, clock, random_bytes=random_bytes, on_closed=on_closed, wraps=self._wraps
+        )
         self.under_way = 0
         """Runs that are open now."""
 
@@ -201,7 +206,9 @@ class Gateway:
             raise UnavailableError("gateway.busy", "too many runs are under way", hint="try again in a moment")
         self.under_way += 1  # from here on, for what is asked of memory and data nodes takes its time
         try:
-            run, packed, carried = await self._begin(ask, workspace, requester, path, visit)
+            async with self.agents.child(ask.options.parent_run, workspace, sealed=path is not None) as joined:
+                run, packed, carried = await self._begin(ask, workspace, requester, path, visit)
+                joined(run.id)
         except BaseException:
             self.under_way -= 1
             raise
@@ -690,8 +697,9 @@ class Gateway:
     # Recovery
 
     async def recover(self) -> int:
-        """Close what an earlier process left open: signed "interrupted at mark n". Returns how many there were."""
-        waiting = self._ledger.unclosed()
+        """Close what an earlier process left open: signed "interrupted at mark n". Returns how many there were. Agent
+        runs go on."""
+        waiting = self.agents.restore(self._ledger.unclosed())
         for interrupted in waiting:
             await self._close_interrupted(interrupted)
         if waiting:
@@ -743,17 +751,6 @@ def fault_of(error: Exception) -> Exception:
         message = f"the upstream's answer cannot be bound: {error.message}"
         return MalformedError("upstream.protocol", message, status=502)
     return error
-
-
-def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
-    """A UUID of version 7 (RFC 9562 §5.7), or of version 4 where the time must not show."""
-    value = bytearray(entropy)
-    if timed:
-        value[:6] = milliseconds.to_bytes(6)
-    value[6] = (value[6] & 0x0F) | (0x70 if timed else 0x40)
-    value[8] = (value[8] & 0x3F) | 0x80
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _publication(run: Run, text: bytes) -> bytes:

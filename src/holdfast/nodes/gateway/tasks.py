@@ -72,6 +72,7 @@ class Background:
             self._task("index", self._indexer.work()),
             self._task("retention", self._forget()),
             self._task("levels", self._levels()),
+            self._task("agents", self._gateway.agents.work()),
             *(self._task(name, work()) for name, work in self._beside.items()),
         ]
         del self._waiting["start"]

@@ -119,6 +119,8 @@ class Opening:
     """Parameters of the request that the upstream is known not to honour; sorted."""
     policy: str | None = None
     """Salted digest (hex) of the route policy in force, where there is one."""
+    agent: Mapping[str, Any] | None = None
+    """Of an agent run what it may do, of a step what it is: what its gateway has to know again (``agents``)."""
 
     @property
     def coarse(self) -> bool:
@@ -159,6 +161,7 @@ class Opening:
             "admitted_at": self.admitted_at,
             "ignored": list(self.ignored),
             "policy": self.policy,
+            **({} if self.agent is None else {"agent": dict(self.agent)}),
         }
 
 
@@ -189,6 +192,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         admitted_at=header.get("admitted_at"),
         ignored=tuple(header.get("ignored", ())),
         policy=header.get("policy"),
+        agent=header.get("agent"),
     )
 
 
@@ -286,6 +290,17 @@ def _signed(kind: str, payload: bytes, identity: Identity, opening: Opening, key
     unpublished = commitment_salt(key, digest) if key is not None else identity.signer.sign(payload)
     salt = unpublished[:COMMITMENT_SALT_BYTES]
     return SignedStatement(kind, digest, envelope, build_commitment(digest, salt), salt)
+
+
+def make_run_id(milliseconds: int, entropy: bytes, *, timed: bool) -> str:
+    """A UUID of version 7 (RFC 9562 §5.7), or of version 4 where the time must not show."""
+    value = bytearray(entropy)
+    if timed:
+        value[:6] = milliseconds.to_bytes(6)
+    value[6] = (value[6] & 0x0F) | (0x70 if timed else 0x40)
+    value[8] = (value[8] & 0x3F) | 0x80
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def reader_of(key: bytes) -> str:

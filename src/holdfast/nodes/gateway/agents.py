@@ -1,0 +1,427 @@
+"""Agent runs: opened and closed by hand, with children in between (``spec/agents.md``).
+
+What is open is in memory and in the write-ahead log, so an agent run outlives its gateway's process: its opening keeps
+what it may do, without what was asked, which only its capability opens. A step is opened and closed in one commit.
+
+Not covered: turns of models, which ``service`` opens and :meth:`Agents.child` lets in, and what children come to
+(``verifier.children``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core import canonical
+from holdfast.core.agents import (
+    CALLER,
+    Child,
+    Plan,
+    StepAsk,
+    closing_document,
+    parse_agent_request,
+    parse_plan,
+    parse_step,
+)
+from holdfast.core.encoding import time_decode, time_encode
+from holdfast.core.parts import Commitment, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.sealing import seal_document
+from holdfast.core.statements import Execution, parse_envelope
+from holdfast.errors import MalformedError, RefusedError, UsageError
+from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, parse_closing
+from holdfast.nodes.gateway.records import OPEN
+from holdfast.nodes.gateway.request import Options, parse_options
+from holdfast.nodes.gateway.turn import (
+    Identity,
+    Opening,
+    SignedStatement,
+    close_statements,
+    disclosed_parts,
+    make_run_id,
+    parse_opening,
+    reader_of,
+)
+from holdfast.nodes.gateway.wraps import Wraps
+from holdfast.ports.clock import Clock
+from holdfast.ports.run_index import RunRow
+
+_LOG = logging.getLogger("holdfast.gateway")
+AGENT, STEP = "agent", "step"
+"""Endpoints of statements (``statement.md`` §4.1)."""
+ABANDONED_AFTER = dt.timedelta(days=7)
+"""How long an agent run may stay open (``agents.md`` §2(3))."""
+_HOUR_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """One open agent run."""
+
+    opening: Opening
+    plan: Plan
+    above: int = 0
+    """Agent runs above it."""
+    depth: int = 0
+    """The least ``depth`` of it and of those above."""
+    children: set[str] = field(default_factory=set)
+    joining: int = 0
+    """Children that are being opened."""
+    ending: bool = False
+    acts: set[str] = field(default_factory=set)
+    """Runs of the acts that it proposed."""
+    told: set[str] = field(default_factory=set)
+    """Those of which the outcome was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A run that was made here: its opening, secret and key."""
+
+    opening: Opening
+    secret: bytes
+    key: bytes
+    request: Commitment
+
+
+class Agents:
+    """See the module."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        indexer: Indexer,
+        clock: Clock,
+        *,
+        random_bytes: Callable[[int], bytes],
+        on_closed: Callable[[str, str], None],
+        wraps: Wraps,
+    ) -> None:
+        self._identity = identity
+        self._ledger = ledger
+        self._indexer = indexer
+        self._clock = clock
+        self._random = random_bytes
+        self._on_closed = on_closed
+        self._wraps = wraps
+        self._open: dict[str, _Open] = {}
+
+    # Children
+
+    @contextlib.asynccontextmanager
+    async def child(
+        self, parent: str | None, workspace: str, *, sealed: bool = False, agent: bool = False
+    ) -> AsyncIterator[Callable[[str], None]]:
+        """Let a child in while it is opened; what is yielded is told its run once that is durable. Raises
+        ``agent.closed``, ``agent.workspace``, ``agent.steps``, ``agent.depth`` and ``agent.sealed`` (``agents.md`` §3).
+        A parent that is no agent run of this gateway is the caller's word."""
+        state = None if parent is None else await self._admit(parent, workspace, sealed=sealed, agent=agent)
+        if state is None:
+            yield _joined_nobody
+            return
+        state.joining += 1
+        try:
+            yield state.children.add
+        finally:
+            state.joining -= 1
+
+    async def _admit(self, parent: str, workspace: str, *, sealed: bool, agent: bool) -> _Open | None:
+        state = self._open.get(parent)
+        if state is None:
+            row = await self._indexer.run(parent)
+            if row is not None and row.endpoint == AGENT:
+                raise UsageError("agent.closed", "this agent run is closed: nothing can name it any more", status=409)
+            return None
+        if state.opening.workspace != workspace:
+            raise UsageError("agent.workspace", "there is no such agent run for this key", status=404)
+        if sealed:
+            raise UsageError("agent.sealed", "what came sealed cannot show which turns belong together")
+        if state.ending:
+            raise UsageError("agent.closed", "this agent run is being closed", status=409)
+        if len(state.children) + state.joining >= state.plan.steps:
+            raise RefusedError("agent.steps", f"this agent run has {state.plan.steps} children, its limit", status=429)
+        if agent and state.above + 1 >= state.depth:
+            raise RefusedError("agent.depth", f"at most {state.depth} agent runs stand above each other", status=429)
+        return state
+
+    # Opening
+
+    async def open(
+        self, body: bytes, headers: Mapping[bytes, bytes], workspace: str, settlement: str
+    ) -> dict[str, Any]:
+        """Open an agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
+        value = canonical.decode_exact(body)
+        plan = parse_agent_request(value)
+        options = _plain(parse_options({}, headers, settlement))
+        async with self.child(options.parent_run, workspace, agent=True) as joined:
+            made = self._make(AGENT, value, options, workspace, {"plan": plan.to_json()})
+            await self._begin(made, canonical.encode_exact(value))
+            joined(made.opening.run)
+        self._open[made.opening.run] = self._state(made.opening, plan)
+        return self._told(made)
+
+    def _state(self, opening: Opening, plan: Plan) -> _Open:
+        above = self._open.get(opening.parent_run or "")
+        if above is None:
+            return _Open(opening, plan, depth=plan.depth)
+        return _Open(opening, plan, above.above + 1, min(plan.depth, above.depth))
+
+    async def _begin(self, made: _Made, text: bytes) -> None:
+        opening = made.opening
+        self._indexer.opening(opening.run)
+        place = await self._ledger.open_run(opening, *_kept(made, "request", text, made.request))
+        self._indexer.opened(opening, place.start)
+
+    # Steps
+
+    async def step(self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+        """Record a step of an open agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
+        state = self._find(row)
+        asked = parse_step(canonical.decode_exact(body), state.plan)
+        options = self._step_options(state, asked, headers)
+        if asked.of is not None:
+            self._refuse_outcome(state, asked.of)
+        async with self.child(row.run, row.workspace) as joined:
+            kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of}
+            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept})
+            if asked.of is not None:
+                state.told.add(asked.of)
+            try:
+                statements = await self._at_once(made, asked)
+            except BaseException:
+                state.told.discard(asked.of or "")
+                raise
+            joined(made.opening.run)
+        if asked.act is not None:
+            state.acts.add(made.opening.run)
+        return self._told(made, statements)
+
+    def _step_options(self, state: _Open, asked: StepAsk, headers: Mapping[bytes, bytes]) -> Options:
+        """A step settles as its agent run does, and names the queue that its tool has."""
+        own = state.opening
+        queue = asked.act.queue if asked.act is not None else None
+        named = {**headers, b"x-holdfast-parent": own.run.encode()}
+        if queue is not None:
+            named[b"x-holdfast-queue"] = queue.encode()
+        options = _plain(parse_options({}, named, own.settlement))
+        if options.queue != queue or options.settlement != own.settlement:
+            raise UsageError(
+                "agent.step", "the queue of an act is its tool's, and a step settles as its agent run does"
+            )
+        return options
+
+    @staticmethod
+    def _refuse_outcome(state: _Open, act: str) -> None:
+        if act not in state.acts:
+            raise UsageError("agent.outcome", "this is no act that the agent run proposed", param="of")
+        if act in state.told:
+            raise UsageError("agent.outcome", "what came of this act was told already", param="of", status=409)
+
+    async def _at_once(self, made: _Made, asked: StepAsk) -> tuple[SignedStatement, SignedStatement]:
+        """Open and close a step: two records, one wait."""
+        text = canonical.encode_exact(asked.request)
+        answer = canonical.encode_exact(asked.response)
+        response = commit_parts("response", map_parts("response", asked.response), made.key)
+        opening, now = made.opening, self._clock.now()
+        execution = Execution("generated", "complete", response.tree, None, CALLER)
+        statements = close_statements(self._identity, opening, execution, now=now, key=made.key)
+        self._indexer.opening(opening.run)
+        place, end = await asyncio.gather(  # in this order: tasks begin as they were made
+            self._ledger.open_run(opening, *_kept(made, "request", text, made.request)),
+            self._close(made, execution, statements, now, answer, response),
+        )
+        self._indexer.opened(opening, place.start)
+        self._over(opening, execution, now, end.start)
+        return statements
+
+    # Closing
+
+    async def close(self, row: RunRow, secret: bytes, body: bytes) -> dict[str, Any]:
+        """Close an agent run over its children. Raises ``agent.*`` and ``json.*``."""
+        state = self._find(row)
+        value = canonical.decode_exact(body)
+        closing_document(value, ())  # what is refused, is refused before anything
+        if state.joining or state.ending:
+            raise _still_open(state.joining)
+        state.ending = True
+        try:
+            children = await self._children(state)
+            document = closing_document(value, children)
+            key = pseudo_random_key(row.run, secret)
+            response = commit_parts("response", map_parts("response", document), key)
+            made = _Made(state.opening, secret, key, response)
+            execution = Execution("generated", "complete", response.tree, None, CALLER)
+            now = self._clock.now()
+            statements = close_statements(self._identity, state.opening, execution, now=now, key=key)
+            text = canonical.encode_exact(document)
+            place = await self._close(made, execution, statements, now, text, response)
+        finally:
+            state.ending = False
+        self._open.pop(row.run, None)
+        self._over(state.opening, execution, now, place.start)
+        return self._told(made, statements)
+
+    async def _children(self, state: _Open) -> list[Child]:
+        rows = [await self._indexer.run(run) for run in state.children]
+        known = sorted((row for row in rows if row is not None), key=lambda row: row.open_place)
+        ended = [(row, row.close_place) for row in known if row.close_place is not None]
+        if len(ended) < len(state.children):
+            raise _still_open(len(state.children) - len(ended))
+        return [Child(row.run, row.endpoint, self._closing(place)) for row, place in ended]
+
+    def _closing(self, place: int) -> str:
+        return parse_envelope(parse_closing(self._ledger.read(place).record).envelopes[1]).digest
+
+    def _find(self, row: RunRow) -> _Open:
+        state = self._open.get(row.run)
+        if state is not None:
+            return state
+        if row.endpoint != AGENT:
+            raise UsageError("agent.none", "this run is no agent run", hint="open one with POST /v1/runs")
+        raise UsageError("agent.closed", "this agent run is closed", status=409)
+
+    # Starting again
+
+    def restore(self, interrupted: list[Interrupted]) -> list[Interrupted]:
+        """Take up the agent runs that were open, of all runs that were; returns the others, which were cut off."""
+        kept = [item for item in interrupted if item.opening.endpoint == AGENT]
+        for item in kept:  # oldest first: a parent comes before its children
+            told = item.opening.agent or {}
+            self._open[item.opening.run] = self._state(item.opening, parse_plan(told.get("plan")))
+        if kept:
+            for record in self._ledger.replay():
+                if record.kind == OPEN:
+                    self._rejoin(parse_opening(record.record.header))
+        return [item for item in interrupted if item.opening.endpoint != AGENT]
+
+    def _rejoin(self, opening: Opening) -> None:
+        state = self._open.get(opening.parent_run or "")
+        if state is None:
+            return
+        state.children.add(opening.run)
+        step = (opening.agent or {}).get("step")
+        if step is not None and step["act"]:
+            state.acts.add(opening.run)
+        if step is not None and step["of"] is not None:
+            state.told.add(step["of"])
+
+    async def work(self) -> None:
+        """Close what nobody closed, once an hour, for ever."""
+        while True:
+            await self.sweep()
+            await self._clock.sleep(_HOUR_S)
+
+    async def sweep(self) -> None:
+        """Close the agent runs that are open for too long (``agents.md`` §2(3))."""
+        horizon = self._clock.now() - ABANDONED_AFTER
+        for run, state in list(self._open.items()):
+            if time_decode(state.opening.opened_at) >= horizon or state.joining or state.ending:
+                continue
+            execution = Execution("interrupted", "agent.abandoned", None, None, CALLER)
+            now = self._clock.now()
+            statements = close_statements(self._identity, state.opening, execution, now=now)
+            del self._open[run]
+            closed_at = state.opening.stamp(now)
+            place = await self._ledger.close_run(state.opening, closed_at, execution.outcome, statements)
+            self._over(state.opening, execution, now, place.start)
+            _LOG.warning("agent run %s was closed by nobody for %d days", run, ABANDONED_AFTER.days)
+
+    # What runs have in common
+
+    def _make(
+        self, endpoint: str, request: dict[str, Any], options: Options, workspace: str, kept: Mapping[str, Any]
+    ) -> _Made:
+        """A run of this caller's own making: nothing of it is sent to anybody."""
+        now = self._clock.now()
+        private = options.settlement == "private"
+        run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
+        secret = self._random(32)
+        key = pseudo_random_key(run, secret)
+        bound = commit_parts("request", map_parts("request", request), key)
+        opening = Opening(
+            run=run,
+            opened_at=time_encode(now),
+            workspace=workspace,
+            endpoint=endpoint,
+            streamed=False,
+            settlement=options.settlement,
+            nonce=options.nonce,
+            parent_run=options.parent_run,
+            request=bound.tree,
+            sent=bound.tree,
+            rewrites=(),
+            upstream=CALLER,
+            reader=reader_of(key),
+            queue=options.queue,
+            wrap=self._wraps.make(workspace, run, secret) if options.queue is not None and not private else None,
+            subject=options.subject,
+            agent=kept,
+        )
+        return _Made(opening, secret, key, bound)
+
+    async def _close(
+        self,
+        made: _Made,
+        execution: Execution,
+        statements: tuple[SignedStatement, SignedStatement],
+        now: dt.datetime,
+        text: bytes,
+        response: Commitment,
+    ) -> Place:
+        sealed, shown = _kept(made, "response", text, response)
+        return await self._ledger.close_run(
+            made.opening, made.opening.stamp(now), execution.outcome, statements, sealed=sealed, disclosed=shown
+        )
+
+    def _over(self, opening: Opening, execution: Execution, now: dt.datetime, place: int) -> None:
+        outcome = execution.outcome
+        self._indexer.changed(opening.run, outcome=outcome, closed_at=opening.stamp(now), close_place=place)
+        self._on_closed(opening.run, outcome)
+
+    def _told(self, made: _Made, statements: tuple[SignedStatement, SignedStatement] | None = None) -> dict[str, Any]:
+        """What the caller gets of a run."""
+        opening = made.opening
+        told: dict[str, Any] = {
+            "run": opening.run,
+            "capability": made.secret.hex(),
+            "attester": self._identity.attester,
+            "settlement": opening.settlement,
+        }
+        if opening.queue is not None:
+            told["queue"] = opening.queue
+        if statements is not None:
+            told["statements"] = [{"kind": item.kind, "digest": item.digest} for item in statements]
+        return told
+
+
+def _joined_nobody(_run: str) -> None:
+    """What is told of a child whose parent is nobody's here."""
+
+
+def _kept(made: _Made, document: str, text: bytes, commitment: Commitment) -> tuple[bytes, bytes]:
+    """What is stored of a document: sealed under the run's secret, and the parts that its workspace is shown."""
+    if made.opening.settlement == "private":
+        return b"", b""
+    shown = b"" if made.opening.wrap is None else canonical.encode_known(disclosed_parts(document, commitment))
+    return seal_document(made.key, document, text), shown
+
+
+def _plain(options: Options) -> Options:
+    """Options of a run that no model answers; raises ``request.sealed`` and ``request.settlement``."""
+    if options.sealed:
+        raise UsageError("request.sealed", "there is no answer here that could be sealed")
+    if options.settlement == "individual":
+        raise MalformedError("request.settlement", "agent runs settle batch or private", param="settlement")
+    return options
+
+
+def _still_open(count: int) -> UsageError:
+    return UsageError(
+        "agent.open", f"{count} children are open still", hint="close it once they have ended", status=409
+    )

@@ -1,0 +1,135 @@
+"""The part of the gateway's OpenAPI document that tells of agent runs (``spec/agents.md``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.core.agents import EFFECTS, MAX_GOAL, MAX_NAME, MOST_DEPTH, MOST_STEPS, MOST_TOOLS
+from holdfast.core.statements import ENDPOINTS
+from holdfast.verifier.lanes import BASES, LANES, STATES
+
+_TEXT = {"type": "string"}
+_CODE = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$"}
+_RUN = {"type": "string", "format": "uuid"}
+_RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}
+_LANE = {"state": {"enum": list(STATES)}, "basis": {"enum": [*BASES, None]}}
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+_TOOL = _object(
+    {
+        "name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+        "effect": {"enum": list(EFFECTS), "description": "What calling it does outside"},
+        "queue": {**_CODE, "description": "The review queue of its acts, exactly where the effect is not read"},
+    },
+    ("queue",),
+)
+_AGENT = _object(
+    {
+        "name": _CODE,
+        "goal": {"type": "string", "maxLength": MAX_GOAL},
+        "tools": {"type": "array", "maxItems": MOST_TOOLS, "items": _TOOL},
+        "limits": _object(
+            {
+                "steps": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},
+                "depth": {"type": "integer", "minimum": 1, "maximum": MOST_DEPTH},
+            },
+            ("steps", "depth"),
+        ),
+    },
+    ("goal", "limits"),
+)
+_ENDED = {"result": {}, "error": {"type": "string", "minLength": 1}}
+_STEP = {
+    "oneOf": [
+        _object({"kind": {"const": "tool"}, "tool": _TEXT, "arguments": {"type": "object"}, **_ENDED}, tuple(_ENDED)),
+        _object({"kind": {"const": "outcome"}, "of": _RUN, **_ENDED}, tuple(_ENDED)),
+        _object(
+            {
+                "kind": {"const": "hint"},
+                "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+                "attributes": {"type": "object"},
+            }
+        ),
+    ]
+}
+SCHEMAS: dict[str, Any] = {
+    "AgentRequest": _object({"agent": _AGENT}),
+    "AgentStep": _STEP,
+    "AgentEnd": {"oneOf": [_object({"result": {}}), _object({"error": _ENDED["error"]})]},
+    "LedRun": _object(
+        {
+            "run": _RUN,
+            "capability": _TEXT,
+            "attester": _TEXT,
+            "settlement": _TEXT,
+            "queue": _CODE,
+            "statements": {"type": "array", "items": _object({"kind": _TEXT, "digest": _TEXT})},
+        },
+        ("queue", "statements"),
+    ),
+    "Children": _object(
+        {
+            "run": _RUN,
+            "kind": {"enum": list(ENDPOINTS)},
+            "outcome": {"type": ["string", "null"]},
+            "children": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "run": _RUN,
+                        "kind": {"enum": list(ENDPOINTS)},
+                        "opened_at": _TEXT,
+                        "closed_at": {"type": ["string", "null"]},
+                        "outcome": {"type": ["string", "null"]},
+                        "queue": {"type": ["string", "null"]},
+                        "lanes": _object({name: _object(_LANE) for name in LANES}),
+                    }
+                ),
+            },
+            "lanes": _object(
+                {
+                    name: {"type": "array", "items": _object({**_LANE, "runs": {"type": "array", "items": _RUN}})}
+                    for name in LANES
+                }
+            ),
+            "differing": {"type": "array", "items": {"enum": list(LANES)}},
+        }
+    ),
+}
+
+
+def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Operations by path; ``errors`` are the answers that every one of them can give."""
+    capability = {"parameters": [_RUN_PARAMETER], "security": [{"capability": []}]}
+    return {
+        "/v1/runs": {"post": _post("Open an agent run", "AgentRequest", errors)},
+        "/v1/runs/{run}/steps": {
+            "post": {**_post("Record a step of an agent run that is open", "AgentStep", errors), **capability}
+        },
+        "/v1/runs/{run}/close": {
+            "post": {**_post("Close an agent run over its children", "AgentEnd", errors), **capability}
+        },
+    }
+
+
+def _post(summary: str, asked: str, errors: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(asked)}}},
+        "responses": {
+            "200": {
+                "description": "The run, its capability, and what was signed of it",
+                "content": {"application/json": {"schema": _ref("LedRun")}},
+            },
+            **errors,
+        },
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
