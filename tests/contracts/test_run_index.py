@@ -102,6 +102,16 @@ def test_openings_are_those_that_name_a_queue_in_the_order_of_their_places(index
     assert [found.open_place for found in index.openings("other", 0, 100, 10)] == [30]
 
 
+def test_children_are_those_that_name_a_parent_in_the_order_of_their_places(index: RunIndex) -> None:
+    parent, other = str(row(1)["run"]), str(row(2)["run"])
+    named = [row(number) | {"parent_run": above} for number, above in ((9, parent), (4, parent), (5, other))]
+    index.put_runs([row(1), row(2)])
+    index.put_runs(named)
+    assert [found.open_place for found in index.children(parent)] == [4, 9]
+    assert [found.open_place for found in index.children(other)] == [5]
+    assert index.children(str(row(3)["run"])) == []
+
+
 def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQLRunIndex) -> None:
     index.put_runs([row(1)])
     with index._engine.begin() as connection:
@@ -109,8 +119,10 @@ def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQL
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN queue"))
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN requester"))
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN subject"))
+        connection.execute(sa.text("DROP INDEX runs_by_parent"))
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN parent_run"))
     for _ in range(2):  # the second time there is nothing to do
-        index._add_queue()
+        index._add_columns()
     index.put_runs([row(2, queue="a") | {"requester": "ada", "subject": "Claim 204"}])
     assert [found.requester for found in index.recent("w", 5)] == ["ada", None]
     assert [found.subject for found in index.recent("w", 5)] == ["Claim 204", None]
