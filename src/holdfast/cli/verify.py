@@ -110,7 +110,8 @@ def verify(
             emit(line, colour=wants_colour(no_color=no_color))
         for line in children_lines(children) if children is not None else ():
             emit(line, colour=wants_colour(no_color=no_color))
-    refuted = any(found.answer == "no" for found in proofs) or any(map(_is_refuted, appraised))
+    refuted = any(found.answer == "no" for found in proofs)
+    refuted = refuted or any(exit_of(child, trust, ()) == REJECT for child in appraised)
     if refuted or (children is not None and children.answer == "no"):
         return REJECT
     code = exit_of(result, trust, requirements)
@@ -138,14 +139,9 @@ def _check_pin(text: str) -> None:
         raise UsageError("usage.pin", "a trust pin is a SHA-256 in lower-case hex", param="trust-pin") from error
 
 
-def _is_refuted(result: Appraisal) -> bool:
-    """Whether any lane is: the one thing that lanes are asked for together."""
-    return any(lane.state == "refuted" for lane in result.lanes.values())
-
-
 def exit_of(result: Appraisal, trust: Trust | None, requirements: Iterable[Requirement]) -> int:
     """The exit code (``lanes.md`` §5). What is refused stays refused, however much else is still open."""
-    if _is_refuted(result):
+    if any(lane.state == "refuted" for lane in result.lanes.values()):
         return REJECT
     answers = [item.answer(result.lanes[item.lane]) for item in requirements]
     if trust is None:
