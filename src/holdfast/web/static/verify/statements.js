@@ -103,13 +103,16 @@ function followsFrom({ upstream, why }, list, at) {
   return why === "next" && before.upstream === upstream && before.end === "served";
 }
 
+const ENDPOINTS = ["chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications", "agent", "step"];
+/* Nothing is sent to anybody at these: §4.1, `endpoint`. */
+const OWN = ["agent", "step"];
 const ROUTE = ["request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"];
 
 function route(value, common) {
   const body = {
     request: tree(value.request),
     sent: tree(value.sent),
-    endpoint: oneOf(value.endpoint, ["chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications"], "endpoint"),
+    endpoint: oneOf(value.endpoint, ENDPOINTS, "endpoint"),
     upstream: code(value.upstream),
     rewrites: codes(value.rewrites, { sorted: true }),
     fallbackFrom: codes(value.fallback_from),
@@ -124,6 +127,7 @@ function route(value, common) {
   if (new Set(body.fallbackFrom).size !== body.fallbackFrom.length) refuse("code", "an upstream is named twice");
   if ("ignored" in value && !body.ignored.length) refuse("code", "what is ignored is left out where there is nothing");
   body.attempts = "attempts" in value ? attempts(value.attempts, body.upstream, body.fallbackFrom) : null;
+  if (OWN.includes(body.endpoint) && (body.upstream !== "caller" || body.rewrites.length || body.fallbackFrom.length || body.streamed || body.cached || "attempts" in value || "ignored" in value)) refuse("endpoint", "what is sent to nobody is neither rewritten nor served by anybody");
   if (!body.rewrites.length && !sameTree(body.request, body.sent)) refuse("sent", "what was sent differs from the request, yet no rewrite is named");
   if (body.admittedAt !== null && (!common.parents.length || body.admittedAt > common.claimedAt || (body.path && body.admittedAt % MINUTE))) refuse("admitted_at", "what was admitted was there before the route");
   return { ...body, subject: ["request", "holdfast-parts-v1", body.request.root] };
