@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.upstream_anthropic import AnthropicUpstream
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
+from holdfast.adapters.upstream_gemini import GeminiUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.adapters.upstream_renderer import RendererUpstream
 from holdfast.adapters.upstream_tiny import TinyUpstream
+from holdfast.core import canonical
 from holdfast.ports.upstream import Upstream, UpstreamStatusError
+from tests.helpers.providers import claude_server, gemini_server
 from tests.helpers.upstreams import FaultyServer, ScriptedUpstream, chat_server
 
 pytestmark = pytest.mark.enable_socket
@@ -57,7 +61,32 @@ async def renderer() -> AsyncIterator[Upstream]:
     yield RendererUpstream(SystemClock(), lambda: "1")
 
 
-ADAPTERS = [direct, over_aiohttp, builtin, tiny, renderer, scripted]
+@asynccontextmanager
+async def anthropic() -> AsyncIterator[Upstream]:
+    async with FaultyServer(claude_server) as server:
+        upstream = AnthropicUpstream(OpenAIUpstreamConfig("anthropic", server.base_url), SystemClock())
+        yield upstream
+        await upstream.close()
+
+
+@asynccontextmanager
+async def gemini() -> AsyncIterator[Upstream]:
+    async with FaultyServer(gemini_server) as server:
+        upstream = GeminiUpstream(OpenAIUpstreamConfig("gemini", server.base_url), SystemClock())
+        yield upstream
+        await upstream.close()
+
+
+@asynccontextmanager
+async def gemini_over_aiohttp() -> AsyncIterator[Upstream]:
+    async with FaultyServer(gemini_server) as server:
+        config = OpenAIUpstreamConfig("gemini", server.base_url, http_client="aiohttp")
+        upstream = GeminiUpstream(config, SystemClock())
+        yield upstream
+        await upstream.close()
+
+
+ADAPTERS = [direct, over_aiohttp, anthropic, gemini, gemini_over_aiohttp, builtin, tiny, renderer, scripted]
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)
@@ -74,9 +103,12 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[Upstream], Awaita
     return runner
 
 
-async def _chat(upstream: Upstream, **more: Any) -> bytes:
+async def _chat(upstream: Upstream, **more: Any) -> tuple[str, bytes]:
+    """Where a chat goes, and its body, as the upstream wants to be asked."""
     model = (await upstream.models())[0].id
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}).encode()
+    value = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
+    prepared = upstream.dialect.prepare("chat.completions", value)
+    return prepared.path, canonical.encode_exact(prepared.document)
 
 
 def test_an_upstream_has_a_short_code(run):
@@ -97,7 +129,7 @@ def test_models_are_listed(run):
 
 def test_a_whole_answer_is_a_json_object_with_a_2xx_status(run):
     async def ask(upstream: Upstream) -> Any:
-        return await upstream.complete("/chat/completions", await _chat(upstream), timeout_s=10)
+        return await upstream.complete(*await _chat(upstream), timeout_s=10)
 
     answer = run(ask)
     value = json.loads(answer.body)
@@ -109,20 +141,18 @@ def test_a_whole_answer_is_a_json_object_with_a_2xx_status(run):
 
 def test_a_stream_yields_payloads_in_order_and_ends_after_a_finish_reason(run):
     async def ask(upstream: Upstream) -> list[bytes]:
-        body = await _chat(upstream, stream=True)
-        return [
-            payload async for payload in upstream.stream("/chat/completions", body, timeout_s=10, idle_timeout_s=10)
-        ]
+        path, body = await _chat(upstream, stream=True)
+        return [payload async for payload in upstream.stream(path, body, timeout_s=10, idle_timeout_s=10)]
 
     frames = [json.loads(payload) for payload in run(ask)]
-    assert "".join(frame["choices"][0]["delta"].get("content", "") for frame in frames)
+    assert "".join(frame["choices"][0]["delta"].get("content") or "" for frame in frames)
     assert [frame["choices"][0]["finish_reason"] for frame in frames[:-1]] == [None] * (len(frames) - 1)
     assert frames[-1]["choices"][0]["finish_reason"]
 
 
 def test_a_stream_sends_nothing_before_it_is_read_and_can_be_closed_unread(run):
     async def ask(upstream: Upstream) -> bool:
-        events = upstream.stream("/chat/completions", await _chat(upstream, stream=True), timeout_s=9, idle_timeout_s=9)
+        events = upstream.stream(*await _chat(upstream, stream=True), timeout_s=9, idle_timeout_s=9)
         await events.aclose()
         await events.aclose()
         return [payload async for payload in events] == []
@@ -132,12 +162,12 @@ def test_a_stream_sends_nothing_before_it_is_read_and_can_be_closed_unread(run):
 
 def test_a_stream_closed_in_the_middle_stays_closed_and_the_upstream_goes_on(run):
     async def ask(upstream: Upstream) -> Any:
-        body = await _chat(upstream, stream=True)
-        events = upstream.stream("/chat/completions", body, timeout_s=10, idle_timeout_s=10)
+        path, body = await _chat(upstream, stream=True)
+        events = upstream.stream(path, body, timeout_s=10, idle_timeout_s=10)
         first = await anext(events)
         await events.aclose()
         rest = [payload async for payload in events]
-        again = await upstream.complete("/chat/completions", await _chat(upstream), timeout_s=10)
+        again = await upstream.complete(*await _chat(upstream), timeout_s=10)
         return first, rest, again.status
 
     first, rest, status = run(ask)
@@ -148,8 +178,8 @@ def test_a_stream_closed_in_the_middle_stays_closed_and_the_upstream_goes_on(run
 
 def test_many_calls_at_once_do_not_mix(run):
     async def ask(upstream: Upstream) -> list[int]:
-        body = await _chat(upstream)
-        answers = await asyncio.gather(*(upstream.complete("/chat/completions", body, timeout_s=10) for _ in range(40)))
+        path, body = await _chat(upstream)
+        answers = await asyncio.gather(*(upstream.complete(path, body, timeout_s=10) for _ in range(40)))
         return [answer.status for answer in answers]
 
     assert run(ask) == [200] * 40

@@ -13,12 +13,15 @@ import json
 import socket
 import ssl
 import struct
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from holdfast.core.dialects import Dialect
+from holdfast.core.dialects.openai import PLAIN
 from holdfast.ports.upstream import ModelInfo, UpstreamAnswer
 
 MODEL = "test-model"
@@ -403,6 +406,45 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+class Server:
+    """An upstream in a thread of its own, for tests that drive a whole gateway: lists models as ``listing`` does, and
+    does ``behaviour`` for everything else."""
+
+    def __init__(self, behaviour: Behaviour = chat_server, listing: Behaviour = chat_server) -> None:
+        self.behaviour = behaviour
+        self.requests: list[Request] = []
+        """What it was asked besides its list."""
+        self._listing = listing
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self.base_url = ""
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, name="upstream")
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        async def main() -> None:
+            async with FaultyServer(self._answer) as faulty:
+                self.base_url = faulty.base_url
+                self._ready.set()
+                await asyncio.to_thread(self._stop.wait)
+
+        asyncio.run(main())
+
+    async def _answer(self, request: Request, writer: Any) -> bool:
+        if request.method == "GET":
+            return await self._listing(request, writer)
+        self.requests.append(request)
+        return await self.behaviour(request, writer)
+
+
 # In memory.
 
 
@@ -422,6 +464,7 @@ class ScriptedUpstream:
     closed_streams: int = 0
     """Streams that were closed before their end."""
     closed: bool = False
+    dialect: Dialect = PLAIN
 
     @property
     def code(self) -> str:

@@ -3,17 +3,15 @@ run, whatever breaks leaves the right signed statement, and nobody reads what is
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -37,45 +35,11 @@ from tests.helpers.live_gateway import (
     upstream,
 )
 from tests.helpers.processes import wait_for
-from tests.helpers.upstreams import Behaviour, FaultyServer
+from tests.helpers.upstreams import Behaviour, Server
 
 pytestmark = pytest.mark.enable_socket
 LIMIT = 64 << 10
 """Largest body of the gateway under test."""
-
-
-class Server:
-    """A misbehaving upstream in a thread of its own: lists its model and does ``behaviour`` for everything else."""
-
-    def __init__(self, behaviour: Behaviour = fake.chat_server) -> None:
-        self.behaviour = behaviour
-        self._stop = threading.Event()
-        self._ready = threading.Event()
-        self.base_url = ""
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, name="upstream")
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        async def main() -> None:
-            async with FaultyServer(self._answer) as faulty:
-                self.base_url = faulty.base_url
-                self._ready.set()
-                await asyncio.to_thread(self._stop.wait)
-
-        asyncio.run(main())
-
-    async def _answer(self, request: fake.Request, writer: Any) -> bool:
-        if request.method == "GET":
-            return await fake.chat_server(request, writer)
-        return await self.behaviour(request, writer)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from holdfast.adapters._local_requests import BadRequestError, Fields, read_messages, refusing
 from holdfast.adapters.builtin.responder import Turn
+from holdfast.core.dialects.openai import LOCAL, Profile
 from holdfast.errors import UsageError
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import (
@@ -122,6 +123,10 @@ class LocalUpstream:
     @property
     def code(self) -> str:
         return self._code
+
+    @property
+    def dialect(self) -> Profile:
+        return LOCAL
 
     async def models(self) -> list[ModelInfo]:
         self._check_open()

@@ -1,89 +1,41 @@
 """Any OpenAI-compatible server as an upstream: hosted providers, vLLM, llama.cpp, Ollama, Ray Serve, another gateway.
 
-Rules beyond the port's: the credential goes to the configured origin and nowhere else (no redirect is followed, no
-proxy is used unless named, no environment variable is read), and never over plain HTTP off this machine unless the
-operator spelled that out. Answers are handed on byte for byte: identity encoding is asked for, and anything else is
-refused rather than unpacked.
+The rules are the port's and those of ``_upstream``. An error event inside a stream, in any of the shapes seen in the
+wild (``event: error``, or a payload with an ``error`` member), is the provider's refusal and ends the stream as
+``upstream.status``.
 
-An error event inside a stream, in any of the shapes seen in the wild (``event: error``, or a payload with an ``error``
-member), is the provider's refusal and ends the stream as ``upstream.status``.
-
-What it does not do: retry, fall back, translate other APIs, or check what an answer says.
+What it does not do: retry, fall back, or check what an answer says.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 
-from holdfast.adapters._http import Exchange, HTTPClient, Origin, Response, is_loopback, refuse_encoding
-from holdfast.adapters._http_direct import DirectClient
-from holdfast.adapters._sse import Event, SSEParser
-from holdfast.errors import UsageError
-from holdfast.ports.upstream import (
-    ModelInfo,
-    UpstreamAnswer,
-    UpstreamProtocolError,
-    UpstreamStatusError,
-    UpstreamTimeoutError,
+from holdfast.adapters._http import HTTPClient
+from holdfast.adapters._upstream import (
+    MAX_ERROR_BYTES,
+    Events,
+    OpenAIUpstreamConfig,
+    UpstreamClient,
+    make_origin,
+    named,
+    offered,
+    require_success,
 )
+from holdfast.core.dialects.openai import PLAIN, Profile
+from holdfast.errors import UsageError
+from holdfast.ports.upstream import ModelInfo, UpstreamAnswer, UpstreamProtocolError, UpstreamStatusError
 
-USER_AGENT = "holdfast"
-MAX_ERROR_BYTES = 64 * 1024
-"""Of a provider's error body, this much is kept."""
-MAX_MODELS_BYTES = 8 << 20
-MODELS_TIMEOUT_S = 10.0
+__all__ = ["PATHS", "OpenAIEvents", "OpenAIUpstream", "OpenAIUpstreamConfig", "make_origin"]
+
 MAX_OUTPUTS = 8
 """Of what a provider says a model can give, so many words are kept."""
 PATHS = frozenset({"/chat/completions", "/completions", "/images/generations"})
 """The only paths a body is sent to."""
 
-_CODE = re.compile(r"[a-z0-9-]{1,32}\Z")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
-_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*\Z")
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "authorization"})
 _NO_LISTING = frozenset({404, 405, 501})
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAIUpstreamConfig:
-    """One upstream, as configured. Checked by :class:`OpenAIUpstream`, which raises ``upstream.config``."""
-
-    code: str
-    """Short id, ``[a-z0-9-]{1,32}``; appears in logs, metrics and statements."""
-    base_url: str
-    """Up to and including the version, for example ``https://api.example.com/v1`` or ``http://127.0.0.1:11434/v1``."""
-    api_key: str = field(default="", repr=False)
-    """The resolved credential, sent as ``Authorization: Bearer``; ``""`` sends none. Settings hold a reference."""
-    models: Mapping[str, str] = field(default_factory=dict)
-    """Label -> the provider's own name. Empty: every model the provider lists, under its own name."""
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Further request header fields (an organisation, a project, a gateway's token)."""
-    connect_timeout_s: float = 5.0
-    max_connections: int = 1024
-    """Connections open at once; further requests wait in order, for at most ``connect_timeout_s``."""
-    keepalive_s: float = 4.0
-    """A free connection older than this is closed rather than reused: common model servers hang up after 5 s."""
-    max_event_bytes: int = 12 << 20
-    """The largest event of a stream: an image of 8 MiB in base64 (``images.md`` §2(3)) and what stands beside it."""
-    max_answer_bytes: int = 64 << 20
-    """The largest answer taken, streamed or whole, counted as it comes from the socket: 64 MiB holds ten images."""
-    tls_ca_file: str = ""
-    """PEM file of the roots to trust instead of the system's."""
-    proxy: str = ""
-    """``http://host:port`` of an HTTP proxy; ``""`` connects directly. The environment is never asked."""
-    http_client: Literal["direct", "aiohttp"] = "direct"
-    """Our own client, several times cheaper, or aiohttp. A proxy needs aiohttp and chooses it."""
-    insecure_plain_http: bool = False
-    """Allow a credential over ``http://`` to a host that is not this machine. Anyone on the path can read it."""
 
 
 class _Choice(msgspec.Struct):
@@ -115,63 +67,28 @@ _decode_listing = msgspec.json.Decoder(_Listing).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class OpenAIUpstream:
+class OpenAIUpstream(UpstreamClient):
     """Implements :class:`holdfast.ports.upstream.Upstream`."""
 
-    def __init__(self, config: OpenAIUpstreamConfig) -> None:
-        if _CODE.match(config.code) is None:
-            raise UsageError("upstream.config", "an upstream's code is 1 to 32 of a-z, 0-9 and '-'", param="code")
-        self._config = config
-        self._origin, self._prefix = make_origin(config)
-        self._client: HTTPClient
-        if config.proxy or config.http_client == "aiohttp":
-            from holdfast.adapters._http_aiohttp import AiohttpClient  # noqa: PLC0415 - 60 ms that few need
-
-            self._client = AiohttpClient(self._origin, proxy=config.proxy, max_stream_bytes=config.max_answer_bytes)
-        else:
-            self._client = DirectClient(self._origin, max_stream_bytes=config.max_answer_bytes)
-
-    def __repr__(self) -> str:
-        return f"OpenAIUpstream({self.code!r}, {self._config.base_url!r})"
-
-    @property
-    def code(self) -> str:
-        return self._config.code
+    def __init__(self, config: OpenAIUpstreamConfig, profile: Profile = PLAIN) -> None:
+        super().__init__(config)
+        self.dialect = profile
 
     async def models(self) -> list[ModelInfo]:
-        response = await self._client.whole(
-            "GET",
-            self._prefix + "/models",
-            b"",
-            timeout_s=MODELS_TIMEOUT_S,
-            max_bytes=MAX_MODELS_BYTES,
-            accept="application/json",
-        )
+        response = await self._get("/models")
         labels = self._config.models
         if labels and response.status in _NO_LISTING:
-            return [ModelInfo(label, "", 0, _other(label, name)) for label, name in labels.items()]
-        _require_success(response)
+            return [named(label, ModelInfo(name, "", 0)) for label, name in labels.items()]
+        require_success(response)
         try:
             listed = _decode_listing(response.body).data
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UpstreamProtocolError("the provider's list of models is not OpenAI-shaped") from error
-        if not labels:
-            return [_model(item.id, item) for item in listed]
-        by_name = {item.id: item for item in listed}
-        return [_model(label, by_name[name]) for label, name in labels.items() if name in by_name]
+        return offered(labels, map(_model, listed))
 
     async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:
-        response = await self._client.whole(
-            "POST",
-            self._target(path),
-            body,
-            timeout_s=timeout_s,
-            max_bytes=self._config.max_answer_bytes,
-            accept="application/json",
-        )
-        if not 200 <= response.status < 300:
-            _require_success(response)
-        refuse_encoding(response.headers)
+        _check_path(path)
+        response = await self._post(path, body, timeout_s)
         try:
             _decode_object(response.body)
             if not response.body.isascii():
@@ -181,40 +98,26 @@ class OpenAIUpstream:
         return UpstreamAnswer(response.status, response.headers.get("content-type", ""), response.body)
 
     def stream(self, path: str, body: bytes, *, timeout_s: float, idle_timeout_s: float) -> OpenAIEvents:
+        _check_path(path)
         return OpenAIEvents(
             self._client,
-            self._target(path),
+            self._prefix + path,
             body,
             timeout_s=timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_event_bytes=self._config.max_event_bytes,
         )
 
-    async def close(self) -> None:
-        await self._client.close()
 
-    def _target(self, path: str) -> str:
-        if path not in PATHS:
-            raise UsageError("upstream.path", "a body goes to /chat/completions or /completions", param="path")
-        return self._prefix + path
+def _check_path(path: str) -> None:
+    if path not in PATHS:
+        raise UsageError("upstream.path", "a body goes to /chat/completions or /completions", param="path")
 
 
-class OpenAIEvents:
+class OpenAIEvents(Events):
     """The events of one streamed answer; see :class:`holdfast.ports.upstream.EventStream`."""
 
-    __slots__ = (
-        "_body",
-        "_client",
-        "_done",
-        "_exchange",
-        "_finished",
-        "_idle_timeout_s",
-        "_open_choices",
-        "_parser",
-        "_ready",
-        "_target",
-        "_timeout_s",
-    )
+    __slots__ = ("_finished", "_open_choices")
 
     def __init__(
         self,
@@ -226,21 +129,17 @@ class OpenAIEvents:
         idle_timeout_s: float,
         max_event_bytes: int,
     ) -> None:
-        self._client = client
-        self._target = target
-        self._body = body
-        self._timeout_s = timeout_s
-        self._idle_timeout_s = idle_timeout_s
-        self._parser = SSEParser(max_event_bytes)
-        self._exchange: Exchange | None = None
-        self._ready: deque[Event] = deque()
+        super().__init__(
+            client,
+            target,
+            body,
+            timeout_s=timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            max_event_bytes=max_event_bytes,
+        )
         self._open_choices: set[int] = set()
         self._finished: set[int] = set()
         """Choices that have carried a ``finish_reason``."""
-        self._done = False
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         while True:
@@ -258,35 +157,14 @@ class OpenAIEvents:
             if self._done:
                 raise StopAsyncIteration
             try:
-                await self._read()
+                if not await self._read():
+                    self._ended()
             except BaseException:
                 await self.aclose()
                 raise
 
-    async def aclose(self) -> None:
-        if not self._done:
-            self._done = True
-            if self._exchange is not None:
-                self._exchange.abort()
-        self._ready.clear()
-
-    def _end(self) -> None:
-        self._done = True
-        self._ready.clear()
-        if self._exchange is not None:
-            self._exchange.finish()
-
-    async def _read(self) -> None:
-        """Take one read's worth of events; at the stream's end, decide whether it was a clean one."""
-        if self._parser.failure is not None:
-            raise self._parser.failure
-        exchange = self._exchange
-        if exchange is None:
-            exchange = self._exchange = await self._begin()
-        data = await exchange.read()
-        if data:
-            self._ready.extend(self._parser.feed(data))
-            return
+    def _ended(self) -> None:
+        """Decide whether the stream's end was a clean one."""
         rest = self._parser.rest.strip(b"\n")
         if rest in {b"data: [DONE]", b"data:[DONE]"}:
             self._end()
@@ -294,27 +172,6 @@ class OpenAIEvents:
             raise UpstreamProtocolError("the provider's stream ended before its answer did")
         else:
             self._end()
-
-    async def _begin(self) -> Exchange:
-        exchange = await self._client.begin(
-            self._target, self._body, timeout_s=self._timeout_s, idle_timeout_s=self._idle_timeout_s
-        )
-        if not 200 <= exchange.status < 300:
-            body = await _read_error(exchange)
-            _require_success(Response(exchange.status, exchange.headers, body))
-        content_type = exchange.headers.get("content-type", "")
-        if content_type.partition(";")[0].strip().lower() != "text/event-stream":
-            exchange.abort()
-            raise UpstreamProtocolError(
-                f"asked for a stream, the provider answered with {content_type[:64]!r}",
-                hint="does this server support stream=true?",
-            )
-        try:
-            refuse_encoding(exchange.headers)
-        except UpstreamProtocolError:
-            exchange.abort()
-            raise
-        return exchange
 
     def _check(self, name: bytes, payload: bytes) -> None:
         try:
@@ -336,42 +193,6 @@ class OpenAIEvents:
                     self._open_choices.add(choice.index)
 
 
-async def _read_error(exchange: Exchange) -> bytes:
-    """The body of a refusal, as far as it came, cut to the limit."""
-    body = b""
-    try:
-        while len(body) < MAX_ERROR_BYTES and (data := await exchange.read()):
-            body += data
-    except (UpstreamProtocolError, UpstreamTimeoutError):
-        pass  # The status already says that it was refused; half an explanation is better than another error.
-    exchange.abort()
-    return body[:MAX_ERROR_BYTES]
-
-
-def _require_success(response: Response) -> None:
-    if 200 <= response.status < 300:
-        refuse_encoding(response.headers)
-        return
-    retry_after = response.headers.get("retry-after", "")
-    raise UpstreamStatusError(
-        f"the provider answered {response.status}",
-        provider_status=response.status,
-        body=response.body[:MAX_ERROR_BYTES],
-        content_type=response.headers.get("content-type", ""),
-        retry_after_s=float(retry_after) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", retry_after) else None,
-        hint=_STATUS_HINTS.get(response.status, ""),
-    )
-
-
-_STATUS_HINTS = {
-    401: "the upstream's credential is missing or wrong",
-    402: "the upstream's account has no credit",
-    403: "the upstream's credential may not use this model",
-    404: "the provider knows no such model or path: see its list of models, and the base URL",
-    429: "the provider limits the rate: slow down, or try again later",
-}
-
-
 def _error_event(payload: bytes, error: Any) -> UpstreamStatusError:
     code = error.get("code") if isinstance(error, dict) else None
     return UpstreamStatusError(
@@ -382,58 +203,7 @@ def _error_event(payload: bytes, error: Any) -> UpstreamStatusError:
     )
 
 
-def _other(label: str, name: str) -> str:
-    return "" if label == name else name
-
-
-def _model(label: str, item: _Listed) -> ModelInfo:
+def _model(item: _Listed) -> ModelInfo:
     words = (item.architecture or {}).get("output_modalities")
     outputs = tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
-    return ModelInfo(label, item.owned_by or "", int(item.created or 0), _other(label, item.id), outputs[:MAX_OUTPUTS])
-
-
-def make_origin(config: OpenAIUpstreamConfig) -> tuple[Origin, str]:
-    """The configured base URL as an origin and a path prefix; raises ``upstream.config``."""
-    try:
-        url = urlsplit(config.base_url)
-        port = url.port
-    except ValueError as error:
-        raise UsageError("upstream.config", "the base URL does not parse", param="base_url") from error
-    host = url.hostname or ""
-    if url.scheme not in {"http", "https"} or not host or not host.isascii():
-        raise UsageError("upstream.config", "a base URL is http:// or https:// and a host", param="base_url")
-    if url.username is not None or url.password is not None:
-        raise UsageError(
-            "upstream.config", "a base URL holds no credential", param="base_url", hint="use api_key instead"
-        )
-    if url.query or url.fragment or _PATH.match(url.path) is None:
-        raise UsageError("upstream.config", "a base URL ends with its path", param="base_url")
-    secure = url.scheme == "https"
-    if config.api_key and not secure and not is_loopback(host) and not config.insecure_plain_http:
-        raise UsageError(
-            "upstream.config",
-            "a credential would travel in the clear",
-            param="base_url",
-            hint="use https://, or set insecure_plain_http if you accept that",
-        )
-    shown = f"[{host}]" if ":" in host else host
-    headers = [("host", shown if port is None else f"{shown}:{port}"), ("user-agent", USER_AGENT)]
-    if config.api_key:
-        if _FIELD_VALUE.match(config.api_key) is None:
-            raise UsageError("upstream.config", "the credential is not one line of visible ASCII", param="api_key")
-        headers.append(("authorization", f"Bearer {config.api_key}"))
-    for name, value in config.headers:
-        if _TOKEN.match(name) is None or name.lower() in _OURS or _FIELD_VALUE.match(value) is None:
-            raise UsageError("upstream.config", f"the header {name[:32]!r} cannot be set", param="headers")
-        headers.append((name.lower(), value))
-    tls = ssl.create_default_context(cafile=config.tls_ca_file or None) if secure else None
-    origin = Origin(
-        host=host,
-        port=port or (443 if secure else 80),
-        tls=tls,
-        headers=tuple(headers),
-        connect_timeout_s=config.connect_timeout_s,
-        keepalive_s=config.keepalive_s,
-        max_connections=config.max_connections,
-    )
-    return origin, url.path.rstrip("/")
+    return ModelInfo(item.id, item.owned_by or "", int(item.created or 0), outputs=outputs[:MAX_OUTPUTS])

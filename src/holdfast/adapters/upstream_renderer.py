@@ -25,6 +25,7 @@ from holdfast.adapters._local_upstream import OWNER
 from holdfast.adapters.renderer.png import write_png
 from holdfast.adapters.renderer.raster import paint
 from holdfast.adapters.renderer.scene import read_scene
+from holdfast.core.dialects.openai import RENDERER, Profile
 from holdfast.core.encoding import b64_encode
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import EventStream, ModelInfo, UpstreamAnswer, UpstreamUnreachableError
@@ -75,6 +76,10 @@ class RendererUpstream:
     @property
     def code(self) -> str:
         return self._code
+
+    @property
+    def dialect(self) -> Profile:
+        return RENDERER
 
     async def models(self) -> list[ModelInfo]:
         self._check_open()

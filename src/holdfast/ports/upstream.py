@@ -1,8 +1,11 @@
-"""A server that answers OpenAI-shaped requests: a hosted provider, vLLM, Ollama, llama.cpp, the built-in responder.
+"""A place that answers chats: a hosted provider, vLLM, Ollama, llama.cpp, the built-in responder.
+
+How it wants to be asked is its ``dialect``: a pure function that the caller applies before it binds what leaves.
 
 Rules every adapter keeps, and the contract suite checks:
 
-1. The request body is sent exactly as given and the answer is handed back exactly as it came: no adapter rewrites.
+1. The request body is sent exactly as given: no adapter rewrites. What an OpenAI-shaped provider answers is handed back
+   exactly as it came; what another answers, as its dialect shapes it (``spec/dialects.md``), by a pure function.
 2. ``complete`` returns only for a 2xx answer whose body arrived whole; every other outcome is one of the errors below.
 3. ``stream`` yields the payload of each SSE event in order. It ends normally only when the provider said ``[DONE]``, or
    closed the stream cleanly after every choice it had begun carried a ``finish_reason``. Whatever was yielded before an
@@ -22,6 +25,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from holdfast.core.dialects import Dialect
 from holdfast.errors import RefusedError, UnavailableError
 
 TimeoutPhase = Literal["connect", "first_byte", "idle", "total"]
@@ -154,6 +158,11 @@ class Upstream(Protocol):
         """Short id, ``[a-z0-9-]{1,32}``; may be logged and may stand in a statement."""
         ...
 
+    @property
+    def dialect(self) -> Dialect:
+        """What turns an OpenAI-shaped document into the body that leaves, and the path it goes to."""
+        ...
+
     async def models(self) -> list[ModelInfo]:
         """What the upstream offers right now, in its own order."""
         ...
@@ -161,13 +170,12 @@ class Upstream(Protocol):
     async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:
         """Send ``body`` (a JSON object, bytes as they shall arrive) to ``path`` and wait for the whole answer.
 
-        ``path`` is ``"/chat/completions"``, ``"/completions"`` or ``"/images/generations"``, where the upstream has it;
-        ``timeout_s`` bounds everything together.
+        ``path`` is that of the dialect; ``timeout_s`` bounds everything together.
         """
         ...
 
     def stream(self, path: str, body: bytes, *, timeout_s: float, idle_timeout_s: float) -> EventStream:
-        """Send ``body`` (its ``stream`` is ``true``) and yield each event's exact ``data`` payload, without ``[DONE]``.
+        """Send ``body`` (which asks for a stream) and yield each event's exact ``data`` payload, without ``[DONE]``.
 
         Nothing is sent before the first ``__anext__``. ``timeout_s`` bounds the whole stream, ``idle_timeout_s`` the
         wait for the first byte and between any two reads.

@@ -28,7 +28,9 @@ from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.till_store_sql import SQLTillStore
 from holdfast.adapters.tls_files import load_certificate, spki_digest
 from holdfast.adapters.trust_file import TrustFile
+from holdfast.adapters.upstream_anthropic import AnthropicUpstream
 from holdfast.adapters.upstream_builtin import BuiltinUpstream
+from holdfast.adapters.upstream_gemini import GeminiUpstream
 from holdfast.adapters.upstream_openai import OpenAIUpstream, OpenAIUpstreamConfig
 from holdfast.adapters.wal import GroupCommit, WriteAheadLog
 from holdfast.adapters.wraps_hpke import wrap_secret
@@ -42,6 +44,7 @@ from holdfast.client.log_writer import HTTPLogWriter
 from holdfast.client.registry import Identity as RegisteredIdentity
 from holdfast.client.registry import Registrar
 from holdfast.client.transfers import Transfers
+from holdfast.core.dialects.openai import find_profile
 from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.evm import parse_address
 from holdfast.core.keys import KeyDocument, parse_key_document
@@ -193,7 +196,7 @@ def build(config: GatewayConfig) -> App:
         changes.notify()
 
     catalog = Catalog(
-        _upstreams(config, clock), {item.code: item.fallback for item in config.upstreams if item.fallback}, clock
+        build_upstreams(config, clock), {item.code: item.fallback for item in config.upstreams if item.fallback}, clock
     )
     memory_node = _memory_node(config, http)
     gateway = Gateway(
@@ -635,8 +638,9 @@ def _network(config: GatewayConfig) -> Mapping[str, object]:
     return {"log": config.log, "origin": config.origin, "full_nodes": nodes, "trust": b64_encode(trust)}
 
 
-def _upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
-    found: list[Upstream] = [_openai(address, config) for address in config.upstreams]
+def build_upstreams(config: GatewayConfig, clock: SystemClock) -> list[Upstream]:
+    """Who answers chats, in order of preference. Raises ``upstream.config``."""
+    found: list[Upstream] = [_upstream(address, config, clock) for address in config.upstreams]
     if config.discover:
         from holdfast.adapters.upstream_discovery import discover_sync  # noqa: PLC0415 - only where it is wanted
 
@@ -672,20 +676,23 @@ def _memory_node(config: GatewayConfig, http: AiohttpHTTP) -> HTTPMemoryNode | N
     return HTTPMemoryNode(config.memory_node, http, insecure_plain_http=config.memory_node_plain_http)
 
 
-def _openai(address: UpstreamAddress, config: GatewayConfig) -> Upstream:
+def _upstream(address: UpstreamAddress, config: GatewayConfig, clock: SystemClock) -> Upstream:
     models = dict(item.partition("=")[::2] for item in address.models)
-    return OpenAIUpstream(
-        OpenAIUpstreamConfig(
-            code=address.code,
-            base_url=address.base_url,
-            api_key=address.api_key.reveal() if address.api_key else "",
-            models={label: name or label for label, name in models.items()},
-            max_answer_bytes=config.answer_bytes,
-            tls_ca_file=str(address.tls_ca_file or ""),
-            proxy=address.proxy or "",
-            insecure_plain_http=address.insecure_plain_http,
-        )
+    settings = OpenAIUpstreamConfig(
+        code=address.code,
+        base_url=address.base_url,
+        api_key=address.api_key.reveal() if address.api_key else "",
+        models={label: name or label for label, name in models.items()},
+        max_answer_bytes=config.answer_bytes,
+        tls_ca_file=str(address.tls_ca_file or ""),
+        proxy=address.proxy or "",
+        insecure_plain_http=address.insecure_plain_http,
     )
+    if address.kind == "openai":
+        return OpenAIUpstream(settings, find_profile(address.profile))
+    if address.profile is not None:
+        raise UsageError("upstream.config", f"a profile is of kind openai, not {address.kind}", param="profile")
+    return AnthropicUpstream(settings, clock) if address.kind == "anthropic" else GeminiUpstream(settings, clock)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
@@ -464,6 +464,8 @@ def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-holdfast-capability", run.secret.hex().encode()))
     if run.opening.queue is not None:
         headers.append((b"x-holdfast-queue", run.opening.queue.encode()))
+    if run.bound.ignored:
+        headers.append((b"x-holdfast-ignored", quote(",".join(run.bound.ignored), safe=",._-").encode()))
     return headers + payment_headers(run.visit)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.core.dialects.openai import PROFILES
 from holdfast.ports.settings import Secret, setting
+
+KINDS = ("openai", "anthropic", "gemini")
+"""What an upstream can speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,18 @@ class WorkspaceKey:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAddress:
-    """One OpenAI-compatible server."""
+    """One place that answers chats."""
 
     code: str = setting(help="Short id that stands in statements: lower-case letters, digits, hyphens")
-    base_url: str = setting(help="Base URL up to and including /v1")
+    base_url: str = setting(help="Base URL up to and including the version: /v1, or /v1beta")
+    kind: str = setting(
+        "openai", "What it speaks; everything but Anthropic's and Google's own APIs is openai", choices=KINDS
+    )
+    profile: str | None = setting(
+        None,
+        "Whose parameters it is known to heed, of kind openai; without one nothing is known",
+        choices=tuple(sorted(PROFILES)),
+    )
     api_key: Secret | None = setting(None, "The provider's API key, as file:… or env:…")
     models: tuple[str, ...] = setting((), "Models to offer, as NAME or NAME=PROVIDER_NAME; empty: ask the server")
     fallback: str | None = setting(None, "Code of the upstream to try when this one cannot be reached")
@@ -123,7 +135,7 @@ class GatewayConfig:
     )
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
-    upstreams: tuple[UpstreamAddress, ...] = setting((), "OpenAI-compatible servers, in order of preference")
+    upstreams: tuple[UpstreamAddress, ...] = setting((), "Who answers chats, in order of preference")
     memory_node: str | None = setting(None, "Base URL of the memory node that requests may ask for rows")
     memory_node_seconds: int = setting(10, "Longest time for its answer", minimum=1, maximum=600)
     memory_node_plain_http: bool = setting(

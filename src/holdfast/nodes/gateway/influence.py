@@ -17,6 +17,8 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.context import Block, add_context, context_of, parse_context
+from holdfast.core.dialects import OPENAI_PATHS
+from holdfast.core.dialects.openai import NAME as OPENAI
 from holdfast.core.differences import compare_words
 from holdfast.core.encoding import time_encode
 from holdfast.core.memory import is_row_id
@@ -26,7 +28,7 @@ from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Ledger, parse_closing
-from holdfast.nodes.gateway.request import PATHS, parse_ask
+from holdfast.nodes.gateway.request import parse_ask
 from holdfast.nodes.gateway.turn import parse_opening
 from holdfast.ports.clock import Clock
 from holdfast.ports.run_index import RunRow
@@ -91,6 +93,12 @@ class Influence:
             opening.endpoint, open_document(key, "request", kept.blobs[0]), {}, default_model=None, settlement="batch"
         )
         offer = await self._catalog.find(request.model)
+        if offer.upstream.dialect.name != OPENAI or any(item.startswith("dialect-") for item in opening.rewrites):
+            raise UsageError(
+                "influence.dialect",
+                "only a document in OpenAI's shape can be asked again without rows",
+                hint="what this model's upstream is sent has another shape",
+            )
         changed = _without(sent, [block for block in blocks if block.attributes["row"] not in left_out])
         texts = [await self._text(offer.upstream, opening.endpoint, document) for document in (_whole(sent), changed)]
         original = _answer(open_document(key, "response", closing.sealed))
@@ -121,7 +129,7 @@ class Influence:
 
     async def _text(self, upstream: Any, endpoint: str, document: dict[str, Any]) -> str:
         body = canonical.encode_exact(document)
-        found = await upstream.complete(PATHS[endpoint], body, timeout_s=self._timeout_s)
+        found = await upstream.complete(OPENAI_PATHS[endpoint], body, timeout_s=self._timeout_s)
         return _answer(found.body)
 
 

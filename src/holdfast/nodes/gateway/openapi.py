@@ -94,6 +94,10 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
                         "x-holdfast-run": {"schema": _TEXT},
                         "x-holdfast-capability": {"schema": _TEXT},
                         "x-holdfast-queue": {"schema": _CODE, "description": "The review queue that was named, if any"},
+                        "x-holdfast-ignored": {
+                            "schema": _TEXT,
+                            "description": "Parameters that the upstream does not heed, if any, joined by commas",
+                        },
                         "x-holdfast-payment": {
                             "schema": {"enum": ["authorised", "credit"]},
                             "description": "How it is paid, if it is; nothing was taken yet where it is authorised",
@@ -390,6 +394,10 @@ def _schemas() -> dict[str, Any]:
                 "sealed": {
                     "type": "boolean",
                     "description": "Give the answer closed: whoever asked reads it once the queue's gate lets it go",
+                },
+                "require_parameters": {
+                    "type": "boolean",
+                    "description": "Refuse instead of asking an upstream that does not heed every parameter",
                 },
                 "decision_rule": {
                     "type": "object",

@@ -17,6 +17,8 @@ from holdfast.core.admissions import Presented
 from holdfast.core.canonical import NumberText
 from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
+from holdfast.core.dialects import Dialect
+from holdfast.core.dialects.openai import PLAIN
 from holdfast.core.images import parse_request
 from holdfast.core.inference import parse_inference
 from holdfast.core.memory import is_text
@@ -42,8 +44,6 @@ COMPUTED = ("inference", "embeddings", "classifications")
 """Endpoints whose models an inference node runs (``inference.md``)."""
 IMAGES = "images.generations"
 """The endpoint whose answers are images (``images.md``)."""
-PATHS = {"chat.completions": "/chat/completions", "completions": "/completions", IMAGES: "/images/generations"}
-"""Endpoint names of statements (``statement.md`` §4.1) to the path below an upstream's base URL."""
 OPTION_HEADERS = {
     b"x-holdfast-nonce": "nonce",
     b"x-holdfast-parent": "parent_run",
@@ -55,7 +55,7 @@ OPTION_HEADERS = {
 """Headers that say the same as members of the ``holdfast`` field."""
 MEMORY_KEY = b"x-holdfast-memory-key"
 """The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
-_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory"})
+_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory", "require_parameters"})
 _RULES = ("rule", "threshold", "framing")
 _SEALED = {"true": True, "false": False}
 """How the header says it."""
@@ -100,6 +100,8 @@ class Options:
     """Facts from outside that go before the model (``admission.md`` §8)."""
     admit: AdmitOffer | None = None
     """What the model may ask for while it answers."""
+    require_parameters: bool = False
+    """Whether an upstream that does not heed all of the request's parameters is not to be asked."""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,14 @@ class BoundRequest:
     sent_value: dict[str, Any]
     """What ``sent_text`` says."""
     rewrites: tuple[str, ...]
+    endpoint: str
+    document: dict[str, Any]
+    """What is asked, OpenAI-shaped, before the upstream's dialect made ``sent_value`` of it."""
+    dialect: Dialect = PLAIN
+    path: str = ""
+    """Where ``sent_text`` goes, below the upstream's base URL."""
+    ignored: tuple[str, ...] = ()
+    """Parameters that the upstream is known not to heed."""
 
 
 def parse_ask(
@@ -269,6 +279,11 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
             hint="name a queue, leave stream out, and settle batch",
             param="holdfast.sealed",
         )
+    required = found.get("require_parameters", False)
+    if not isinstance(required, bool):
+        raise MalformedError(
+            "request.parameters", "require_parameters is true or false", param="holdfast.require_parameters"
+        )
     return Options(
         nonce if isinstance(nonce, str) else None,
         parent_run if isinstance(parent_run, str) else None,
@@ -279,6 +294,7 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
         _memory(found.get("memory"), mode),
         _admissions(found.get("admissions"), value),
         _admit(found.get("admit"), value),
+        required,
     )
 
 
@@ -396,12 +412,15 @@ def bind_request(
     paid: bool = False,
     blocks: Sequence[Block] = (),
     taken: Sequence[Taken] = (),
+    dialect: Dialect = PLAIN,
 ) -> BoundRequest:
-    """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model; a run that is
-    ``paid`` for has to report what it used; ``blocks`` are what was looked up for it, ``taken`` what was
-    admitted from outside.
+    """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model, ``dialect`` how
+    it wants to be asked; a run that is ``paid`` for has to report what it used; ``blocks`` are what was looked up for
+    it, ``taken`` what was admitted from outside.
 
-    Nothing is rewritten unless it must be: then the sent document is one of its own and says why.
+    Nothing is rewritten unless it must be: then the sent document is one of its own and says why. Raises
+    ``request.dialect`` for what this upstream cannot be asked, and ``request.parameters`` where the caller requires
+    parameters that it does not heed.
     """
     key = pseudo_random_key(run, secret)
     request = commit_parts("request", map_parts("request", ask.value), key)
@@ -428,16 +447,30 @@ def bind_request(
     if sent_value.get("model") != provider_model:
         sent_value = {**sent_value, "model": provider_model}
         rewrites.append("model")
-    if not rewrites:
-        return BoundRequest(key, request, request, ask.text, ask.value, ())
-    sent = commit_parts("sent", map_parts("sent", sent_value), key)
-    return BoundRequest(key, request, sent, canonical.encode_exact(sent_value), sent_value, tuple(rewrites))
+    bound = BoundRequest(key, request, request, ask.text, ask.value, tuple(rewrites), ask.endpoint, sent_value, dialect)
+    return _prepare(bound, ask.options.require_parameters)
 
 
-def bind_again(bound: BoundRequest, sent_value: dict[str, Any], rewrites: Sequence[str]) -> BoundRequest:
+def bind_again(bound: BoundRequest, document: dict[str, Any], rewrites: Sequence[str]) -> BoundRequest:
     """The same request with another document for the upstream: of the next turn of a model that asked for facts."""
-    sent = commit_parts("sent", map_parts("sent", sent_value), bound.key)
     found = tuple(dict.fromkeys((*bound.rewrites, *rewrites)))
-    return replace(
-        bound, sent=sent, sent_text=canonical.encode_exact(sent_value), sent_value=sent_value, rewrites=found
-    )
+    return _prepare(replace(bound, document=document, rewrites=found))
+
+
+def _prepare(bound: BoundRequest, required: bool = False) -> BoundRequest:
+    """Have the dialect make of the document what leaves, and commit that."""
+    prepared = bound.dialect.prepare(bound.endpoint, bound.document)
+    if required and prepared.ignored:
+        raise UsageError(
+            "request.parameters",
+            f"the upstream of this model does not heed {', '.join(prepared.ignored)[:200]}",
+            param=prepared.ignored[0][:64],
+            hint="leave it out, ask another model, or do not require it",
+        )
+    more = replace(bound, path=prepared.path, ignored=prepared.ignored)
+    found = tuple(dict.fromkeys((*bound.rewrites, *prepared.rewrites)))
+    if not found:
+        return more
+    sent = commit_parts("sent", map_parts("sent", prepared.document), bound.key)
+    text = canonical.encode_exact(prepared.document)
+    return replace(more, sent=sent, sent_text=text, sent_value=prepared.document, rewrites=found)

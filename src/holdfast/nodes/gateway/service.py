@@ -24,6 +24,9 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.admissions import require_fresh
 from holdfast.core.attempts import SERVED
+from holdfast.core.dialects import known_names
+from holdfast.core.dialects.openai import NAME as OPENAI
+from holdfast.core.dialects.openai import PLAIN
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.opengradient import output_text
 from holdfast.core.orders import Order
@@ -61,7 +64,7 @@ from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place,
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.recalling import Carried, Recalling
 from holdfast.nodes.gateway.remembering import INCOMPLETE, Remembering
-from holdfast.nodes.gateway.request import COMPUTED, PATHS, Ask, BoundRequest, bind_again, bind_request
+from holdfast.nodes.gateway.request import COMPUTED, Ask, BoundRequest, bind_again, bind_request
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -241,7 +244,16 @@ class Gateway:
         blocks = () if carried is None else carried.blocks
         taken = await self._admitting.take(ask.options.admissions, workspace)
         taken = await self._admitting.intend(workspace, ask.value, taken)
-        bound = bind_request(ask, run, secret, offer.provider_model, paid=visit is not None, blocks=blocks, taken=taken)
+        bound = bind_request(
+            ask,
+            run,
+            secret,
+            offer.provider_model,
+            paid=visit is not None,
+            blocks=blocks,
+            taken=taken,
+            dialect=offer.upstream.dialect if isinstance(offer, Offer) else PLAIN,
+        )
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -264,6 +276,7 @@ class Gateway:
             path=path,
             recall=carried.digest if carried is not None else None,
             admissions=tuple(sorted(item.digest for item in taken)),
+            ignored=known_names(bound.ignored),
         )
         if taken:
             opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
@@ -274,7 +287,7 @@ class Gateway:
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         if visit is not None:
             await visit.hold(opening)
-        told = blocks or taken or ESCAPED in bound.rewrites
+        told = blocks or taken or ESCAPED in bound.rewrites or bound.dialect.name != OPENAI
         sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
         place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
         self._indexer.opened(opening, place.start)
@@ -404,7 +417,7 @@ class Gateway:
                 content = await self._call(run, call, taken) if left else failed_call("admit.most")
                 left = max(left - 1, 0)
                 contents.append((call.id, content))
-            sent = answer_calls(run.bound.sent_value, message, contents)
+            sent = answer_calls(run.bound.document, message, contents)
             self._send_again(run, sent if left else without_tool(sent), taken)
 
     async def _call(self, run: Run, call: Call, taken: list[Taken]) -> str:
@@ -430,6 +443,7 @@ class Gateway:
             run.opening,
             sent=run.bound.sent.tree,
             rewrites=tuple(sorted(run.bound.rewrites)),
+            ignored=known_names(run.bound.ignored),
             admissions=tuple(sorted(item.digest for item in taken)),
             admitted_at=time_encode(run.opening.claim(self._clock.now())) if taken else None,
         )
@@ -438,7 +452,7 @@ class Gateway:
     async def _complete(self, run: Run) -> bytes:
         if isinstance(run.offer, NodeOffer):
             return await self._compute(run, run.offer)
-        path = PATHS[run.ask.endpoint]
+        path = run.bound.path
         while True:
             upstream = self._upstream(run)
             run.way.turn_to(upstream.code)
@@ -457,11 +471,15 @@ class Gateway:
         return run.offer.upstream
 
     def _fall_back(self, run: Run) -> bool:
-        """Turn to the configured fallback, if it takes the very same bytes."""
+        """Turn to the configured fallback, if it takes the very same bytes and heeds as much of them."""
         if isinstance(run.offer, NodeOffer) or run.way.served or run.way.full:
             return False
         other = self.catalog.fallback(run.offer)
         if other is None or other.provider_model != run.offer.provider_model or run.way.tried(other.upstream.code):
+            return False
+        bound = run.bound
+        prepared = other.upstream.dialect.prepare(bound.endpoint, bound.document)
+        if (prepared.document, prepared.path, prepared.ignored) != (bound.sent_value, bound.path, bound.ignored):
             return False
         run.offer = other
         return True
@@ -519,7 +537,7 @@ class Gateway:
             upstream = self._upstream(run)
             run.way.turn_to(upstream.code)
             events = upstream.stream(
-                PATHS[run.ask.endpoint],
+                run.bound.path,
                 run.bound.sent_text,
                 timeout_s=self.limits.upstream_s,
                 idle_timeout_s=self.limits.idle_s,
@@ -689,6 +707,8 @@ class Gateway:
             value["memory"] = run.remembered or INCOMPLETE
         if mark is not None:
             value["mark"] = mark
+        if run.bound.ignored:
+            value["ignored"] = list(run.bound.ignored)
         if run.blob is not None:
             value["blob"] = run.blob
             value["warning"] = "individual settlement publishes the whole request and answer, permanently"
