@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from . import tree
-from .text import Number, SpecError, b64, jcs, sha
+from .text import Number, SpecError, b64, jcs, parse, sha
 
 INDEX = re.compile(r"0|[1-9][0-9]*")
 """A path segment that counts as an array index."""
@@ -17,18 +17,18 @@ INDEX = re.compile(r"0|[1-9][0-9]*")
 TYPES = [
     line.split()
     for line in """
-finish_reason /choices/*/finish_reason
-text /choices/*/message/content /choices/*/text /messages/*/content /prompt /prompt/* /data/*/revised_prompt
-reasoning /choices/*/message/reasoning_content /choices/*/message/reasoning /choices/*/message/reasoning/** /choices/*/message/reasoning_details/**
+finish_reason /choices/*/finish_reason /stop_reason /stop_sequence
+text /choices/*/message/content /choices/*/text /messages/*/content /prompt /prompt/* /data/*/revised_prompt /content/*/text /system /system/*/text
+reasoning /choices/*/message/reasoning_content /choices/*/message/reasoning /choices/*/message/reasoning/** /choices/*/message/reasoning_details/** /content/*/thinking /content/*/signature /content/*/data
 refusal /choices/*/message/refusal
-tool_call /choices/*/message/tool_calls/** /choices/*/message/function_call/** /messages/*/tool_calls/** /messages/*/function_call/**
-tool_result /messages/*/tool_call_id
+tool_call /choices/*/message/tool_calls/** /choices/*/message/function_call/** /messages/*/tool_calls/** /messages/*/function_call/** /content/*/id /content/*/name /content/*/input/** /messages/*/content/*/input/**
+tool_result /messages/*/tool_call_id /messages/*/content/*/tool_use_id
 citation /choices/*/message/citations/** /choices/*/message/annotations/** /citations/**
-image /choices/*/message/images/** /data/*/b64_json /images/** /messages/*/content/*/image_url/** /messages/*/content/*/image_url
+image /choices/*/message/images/** /data/*/b64_json /images/** /messages/*/content/*/image_url/** /messages/*/content/*/image_url /messages/*/content/*/source/**
 audio /choices/*/message/audio/** /messages/*/content/*/input_audio/**
 file /messages/*/content/*/file/**
-content_part /choices/*/message/content/** /messages/*/content/**
-role /choices/*/message/role /messages/*/role /messages/*/name
+content_part /choices/*/message/content/** /messages/*/content/** /content/** /system/**
+role /choices/*/message/role /messages/*/role /role /messages/*/name
 logprobs /choices/*/logprobs/**
 usage /usage/**
 model /model /system_fingerprint
@@ -276,6 +276,92 @@ def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 class Grown(dict[str, Any]):
     """A message that was made of deltas."""
+
+
+PIECES = {
+    "text_delta": ("text", "text"),
+    "thinking_delta": ("thinking", "thinking"),
+    "signature_delta": ("thinking", "signature"),
+    "input_json_delta": ("tool_use", "partial_json"),
+}
+"""Of §9(3): which piece grows which member of which block."""
+FIXED = {"content", "role", "id", "model", "stop_reason", "stop_sequence"}
+
+
+def _demand(holds: object) -> None:
+    if not holds:
+        raise SpecError("stream.fold")
+
+
+def fold_message(events: list[Any]) -> dict[str, Any]:
+    """Events of a message to one response document (§9)."""
+    document: dict[str, Any] = {}
+    growing = over = False
+
+    def beside(event: dict[str, Any], *known: str) -> None:
+        for member, value in event.items():
+            if member not in known:
+                _demand(member not in FIXED)
+                if value is not None or member not in document:
+                    document[member] = value
+
+    for raw in events:
+        _demand(isinstance(raw, dict))
+        event = without_carriers(raw, "response")
+        match event.get("type"):
+            case "ping":
+                _demand(set(event) == {"type"})
+            case "message_start":
+                message = event.get("message")
+                _demand(not document and isinstance(message, dict) and message.get("content") == [])
+                document = {**message, "content": []}
+                beside(event, "type", "message")
+            case _ if not document or over:
+                raise SpecError("stream.fold")
+            case "content_block_start":
+                _demand(set(event) == {"type", "index", "content_block"} and not growing)
+                _demand(isinstance(event["content_block"], dict) and "partial_json" not in event["content_block"])
+                document["content"].append(dict(event["content_block"]))
+                _demand(_index(event["index"]) == len(document["content"]) - 1)
+                growing = True
+            case "content_block_delta":
+                _demand(set(event) == {"type", "index", "delta"} and growing and isinstance(event["delta"], dict))
+                _demand(_index(event["index"]) == len(document["content"]) - 1)
+                block, delta = document["content"][-1], event["delta"]
+                _demand(delta.get("type") in PIECES)
+                of, member = PIECES[delta["type"]]
+                _demand(set(delta) == {"type", member} and block.get("type") == of)
+                _demand(_kind(delta[member]) == "str")
+                old = block.get(member)
+                _demand(old is None or _kind(old) == "str")
+                block[member] = (old or "") + delta[member]
+            case "content_block_stop":
+                _demand(set(event) == {"type", "index"} and growing)
+                _demand(_index(event["index"]) == len(document["content"]) - 1)
+                growing = False
+                block = document["content"][-1]
+                said = block.pop("partial_json", "") if block.get("type") == "tool_use" else ""
+                if said:
+                    try:
+                        block["input"] = parse(said.encode())
+                    except SpecError as error:
+                        raise SpecError("stream.fold") from error
+                    _demand(isinstance(block["input"], dict))
+            case "message_delta":
+                delta, usage = event.get("delta"), event.get("usage")
+                _demand(not growing and isinstance(delta, dict) and (usage is None or isinstance(usage, dict)))
+                _demand(not {"content", "role", "id", "type"} & set(delta))
+                document.update(delta)
+                if usage is not None:
+                    before = document.get("usage")
+                    document["usage"] = {**(before if isinstance(before, dict) else {}), **usage}
+                beside(event, "type", "delta", "usage")
+            case "message_stop":
+                _demand(set(event) == {"type"} and not growing)
+                over = True
+            case _:
+                raise SpecError("stream.fold")
+    return document
 
 
 def _fold_choice(choice: dict[str, Any], element: dict[str, Any]) -> None:

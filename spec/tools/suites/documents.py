@@ -19,6 +19,7 @@ def write(out: Writer) -> None:
     mapping(out)
     disclosure(out)
     folding(out)
+    folding_messages(out)
     marks(out)
 
 
@@ -78,6 +79,32 @@ def mapping(out: Writer) -> None:
         _map_case(out, name, why, text, **more)
 
     case("answer", "An ordinary answer: every scalar is a part, so is the empty annotations array.", ANSWER)
+    case(
+        "message-answer",
+        "An answer as a message: texts, thinking, a call and the reason have the types that they have in a chat.",
+        """{"id":"m","type":"message","role":"assistant","model":"small-1","content":[
+ {"type":"thinking","thinking":"Is it?","signature":"c2ln"},{"type":"redacted_thinking","data":"eA=="},{"type":"text","text":"It holds."},
+ {"type":"tool_use","id":"t","name":"f","input":{"a":1.0,"b":{}}}],
+ "stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":9},"provider_fields":{"created":1}}""",
+        section="§5",
+    )
+    case(
+        "message-request",
+        "A request as messages: instructions, an image, a call and its result.",
+        """{"model":"small-1","max_tokens":9,"system":[{"type":"text","text":"Be brief."}],"messages":[
+ {"role":"user","content":[{"type":"image","source":{"type":"url","url":"u"}},{"type":"text","text":"What?"}]},
+ {"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"a":1}}]},
+ {"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"x"}]}],"tools":[{"name":"f"}]}""",
+        document="request",
+        section="§5",
+    )
+    case(
+        "message-request-of-strings",
+        "The same where contents and instructions are strings.",
+        '{"model":"small-1","system":"Be brief.","messages":[{"role":"user","content":"What?"}]}',
+        document="request",
+        section="§5",
+    )
     shuffled = parse(ANSWER.encode())
     shuffled = dict(reversed(shuffled.items()))
     case(
@@ -406,32 +433,230 @@ def chunk(delta: str | None, *, index: int = 0, finish: str = "null", extra: str
     return f'{{"id":"c1","object":"chat.completion.chunk","created":1767225600,"model":"small-1","choices":[{choice}]{extra}}}'
 
 
+START = (
+    '{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"small-1","content":[],'
+    '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"output_tokens":0}}}'
+)
+STOP = '{"type":"message_stop"}'
+
+
+def opens(block: str, index: int = 0) -> str:
+    """content_block_start."""
+    return f'{{"type":"content_block_start","index":{index},"content_block":{block}}}'
+
+
+def adds(delta: str, index: int = 0) -> str:
+    """content_block_delta."""
+    return f'{{"type":"content_block_delta","index":{index},"delta":{delta}}}'
+
+
+def closes(index: int = 0) -> str:
+    """content_block_stop."""
+    return f'{{"type":"content_block_stop","index":{index}}}'
+
+
+def ends(reason: str, more: str = "") -> str:
+    """message_delta."""
+    return (
+        f'{{"type":"message_delta","delta":{{"stop_reason":{reason},"stop_sequence":null}},'
+        f'"usage":{{"input_tokens":9,"output_tokens":2}}{more}}}'
+    )
+
+
+def folding_messages(out: Writer) -> None:
+    """Streams of messages to documents (§9)."""
+
+    def case(name: str, why: str, events: list[str], code: str | None = None) -> None:
+        _fold_case(out, f"message-{name}", why, events, code, message=True)
+
+    empty = '{"type":"text","text":""}'
+    holds = adds('{"type":"text_delta","text":"It holds."}')
+    call = '{"type":"tool_use","id":"t","name":"f","input":{}}'
+    argument = '{"type":"input_json_delta","partial_json":'
+    case(
+        "text",
+        "A text arrives in pieces; counts of the end replace those of the beginning.",
+        [
+            START,
+            '{"type":"ping"}',
+            opens(empty),
+            adds('{"type":"text_delta","text":"It "}'),
+            adds('{"type":"text_delta","text":"holds."}'),
+            closes(),
+            ends('"end_turn"'),
+            STOP,
+        ],
+    )
+    case(
+        "thinking-and-call",
+        "Three blocks, one after the other: thinking with its signature, a text, a call whose input arrives as text. Numbers of the input keep their text.",
+        [
+            START,
+            opens('{"type":"thinking","thinking":"","signature":""}'),
+            adds('{"type":"thinking_delta","thinking":"Is it?"}'),
+            adds('{"type":"signature_delta","signature":"c2ln"}'),
+            closes(),
+            opens(empty, 1),
+            adds('{"type":"text_delta","text":"Let me see."}', 1),
+            closes(1),
+            opens(call, 2),
+            adds(argument + '"{\\"a\\": 1.0"}', 2),
+            adds(argument + '"0}"}', 2),
+            closes(2),
+            ends('"tool_use"'),
+            STOP,
+        ],
+    )
+    case(
+        "call-without-input",
+        "No text of an input: it stays what it was.",
+        [START, opens(call), closes(), ends('"tool_use"'), STOP],
+    )
+    case("cut-in-a-text", "What arrived of a block that was never closed counts.", [START, opens(empty), holds])
+    case(
+        "cut-in-an-input",
+        "An input that was never whole is the text of it, and no guess at what it would have said.",
+        [START, opens(call), adds(argument + '"{\\"a\\": 1"}')],
+    )
+    case(
+        "members-beside",
+        "What stands beside the message is the document's: what the upstream said besides, which facts were admitted. Carriers are not.",
+        [
+            START[:-1] + ',"admissions":["ab"],"holdfast":{"run":"x"}}',
+            ends('"end_turn"', ',"provider_fields":{"system_fingerprint":"fp"},"tee_note":"x"'),
+            STOP,
+        ],
+    )
+    case(
+        "no-reason",
+        "A message whose upstream gave no reason, with counts that nobody told: null replaces 0.",
+        [START, ends("null").replace("9", "null"), STOP],
+    )
+    no = "stream.fold"
+    case("chunk_fail", "A chunk of a chat completion is no event of a message.", [START, chunk('{"content":"x"}')], no)
+    case("twice-started_fail", "A second beginning would take back what was read.", [START, START], no)
+    case("not-started_fail", "A block of no message.", [opens(empty), holds], no)
+    case("after-the-end_fail", "Nothing is said after the end.", [START, ends('"end_turn"'), STOP, opens(empty)], no)
+    case(
+        "begins-with-content_fail",
+        "A reader that waits for blocks would not show it.",
+        [START.replace('"content":[]', f'"content":[{empty}]')],
+        no,
+    )
+    case("two-blocks-open_fail", "Whose piece would the next one be?", [START, opens(empty), opens(empty, 1)], no)
+    case("block-out-of-place_fail", "A block that names another place.", [START, opens(empty, 1)], no)
+    case(
+        "piece-of-a-closed-block_fail",
+        "A block that was closed grows no more.",
+        [START, opens(empty), closes(), holds],
+        no,
+    )
+    case(
+        "piece-of-another-kind_fail",
+        "A piece of thinking in a block of text.",
+        [START, opens(empty), adds('{"type":"thinking_delta","thinking":"x"}')],
+        no,
+    )
+    case(
+        "unknown-piece_fail",
+        "A kind of piece that this text does not know: some clients would show it.",
+        [START, opens(empty), adds('{"type":"citations_delta","citation":{}}')],
+        no,
+    )
+    case(
+        "piece-with-more_fail",
+        "A piece with a second text in it.",
+        [START, opens(empty), adds('{"type":"text_delta","text":"a","also":"b"}')],
+        no,
+    )
+    case(
+        "number-as-piece_fail",
+        "A piece is a string.",
+        [START, opens(empty), adds('{"type":"text_delta","text":1}')],
+        no,
+    )
+    case(
+        "unknown-event_fail",
+        "An event of a type that is not listed.",
+        [START, '{"type":"message_update","text":"x"}'],
+        no,
+    )
+    case(
+        "event-with-more_fail",
+        "An event with a member that is not listed: nothing would bind where it belongs.",
+        [START, opens(empty)[:-1] + ',"text":"x"}'],
+        no,
+    )
+    case(
+        "role-changes_fail",
+        "What a message is does not change.",
+        [START, '{"type":"message_delta","delta":{"role":"user"}}'],
+        no,
+    )
+    case("content-beside_fail", "Content beside the message.", [START[:-1] + ',"content":[]}'], no)
+    case("ends-in-a-block_fail", "An end while a block is open.", [START, opens(empty), ends('"end_turn"')], no)
+    case(
+        "input-not-json_fail",
+        "A call is made with what its input says; this says nothing.",
+        [START, opens(call), adds(argument + '"{"}'), closes()],
+        no,
+    )
+    case(
+        "input-not-an-object_fail",
+        "An input is an object.",
+        [START, opens(call), adds(argument + '"[]"}'), closes()],
+        no,
+    )
+    case(
+        "input-with-duplicate-key_fail",
+        "Two programs would call with two inputs.",
+        [START, opens(call), adds(argument + '"{\\"a\\":1,\\"a\\":2}"}'), closes()],
+        no,
+    )
+    case(
+        "input-already-there_fail",
+        "A block that brings a text of an input along.",
+        [START, opens(call[:-1] + ',"partial_json":"{"}')],
+        no,
+    )
+
+
 def folding(out: Writer) -> None:
     """Streams to documents (§6)."""
 
     def case(name: str, why: str, events: list[str], code: str | None = None) -> None:
-        result = None
-        try:
-            document = parts.fold([parse(event.encode()) for event in events])
-            bound = parts.Bound(document, "response", RUN, SECRET)
-            result = {"parts": [[label, value.decode()] for label, value in bound.parts]}
-            found = None
-        except SpecError as error:
-            found = error.code
-        if found != code:
-            raise SystemExit(f"fold/{name}: expected {code}, the reference says {found}")
-        out.case(
-            f"fold/{name}",
-            why,
-            spec="parts.md §6",
-            run=["fold", "events.jsonl"],
-            expect="malformed" if code else "accept",
-            code=code,
-            bug="SUBSTITUTION" if code else None,
-            result=result,
-            files={"events.jsonl": "".join(event + "\n" for event in events)},
-        )
+        _fold_case(out, name, why, events, code)
 
+    _fold_cases(case)
+
+
+def _fold_case(out: Writer, name: str, why: str, events: list[str], code: str | None, *, message: bool = False) -> None:
+    result = None
+    try:
+        fold = parts.fold_message if message else parts.fold
+        document = fold([parse(event.encode()) for event in events])
+        bound = parts.Bound(document, "response", RUN, SECRET)
+        result = {"parts": [[label, value.decode()] for label, value in bound.parts]}
+        found = None
+    except SpecError as error:
+        found = error.code
+    if found != code:
+        raise SystemExit(f"fold/{name}: expected {code}, the reference says {found}")
+    out.case(
+        f"fold/{name}",
+        why,
+        spec="parts.md §9" if message else "parts.md §6",
+        run=["fold", *(["--endpoint", "messages"] if message else []), "events.jsonl"],
+        expect="malformed" if code else "accept",
+        code=code,
+        bug="SUBSTITUTION" if code else None,
+        result=result,
+        files={"events.jsonl": "".join(event + "\n" for event in events)},
+    )
+
+
+def _fold_cases(case: Any) -> None:
+    """Of chats and completions."""
     usage = ',"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}'
     case(
         "text",

@@ -52,11 +52,11 @@ from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_he
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.expectations import admit_value, parse_expectation
 from holdfast.core.extraction import extract, parse_extraction
-from holdfast.core.fold import Fold
 from holdfast.core.hpke import AEAD
 from holdfast.core.inference import Tensor, make_tensor, parse_inference
 from holdfast.core.keys import parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.messages.fold import fold_of
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.payments import parse_payment_document, verify_amounts
 from holdfast.core.proofs import parse_proof_document, verify_proof_document
@@ -395,7 +395,7 @@ def _events(raw: bytes) -> list[Any]:
 
 
 def _fold(arguments: Arguments) -> Answer:
-    fold = Fold()
+    fold = fold_of(arguments.maybe("endpoint") or "chat.completions")
     for event in _events(arguments.file()):
         fold.add(event)
     return {"parts": _part_list(parts.map_parts("response", fold.document()))}

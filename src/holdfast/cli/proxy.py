@@ -26,6 +26,7 @@ from holdfast.client.release import ReleaseRules
 from holdfast.client.run_journal import RunJournal
 from holdfast.errors import UnavailableError, UsageError
 from holdfast.nodes.edge import Edge, Limits
+from holdfast.nodes.messages import MessagesErrors
 from holdfast.nodes.server import make_server, split_listen
 from holdfast.ports.settings import Secret
 from holdfast.verifier.identity import ATTESTED, Attested
@@ -166,7 +167,9 @@ async def _serve(
         else:
             emit(clean_line(checked.says))
             emit(f"listening: OPENAI_BASE_URL={url}/v1; what was checked: {url}{STATUS}")
-        await make_server(Edge(app, Limits(body_bytes=BODY_BYTES)), host=host, port=port).serve(sockets=[listener])
+        await make_server(MessagesErrors(Edge(app, Limits(body_bytes=BODY_BYTES))), host=host, port=port).serve(
+            sockets=[listener]
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

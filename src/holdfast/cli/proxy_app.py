@@ -26,9 +26,11 @@ from holdfast.client.release import ReleaseRules, release_stream, release_whole
 from holdfast.client.run_journal import RunJournal
 from holdfast.client.turns import ENDPOINTS, Attester, Question
 from holdfast.core.encoding import time_encode
+from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import Receive, Scope, Send, require_token, send_error, unexpected
+from holdfast.nodes.messages import error_of, named_event
 from holdfast.ports.clock import Clock
 from holdfast.ports.settings import Secret
 
@@ -188,7 +190,7 @@ class ProxyApp:
                 return
             headers = [*_STREAM_HEADERS, *_run_headers(answer)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await _send_event(send, first)
+            await _send_event(send, answer.endpoint, first)
             end = await self._pass_on(answer, events, send)
             await send({"type": "http.response.body", "body": end, "more_body": False})
 
@@ -202,14 +204,16 @@ class ProxyApp:
         """Hand on the rest of a stream; what comes instead of its last bytes where it does not end well."""
         try:
             async for event in events:
-                await _send_event(send, event)
+                await _send_event(send, answer.endpoint, event)
         except Exception as error:  # noqa: BLE001 - too late for a status; it still gets the one shape
             shaped = error if isinstance(error, HoldfastError) else unexpected(error)
             self._refused[shaped.code] += 1
             self._ended(answer.run, shaped.code)
+            if answer.endpoint == MESSAGES:
+                return named_event(_encode(error_of(shaped)))
             return b"data: " + _encode(shaped.to_json()) + b"\n\n"
         self._ended(answer.run, None)
-        return b"data: [DONE]\n\n"
+        return b"" if answer.endpoint == MESSAGES else b"data: [DONE]\n\n"
 
     def _began(self, answer: WholeAnswer | AnswerStream, question: Question) -> None:
         if self._journal is None:
@@ -271,5 +275,6 @@ async def _send_body(send: Send, body: bytes, extra: list[tuple[bytes, bytes]]) 
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_event(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
+async def _send_event(send: Send, endpoint: str, data: bytes) -> None:
+    event = named_event(data) if endpoint == MESSAGES else b"data: " + data + b"\n\n"
+    await send({"type": "http.response.body", "body": event, "more_body": True})

@@ -48,6 +48,7 @@ from holdfast.client.turns import (
 )
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES, parse_bundle
+from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.core.paying import Seller
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.core.trust import Trust
@@ -95,16 +96,22 @@ class AnswerStream:
         self._sent = sent
 
     @property
+    def endpoint(self) -> str:
+        """What was asked."""
+        return self._sent.endpoint
+
+    @property
     def client(self) -> GatewayClient:
         """The client that was really asked: another one than was called where that one fell back."""
         return self._client
 
     async def __aiter__(self) -> AsyncIterator[Marked]:
         """Windows whose marks verify, then the check of the statements."""
-        reader = StreamReader(self.run, self.capability, self.attester.key)
-        done = False
+        endpoint = self._sent.endpoint
+        reader = StreamReader(self.run, self.capability, self.attester.key, endpoint)
+        done = endpoint == MESSAGES  # those say at their end that it is one
         async for name, data in self._answer.events():
-            if name not in ("", "message"):
+            if name not in ("", "message") and endpoint != MESSAGES:
                 continue
             if data == b"[DONE]":
                 done = True

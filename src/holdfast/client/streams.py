@@ -9,9 +9,9 @@ from typing import Any
 from holdfast.client.errors import parse_error
 from holdfast.core import canonical
 from holdfast.core.encoding import hex_decode
-from holdfast.core.fold import Fold
 from holdfast.core.keys import PublicKey
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
+from holdfast.core.messages.fold import fold_of
 from holdfast.core.parts import pseudo_random_key, strip_carriers
 from holdfast.errors import HoldfastError, MalformedError, RefusedError
 
@@ -34,6 +34,9 @@ class Marked:
 
 def _delta_text(event: Mapping[str, Any]) -> str:
     """What an event adds to the first choice's text."""
+    if event.get("type") == "content_block_delta":
+        piece = event["delta"].get("text") if isinstance(event.get("delta"), dict) else None
+        return piece if isinstance(piece, str) else ""
     choices, found = event.get("choices"), ""
     for choice in choices if isinstance(choices, list) else []:
         if not isinstance(choice, dict) or str(choice.get("index", "0")) != "0":
@@ -47,11 +50,11 @@ def _delta_text(event: Mapping[str, Any]) -> str:
 class StreamReader:
     """Reads one stream's events, and holds each back until a mark covers it. Pure: hand it what arrived."""
 
-    def __init__(self, run: str, capability: str, key: PublicKey) -> None:
+    def __init__(self, run: str, capability: str, key: PublicKey, endpoint: str = "chat.completions") -> None:
         self._run = run
         self._key = key
         self._chain = MarkChain(pseudo_random_key(run, hex_decode(capability, 32)))
-        self._fold = Fold()
+        self._fold = fold_of(endpoint)
         self._held: list[tuple[dict[str, Any], bool]] = []
         self.last: tuple[int, bytes] | None = None
         """Number and chain value of the last mark that verified."""

@@ -34,6 +34,7 @@ ENDPOINTS = {
     "chat.completions": "/v1/chat/completions",
     "completions": "/v1/completions",
     "images.generations": "/v1/images/generations",
+    "messages": "/v1/messages",
     "embeddings": "/v1/embeddings",
     "classifications": "/v1/classify",
     "inference": "/v1/infer",
@@ -106,7 +107,11 @@ class BoundTurn:
 
 
 def text_of(document: Mapping[str, Any]) -> str:
-    """The first choice's text in a response document, or ``""``."""
+    """The first choice's text in a response document, or a message's; else ``""``."""
+    blocks = document.get("content")
+    if isinstance(blocks, list):
+        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str))
     choices = document.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict):

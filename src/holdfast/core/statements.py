@@ -53,6 +53,7 @@ COMPUTING_EVENTS = ("computed", "proved", "recomputed")
 ENDPOINTS = (
     "chat.completions",
     "completions",
+    "messages",
     "images.generations",
     "inference",
     "embeddings",

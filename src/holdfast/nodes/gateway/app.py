@@ -14,9 +14,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote
 
+from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
-from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.edge import METRICS_TYPE, App, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.gateway.alpha import PREFIX as ALPHA_RESULTS
 from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
@@ -31,12 +32,14 @@ from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.request import IMAGES, parse_ask
 from holdfast.nodes.gateway.rerun import Rerun, parse_rerun
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
+from holdfast.nodes.messages import MessagesErrors, check_version, key_of, named_event
 from holdfast.ports.metrics import Metrics
 
 ENDPOINTS = {
     "/v1/chat/completions": "chat.completions",
     "/v1/completions": "completions",
     "/v1/images/generations": IMAGES,
+    "/v1/messages": MESSAGES,
     "/v1/infer": "inference",
     "/v1/embeddings": "embeddings",
     "/v1/classify": "classifications",
@@ -146,7 +149,11 @@ class GatewayApp:
     async def _ask(self, endpoint: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         sealed: SealedOrigin | None = scope.get(ORIGIN)
-        caller, account = self._caller(headers.get(b"authorization"), sealed)
+        if endpoint == MESSAGES:
+            check_version(headers)
+        caller, account = self._caller(
+            key_of(headers) if endpoint == MESSAGES else headers.get(b"authorization"), sealed
+        )
         settlement = self._settlement if sealed is None or sealed.json_profile else "private"
         body = await read_body(receive)
         ask = parse_ask(
@@ -215,12 +222,14 @@ class GatewayApp:
                 return
             headers = [*_EVENT_HEADERS, *_run_headers(run)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": _event(first), "more_body": True})
+            write = named_event if run.ask.endpoint == MESSAGES else _event
+            await send({"type": "http.response.body", "body": write(first), "more_body": True})
             async for payload in events:
-                await send({"type": "http.response.body", "body": _event(payload), "more_body": True})
+                await send({"type": "http.response.body", "body": write(payload), "more_body": True})
             if watch.gone:
                 await self._gateway.disconnected(run)
-            end = b"data: [DONE]\n\n" if run.outcome in ENDED_IN_ORDER else b""
+            said = run.outcome in ENDED_IN_ORDER and run.ask.endpoint != MESSAGES
+            end = b"data: [DONE]\n\n" if said else b""
             await send({"type": "http.response.body", "body": end, "more_body": False})
         except asyncio.CancelledError:
             if not watch.gone:
@@ -349,7 +358,7 @@ class GatewayApp:
             else:
                 await _json(send, await self._desk.show(row, secret))
         else:
-            raise _not_found()
+            raise _not_found(path)
 
     def _asker(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The workspace that asks for a run without its capability. Inside a sealed request there is none: everybody
@@ -424,7 +433,18 @@ class GatewayApp:
             await _aclose(events)
 
 
-def _not_found() -> UsageError:
+_ELSEWHERE = {
+    "/v1/responses": "ask POST /v1/chat/completions: this gateway keeps no conversation and speaks no Responses",
+    "/v1/messages/count_tokens": "nobody here knows how a provider counts; usage of an answer tells it",
+    "/v1/messages/batches": "ask one message at a time: POST /v1/messages",
+}
+"""What clients may look for, and where to ask instead."""
+
+
+def _not_found(path: str = "") -> UsageError:
+    hint = _ELSEWHERE.get(path, "")
+    if hint:
+        return UsageError("request.not_offered", f"this gateway does not offer {path}", status=404, hint=hint)
     return UsageError("request.not_found", "there is nothing at this path", status=404)
 
 
@@ -433,7 +453,7 @@ async def _refuse_method(path: str, allowed: str, send: Send) -> None:
     patterns = (_RUN, _AGAIN, _AGENT)
     known = path in ENDPOINTS or path in _READS or any(pattern.match(path) for pattern in patterns)
     if not known:
-        raise _not_found()
+        raise _not_found(path)
     error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")
     await send_error(send, error, [(b"allow", allowed.encode())])
 
@@ -510,6 +530,6 @@ async def _bytes(send: Send, body: bytes, content_type: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def create_app(app: GatewayApp, *, request_bytes: int, request_seconds: float) -> Edge:
+def create_app(app: GatewayApp, *, request_bytes: int, request_seconds: float) -> App:
     """The gateway behind the shared edge."""
-    return Edge(app, Limits(request_bytes, request_seconds))
+    return MessagesErrors(Edge(app, Limits(request_bytes, request_seconds)))

@@ -36,6 +36,7 @@ from holdfast.nodes.asgi import read_body
 from holdfast.nodes.edge import App, Edge, Limits, Message, Receive, Scope, Send, send_error, too_large
 from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.request import refuse_too_many
+from holdfast.nodes.messages import MessagesErrors
 from holdfast.ports.clock import Clock
 
 SEALED, KEYS, CONFIG = "/v1/ohttp", "/v1/ohttp/keys", "/v1/ohttp/config"
@@ -44,7 +45,7 @@ ORIGIN = "holdfast.sealed"
 """Where a scope says that its request came sealed: a :class:`SealedOrigin`."""
 _REQUEST_TYPES = {ohttp.REQUEST_TYPE: ohttp.decapsulate, ohttp.CHUNKED_REQUEST_TYPE: ohttp.decapsulate_chunked}
 _INSIDE = re.compile(
-    r"(?:POST /v1/(?:chat/completions|completions|images/generations)"
+    r"(?:POST /v1/(?:chat/completions|completions|messages|images/generations)"
     r"|GET /v1/(?:models|identity|attestation|network|runs/[^/]+(?:/events|/bundle)?))\Z"
 )
 """What can be asked inside a sealed request; nothing by which a workspace is read."""
@@ -122,7 +123,7 @@ class Oblivious:
         random_bytes: Callable[[int], bytes],
         sign_configuration: Callable[..., Awaitable[Mapping[str, Any]]] | None = None,
     ) -> None:
-        self._app = Edge(app, Limits(settings.inner_bytes, settings.request_s))
+        self._app = MessagesErrors(Edge(app, Limits(settings.inner_bytes, settings.request_s)))
         self._keys = {key.configuration.key_id: key for key in keys}
         self._published = ohttp.build_key_configurations([key.configuration for key in keys])
         self._workspaces = workspaces
@@ -478,7 +479,7 @@ async def _send(send: Send, status: int, content_type: str, body: bytes) -> None
 class SplitApp:
     """The gateway behind its edges: sealed requests have bounds of their own."""
 
-    def __init__(self, direct: Edge, oblivious: Edge | None) -> None:
+    def __init__(self, direct: App, oblivious: Edge | None) -> None:
         self._direct = direct
         self._oblivious = oblivious
 

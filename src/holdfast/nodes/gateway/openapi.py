@@ -43,8 +43,8 @@ _STATUS = {
 }
 
 
-def _errors(codes: str = " ".join(_STATUS)) -> dict[str, Any]:
-    return {code: _json(_ref("Error"), _STATUS[code]) for code in codes.split()}
+def _errors(codes: str = " ".join(_STATUS), shape: str = "Error") -> dict[str, Any]:
+    return {code: _json(_ref(shape), _STATUS[code]) for code in codes.split()}
 
 
 _PUBLIC_ERRORS = "400 404 405 431 500 503"
@@ -81,7 +81,7 @@ _PAYMENT_HEADERS: list[dict[str, Any]] = [
 ]
 
 
-def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
+def _ask(summary: str, request: str, answer: str, *, error: str = "Error", unpaid: str = "Unpaid") -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
@@ -113,10 +113,10 @@ def _ask(summary: str, request: str, answer: str) -> dict[str, Any]:
                     },
                 },
                 "402": {
-                    **_json(_ref("Unpaid"), "It costs something; PAYMENT-REQUIRED says what may be signed for it"),
+                    **_json(_ref(unpaid), "It costs something; PAYMENT-REQUIRED says what may be signed for it"),
                     "headers": {"PAYMENT-REQUIRED": {"schema": _TEXT}},
                 },
-                **_errors(),
+                **_errors(shape=error),
             },
         }
     }
@@ -214,6 +214,13 @@ def document() -> dict[str, Any]:
             "/v1/chat/completions": _ask("Ask, as a chat", "ChatRequest", "Answer"),
             "/v1/completions": _ask("Ask, as a text completion", "CompletionRequest", "Answer"),
             "/v1/images/generations": _ask("Have images made", "ImageRequest", "Images"),
+            "/v1/messages": _ask(
+                "Ask, as Anthropic's Messages are asked",
+                "MessagesRequest",
+                "MessagesAnswer",
+                error="MessagesError",
+                unpaid="MessagesError",
+            ),
             "/v1/infer": _ask("Have an inference node run a model", "InferenceRequest", "Inferred"),
             "/v1/embeddings": _ask("Vectors of texts, by a model whose card declares embeddings", "Texts", "Listed"),
             "/v1/classify": _ask("Labels of texts, by a model whose card declares classification", "Texts", "Listed"),
@@ -469,6 +476,54 @@ def _schemas() -> dict[str, Any]:
                 "holdfast": _ref("Holdfast"),
             },
         },
+        "MessagesRequest": {
+            "type": "object",
+            "required": ["messages", "max_tokens"],
+            "properties": {
+                "model": _MODEL,
+                "max_tokens": {"type": "integer", "minimum": 1},
+                "system": {"type": ["string", "array", "null"]},
+                "messages": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "required": ["role", "content"],
+                        "properties": {
+                            "role": {"enum": ["user", "assistant"]},
+                            "content": {"type": ["string", "array"]},
+                        },
+                    },
+                },
+                "tools": {"type": ["array", "null"]},
+                "stream": {"type": ["boolean", "null"]},
+                "holdfast": _ref("Holdfast"),
+            },
+        },
+        "MessagesAnswer": {
+            "type": "object",
+            "required": ["type", "role", "content", "stop_reason", "usage", "holdfast"],
+            "properties": {
+                "type": {"const": "message"},
+                "role": {"const": "assistant"},
+                "content": {"type": "array", "items": {"type": "object", "required": ["type"]}},
+                "stop_reason": {"type": ["string", "null"]},
+                "usage": {"type": "object", "required": ["input_tokens", "output_tokens"]},
+                "holdfast": {"type": "object"},
+            },
+        },
+        "MessagesError": {
+            "type": "object",
+            "required": ["type", "error"],
+            "properties": {
+                "type": {"const": "error"},
+                "error": {
+                    "type": "object",
+                    "required": ["message", "type", "kind", "param", "code", "hint"],
+                    "properties": {"message": _TEXT, "type": _TEXT, "kind": _TEXT, "code": _TEXT, "hint": _TEXT},
+                },
+            },
+        },
         "CompletionRequest": {
             "type": "object",
             "required": ["prompt"],
@@ -670,7 +725,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "run": _TEXT,
                 "created": _TEXT,
-                "kind": {"enum": ["chat.completions", "completions"]},
+                "kind": {"enum": list(ENDPOINTS)},
                 "outcome": {"type": ["string", "null"]},
                 "lanes": {
                     "type": "object",

@@ -17,11 +17,14 @@ from holdfast.core.admissions import Presented
 from holdfast.core.canonical import NumberText
 from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
-from holdfast.core.dialects import Dialect
+from holdfast.core.dialects import Dialect, Prepared
 from holdfast.core.dialects.openai import PLAIN
 from holdfast.core.images import parse_request
 from holdfast.core.inference import parse_inference
 from holdfast.core.memory import is_text
+from holdfast.core.messages import ENDPOINT as MESSAGES
+from holdfast.core.messages.request import REWRITE as TRANSLATED
+from holdfast.core.messages.request import Chat, to_chat
 from holdfast.core.opengradient import ENDPOINTS as SIGNED
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
@@ -116,6 +119,8 @@ class Ask:
     options: Options
     signed: bytes | None = None
     """Where the answer is to carry OpenGradient's signature: the request hash that it covers."""
+    chat: Chat | None = None
+    """What a Messages request comes to as a chat (``messages.md`` §2); None for every other."""
     memory_key: str | None = field(default=None, repr=False)
     """The caller's key at the memory node. Passed on, and kept nowhere."""
 
@@ -141,6 +146,12 @@ class BoundRequest:
     """Where ``sent_text`` goes, below the upstream's base URL."""
     ignored: tuple[str, ...] = ()
     """Parameters that the upstream is known not to heed."""
+    left_out: tuple[str, ...] = ()
+    """Those of them that never reach its dialect: they have no place in a chat (``messages.md`` §2(1))."""
+
+    def ignoring(self, prepared: Prepared) -> tuple[str, ...]:
+        """All that is not heeded where this is what leaves."""
+        return tuple(sorted({*self.left_out, *prepared.ignored}))
 
 
 def parse_ask(
@@ -180,11 +191,14 @@ def parse_ask(
         parse_texts(endpoint, value)
     elif endpoint == IMAGES:
         parse_request(value)
-    elif endpoint == "chat.completions":
+    elif endpoint in ("chat.completions", MESSAGES):
         _check_messages(value.get("messages"))
     elif not _is_prompt(value.get("prompt")):
         raise MalformedError("request.prompt", "prompt is a string or a list of them", param="prompt")
     options = parse_options(value, headers, settlement)
+    chat = to_chat({**value, "model": model}) if endpoint == MESSAGES else None
+    if chat is not None and options.admit is not None:
+        raise UsageError("request.admit", "only a chat can ask while it answers", param="holdfast.admit")
     if options.memory is not None and endpoint != "chat.completions":
         raise UsageError("request.memory", "memory is carried into chats", param="holdfast.memory")
     if streamed and endpoint in (*COMPUTED, IMAGES):
@@ -201,7 +215,7 @@ def parse_ask(
     wanted = endpoint in SIGNED and (signs == "always" or (signs == "asked" and SETTLEMENT_HEADER in headers))
     signed = hash_request(endpoint, {**value, "model": model}) if wanted and not options.sealed else None
     key = headers[MEMORY_KEY].decode("latin-1") if MEMORY_KEY in headers else None
-    return Ask(endpoint, text, value, model, streamed, options, signed, key)
+    return Ask(endpoint, text, value, model, streamed, options, signed, chat, key)
 
 
 def refuse_too_many(text: bytes) -> None:
@@ -426,6 +440,9 @@ def bind_request(
     request = commit_parts("request", map_parts("request", ask.value), key)
     rewrites = []
     sent_value = ask.value
+    if ask.chat is not None:
+        sent_value = ask.chat.document
+        rewrites.append(TRANSLATED)
     if "holdfast" in sent_value:
         sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
         rewrites.append("holdfast-removed")
@@ -447,7 +464,19 @@ def bind_request(
     if sent_value.get("model") != provider_model:
         sent_value = {**sent_value, "model": provider_model}
         rewrites.append("model")
-    bound = BoundRequest(key, request, request, ask.text, ask.value, tuple(rewrites), ask.endpoint, sent_value, dialect)
+    endpoint, left_out = (ask.endpoint, ()) if ask.chat is None else ("chat.completions", ask.chat.ignored)
+    bound = BoundRequest(
+        key,
+        request,
+        request,
+        ask.text,
+        ask.value,
+        tuple(rewrites),
+        endpoint,
+        sent_value,
+        dialect,
+        left_out=left_out,
+    )
     return _prepare(bound, ask.options.require_parameters)
 
 
@@ -460,14 +489,15 @@ def bind_again(bound: BoundRequest, document: dict[str, Any], rewrites: Sequence
 def _prepare(bound: BoundRequest, required: bool = False) -> BoundRequest:
     """Have the dialect make of the document what leaves, and commit that."""
     prepared = bound.dialect.prepare(bound.endpoint, bound.document)
-    if required and prepared.ignored:
+    ignored = bound.ignoring(prepared)
+    if required and ignored:
         raise UsageError(
             "request.parameters",
-            f"the upstream of this model does not heed {', '.join(prepared.ignored)[:200]}",
-            param=prepared.ignored[0][:64],
+            f"the upstream of this model does not heed {', '.join(ignored)[:200]}",
+            param=ignored[0][:64],
             hint="leave it out, ask another model, or do not require it",
         )
-    more = replace(bound, path=prepared.path, ignored=prepared.ignored)
+    more = replace(bound, path=prepared.path, ignored=ignored)
     found = tuple(dict.fromkeys((*bound.rewrites, *prepared.rewrites)))
     if not found:
         return more

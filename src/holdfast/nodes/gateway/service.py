@@ -28,6 +28,8 @@ from holdfast.core.dialects import known_names
 from holdfast.core.dialects.openai import NAME as OPENAI
 from holdfast.core.dialects.openai import PLAIN
 from holdfast.core.encoding import sha256_hex, time_encode
+from holdfast.core.messages import ENDPOINT as MESSAGES
+from holdfast.core.messages.answer import shape_messages, to_message
 from holdfast.core.opengradient import output_text
 from holdfast.core.orders import Order
 from holdfast.core.parts import Commitment, commit_parts, map_parts
@@ -85,6 +87,7 @@ from holdfast.nodes.gateway.turn import (
 )
 from holdfast.nodes.gateway.way import Way
 from holdfast.nodes.gateway.wraps import Wraps
+from holdfast.nodes.messages import error_of
 from holdfast.ports.clock import Clock
 from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, Upstream, UpstreamUnreachableError
 
@@ -94,6 +97,9 @@ FROM_NODES = ("infer.", "model.", "models.")
 """Codes of what an inference node refused: about what was asked, and passed on as they are."""
 _TOLD = ("upstream.", *FROM_NODES)
 """Codes that an outcome tells as they are."""
+_NO_REASON = b'{"choices":[{"index":0,"delta":{},"finish_reason":null}]}'
+_NOTHING_MORE = {MESSAGES: b'{"type":"ping"}'}
+"""An event that says nothing, to carry the end of a stream that did not say it itself."""
 ENDED_IN_ORDER = (COMPLETE, UNFINISHED)
 """Outcomes of a stream that its upstream ended itself; unfinished: some choice never got a finish reason."""
 
@@ -363,6 +369,9 @@ class Gateway:
             if run.ask.signed is not None:
                 value = shape_answer(run.ask.endpoint, value)
                 text = canonical.encode_exact(value)
+            elif run.ask.endpoint == MESSAGES:
+                value = to_message(value)
+                text = canonical.encode_exact(value)
             response = commit_parts("response", map_parts("response", value), run.bound.key)
             signature = await self._sign_answer(run, value)
         except asyncio.CancelledError:
@@ -479,7 +488,7 @@ class Gateway:
             return False
         bound = run.bound
         prepared = other.upstream.dialect.prepare(bound.endpoint, bound.document)
-        if (prepared.document, prepared.path, prepared.ignored) != (bound.sent_value, bound.path, bound.ignored):
+        if (prepared.document, prepared.path, bound.ignoring(prepared)) != (bound.sent_value, bound.path, bound.ignored):
             return False
         run.offer = other
         return True
@@ -493,7 +502,7 @@ class Gateway:
         event with an ``error`` member. The last payload is the terminal frame: when it is yielded the closing statement
         is durable. Closing the iterator early signs that the client went away.
         """
-        binder = StreamBinder(run.bound.key, run.id)
+        binder = StreamBinder(run.bound.key, run.id, run.ask.endpoint)
         events: EventStream | None = None
         held: bytes | None = None
         began = told = False
@@ -544,6 +553,8 @@ class Gateway:
             )
             if run.ask.signed is not None or "usage-asked" in run.bound.rewrites:
                 events = shape_stream(run.ask.endpoint, events)
+            if run.ask.endpoint == MESSAGES:
+                events = shape_messages(events)
             try:
                 return events, await anext(events, None)
             except UPSTREAM_ERRORS as error:
@@ -573,7 +584,7 @@ class Gateway:
 
     async def _last_frame(self, run: Run, binder: StreamBinder, held: bytes | None) -> bytes:
         if held is None:  # the upstream said that it is done before any choice had a finish reason
-            held, _ = binder.add(b'{"choices":[{"index":0,"delta":{},"finish_reason":null}]}')
+            held, _ = binder.add(_NOTHING_MORE.get(run.ask.endpoint, _NO_REASON))
         mark = await self._mark(run, binder, self._clock.monotonic())
         response, text = binder.response()
         reference = binder.reference()
@@ -602,7 +613,8 @@ class Gateway:
         await self._close(run, execution, text, response, usage_of(binder.fold.document()))
 
     def _error_frame(self, run: Run, error: HoldfastError) -> bytes:
-        return attach(canonical.encode_known(error.to_json()), self.carrier(run))
+        shown = error.to_json() if run.ask.endpoint != MESSAGES else error_of(error)
+        return attach(canonical.encode_known(shown), self.carrier(run))
 
     # Closing
 

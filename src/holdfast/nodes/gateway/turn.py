@@ -16,6 +16,7 @@ from holdfast.core.attempts import Attempt, failed_before
 from holdfast.core.encoding import b64_decode, b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.fold import Fold
 from holdfast.core.marks import Mark, MarkChain
+from holdfast.core.messages.fold import MessagesFold, fold_of
 from holdfast.core.metadata import disclose_metadata
 from holdfast.core.parts import CARRIER, CARRIER_PREFIX, Commitment, commit_parts, derive_salt, map_parts
 from holdfast.core.sealing import SEALED_OBJECT
@@ -352,14 +353,15 @@ class StreamBinder:
 
     key: bytes
     run: str
+    endpoint: str = "chat.completions"
     chain: MarkChain = field(init=False)
-    fold: Fold = field(init=False)
+    fold: Fold | MessagesFold = field(init=False)
     marked_at: float | None = None
     """Monotonic time of the last mark, seconds."""
 
     def __post_init__(self) -> None:
         self.chain = MarkChain(self.key)
-        self.fold = Fold()
+        self.fold = fold_of(self.endpoint)
 
     def add(self, payload: bytes) -> tuple[bytes, bool]:
         """Take in one event of the upstream. Returns the text to pass on, and whether it carried content.
