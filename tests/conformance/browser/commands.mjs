@@ -12,6 +12,7 @@ import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/chec
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
 import { readKeyDocument } from "../../../src/holdfast/web/static/verify/keys.js";
+import { MessageFold } from "../../../src/holdfast/web/static/verify/message_fold.js";
 import { MarkChain } from "../../../src/holdfast/web/static/verify/marks.js";
 import { extendsTree, hashes, leafHash, leads } from "../../../src/holdfast/web/static/verify/merkle.js";
 import { checkCheckpoint, checkExtension, readNoteKey } from "../../../src/holdfast/web/static/verify/notes.js";
@@ -84,8 +85,9 @@ const COMMANDS = {
   },
 
   fold(words, read) {
-    const fold = new Fold();
-    for (const line of lines(read(one(words)))) fold.add(parse(line));
+    const [found, files] = options(words, ["endpoint"]);
+    const fold = found.endpoint === "messages" ? new MessageFold() : new Fold();
+    for (const line of lines(read(one(files)))) fold.add(parse(line));
     return { parts: shown(mapParts(fold.document(), "response")) };
   },
 

@@ -103,7 +103,7 @@ function followsFrom({ upstream, why }, list, at) {
   return why === "next" && before.upstream === upstream && before.end === "served";
 }
 
-const ENDPOINTS = ["chat.completions", "completions", "images.generations", "inference", "embeddings", "classifications", "agent", "step"];
+const ENDPOINTS = ["chat.completions", "completions", "messages", "images.generations", "inference", "embeddings", "classifications", "agent", "step"];
 /* Nothing is sent to anybody at these: §4.1, `endpoint`. */
 const OWN = ["agent", "step"];
 const ROUTE = ["request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"];
