@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.core import canonical
-from holdfast.core.messages import VERSION
+from holdfast.core.messages import VERSIONS
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.nodes.edge import App, Message, Receive, Scope, Send
 
@@ -40,10 +40,13 @@ def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
 
 def check_version(headers: Mapping[bytes, bytes]) -> None:
     """Refuse another version of the API, and what is in no version yet. Raises ``messages.version``."""
-    version = headers.get(b"anthropic-version", VERSION.encode()).decode("latin-1")
-    if version != VERSION:
+    version = headers.get(b"anthropic-version", VERSIONS[-1].encode()).decode("latin-1")
+    if version not in VERSIONS:
         raise UsageError(
-            "messages.version", f"anthropic-version is {VERSION}", param="anthropic-version", hint="or leave it out"
+            "messages.version",
+            f"anthropic-version is {' or '.join(VERSIONS)}",
+            param="anthropic-version",
+            hint="or leave it out",
         )
 
 

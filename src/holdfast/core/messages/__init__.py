@@ -9,7 +9,8 @@ from __future__ import annotations
 
 ENDPOINT = "messages"
 """As statements name it (``statement.md`` §4.1)."""
-VERSION = "2023-06-01"
-"""The one value of ``anthropic-version`` that there is."""
+VERSIONS = ("2023-06-01", "2026-10-21")
+"""Values of ``anthropic-version`` that are known. The later one takes parameters away that a chat has: they are passed
+on all the same."""
 THINKING = "anthropic-claude-v1"
 """Marks thinking that came with its signature, in ``reasoning_details`` of a chat."""

@@ -20,7 +20,7 @@ REWRITE = "messages-translated"
 _CARRIED = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream", "holdfast")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
-_ROLES = ("user", "assistant")
+_ROLES = ("user", "assistant", "system")
 
 
 @dataclass(slots=True)
@@ -120,14 +120,14 @@ def _format(wanted: object, reading: _Reading) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": described}
 
 
-def _system(system: object, reading: _Reading) -> list[dict[str, Any]]:
+def _system(system: object, reading: _Reading, where: str = "system") -> list[dict[str, Any]]:
     if system is None:
         return []
     if _is_text(system):
         return [{"role": "system", "content": system}]
     parts = []
-    for place, block in enumerate(_list(system, "system")):
-        param = f"system.{place}"
+    for place, block in enumerate(_list(system, where)):
+        param = f"{where}.{place}"
         if _object(block, param).get("type") != "text":
             raise _no_block(block, param)
         parts.append(_text(block, param, reading))
@@ -142,7 +142,10 @@ def _messages(messages: object, reading: _Reading) -> list[dict[str, Any]]:
         role, content = shape.get("role"), shape.get("content")
         reading.only(shape, {"role", "content"}, param)
         if role not in _ROLES:
-            raise UsageError("messages.role", "a message is of role user or assistant", param=f"{param}.role")
+            raise UsageError("messages.role", f"a message is of role {', '.join(_ROLES)}", param=f"{param}.role")
+        if role == "system":
+            made += _system(content, reading, f"{param}.content")
+            continue
         blocks = [{"type": "text", "text": content}] if _is_text(content) else _list(content, f"{param}.content")
         read = _said if role == "assistant" else _asked
         made += read(blocks, f"{param}.content", reading)

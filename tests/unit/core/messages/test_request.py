@@ -34,7 +34,7 @@ def turns(*blocks: Any, role: str = "user") -> Any:
         ({"system": [{"type": "image"}]}, "messages.block", "system.0"),
         ({"system": 7}, "messages.shape", "system"),
         ({"messages": "Hi"}, "messages.shape", "messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages.role", "messages.0.role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.role", "messages.0.role"),
         ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages.parameter", "messages.0.name"),
         ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages.block", "messages.0.content.0"),
         ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "messages.block", None),
@@ -114,6 +114,12 @@ def test_instructions_come_first() -> None:
     assert sent(system="Be brief.")["messages"][0] == {"role": "system", "content": "Be brief."}
     parts = sent(system=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])["messages"][0]["content"]
     assert [part["text"] for part in parts] == ["a", "b"]
+
+
+def test_instructions_between_turns_stay_where_they_stand() -> None:
+    turn = {"role": "user", "content": "Hi"}
+    made = sent(messages=[turn, {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}, turn])
+    assert made["messages"] == [turn, {"role": "system", "content": "Be brief."}, turn]
 
 
 def test_blocks_of_a_user_are_parts_and_results_of_tools_come_before_them() -> None:
