@@ -488,7 +488,11 @@ class Gateway:
             return False
         bound = run.bound
         prepared = other.upstream.dialect.prepare(bound.endpoint, bound.document)
-        if (prepared.document, prepared.path, bound.ignoring(prepared)) != (bound.sent_value, bound.path, bound.ignored):
+        if (prepared.document, prepared.path, bound.ignoring(prepared)) != (
+            bound.sent_value,
+            bound.path,
+            bound.ignored,
+        ):
             return False
         run.offer = other
         return True
