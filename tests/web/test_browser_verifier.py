@@ -21,7 +21,7 @@ from tests.helpers.browser import IN_A_BROWSER, Page, open_browser
 pytestmark = [*IN_A_BROWSER]
 
 ROOT = VECTORS.parent
-SERVED = ("src/holdfast/web/static/verify", "tests/conformance/browser")
+SERVED = ("src/holdfast/web/static/verify", "src/holdfast/web/static/seal", "tests/conformance/browser")
 ALL = int(os.environ.get("HOLDFAST_EXAMPLES", "30")) >= 100
 RUN = """(async () => {
   const { run } = await import("/tests/conformance/browser/commands.mjs");

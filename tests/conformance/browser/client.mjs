@@ -20,10 +20,10 @@ const reader = (folder) => (name) => {
 if (process.argv[2] === "--cases") {
   for await (const line of createInterface({ input: process.stdin })) {
     const { folder, run: words } = JSON.parse(line);
-    console.log(JSON.stringify(run(words, reader(folder))));
+    console.log(JSON.stringify(await run(words, reader(folder))));
   }
 } else {
-  const answer = run(process.argv.slice(2), reader("."));
+  const answer = await run(process.argv.slice(2), reader("."));
   console.log(JSON.stringify(answer));
   process.exitCode = EXITS[answer.verdict];
 }

@@ -4,10 +4,12 @@
    that is not here is a wrong command line, never an answer. Of `verify-bundle` the answer is about the lanes that are judged (`judged`), and
    a requirement of another lane cannot be told. */
 
+import { readResponse } from "../../../src/holdfast/web/static/seal/bhttp.js";
+import { encapsulate, openChunks, openWhole, readConfiguration, readKeys, suiteName } from "../../../src/holdfast/web/static/seal/ohttp.js";
 import { Malformed, Refusal, Rejected, Undecided } from "../../../src/holdfast/web/static/verify/answers.js";
 import { appraiseSlowly, JUDGED } from "../../../src/holdfast/web/static/verify/appraise.js";
 import { readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
-import { hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
+import { base64, concat, hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
@@ -50,6 +52,21 @@ const lines = (bytes) => text(bytes).split("\n").filter((line) => line !== "");
 const shown = (parts) => parts.map((part) => [part.label, text(part.bytes)]);
 const trustOf = (found, read) => readTrust(read(found.trust));
 
+/* A key pair of WebCrypto's, of a private key in hex: for these cases alone. */
+async function pairOf(secret) {
+  const pkcs8 = concat(unhex("302e020100300506032b656e04220420"), unhex(secret, 32));
+  const privateKey = await crypto.subtle.importKey("pkcs8", pkcs8, { name: "X25519" }, true, ["deriveBits"]);
+  const { x } = await crypto.subtle.exportKey("jwk", privateKey);
+  return { privateKey, bytes: unbase64(`${x.replaceAll("-", "+").replaceAll("_", "/")}=`, 32) };
+}
+
+const all = async (source) => {
+  const found = [];
+  for await (const piece of source) found.push(piece);
+  return found;
+};
+const uncoded = (name) => name === "aes-128-gcm" || fail("a page has AES-128-GCM alone");
+
 const DECODE = {
   hex: (bytes) => unhex(text(bytes)),
   base64: (bytes) => unbase64(text(bytes)),
@@ -61,6 +78,38 @@ const DECODE = {
 };
 
 const COMMANDS = {
+  "read-ohttp-keys"(words, read) {
+    const found = readKeys(read(one(words)));
+    return { keys: found.map((item) => [item.id, hex(item.key), suiteName(item)]) };
+  },
+
+  async "seal-ohttp-request"(words, read) {
+    const [found, files] = options(words, ["suite", "ephemeral", "configuration"]);
+    need(found, "suite", "ephemeral", "configuration");
+    uncoded(found.suite);
+    const { bytes } = await encapsulate(readConfiguration(read(found.configuration)), await pairOf(found.ephemeral), read(one(files)));
+    return { message: base64(bytes) };
+  },
+
+  async "open-ohttp-response"(words, read) {
+    const [found, files] = options(words, ["suite", "ephemeral", "configuration", "request", "form"]);
+    need(found, "suite", "ephemeral", "configuration", "request", "form");
+    uncoded(found.suite);
+    if (found.request !== "single") fail("a page asks in one piece");
+    const { context } = await encapsulate(readConfiguration(read(found.configuration)), await pairOf(found.ephemeral), new Uint8Array(0));
+    const sealed = read(one(files));
+    const chunks = found.form === "chunked" ? await all(openChunks(context, [sealed])) : [await openWhole(context, sealed)];
+    return { chunks: chunks.map(base64) };
+  },
+
+  async "read-binary-http"(words, read) {
+    const [kind, name] = words;
+    if (kind !== "response") fail("a page reads answers");
+    const found = await readResponse([read(name)]);
+    const pieces = await all(found.pieces());
+    return { status: found.status, fields: found.fields, informational: found.early, trailers: found.trailers, content: base64(concat(...pieces)) };
+  },
+
   decode(words, read) {
     const [kind, name, more] = words;
     if (!Object.hasOwn(DECODE, kind ?? "") || name === undefined || more !== undefined) fail("decode KIND FILE");
@@ -247,11 +296,11 @@ function answered({ refused = null, undecided = false, ...rest }) {
 const VERDICTS = [[Usage, "usage"], [Malformed, "malformed"], [Rejected, "reject"], [Undecided, "undecided"]];
 
 /** The answer to one command line. */
-export function run(words, read) {
+export async function run(words, read) {
   try {
     const [name, ...rest] = words;
     if (!Object.hasOwn(COMMANDS, name ?? "")) fail("no such command here");
-    return answered(COMMANDS[name](rest, read));
+    return answered(await COMMANDS[name](rest, read));
   } catch (error) {
     if (!(error instanceof Usage || error instanceof Refusal)) throw error;
     const verdict = VERDICTS.find(([sort]) => error instanceof sort)[1];
