@@ -41,6 +41,7 @@ async def isolation(folder: Path, seed: int, count: int) -> Tally:
     """
     told = Tally("an answer held or reached a row of somebody else")
     world = MemoryWorld(folder, unlocked_users=max(3, min(48, count // 4)))
+    world.store._plainly("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]  # nothing is cut off here: the disk may lag
     users = [await world.user(f"{PASSPHRASE} {number}") for number in range(count)]
     turn, first = asyncio.Semaphore(AT_ONCE), {}
 
