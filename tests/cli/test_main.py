@@ -143,8 +143,8 @@ OFFLINE = {
     "node",
 }
 """They talk to no network: what they need is a file or a setting."""
-BESIDE_THE_DATABASE = {"people", "api-key", "audit", "credit"}
-"""Groups that read a node's own database: they take the state folder or its settings."""
+BESIDE_THE_DATABASE = {"people", "api-key", "audit", "credit", "upstream"}
+"""Groups that read a node's own database or settings: they take the state folder or its settings."""
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

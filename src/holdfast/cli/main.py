@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "people": ("holdfast.cli.people:people", "Let people into the panel, give and take roles"),
     "api-key": ("holdfast.cli.people:api_key", "Give out and take back API keys of the panel"),
     "credit": ("holdfast.cli.credit:credit", "Show and add credit of workspaces at a gateway"),
+    "upstream": ("holdfast.cli.upstreams:upstream", "See who answers chats for a gateway, try them"),
     "config": ("holdfast.cli.config:config", "Show every setting and where its value came from"),
     "doctor": ("holdfast.cli.doctor:doctor", "Look for what is wrong here and say what to do"),
     "node": ("holdfast.cli.node:node", "Run one node by itself"),
