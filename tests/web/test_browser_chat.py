@@ -28,6 +28,8 @@ pytestmark = [*IN_A_BROWSER]
 Scene = Callable[[PanelWorld, Browser], Awaitable[None]]
 Play = Callable[..., None]
 NARROW = 390
+AT_WORK = "document.querySelector('[data-keys]')?.hidden === false"
+"""The page's scripts have run: keys and forms do something from here on."""
 HARMLESS = """(node) => {
   const tags = ['P', 'UL', 'OL', 'LI', 'PRE', 'CODE', 'STRONG', 'EM', 'DEL', 'H4', 'H5', 'H6', 'HR', 'BLOCKQUOTE', 'A',
     'SPAN', 'DIV', 'TABLE', 'THEAD', 'TBODY', 'TR', 'TH', 'TD'];
@@ -63,6 +65,8 @@ def play(chromium: str) -> Play:
 
 
 async def ask(page: Page, question: str) -> None:
+    """Write a question and send it, once the page does anything."""
+    await page.wait(AT_WORK)
     await page.click("#prompt")
     await page.type(question)
     await page.press("Enter", 13, "\r")
@@ -77,7 +81,7 @@ async def opened(panel: PanelWorld, browser: Browser, **options: Any) -> Page:
     page = await browser.page(**options)
     await page.go(panel.url + "/chat")
     await page.wait("document.querySelector('#conversations') && document.querySelector('#model').value")
-    await page.wait("document.getElementById('no-conversations')")
+    await page.wait(AT_WORK)
     return page
 
 
@@ -534,7 +538,10 @@ def test_every_text_has_contrast_and_the_page_fits_a_phone(play, dark):
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         panel.gateway.answer = (
             "# A\n\n> quoted [link](https://a.example/)\n\n```py\nx\n```\n\na | b\n--|--\n1 | 2\n\n"
-            "long" * 80 + "\n\n`" + "code" * 60 + "`"
+            + "long" * 80
+            + "\n\n`"
+            + "code" * 60
+            + "`"
         )
         panel.gateway.prices = {panel.gateway.models[0]: {"input": "0.15", "output": "0.60001"}}
         for width in (NARROW, 1280):
