@@ -78,6 +78,11 @@ class LiveGateway:
         """A JSON answer, or the JSON of an error."""
         return fetch(self.url + path, key=key)
 
+    def get_with(self, run: str, capability: str) -> Any:
+        """A run's view, as whoever has its capability reads it."""
+        reply = self.send(head("GET", f"/v1/runs/{run}", [f"x-holdfast-capability: {capability}"], key=None))
+        return json.loads(reply.body)
+
     def runs(self, key: str = KEY, limit: int = 200) -> list[dict[str, Any]]:
         """The workspace's runs, newest first."""
         found: list[dict[str, Any]] = self.get(f"/v1/runs?limit={limit}", key)["runs"]
@@ -163,6 +168,22 @@ def read_reply(connection: socket.socket, rest: bytes = b"") -> Reply:
 
 def _ended(body: bytes) -> bytes:
     raise EOFError(f"the connection ended within a body: {body!r}")
+
+
+def sse(reply: Reply) -> list[str]:
+    """The data of each event of a chunked stream."""
+    body, text = reply.body, b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        text, body = text + rest[:length], rest[length + 2 :]
+    found = []
+    for event in text.decode().split("\n\n"):
+        lines = event.split("\n")
+        if event:
+            assert all(line.startswith("data: ") for line in lines), event
+            found.append("\n".join(line.removeprefix("data: ") for line in lines))
+    return found
 
 
 def make_state(state: Path) -> Layout:

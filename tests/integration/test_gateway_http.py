@@ -32,6 +32,7 @@ from tests.helpers.live_gateway import (
     read_head,
     read_reply,
     serving,
+    sse,
     upstream,
 )
 from tests.helpers.processes import wait_for
@@ -771,22 +772,6 @@ def test_a_stream_that_breaks_says_so_in_its_last_event_and_in_its_statement(
     assert (closing["event"], closing["outcome"]) == ("generated", last["error"]["code"])
     assert (closing["marks"] is not None) == any("mark" in json.loads(item).get("holdfast", {}) for item in payloads)
     assert closing["response"]["size"] > 1
-
-
-def sse(reply: Reply) -> list[str]:
-    """The data of each event of a chunked stream."""
-    body, text = reply.body, b""
-    while body:
-        size, _, rest = body.partition(b"\r\n")
-        length = int(size, 16)
-        text, body = text + rest[:length], rest[length + 2 :]
-    found = []
-    for event in text.decode().split("\n\n"):
-        lines = event.split("\n")
-        if event:
-            assert all(line.startswith("data: ") for line in lines), event
-            found.append("\n".join(line.removeprefix("data: ") for line in lines))
-    return found
 
 
 def test_an_event_over_several_lines_stays_one_event(behind: Behind) -> None:

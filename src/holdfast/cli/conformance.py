@@ -59,6 +59,7 @@ from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.messages.fold import fold_of
 from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.payments import parse_payment_document, verify_amounts
+from holdfast.core.pricing import parse_decimal
 from holdfast.core.proofs import parse_proof_document, verify_proof_document
 from holdfast.core.recalls import parse_recall_document
 from holdfast.core.rotation import parse_rotation, verify_lineage
@@ -84,6 +85,7 @@ from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy, parse_requirement
 from holdfast.verifier.queue_policy import parse_queue_policy, parse_queue_policy_document
 from holdfast.verifier.registration import Circumstances, appraise_registration
+from holdfast.verifier.route_policy import SOURCES, Candidate, RoutePolicies, decide_route, parse_route_policy
 from holdfast.verifier.transcript import Transcript
 
 Answer: TypeAlias = dict[str, Any]
@@ -807,6 +809,20 @@ def _verify_bundle(arguments: Arguments) -> Answer:
     return answer
 
 
+def _decide_route(arguments: Arguments) -> Answer:
+    value = canonical.decode_signed(arguments.file())
+    force = RoutePolicies(
+        tuple(zip(SOURCES, (parse_route_policy(policy) for policy in value["policies"]), strict=False))
+    )
+    starts, follow = ([_candidate(item) for item in value[name]] for name in ("starts", "follow"))
+    return {"order": [item.code for item in decide_route(force, starts, lambda _start: follow)]}
+
+
+def _candidate(value: dict[str, Any]) -> Candidate:
+    most = value["most_usd"]
+    return Candidate(**(value | {"most_usd": None if most is None else parse_decimal(most)}))
+
+
 def _check_queue_policy(arguments: Arguments) -> Answer:
     if not arguments.rest:
         raise UsageError("usage.kind", "toml or canonical?")
@@ -1116,6 +1132,7 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "check-policy": _check_policy,
     "verify-bundle": _verify_bundle,
     "check-queue-policy": _check_queue_policy,
+    "decide-route": _decide_route,
     "lane-vector": _lane_vector,
     "decide": _decide,
     "verify-lineage": _verify_lineage,

@@ -276,6 +276,9 @@ def _artifact(evidence: Evidence) -> Lane:
     if _is_own(evidence):
         return Lane("artifact", "not_applicable", None, "No model ran in this run: its caller tells what it did.")
     name = f"calls it {model!r}" if model else "has not been disclosed here"
+    asked = evidence.named("sent", "model") or evidence.named("request", "model")
+    if model and asked and asked != model:
+        name += f", and {asked!r} was asked for"
     return Lane(
         "artifact",
         "unknown",

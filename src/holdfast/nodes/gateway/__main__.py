@@ -91,6 +91,7 @@ from holdfast.nodes.gateway.recalling import Recalling
 from holdfast.nodes.gateway.recovery import find_closing
 from holdfast.nodes.gateway.remembering import Remembering
 from holdfast.nodes.gateway.rerun import Rerun
+from holdfast.nodes.gateway.route_settings import build_routing
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.takings import Takings
@@ -196,7 +197,10 @@ def build(config: GatewayConfig) -> App:
         changes.notify()
 
     catalog = Catalog(
-        build_upstreams(config, clock), {item.code: item.fallback for item in config.upstreams if item.fallback}, clock
+        build_upstreams(config, clock),
+        {item.code: item.fallback for item in config.upstreams if item.fallback},
+        clock,
+        config.balance,
     )
     memory_node = _memory_node(config, http)
     gateway = Gateway(
@@ -220,6 +224,13 @@ def build(config: GatewayConfig) -> App:
             intents=[
                 parse_intent(item.workspace, item.keywords, item.source, item.parameters) for item in config.intents
             ],
+        ),
+        routing=build_routing(
+            config,
+            clock,
+            local=frozenset({"builtin", "tiny"}) - {item.code for item in config.upstreams},
+            attested=lambda: attestations.current is not None,
+            selling=till.selling if till is not None else None,
         ),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote
 
+from holdfast.core import canonical
 from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
@@ -32,6 +33,7 @@ from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.request import IMAGES, parse_ask
 from holdfast.nodes.gateway.rerun import Rerun, parse_rerun
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
+from holdfast.nodes.gateway.turn import attach
 from holdfast.nodes.messages import MessagesErrors, check_version, key_of, named_event
 from holdfast.ports.metrics import Metrics
 
@@ -207,8 +209,24 @@ class GatewayApp:
         if watch.gone or _hung_up(receive):
             await self._gateway.disconnected(run)
             return
+        force = run.plan.force
+        lacking = await self._desk.lacking(run.id, force.show_after, force.within_s)
+        if lacking:
+            await self._withhold(run, lacking, send)
+            return
         headers = [_JSON_HEADER, (b"content-length", str(len(body)).encode()), *_run_headers(run)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _withhold(self, run: Run, lacking: list[str], send: Send) -> None:
+        """Not the answer, but what it lacks (``routes.md`` §6). The run stays, and is read by its capability."""
+        hint = "the run stays: read it with its capability once its lanes have come further"
+        error = UnavailableError(
+            "route.withheld", f"withheld: {', '.join(lacking)} does not hold", hint=hint, status=504
+        )
+        body = attach(canonical.encode_known(error.to_json()), self._gateway.carrier(run))
+        headers = [_JSON_HEADER, (b"content-length", str(len(body)).encode()), *_run_headers(run)]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
@@ -479,7 +497,7 @@ async def _aclose(events: AsyncIterator[bytes]) -> None:
 
 
 def _run_headers(run: Run) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-holdfast-run", run.id.encode())]
+    headers = [(b"x-holdfast-run", run.id.encode()), (b"x-holdfast-upstream", run.offer.upstream.code.encode())]
     if not run.opening.sealed:
         headers.append((b"x-holdfast-capability", run.secret.hex().encode()))
     if run.opening.queue is not None:

@@ -1,13 +1,15 @@
 """Which upstream answers for which model label, as the upstreams themselves say.
 
 The list is asked for at start and again when it is older than a minute, in the background: a slow provider never
-delays an answer for a model that is already known. The first upstream in configuration order wins a label.
+delays an answer for a model that is already known. Of several upstreams that offer one label, the first in
+configuration order is turned to, or by ``balance`` another; it is counted who is busy with how many runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,13 +35,23 @@ class Offer:
         return self.model.provider_id or self.model.id
 
 
+BALANCES = ("first", "round_robin", "least_busy")
+"""How one of several upstreams that offer a label is chosen."""
+
+
 class Catalog:
     """Models by label."""
 
-    def __init__(self, upstreams: Sequence[Upstream], fallbacks: dict[str, str], clock: Clock) -> None:
+    def __init__(
+        self, upstreams: Sequence[Upstream], fallbacks: dict[str, str], clock: Clock, balance: str = "first"
+    ) -> None:
         self._upstreams = {upstream.code: upstream for upstream in upstreams}
         self._fallbacks = fallbacks
         self._clock = clock
+        self._balance = balance
+        self._turns: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
+        """Runs that each upstream is busy with, as their gateway counts them."""
         self._listed: dict[str, list[ModelInfo]] = {}
         self._offers: dict[str, Offer] = {}
         self._asked_at: float | None = None
@@ -101,8 +113,37 @@ class Catalog:
             )
         return self._offers[found[0]] if found else None
 
-    def fallback(self, offer: Offer) -> Offer | None:
-        """Where to turn when an offer's upstream cannot be reached: the same label elsewhere, as configured."""
+    async def starts(self, label: str, *, aliases: bool = False) -> tuple[list[Offer], bool]:
+        """Everybody who serves a label, the one to turn to first; and whether that was chosen among several. Raises as
+        :meth:`find`."""
+        found = await self.find(label, aliases=aliases)
+        offers = [
+            Offer(upstream, model)
+            for code, upstream in self._upstreams.items()
+            for model in self._listed.get(code, ())
+            if model.id == found.model.id
+        ]
+        if self._balance == "first" or len(offers) < 2:
+            return offers or [found], False
+        if self._balance == "least_busy":
+            return sorted(offers, key=lambda offer: self.busy[offer.upstream.code]), True
+        place = self._turns[found.model.id] % len(offers)
+        self._turns[found.model.id] += 1
+        return offers[place:] + offers[:place], True
+
+    def fallbacks(self, offer: Offer) -> list[Offer]:
+        """Where to turn after an offer's upstream failed, and after those: as configured, nobody twice."""
+        found: list[Offer] = []
+        seen = {offer.upstream.code}
+        following = self._fallback(offer)
+        while following is not None and following.upstream.code not in seen:
+            seen.add(following.upstream.code)
+            found.append(following)
+            following = self._fallback(following)
+        return found
+
+    def _fallback(self, offer: Offer) -> Offer | None:
+        """The same label elsewhere, as configured."""
         code = self._fallbacks.get(offer.upstream.code)
         if code is None or code not in self._upstreams:
             return None

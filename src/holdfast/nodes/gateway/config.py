@@ -27,6 +27,9 @@ class WorkspaceKey:
     relay: Path | None = setting(
         None, "Key document of the relay that this workspace is for: routes of sealed requests name it"
     )
+    route: Path | None = setting(
+        None, "Route policy (TOML, spec/routes.md) of the workspace: conversations and requests can only narrow it"
+    )
     shared: bool = setting(False, "Many have this key: what it asked is read by each run's capability alone")
 
 
@@ -46,7 +49,8 @@ class UpstreamAddress:
     )
     api_key: Secret | None = setting(None, "The provider's API key, as file:… or env:…")
     models: tuple[str, ...] = setting((), "Models to offer, as NAME or NAME=PROVIDER_NAME; empty: ask the server")
-    fallback: str | None = setting(None, "Code of the upstream to try when this one cannot be reached")
+    fallback: str | None = setting(None, "Code of the upstream to turn to when this one fails before its answer begins")
+    jurisdiction: str | None = setting(None, "Where it is, by your word: a code, such as eu, that route policies name")
     tls_ca_file: Path | None = setting(None, "PEM file of the roots to trust for this server; default: the system's")
     proxy: str | None = setting(None, "HTTP proxy to go through, as http://HOST:PORT; the environment is never asked")
     insecure_plain_http: bool = setting(
@@ -61,6 +65,7 @@ class InferenceAddress:
     code: str = setting(help="Short id that stands in statements: lower-case letters, digits, hyphens")
     url: str = setting(help="Base URL")
     token: Secret = setting(help="The node's token, as file:… or env:…")
+    jurisdiction: str | None = setting(None, "Where it is, by your word: a code, such as eu, that route policies name")
     insecure_plain_http: bool = setting(
         False, "Send token and inputs over http:// off this machine; anyone on the way can read them"
     )
@@ -136,6 +141,17 @@ class GatewayConfig:
     trust: Path = setting(Path(".holdfast/trust/trust.json"), "Trust file")
     workspaces: tuple[WorkspaceKey, ...] = setting((), "API keys; with none, nobody may ask")
     upstreams: tuple[UpstreamAddress, ...] = setting((), "Who answers chats, in order of preference")
+    balance: str = setting(
+        "first",
+        "Which of several upstreams that offer a model is turned to: the first, in turn, or the one with fewest runs",
+        choices=("first", "round_robin", "least_busy"),
+    )
+    retries: int = setting(
+        0, "How often an upstream that cannot be reached or says 429, 503 or 529 is asked again", maximum=5
+    )
+    retry_ms: int = setting(
+        500, "Pause before that where its Retry-After says nothing; doubled each time", minimum=1, maximum=30_000
+    )
     memory_node: str | None = setting(None, "Base URL of the memory node that requests may ask for rows")
     memory_node_seconds: int = setting(10, "Longest time for its answer", minimum=1, maximum=600)
     memory_node_plain_http: bool = setting(

@@ -6,9 +6,10 @@ A workspace key opens the runs of its workspace; a run's capability opens that r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from holdfast.core.encoding import hex_decode
@@ -24,6 +25,7 @@ from holdfast.nodes.gateway.turn import parse_opening, reader_of
 from holdfast.ports.run_index import RunRow
 from holdfast.verifier.appraisal import Appraisal
 from holdfast.verifier.children import differing, side_by_side
+from holdfast.verifier.policy import Requirement
 
 _COALESCE_S = 0.1
 """Changes within this time become one update."""
@@ -166,6 +168,21 @@ class RunDesk:
             "lanes": side_by_side(lanes),
             "differing": list(differing(list(lanes.values()))),
         }
+
+    async def lacking(self, run: str, needs: Sequence[Requirement], within_s: float) -> list[str]:
+        """Wait until a run's lanes meet every requirement: none is left then. What is left when the time is up."""
+        left = [str(need) for need in needs]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while left:
+                    waiter = self._changes.waiter()
+                    row = await self._indexer.run(run)
+                    if row is not None:
+                        lanes = (await self._evidence.view(row))[0].lanes
+                        left = [str(need) for need in needs if need.answer(lanes[need.lane]) != "yes"]
+                    if left:
+                        await waiter.wait()
+        return left
 
     async def payment(self, row: RunRow, secret: bytes | None) -> dict[str, Any]:
         """Both sides of a run's payment (``spec/collection.md`` §6). Raises ``payment.off`` where none are taken."""

@@ -65,6 +65,12 @@ _SETTLEMENT_TYPE: dict[str, Any] = {
 }
 
 
+_ROUTE = {
+    "name": "x-holdfast-route",
+    "in": "header",
+    "description": "A conversation's route policy, as JSON (spec/routes.md); holdfast.route is a request's own",
+    "schema": _TEXT,
+}
 _PAYMENT_HEADERS: list[dict[str, Any]] = [
     {
         "name": "PAYMENT-SIGNATURE",
@@ -85,7 +91,7 @@ def _ask(summary: str, request: str, answer: str, *, error: str = "Error", unpai
     return {
         "post": {
             "summary": summary,
-            "parameters": [_SETTLEMENT_TYPE, *_PAYMENT_HEADERS],
+            "parameters": [_SETTLEMENT_TYPE, _ROUTE, *_PAYMENT_HEADERS],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(request)}}},
             "responses": {
                 "200": {
@@ -93,6 +99,7 @@ def _ask(summary: str, request: str, answer: str, *, error: str = "Error", unpai
                     "headers": {
                         "x-holdfast-run": {"schema": _TEXT},
                         "x-holdfast-capability": {"schema": _TEXT},
+                        "x-holdfast-upstream": {"schema": _CODE, "description": "Who serves, or was turned to last"},
                         "x-holdfast-queue": {"schema": _CODE, "description": "The review queue that was named, if any"},
                         "x-holdfast-ignored": {
                             "schema": _TEXT,
@@ -622,7 +629,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "holdfast": {
                     "type": "object",
-                    "required": ["run", "attester", "settlement", "outcome", "statements"],
+                    "required": ["run", "attester", "settlement", "outcome", "route", "statements"],
                     "oneOf": [{"required": ["capability"]}, {"required": ["sealed"]}],
                     "properties": {"memory": {"type": "object", "required": ["remembered"]}},
                 }

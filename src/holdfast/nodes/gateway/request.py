@@ -7,7 +7,7 @@ member of a request is the caller's word to us: it is bound as part of the reque
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -42,6 +42,7 @@ from holdfast.nodes.gateway.opengradient import (
     parse_settlement,
 )
 from holdfast.review.events import parse_text
+from holdfast.verifier.route_policy import RoutePolicy, parse_route_policy
 
 COMPUTED = ("inference", "embeddings", "classifications")
 """Endpoints whose models an inference node runs (``inference.md``)."""
@@ -58,7 +59,11 @@ OPTION_HEADERS = {
 """Headers that say the same as members of the ``holdfast`` field."""
 MEMORY_KEY = b"x-holdfast-memory-key"
 """The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
-_MEMBERS = frozenset({*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory", "require_parameters"})
+_MEMBERS = frozenset(
+    {*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory", "require_parameters", "route"}
+)
+ROUTE_HEADER = b"x-holdfast-route"
+"""The header with a conversation's route policy (``routes.md`` §2), which holds beside the request's own."""
 _RULES = ("rule", "threshold", "framing")
 _SEALED = {"true": True, "false": False}
 """How the header says it."""
@@ -105,6 +110,8 @@ class Options:
     """What the model may ask for while it answers."""
     require_parameters: bool = False
     """Whether an upstream that does not heed all of the request's parameters is not to be asked."""
+    route: tuple[tuple[str, RoutePolicy], ...] = ()
+    """The route policies of its conversation and its own (``routes.md`` §2)."""
 
 
 @dataclass(slots=True)
@@ -309,7 +316,31 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
         _admissions(found.get("admissions"), value),
         _admit(found.get("admit"), value),
         required,
+        _route(found.get("route"), headers, streamed=bool(value.get("stream"))),
     )
+
+
+def _route(asked: object, headers: Mapping[bytes, bytes], *, streamed: bool) -> tuple[tuple[str, RoutePolicy], ...]:
+    """The policies of a conversation and of a request. Raises ``route.fields`` or ``route.stream``."""
+    given: list[tuple[str, RoutePolicy]] = []
+    if ROUTE_HEADER in headers:
+        given.append(("conversation", parse_route_policy(canonical.decode_exact(headers[ROUTE_HEADER]))))
+    if asked is not None:
+        given.append(("request", parse_route_policy(asked)))
+    if streamed:
+        refuse_streamed(policy for _, policy in given)
+    return tuple(given)
+
+
+def refuse_streamed(policies: Iterable[RoutePolicy]) -> None:
+    """No lane of a run can hold before its first byte (``routes.md`` §6). Raises ``route.stream``."""
+    if any(policy.show_after for policy in policies):
+        raise UsageError(
+            "route.stream",
+            "lanes have to hold before the answer is shown, and a stream is shown as it comes",
+            hint="ask for the answer in one piece, or take show_after out of the route policy",
+            param="stream",
+        )
 
 
 def _memory(value: object, settlement: object) -> MemoryAsk | None:

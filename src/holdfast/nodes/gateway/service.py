@@ -66,7 +66,8 @@ from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place,
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.recalling import Carried, Recalling
 from holdfast.nodes.gateway.remembering import INCOMPLETE, Remembering
-from holdfast.nodes.gateway.request import COMPUTED, Ask, BoundRequest, bind_again, bind_request
+from holdfast.nodes.gateway.request import Ask, BoundRequest, bind_again, bind_request, refuse_streamed
+from holdfast.nodes.gateway.routing import Plan, Router, Routing
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.turn import (
     Identity,
@@ -75,6 +76,7 @@ from holdfast.nodes.gateway.turn import (
     StreamBinder,
     attach,
     attach_fields,
+    chosen_policy,
     close_statements,
     disclosed_parts,
     follow_up,
@@ -89,7 +91,7 @@ from holdfast.nodes.gateway.way import Way
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.messages import error_of
 from holdfast.ports.clock import Clock
-from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, Upstream, UpstreamUnreachableError
+from holdfast.ports.upstream import UPSTREAM_ERRORS, EventStream, Upstream
 
 _LOG = logging.getLogger("holdfast.gateway")
 COMPLETE, UNFINISHED = "complete", "upstream.unfinished"
@@ -123,8 +125,11 @@ class Run:
     opening: Opening
     secret: bytes
     offer: Offer | NodeOffer
+    """Who is turned to now."""
+    plan: Plan
+    """Whom it may be taken to."""
     way: Way = field(default_factory=Way)
-    """Which upstreams it was taken to."""
+    """Whom it was taken to."""
     closing: bool = False
     """Set before the closing record is written: from then on nothing may close the run otherwise."""
     closed: tuple[SignedStatement, SignedStatement] | None = None
@@ -174,6 +179,7 @@ class Gateway:
         recalling: Recalling | None = None,
         remembering: Remembering | None = None,
         admitting: Admitting | None = None,
+        routing: Routing | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -187,6 +193,7 @@ class Gateway:
         self._remembering = remembering or Remembering(None)
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
+        self._router = Router(catalog, self.computing, clock, routing or Routing())
         self._answer_signer = answer_signer
         self._wraps = wraps or Wraps({}, lambda: None, clock, lambda *_: b"")
         self.agents = Agents(
@@ -230,7 +237,10 @@ class Gateway:
         self, ask: Ask, workspace: str, requester: str | None, path: SealedPath | None, visit: Visit | None
     ) -> tuple[Run, Sequence[Packed], Carried | None]:
         """The run once its opening is durable, and what of its memory and admissions has yet to be."""
-        offer = await self._offer(ask)
+        plan = await self._router.plan(ask, workspace)
+        if ask.streamed:
+            refuse_streamed(policy for _, policy in plan.force.policies)
+        offer = plan.first
         if visit is not None:
             await visit.admit(ask, offer.model.id)
         now = self._clock.now()
@@ -283,6 +293,7 @@ class Gateway:
             recall=carried.digest if carried is not None else None,
             admissions=tuple(sorted(item.digest for item in taken)),
             ignored=known_names(bound.ignored),
+            policy=chosen_policy(plan.force, bound.key, told=not private),
         )
         if taken:
             opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
@@ -297,7 +308,8 @@ class Gateway:
         sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
         place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
         self._indexer.opened(opening, place.start)
-        return Run(ask, bound, opening, secret, offer, visit=visit, taken=taken), packed, carried
+        self.catalog.busy[offer.upstream.code] += 1
+        return Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken), packed, carried
 
     async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
         """Make a record of its own of each admission, so that the log has it before the route; a run for which that
@@ -347,11 +359,6 @@ class Gateway:
             if isinstance(error, UsageError):
                 self._indexer.unopened(opening.run)
             raise
-
-    async def _offer(self, ask: Ask) -> Offer | NodeOffer:
-        if ask.endpoint in COMPUTED:
-            return await self.computing.find(ask.model, ask.endpoint)
-        return await self.catalog.find(ask.model, aliases=ask.signed is not None)
 
     # Whole answers
 
@@ -461,40 +468,35 @@ class Gateway:
     async def _complete(self, run: Run) -> bytes:
         if isinstance(run.offer, NodeOffer):
             return await self._compute(run, run.offer)
-        path = run.bound.path
+        path, ends = run.bound.path, self._clock.monotonic() + self.limits.upstream_s
         while True:
-            upstream = self._upstream(run)
-            run.way.turn_to(upstream.code)
+            upstream = self._turn_to(run)
             try:
-                return (await upstream.complete(path, run.bound.sent_text, timeout_s=self.limits.upstream_s)).body
+                left_s = ends - self._clock.monotonic()
+                return (await upstream.complete(path, run.bound.sent_text, timeout_s=left_s)).body
             except UPSTREAM_ERRORS as error:
-                run.way.failed(error, outcome_of(error))
-                if not isinstance(error, UpstreamUnreachableError) or not self._fall_back(run):
+                if not await self._go_on(run, error, ends):
                     raise
 
-    @staticmethod
-    def _upstream(run: Run) -> Upstream:
-        """The upstream of a run that no inference node computes."""
+    def _turn_to(self, run: Run) -> Upstream:
+        """The upstream that is turned to now, of a run that no inference node computes."""
         if isinstance(run.offer, NodeOffer):
             raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
+        run.way.turn_to(run.offer.upstream.code, balanced=run.plan.balanced)
         return run.offer.upstream
 
-    def _fall_back(self, run: Run) -> bool:
-        """Turn to the configured fallback, if it takes the very same bytes and heeds as much of them."""
-        if isinstance(run.offer, NodeOffer) or run.way.served or run.way.full:
+    async def _go_on(self, run: Run, error: Exception, ends: float) -> bool:
+        """After a failure before the answer began: whether anybody may be turned to, who then is the run's offer."""
+        run.way.failed(error, outcome_of(error))
+        left_s = ends - self._clock.monotonic()
+        offer = await self._router.goes_on(
+            run.plan, run.way, error, left_s, lambda other: takes_the_same(run.bound, other)
+        )
+        if offer is None:
             return False
-        other = self.catalog.fallback(run.offer)
-        if other is None or other.provider_model != run.offer.provider_model or run.way.tried(other.upstream.code):
-            return False
-        bound = run.bound
-        prepared = other.upstream.dialect.prepare(bound.endpoint, bound.document)
-        if (prepared.document, prepared.path, bound.ignoring(prepared)) != (
-            bound.sent_value,
-            bound.path,
-            bound.ignored,
-        ):
-            return False
-        run.offer = other
+        self.catalog.busy[run.offer.upstream.code] -= 1
+        self.catalog.busy[offer.upstream.code] += 1
+        run.offer = offer
         return True
 
     # Streams
@@ -546,13 +548,12 @@ class Gateway:
         if run.ask.options.admit is not None:
             whole: EventStream = OneEvent(as_event(await self._whole(run)))
             return whole, await anext(whole, None)
+        ends = self._clock.monotonic() + self.limits.upstream_s
         while True:
-            upstream = self._upstream(run)
-            run.way.turn_to(upstream.code)
-            events = upstream.stream(
+            events = self._turn_to(run).stream(
                 run.bound.path,
                 run.bound.sent_text,
-                timeout_s=self.limits.upstream_s,
+                timeout_s=ends - self._clock.monotonic(),
                 idle_timeout_s=self.limits.idle_s,
             )
             if run.ask.signed is not None or "usage-asked" in run.bound.rewrites:
@@ -563,8 +564,7 @@ class Gateway:
                 return events, await anext(events, None)
             except UPSTREAM_ERRORS as error:
                 await events.aclose()
-                run.way.failed(error, outcome_of(error))
-                if not isinstance(error, UpstreamUnreachableError) or not self._fall_back(run):
+                if not await self._go_on(run, error, ends):
                     raise
             except BaseException:
                 await events.aclose()
@@ -576,7 +576,13 @@ class Gateway:
         if not binder.mark_due(now, self.limits.mark_s, carried=carried):
             return text
         mark = await self._mark(run, binder, now)
-        return attach(text, canonical.encode_known({"run": run.id, "mark": mark}))
+        first = {"route": self._told_route(run)} if mark["seq"] == 1 else {}
+        return attach(text, canonical.encode_known({"run": run.id, "mark": mark, **first}))
+
+    @staticmethod
+    def _told_route(run: Run) -> dict[str, canonical.JSON]:
+        """Who serves, and every attempt: told with the first that is seen of an answer, before any statement."""
+        return {"upstream": run.offer.upstream.code, "attempts": [*run.way.to_json()]}
 
     async def _mark(self, run: Run, binder: StreamBinder, now: float) -> dict[str, canonical.JSON]:
         mark = binder.seal(now)
@@ -655,6 +661,7 @@ class Gateway:
             shown = canonical.encode_known(disclosed_parts("response", response))
         run.closing = True
         self.under_way -= 1
+        self.catalog.busy[run.offer.upstream.code] -= 1
         closed_at = opening.stamp(now)
         used = usage if run.visit is not None else None
         try:
@@ -707,6 +714,7 @@ class Gateway:
             "attester": self.identity.attester,
             "settlement": run.opening.settlement,
             "outcome": run.outcome,
+            "route": self._told_route(run),
         }
         if run.opening.sealed:
             value["sealed"] = {**sealed_member(sealed)}
@@ -771,6 +779,14 @@ def order_of(run: Run) -> Order:
         opening.nonce,
         opening.parent_run,
     )
+
+
+def takes_the_same(bound: BoundRequest, offer: Offer | NodeOffer) -> bool:
+    """Whether an upstream takes the very bytes that were bound, and heeds as much of them."""
+    if isinstance(offer, NodeOffer):
+        return False
+    prepared = offer.upstream.dialect.prepare(bound.endpoint, bound.document)
+    return (prepared.document, prepared.path, bound.ignoring(prepared)) == (bound.sent_value, bound.path, bound.ignored)
 
 
 def outcome_of(error: BaseException) -> str:

@@ -37,6 +37,7 @@ from holdfast.core.statements import (
     route_body,
 )
 from holdfast.ports.signer import Signer
+from holdfast.verifier.route_policy import RoutePolicies, policy_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,28 @@ def parse_wrap(value: dict[str, Any] | None) -> Wrap | None:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """The route policies of a run: their digest (hex), and what opens it (``statement.md`` §4.1(7))."""
+
+    digest: str
+    salt: str | None
+    """Hex; None in mode ``private``, which keeps nothing of what was asked."""
+    document: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "salt": self.salt, "document": self.document}
+
+
+def chosen_policy(force: RoutePolicies, key: bytes, *, told: bool) -> PolicyInForce | None:
+    """What an opening keeps of the policies that its run was routed under."""
+    if not force.policies:
+        return None
+    document, salt = force.document(), derive_salt(key, "route-policy", 32)
+    digest = policy_digest(salt, document)
+    return PolicyInForce(digest, salt.hex(), document.decode()) if told else PolicyInForce(digest, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What must be known to close a run, also after a crash: the header of an OPEN record."""
 
@@ -118,8 +141,8 @@ class Opening:
     """Digest (hex) of the recall whose rows stand before the model, where there is one."""
     ignored: tuple[str, ...] = ()
     """Parameters of the request that the upstream is known not to honour; sorted."""
-    policy: str | None = None
-    """Salted digest (hex) of the route policy in force, where there is one."""
+    policy: PolicyInForce | None = None
+    """The route policies in force, where there are any."""
     agent: Mapping[str, Any] | None = None
     """Of an agent run what it may do, of a step what it is: what its gateway has to know again (``agents``)."""
 
@@ -161,7 +184,7 @@ class Opening:
             "admissions": list(self.admissions),
             "admitted_at": self.admitted_at,
             "ignored": list(self.ignored),
-            "policy": self.policy,
+            "policy": self.policy.to_json() if self.policy is not None else None,
             **({} if self.agent is None else {"agent": dict(self.agent)}),
         }
 
@@ -192,7 +215,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         admissions=tuple(header.get("admissions", ())),
         admitted_at=header.get("admitted_at"),
         ignored=tuple(header.get("ignored", ())),
-        policy=header.get("policy"),
+        policy=PolicyInForce(**header["policy"]) if header.get("policy") is not None else None,
         agent=header.get("agent"),
     )
 
@@ -235,7 +258,7 @@ def close_statements(
         admitted_at=time_decode(opening.admitted_at) if opening.admitted_at is not None else None,
         attempts=attempts,
         ignored=opening.ignored,
-        policy=opening.policy,
+        policy=opening.policy.digest if opening.policy is not None else None,
     )
     carried = () if computed is None else (computed,)
     recalled = () if opening.recall is None else (opening.recall,)

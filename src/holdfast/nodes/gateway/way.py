@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from holdfast.core import canonical
 from holdfast.core.attempts import MOST, SERVED, Attempt
 from holdfast.ports.upstream import UpstreamStatusError, may_have_sent
 
@@ -58,6 +59,14 @@ class Way:
         if self._open is not None:
             self._end(end, sent=True)
         return tuple(self.made)
+
+    def to_json(self) -> list[dict[str, canonical.JSON]]:
+        """The attempts so far, as an answer's carrier has them: the end of the one under way is null."""
+        told = [attempt.to_json() for attempt in self.made]
+        if self._open is not None:
+            upstream, why = self._open
+            told.append({"upstream": upstream, "why": why, "end": None, "sent": True})
+        return told
 
     def _end(self, end: str, *, sent: bool) -> None:
         if self._open is not None:

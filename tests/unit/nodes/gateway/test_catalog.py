@@ -107,10 +107,41 @@ def test_an_old_list_is_asked_for_again_behind_the_answer() -> None:
 
 def test_a_fallback_serves_the_same_label_or_nobody_does() -> None:
     async def story(catalog: Catalog, clock: FakeClock) -> None:
-        found = catalog.fallback(await catalog.find("both"))
-        assert found is not None
-        assert found.upstream.code == "second"
-        assert catalog.fallback(await catalog.find("alone")) is None
-        assert catalog.fallback(found) is None
+        found = catalog.fallbacks(await catalog.find("both"))
+        assert [offer.upstream.code for offer in found] == ["second"]
+        assert catalog.fallbacks(await catalog.find("alone")) == []
+        assert catalog.fallbacks(found[0]) == []
 
     play(story, offering("first", "both", "alone"), offering("second", "both"), first="second")
+
+
+def test_fallbacks_that_name_each_other_end() -> None:
+    async def story(catalog: Catalog, clock: FakeClock) -> None:
+        found = catalog.fallbacks(await catalog.find("both"))
+        assert [offer.upstream.code for offer in found] == ["second"]
+
+    play(story, offering("first", "both"), offering("second", "both"), first="second", second="first")
+
+
+@pytest.mark.parametrize(
+    ("balance", "busy", "turns"),
+    [
+        ("first", {}, [["first", "second"], ["first", "second"], ["first", "second"]]),
+        ("round_robin", {}, [["first", "second"], ["second", "first"], ["first", "second"]]),
+        ("least_busy", {"first": 2, "second": 1}, [["second", "first"], ["second", "first"]]),
+    ],
+)
+def test_who_is_turned_to_first_is_chosen_as_the_settings_say(
+    balance: str, busy: dict[str, int], turns: list[list[str]]
+) -> None:
+    async def story() -> None:
+        upstreams = [offering("first", "both", "alone"), offering("second", "both")]
+        catalog = Catalog(upstreams, {}, FakeClock(), balance)
+        catalog.busy.update(busy)
+        for turn in turns:
+            found, balanced = await catalog.starts("both")
+            assert [offer.upstream.code for offer in found] == turn
+            assert balanced == (balance != "first")
+        assert (await catalog.starts("alone"))[1] is False  # one needs no choice
+
+    asyncio.run(story())
