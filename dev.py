@@ -588,7 +588,7 @@ def everything() -> int:
 
 def fetched() -> "Dict[str, str]":
     """Programs of others that some tests run, each fetched where it can be had: where they are, as variables."""
-    found = {**javascript_client(), **walrus_wasm(), **converters(), **s3_server(), **real_anvil()}
+    found = {**javascript_client(), **walrus_wasm(), **converters(), **other_clients(), **s3_server(), **real_anvil()}
     return {**found, **opengradient_clients(), **x402_clients(), **zkml_prover(), **solidity_compiler()}
 
 
@@ -662,6 +662,23 @@ def walrus_wasm() -> "Dict[str, str]":
     inside = os.path.join("@mysten", "walrus-wasm")
     modules = from_npm("walrus", WALRUS_WASM, inside, "the test against Walrus' own encoder")
     return {"HOLDFAST_WALRUS": modules} if modules else {}
+
+
+CLIENTS = os.path.join(ROOT, "requirements", "clients.txt")
+"""Anthropic's client and LangChain, at exact versions."""
+
+
+def other_clients() -> "Dict[str, str]":
+    """Where the Python with clients of others is, as a variable for the tests that ask with them."""
+    if os.environ.get("HOLDFAST_CLIENTS"):
+        return {}
+    return packages_apart(
+        "clients",
+        CLIENTS,
+        "HOLDFAST_CLIENTS",
+        "the tests of Anthropic's client and LangChain",
+        "anthropic and langchain-openai: about 150 MB",
+    )
 
 
 CONVERTERS = os.path.join(ROOT, "requirements", "convert.txt")

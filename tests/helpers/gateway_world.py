@@ -30,7 +30,6 @@ from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.statements import parse_commitment, parse_envelope
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
-from holdfast.nodes.edge import Edge
 from holdfast.nodes.gateway.admitting import Admitting, Intent
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
@@ -54,6 +53,7 @@ from holdfast.nodes.gateway.rerun import Rerun
 from holdfast.nodes.gateway.service import Gateway, Limits
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.wraps import Wraps
+from holdfast.nodes.messages import MessagesErrors
 from holdfast.ports.enclave import Enclave
 from holdfast.ports.settings import Secret
 from holdfast.ports.upstream import Upstream
@@ -259,7 +259,7 @@ class World:
         await self.indexer.close()
         await self.ledger.close()
 
-    def app(self, **more: Any) -> Edge:
+    def app(self, **more: Any) -> MessagesErrors:
         """The gateway's ASGI app with two workspaces."""
         return create_app(self.inner(), **({"request_bytes": 1 << 20, "request_seconds": 1.0} | more))
 

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from holdfast.nodes.gateway import app, oblivious
 from holdfast.nodes.gateway.openapi import document
-from tests.helpers.live_gateway import KEY, LiveGateway, head, question, serving
+from tests.helpers.live_gateway import KEY, MODEL, LiveGateway, head, question, serving
 
 pytestmark = pytest.mark.enable_socket
 EXAMPLES = max(5, int(os.environ.get("HOLDFAST_EXAMPLES", "30")) // 6)
@@ -93,10 +93,11 @@ def test_the_document_names_every_path_that_is_served_and_no_other(gateway: Live
         f"/v1/runs/{{run}}/{name}" for name in ("events", "bundle", "payment", "wrap", "recompute", "influence")
     }
     of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("children", "steps", "close")}
+    of_a_run.add("/v1/models/{model}")
     served = {*app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run, f"{app.ALPHA_RESULTS}{{id}}"}
     assert paths().keys() == served
     for path, operations in paths().items():
-        asked = path.replace("{run}", "01900000-0000-7000-8000-000000000001")
+        asked = path.replace("{run}", "01900000-0000-7000-8000-000000000001").replace("{model}", MODEL)
         for method in operations:
             reply = gateway.send(head(method.upper(), asked, ["content-length: 0"]))
             assert reply.status != 405, path
@@ -116,7 +117,7 @@ def test_only_the_paths_of_one_run_take_its_capability(gateway: LiveGateway) -> 
         for method, operation in operations.items():
             if path.endswith("/events") or operation.get("security") == []:
                 continue
-            asked = path.replace("{run}", headers["x-holdfast-run"])
+            asked = path.replace("{run}", headers["x-holdfast-run"]).replace("{model}", MODEL)
             status = gateway.send(head(method.upper(), asked, own, key=None)).status
             # Nothing is paid here, what goes to no queue is not wrapped, no inference node computed a chat, and no
             # memory went before it; it is no agent run.
@@ -129,7 +130,7 @@ def test_everything_else_needs_one(gateway: LiveGateway) -> None:
     for path, operations in paths().items():
         for method, operation in operations.items():
             if operation.get("security") != []:
-                asked = path.replace("{run}", "01900000-0000-7000-8000-000000000001")
+                asked = path.replace("{run}", "01900000-0000-7000-8000-000000000001").replace("{model}", MODEL)
                 assert gateway.send(head(method.upper(), asked, ["content-length: 0"], key=None)).status == 401, path
 
 

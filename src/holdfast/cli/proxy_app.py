@@ -36,6 +36,7 @@ from holdfast.ports.settings import Secret
 
 STATUS = "/holdfast/status"
 _PATHS = {path: endpoint for endpoint, path in ENDPOINTS.items()}
+_MODELS = "/v1/models"
 _WATCH_AFTER_S = 0.25
 _STREAM_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 _DOES_NOT_SAY = (
@@ -82,7 +83,8 @@ class ProxyApp:
         self._refuse_strangers(headers)
         path, method = scope["path"], scope["method"]
         endpoint = _PATHS.get(path)
-        known = endpoint is not None or path in (STATUS, "/v1/models")
+        models = path == _MODELS or path.startswith(_MODELS + "/")
+        known = endpoint is not None or models or path == STATUS
         if not known:
             raise UsageError(
                 "proxy.not_found",
@@ -97,7 +99,9 @@ class ProxyApp:
             await _send_json(send, self.status())
         elif endpoint is None:
             attester = await self._client.attester()
-            await _send_json(send, await self._client.listing(), _checked_headers(attester))
+            listed = await self._client.listing()
+            shown = listed if path == _MODELS else _find_model(listed, path.removeprefix(_MODELS + "/"))
+            await _send_json(send, shown, _checked_headers(attester))
         else:
             await self._ask(endpoint, headers, receive, send)
 
@@ -239,6 +243,14 @@ class ProxyApp:
 async def _nothing_else() -> AsyncIterator[None]:
     """The proxy has no background: its client is opened before it and closed after it."""
     yield
+
+
+def _find_model(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    data = listed.get("data")
+    for model in data if isinstance(data, list) else ():
+        if isinstance(model, dict) and model.get("id") == name:
+            return model
+    raise UsageError("proxy.model", f"the gateway lists no model {name[:128]!r}", status=404, param="model")
 
 
 def _checked_headers(attester: Attester) -> list[tuple[bytes, bytes]]:

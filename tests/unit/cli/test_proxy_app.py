@@ -396,6 +396,9 @@ def test_the_list_of_models_is_the_gateways() -> None:
     reply = call(proxy(SignedGateway()), "GET", "/v1/models", headers=[HERE])
     assert reply.json()["data"] == [{"id": "small-1"}]
     assert reply.header("x-holdfast-admitted") == "true"
+    app = proxy(SignedGateway())
+    assert call(app, "GET", "/v1/models/small-1", headers=[HERE]).json() == {"id": "small-1"}
+    assert call(app, "GET", "/v1/models/large-9", headers=[HERE]).code == "proxy.model"
 
 
 def test_a_journal_keeps_refused_runs_too_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from holdfast.core import canonical
 from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
-from holdfast.nodes.edge import METRICS_TYPE, App, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
 from holdfast.nodes.gateway.alpha import PREFIX as ALPHA_RESULTS
 from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
@@ -26,6 +26,7 @@ from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.influence import Influence, parse_influence
 from holdfast.nodes.gateway.keys import Caller, Workspaces
+from holdfast.nodes.gateway.models import find_model, list_models
 from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
 from holdfast.nodes.gateway.opengradient_reads import PATHS as OPENGRADIENT_READS
@@ -64,6 +65,7 @@ _READS = {
 }
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
+_MODEL = re.compile(r"/v1/models/(.{1,512})\Z")
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/payment|/wrap)?\Z")
 _AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
 _AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close)\Z")
@@ -339,10 +341,14 @@ class GatewayApp:
     async def _read_guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         match = _RUN.match(path)
-        if ORIGIN not in scope and path in _READ_BY_ANY_KEY and (self._checkout is None or path != "/v1/models"):
-            self._workspaces.name(headers.get(b"authorization"))
-        if path == "/v1/models":
-            await _json(send, await self._models())
+        model = _MODEL.match(path)
+        listed = path == "/v1/models" or model is not None
+        if ORIGIN not in scope and (listed or path in _READ_BY_ANY_KEY) and (self._checkout is None or not listed):
+            self._workspaces.name(key_of(headers))
+        if model is not None:
+            await _json(send, find_model(await self._models(), model[1]))
+        elif listed:
+            await _json(send, list_models(await self._models()))
         elif path == "/v1/network":
             await _json(send, self._network())
         elif path == "/v1/prices":
@@ -388,7 +394,7 @@ class GatewayApp:
             )
         return self._workspaces.reader(headers.get(b"authorization"))
 
-    async def _models(self) -> dict[str, Any]:
+    async def _models(self) -> list[dict[str, Any]]:
         offers = self._gateway.catalog.models()
         if not offers:
             await self._gateway.catalog.refresh()
@@ -422,7 +428,7 @@ class GatewayApp:
             }
             for offer in computed
         ]
-        return {"object": "list", "data": data}
+        return data
 
     def _require_checkout(self) -> Checkout:
         """Raises ``payment.off`` (404) where nothing costs anything."""
@@ -468,7 +474,7 @@ def _not_found(path: str = "") -> UsageError:
 
 async def _refuse_method(path: str, allowed: str, send: Send) -> None:
     """405 with the method that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
-    patterns = (_RUN, _AGAIN, _AGENT)
+    patterns = (_RUN, _AGAIN, _AGENT, _MODEL)
     known = path in ENDPOINTS or path in _READS or any(pattern.match(path) for pattern in patterns)
     if not known:
         raise _not_found(path)
@@ -548,6 +554,6 @@ async def _bytes(send: Send, body: bytes, content_type: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def create_app(app: GatewayApp, *, request_bytes: int, request_seconds: float) -> App:
+def create_app(app: GatewayApp, *, request_bytes: int, request_seconds: float) -> MessagesErrors:
     """The gateway behind the shared edge."""
     return MessagesErrors(Edge(app, Limits(request_bytes, request_seconds)))

@@ -232,6 +232,11 @@ def document() -> dict[str, Any]:
             "/v1/embeddings": _ask("Vectors of texts, by a model whose card declares embeddings", "Texts", "Listed"),
             "/v1/classify": _ask("Labels of texts, by a model whose card declares classification", "Texts", "Listed"),
             "/v1/models": _get("Models on offer", _ref("Models")),
+            "/v1/models/{model}": _get(
+                "One of them",
+                _ref("Model"),
+                {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 512}},
+            ),
             "/v1/prices": _get(
                 "The price card, and how one can pay; 404 where nothing costs anything", _ref("Prices"), public=True
             ),
@@ -748,12 +753,16 @@ def _schemas() -> dict[str, Any]:
             "required": ["object", "data"],
             "properties": {
                 "object": {"const": "list"},
-                "data": {
-                    "type": "array",
-                    "items": {"type": "object", "required": ["id", "object", "created", "owned_by", "holdfast"]},
-                },
+                "data": {"type": "array", "items": _ref("Model")},
+                "has_more": {"const": False},
+                "first_id": {"type": ["string", "null"]},
+                "last_id": {"type": ["string", "null"]},
             },
             "additionalProperties": False,
+        },
+        "Model": {
+            "type": "object",
+            "required": ["id", "object", "created", "owned_by", "type", "display_name", "created_at", "holdfast"],
         },
         "Unpaid": {
             "type": "object",

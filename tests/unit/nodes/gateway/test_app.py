@@ -172,7 +172,7 @@ def test_an_event_is_one_line_whatever_white_space_its_json_has() -> None:
 def test_a_node_that_is_not_ready_says_why() -> None:
     async def story(world: World) -> None:
         app = world.app()
-        inner = app.app
+        inner = app.app.app
         assert isinstance(inner, GatewayApp)
         inner._readiness = lambda: {"outbox": "it stopped"}
         reply = await asgi.request(app, "GET", "/readyz")
