@@ -127,3 +127,32 @@ def test_a_newcomer_sees_the_lanes_of_the_first_question_move_to_final(net):
             assert page.complaints == []
 
     asyncio.run(check())
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH")
+def test_a_question_is_sealed_in_the_page_and_answered_through_the_relay(net: NetworkProcess) -> None:
+    async def main() -> None:
+        async with open_browser() as browser:
+            page = await browser.page()
+            await page.go(net.url + "/chat")
+            await page.run("document.getElementById('private').open = true")
+            await page.click("#private-on")
+            await page.wait("!document.getElementById('private-checked').hidden")
+            checked = await page.run("document.getElementById('private-checked').innerText")
+            assert "everybody is shown the same keys" in checked
+            await page.run("document.getElementById('prompt').value = 'What is a lane?'")
+            await page.run("document.getElementById('ask').requestSubmit()")
+            await page.wait("document.querySelector('.cell[data-lane=route]')?.dataset.state === 'proven'", SETTLED_S)
+            await page.wait(
+                "document.querySelector('.cell[data-lane=settlement]').dataset.state !== 'pending'", SETTLED_S
+            )
+            assert "A lane is" in await page.run("document.querySelector('.answer').innerText")
+            cell = await page.run("document.querySelector('.cell[data-lane=privacy]').innerText")
+            assert "relay" in cell
+            assert await page.run("document.querySelector('.turn-run').hidden")
+            asked = [url for url in page.requests if "/ask" in url or "/events" in url]
+            assert asked == []
+            assert page.complaints == []
+
+    asyncio.run(main())

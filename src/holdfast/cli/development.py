@@ -547,6 +547,8 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "log_token": token,
             "origin": layout.origin,
             "full_nodes": full_nodes,
+            "relay": layout.url("relay"),
+            "relay_key": f"file:{state / 'keys' / 'relay.caller.token'}",
         },
     }
     if layout.has_hub:

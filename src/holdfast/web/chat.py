@@ -45,6 +45,7 @@ MODULES = (
     "chat/head.js",
     "chat/markdown.js",
     "chat/memory.js",
+    "chat/private.js",
     "chat/search.js",
     "chat/shortcuts.js",
     "chat/strip.js",
@@ -84,6 +85,7 @@ class ChatPages:
         models, trouble, payee, credit = await self._found()
         values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "credit": credit}
         values["faucet"] = self._service.faucet
+        values["private_shown"] = self._service.relay is not None
         values |= {"cells": CELLS, "modules": MODULES, "tries": TRIES, "not_evidence_of": paying.scope()}
         return self._page(request, "chat.html", "/chat", **values)
 
@@ -97,6 +99,7 @@ class ChatPages:
                 "payee": payee or None,
                 "credit": None if credit is None else credit.to_json(),
                 "faucet": None if self._service.faucet is None else self._service.faucet.network,
+                "private_path": self._service.relay is not None,
                 "paid_is_no_evidence_of": paying.scope(),
                 "trouble": None if trouble is None else trouble.message,
             }

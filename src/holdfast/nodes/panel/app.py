@@ -48,6 +48,8 @@ from holdfast.nodes.panel.memory import carrying, pass_on
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.paying import asking_headers
 from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
+from holdfast.nodes.panel.sealed import keys_answer, read_sealed
+from holdfast.nodes.panel.sealed import require as require_relay
 from holdfast.nodes.panel.service import PanelService
 from holdfast.nodes.panel.sessions import session_routes
 from holdfast.nodes.panel.webhooks import webhook_routes
@@ -359,6 +361,17 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
             return refusal
         return Live(_answer(answer.chunks), "text/event-stream", headers, source)
 
+    async def private_keys(_: Request) -> Response:
+        return keys_answer(await require_relay(service.relay).keys())
+
+    async def private(request: Request) -> Response:
+        require_change(service, request, request.headers.get("x-holdfast-token"))
+        relay = require_relay(service.relay)
+        sealed, accept, streamed = await read_sealed(request)
+        source = contextlib.AsyncExitStack()
+        kind, pieces = await source.enter_async_context(relay.ask(sealed, accept, streamed=streamed))
+        return Live(pieces, kind, {"cache-control": "no-store"}, source)
+
     async def faucet(request: Request) -> Response:
         require_change(service, request, request.headers.get("x-holdfast-token"))
         return await give(service.faucet, request)
@@ -382,6 +395,8 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         ActRoute(people, "run:read", "/runs/{run}/bundle", bundle),
         ActRoute(people, "run:read", "/events", events),
         ActRoute(people, "run:ask", "/ask", ask, methods=["POST"]),
+        ActRoute(people, "run:ask", "/private/keys.json", private_keys),
+        ActRoute(people, "run:ask", "/private/ohttp", private, methods=["POST"]),
         ActRoute(people, "run:ask", "/pay/faucet", faucet, methods=["POST"]),
         ActRoute(people, "run:ask", "/memory/acts/{act}", memory, methods=["POST"]),
         Route("/rounds.json", rounds),

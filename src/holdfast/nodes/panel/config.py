@@ -53,6 +53,8 @@ class PanelConfig(PeopleConfig):
     data: str | None = setting(None, "Base URL of a data node whose sources are shown")
     data_key: Secret | None = setting(None, "Key of a workspace there, as file:… or env:…; its sources are shown")
     memory: str | None = setting(None, "Base URL of a memory node whose rows their owners see at /memory")
+    relay: str | None = setting(None, "Base URL of a relay through which pages ask sealed questions")
+    relay_key: Secret | None = setting(None, "The panel's own key at that relay, as file:… or env:…")
     origin: str = setting("holdfast.local/log/1", "Origin of the log whose rounds are shown")
     full_nodes: tuple[FullNodeAddress, ...] = setting((), "Full nodes whose rounds and votes are shown")
     review: bool = setting(True, "Keep cases of the runs that name a review queue; needs trust, state and queues")

@@ -158,6 +158,17 @@ def _paths() -> Schema:
                 body={"type": "object"},
             )
         },
+        "/private/keys.json": {"get": answer("A gateway's keys for sealed questions, with proof", {"type": "object"})},
+        "/private/ohttp": {
+            "post": answer(
+                "A sealed question, passed to a relay; its answer is sealed too",
+                {"type": "string", "contentEncoding": "binary"},
+                TOKEN,
+                content_type="message/ohttp-chunked-res",
+                body={"type": "string", "contentEncoding": "binary"},
+                body_type="message/ohttp-req",
+            )
+        },
         "/pay/faucet": {
             "post": answer(
                 "Test tokens of a development chain for a wallet",

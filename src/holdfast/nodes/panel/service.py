@@ -37,6 +37,7 @@ from holdfast.nodes.panel.models import ModelView, parse_models
 from holdfast.nodes.panel.payment_file import PaymentFile, parse_payment_file
 from holdfast.nodes.panel.people import PanelPeople
 from holdfast.nodes.panel.review import Review
+from holdfast.nodes.panel.sealed import RelayPass
 from holdfast.nodes.panel.views import (
     LogView,
     NodeStatus,
@@ -196,6 +197,8 @@ class PanelService:
         """The data node whose sources are shown; None where there is none."""
         self.memory = memory
         """The memory node whose rows their owners see; None where there is none."""
+        self.relay = _relay_of(config, self._http)
+        """What passes sealed questions on; None where this panel knows no relay."""
         self.hub = hub
         """The hub whose labels are followed and whose models are shown; None where there is none."""
         self.clock = clock
@@ -634,6 +637,18 @@ class PanelService:
     async def _stream_slot(self) -> AsyncIterator[None]:
         with self.count_stream():
             yield
+
+
+def _relay_of(config: PanelConfig, http: Callable[[], aiohttp.ClientSession]) -> RelayPass | None:
+    if config.relay is None:
+        return None
+    return RelayPass(
+        _base_url(config.relay, "relay"),
+        config.relay_key,
+        http,
+        connect_s=config.read_timeout_ms / 1000,
+        silence_s=config.silence_timeout_ms / 1000,
+    )
 
 
 def _base_url(url: str, param: str) -> str:

@@ -50,9 +50,9 @@ const PAID = {
 let session = null;
 
 /** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing,
-    `memory` whose rows go along, with their key; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
-export async function answer(turn, messages, { signal, moved, payment = null, memory = null, witness = new CountedMarks() }) {
-  const response = await send(turn, messages, { signal, payment, memory });
+    `memory` whose rows go along, with their key; `path` seals the question and then neither of them goes along; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
+export async function answer(turn, messages, { signal, moved, payment = null, memory = null, path = null, witness = new CountedMarks() }) {
+  const response = path ? await path.send(turn, messages, signal) : await send(turn, messages, { signal, payment, memory });
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
   turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
   moved();
@@ -61,7 +61,9 @@ export async function answer(turn, messages, { signal, moved, payment = null, me
   if (!response.ok) throw await refusal(response);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") continue;
-    fold(turn, JSON.parse(data), witness);
+    const frame = JSON.parse(data);
+    path?.heard(frame);
+    fold(turn, frame, witness);
     moved();
   }
   if (turn.outcome === "complete") turn.bound = witness.end(turn.answer.length, turn.bound);

@@ -9,6 +9,7 @@ import { answer } from "./answering.js";
 import { Conversations } from "./conversations.js";
 import { Head } from "./head.js";
 import { recalled, remember } from "./memory.js";
+import { privately, watch } from "./private.js";
 import { SearchField } from "./search.js";
 import { shortcuts } from "./shortcuts.js";
 import { TurnView } from "./turn.js";
@@ -69,7 +70,7 @@ function show() {
   });
   talk.replaceChildren(...views.map((view) => view.node));
   document.body.classList.toggle("has-turns", views.length > 0);
-  for (const view of views) if (view.turn.run) live.follow(view.turn.run);
+  for (const view of views) if (view.turn.run && !view.turn.private) live.follow(view.turn.run);
   head.show(current);
   list();
 }
@@ -148,7 +149,16 @@ async function ask(question, parent, said = true) {
   if (conversation) conversations.save(conversation, turn);
   list();
   showCredit();
-  if (said && !error) remember(turn);
+  if (turn.private) lookAfter(view);
+  else if (said && !error) remember(turn);
+}
+
+/** A run that was asked privately is followed by what opens it, which this page alone has. */
+function lookAfter(view) {
+  watch(view.turn.run, (lanes) => {
+    view.see(lanes);
+    conversations.keep(view.turn);
+  });
 }
 
 /** What a turn cost, and once it was taken, what was taken: `exact` takes all that was signed. */
@@ -178,6 +188,8 @@ async function follow(view, control) {
   const messages = conversations.messages(turn);
   const signal = control.signal;
   const moved = () => advance(view);
+  const path = privately();
+  if (path) return answer(turn, messages, { signal, moved, path });
   const memory = recalled();
   try {
     await answer(turn, messages, { signal, moved, memory });
@@ -195,7 +207,7 @@ async function follow(view, control) {
 function advance(view) {
   const follows = inSight(view);
   view.show();
-  if (view.turn.run) live.follow(view.turn.run);
+  if (view.turn.run && !view.turn.private) live.follow(view.turn.run);
   if (follows) view.foot.scrollIntoView({ block: "nearest" });
 }
 

@@ -112,7 +112,7 @@ export class TurnView {
     this.node.dataset.run = run;
     const link = this.node.querySelector(".turn-run");
     link.href = `/runs/${run}`;
-    link.hidden = false;
+    link.hidden = Boolean(this.turn.private); // the panel cannot read it
     this.node.querySelector(".route-strip").hidden = false;
   }
 

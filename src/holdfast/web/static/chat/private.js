@@ -1,0 +1,76 @@
+/* Questions that are sealed in this page (seal/path.js), where somebody ticks so: whether the next one is, what was checked
+   before, and how a run is followed that only its capability opens. The modules that seal come when they are first needed. */
+
+import { announce, sentence } from "../parts.js";
+
+const at = (id) => document.getElementById(`private-${id}`);
+const here = document.getElementById("private") !== null;
+const POLL_MS = 2_000;
+const LONGEST_MS = 120_000;
+/* What opens the runs that were asked in this page. It is kept nowhere. */
+const capabilities = new Map();
+let path = null;
+
+/** The path of the next question, or null where it goes directly. */
+export const privately = () => (here && at("on").checked && path !== null ? { send, heard } : null);
+
+/* The answer to a turn's question, as `fetch` would give it. */
+async function send(turn, messages, signal) {
+  turn.private = true;
+  const { body } = await import("../seal/path.js");
+  const content = body({ model: turn.model, messages, stream: true });
+  return path.ask("POST", "/v1/chat/completions", { fields: [["content-type", "application/json"]], content, signal, stream: true });
+}
+
+/* What opens the run came with a frame. */
+function heard(frame) {
+  const { run, capability } = frame.holdfast ?? {};
+  if (run && capability) capabilities.set(run, capability);
+}
+
+/** Ask for a private run's lanes, sealed, until it has settled or for two minutes; `seen(lanes)` hears of each. */
+export async function watch(run, seen) {
+  const capability = capabilities.get(run);
+  if (!capability || path === null) return;
+  const { json } = await import("../seal/path.js");
+  for (const until = Date.now() + LONGEST_MS; Date.now() < until; ) {
+    const answer = await path.ask("GET", `/v1/runs/${run}`, { fields: [["x-holdfast-capability", capability]] }).catch(() => null);
+    if (answer?.ok) {
+      const { lanes } = await json(answer);
+      seen(lanes);
+      if (lanes.settlement.state !== "pending") return;
+    }
+    await new Promise((woken) => setTimeout(woken, POLL_MS));
+  }
+}
+
+async function turnOn() {
+  at("trouble").hidden = true;
+  at("says").textContent = "the gateway's keys are being checked";
+  try {
+    const { PrivatePath } = await import("../seal/path.js");
+    path ??= new PrivatePath();
+    const lines = await path.check();
+    if (!at("on").checked) return;
+    at("checked").replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+    at("checked").hidden = false;
+    at("says").textContent = "questions are sealed in this page";
+    announce("Questions are sealed in this page");
+  } catch (error) {
+    path = null;
+    at("on").checked = false;
+    off();
+    at("trouble").textContent = [error.message ?? "It did not work", error.hint].filter(Boolean).map(sentence).join(" ");
+    at("trouble").hidden = false;
+  }
+}
+
+function off() {
+  at("checked").hidden = true;
+  at("says").textContent = "questions go to the gateway directly";
+}
+
+if (here) {
+  at("on").checked = false;
+  at("on").addEventListener("change", () => (at("on").checked ? turnOn() : off()));
+}
