@@ -135,7 +135,7 @@ def test_a_question_is_sealed_in_the_page_and_answered_through_the_relay(net: Ne
     async def main() -> None:
         async with open_browser() as browser:
             page = await browser.page()
-            await page.go(net.url + "/chat")
+            await page.go(net.ready["panel"] + "/chat")
             await page.run("document.getElementById('private').open = true")
             await page.click("#private-on")
             await page.wait("!document.getElementById('private-checked').hidden")
