@@ -853,7 +853,9 @@ def test_the_first_page_is_made_quickly_and_everything_it_loads_is_small():
             assert len(page) + sum(len(files[name].gzipped) for name in loaded) < 80_000
             checking = {name for name in files if name.startswith("verify")}
             sealing = {name for name in files if name.startswith("seal/")}
-            assert sum(len(files[name].gzipped) for name in files.keys() - checking - sealing) < 90_000, "what all load together"
+            assert sum(len(files[name].gzipped) for name in files.keys() - checking - sealing) < 90_000, (
+                "what all load together"
+            )
             assert sum(len(files[name].gzipped) for name in checking) < 70_000, "what checks, of some pages alone"
             assert sum(len(files[name].gzipped) for name in sealing) < 12_000, "what seals, once somebody asks for it"
 
