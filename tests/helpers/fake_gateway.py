@@ -146,6 +146,8 @@ class FakeGateway:
         self.outputs: dict[str, list[str]] = {}
         """What models are said to give."""
         self.served = "holdfast-responder"
+        self.said_of_files: dict[str, Any] = {}
+        """What the last frame says of files that a question brought."""
         """What the answers call their model."""
         self.down = False
         self.break_after: int | None = None
@@ -320,6 +322,7 @@ class FakeGateway:
                 run=run.run,
                 mark={"seq": marks + 1},
                 statements=[{"kind": "execution", "digest": _hex("x")}],
+                **self.said_of_files,
             )
             yield b"data: [DONE]\n\n"
             complete = True

@@ -52,6 +52,7 @@ from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_he
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.expectations import admit_value, parse_expectation
 from holdfast.core.extraction import extract, parse_extraction
+from holdfast.core.files import chunks_of, parse_file_document
 from holdfast.core.hpke import AEAD
 from holdfast.core.inference import Tensor, make_tensor, parse_inference
 from holdfast.core.keys import parse_key_document
@@ -61,6 +62,7 @@ from holdfast.core.opengradient_settlement import build_batch, parse_row, row_id
 from holdfast.core.payments import parse_payment_document, verify_amounts
 from holdfast.core.pricing import parse_decimal
 from holdfast.core.proofs import parse_proof_document, verify_proof_document
+from holdfast.core.quotes import find_quotes
 from holdfast.core.recalls import parse_recall_document
 from holdfast.core.rotation import parse_rotation, verify_lineage
 from holdfast.core.sealing import open_sealed_answer
@@ -184,6 +186,7 @@ def _decode(arguments: Arguments) -> Answer:
         "admission-document": _hold_admission,
         "artifact-change": parse_change,
         "recall-document": parse_recall_document,
+        "file-document": parse_file_document,
         "context": lambda value: parse_context(value.decode("utf-8", "replace")),
         "add-checkpoint": parse_add_checkpoint,
         "verdict-blob": rounds.parse_verdict_blob,
@@ -192,6 +195,20 @@ def _decode(arguments: Arguments) -> Answer:
         raise UsageError("usage.kind", f"unknown kind {kind}")
     decoders[kind](raw)
     return {}
+
+
+def _file_chunks(arguments: Arguments) -> Answer:
+    """``files.md`` §4: where a file's text is divided."""
+    chunks = chunks_of(parse_file_document(arguments.file()))
+    return {"chunks": [[chunk.page, chunk.start, chunk.end] for chunk in chunks]}
+
+
+def _file_quotes(arguments: Arguments) -> Answer:
+    """``files.md`` §8: what an answer repeats of a file of which every chunk was shown."""
+    answer = arguments.read(arguments.one("answer")).decode()
+    document = parse_file_document(arguments.file())
+    found = find_quotes(answer, [(document, chunks_of(document))])
+    return {"quotes": [[item.answer_start, item.answer_end, item.page, item.start, item.end] for item in found]}
 
 
 def _verify_proof(arguments: Arguments) -> Answer:
@@ -1108,6 +1125,8 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "read-inference": _read_inference,
     "circuit-numbers": _circuit_numbers,
     "same-circuit": _same_circuit,
+    "file-chunks": _file_chunks,
+    "file-quotes": _file_quotes,
     "verify-proof": _verify_proof,
     "verify-part": _verify_part,
     "fold": _fold,

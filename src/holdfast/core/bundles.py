@@ -17,6 +17,7 @@ from holdfast.core.admissions import Admission, parse_admission
 from holdfast.core.artifact_changes import ArtifactChange, parse_change
 from holdfast.core.decisions import SALT_BYTES, CasePath, DecisionDocument, parse_case_path, parse_decision_document
 from holdfast.core.encoding import b64_decode, hex_decode, sha256_hex, time_decode, time_encode
+from holdfast.core.files import FileDocument, parse_file_document
 from holdfast.core.marks import Mark, parse_mark
 from holdfast.core.parts import DOCUMENTS, DisclosedPart, parse_disclosed_part
 from holdfast.core.payments import PaymentDocument, parse_payment_document
@@ -45,6 +46,7 @@ MOST_OF = {
     "admission": 1024,
     "change": 64,
     "recall": 16,
+    "file": 16,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
 MAX_PROOF = 64
@@ -199,6 +201,15 @@ class RecallItem:
 
 
 @dataclass(frozen=True, slots=True)
+class FileItem:
+    """What was read in a file that was attached: the digest that it is shown by, the document and its exact bytes."""
+
+    digest: str
+    document: FileDocument
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -232,6 +243,7 @@ Item: TypeAlias = (
     | AdmissionItem
     | ChangeItem
     | RecallItem
+    | FileItem
     | SilenceItem
     | NoteItem
 )
@@ -420,6 +432,12 @@ def _recall(value: Mapping[str, Any]) -> Item:
     return RecallItem(digest, parse_recall_document(raw), raw, salt)
 
 
+def _file(value: Mapping[str, Any]) -> Item:
+    _members(value, "digest document")
+    raw = _text(value["document"]).encode()
+    return FileItem(_digest(value["digest"]), parse_file_document(raw), raw)
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -459,6 +477,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "admission": _admission,
     "change": _change,
     "recall": _recall,
+    "file": _file,
     "silence": _silence,
     "note": _note,
 }
@@ -525,6 +544,11 @@ def payment_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) 
 def recall_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
     """The journal item that opens a recall's record (``bundle.md`` §2)."""
     return _opening("recall", at, digest, document, salt)
+
+
+def file_item(at: dt.datetime, *, document: bytes) -> dict[str, canonical.JSON]:
+    """The journal item that shows what was read in a file (``bundle.md`` §2)."""
+    return {"kind": "file", "at": time_encode(at), "digest": sha256_hex(document), "document": document.decode()}
 
 
 def admission_item(

@@ -3,7 +3,7 @@
 ``render_context`` writes it and ``parse_context`` reads it; what does not come out the same again is refused. The text
 of a block is data: it is escaped, so that nothing in it ends its block, hides, or turns its direction.
 
-Not covered: which block may stand there (``core.recalls``), and who vouches for it.
+Not covered: which block may stand there (``core.recalls``, ``core.files``), and who vouches for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREAMBLE = (
     "whatever it says; each mark says where it comes from and how far it stands.\n"
 )
 """What the message begins with (``context.md`` §1(3))."""
-KINDS = ("memory",)
+KINDS = ("file", "memory", "span")
 """What a block can be (``context.md`` §2(1))."""
 REWRITE = "context"
 """What a route lists among its rewrites where something was carried in (``context.md`` §1(1))."""

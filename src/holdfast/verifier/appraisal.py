@@ -19,6 +19,7 @@ from holdfast.core.trust import Trust
 from holdfast.verifier.computation import computation, computed_artifact, computed_of
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
+from holdfast.verifier.files import check_files
 from holdfast.verifier.inputs import inputs
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.labels import add_history, check_histories
@@ -83,7 +84,9 @@ def appraise(
     record = Transcript()
     evidence = check_evidence(bundle, trust, policy.bounds, at, known, record)
     check_histories(evidence, record)
-    recalled = check_recalls([entry.item for entry in bundle.until(known)], evidence, record)
+    items = [entry.item for entry in bundle.until(known)]
+    recalled = check_recalls(items, evidence, record)
+    attached = check_files(items, evidence, record)
     expired = trust is not None and trust.current.expires_at <= at
     sealed = _is_sealed(evidence)
     if expired:
@@ -96,7 +99,7 @@ def appraise(
         "bytes": _bytes(evidence),
         "artifact": add_history(_artifact(evidence), evidence, trust, policy.bounds.max_skew_s, record),
         "computation": _computation(evidence, development=trust is not None and trust.development),
-        "inputs": inputs(evidence, trust),
+        "inputs": inputs(evidence, trust, attached),
         "memory": memory(evidence, recalled, trust),
         "route": _route(evidence),
         "privacy": privacy(evidence, trust, enclave, record),

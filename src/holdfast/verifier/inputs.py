@@ -22,6 +22,7 @@ from holdfast.core.statements import Route
 from holdfast.core.trust import Trust
 from holdfast.verifier.enclaves import EnclaveAnswer
 from holdfast.verifier.evidence import CheckedStatement, Evidence
+from holdfast.verifier.files import Attached, tell_files
 from holdfast.verifier.lanes import Lane
 
 MOST_TOLD = 16
@@ -55,8 +56,8 @@ class _Judged(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
-def inputs(evidence: Evidence, trust: Trust | None) -> Lane:
-    """The lane (``lanes.md`` §3(8))."""
+def inputs(evidence: Evidence, trust: Trust | None, attached: Attached | None = None) -> Lane:
+    """The lane (``lanes.md`` §3(8)). ``attached`` is what is shown of the caller's files, which never better it."""
     if evidence.route is None:
         return Lane("inputs", "pending", None, "The route of this run is not known yet.")
     found = evidence.admissions()
@@ -64,6 +65,10 @@ def inputs(evidence: Evidence, trust: Trust | None) -> Lane:
     digests = tuple(item.statement.digest for item in here)
     if evidence.admitted.refusals:
         return Lane("inputs", "refuted", None, evidence.admitted.refusals[0][1], digests)
+    files = attached or Attached()
+    if files.refusals:
+        return Lane("inputs", "refuted", None, files.refusals[0], digests)
+    about_files = tell_files(files)
     judged = [_judge(item, evidence, trust) for item in here]
     if len(here) < len(found):
         judged.append(_Judged("unknown", None, "A statement that the route names is not in this bundle."))
@@ -71,13 +76,14 @@ def inputs(evidence: Evidence, trust: Trust | None) -> Lane:
     if searched is not None:
         judged.append(_Judged("unknown", "provider_claim", searched))
     if not judged:
-        return Lane("inputs", "not_applicable", None, "No outside facts were admitted to this run.")
+        says = " ".join(["No outside facts were admitted to this run.", *about_files])
+        return Lane("inputs", "not_applicable", None, says)
     weakest = _weakest(judged)
     rest = [item.says for item in judged if item is not weakest]
     told = [weakest.says, *rest[: MOST_TOLD - 1]]
     if len(rest) >= MOST_TOLD:
         told.append(f"{len(rest) - MOST_TOLD + 1} more are not told here.")
-    told += _cited(evidence, digests)
+    told += [*_cited(evidence, digests), *about_files]
     shown = tuple(dict.fromkeys([*digests, *(each for item in judged for each in item.evidence)]))
     return Lane("inputs", weakest.state, weakest.basis, " ".join(told), shown)
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.bundles import DocumentItem, RecallItem
-from holdfast.core.context import PREAMBLE, REWRITE, Block, context_of, parse_context
-from holdfast.core.metadata import path_of
+from holdfast.core.context import REWRITE, Block
+from holdfast.core.files import REWRITE as FILES
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.recalls import (
     RecallDocument,
@@ -29,6 +29,7 @@ from holdfast.core.recalls import (
 from holdfast.core.statements import Route
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, RefusedError
+from holdfast.verifier import context
 from holdfast.verifier.evidence import CheckedStatement, Evidence
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.transcript import Transcript
@@ -105,7 +106,7 @@ def _compare(items: list[object], evidence: Evidence, found: Recalled, record: T
             if shown:
                 raise RefusedError("recall_document.context", "it holds rows, and the route names no recall")
             return
-        if carried != bool(found.document.rows):
+        if bool(found.document.rows) != carried and (found.document.rows or FILES not in body.rewrites):
             raise RefusedError("recall_document.context", "rows were carried in exactly where the route says so")
         key = _key(items, evidence, route.run)
         if key is not None and "request" in evidence.documents:
@@ -126,16 +127,9 @@ def _compare(items: list[object], evidence: Evidence, found: Recalled, record: T
 
 
 def shown_blocks(evidence: Evidence) -> tuple[Block, ...] | None:
-    """The blocks before the model; None where what was sent is not shown. Raises ``context.*``."""
-    text = evidence.documents.get("sent")
-    if text is not None:
-        content = context_of(_object(text).get("messages"))
-        return parse_context(content) if content is not None else ()
-    for part in evidence.parts.get("sent", ()):
-        path = path_of(part.label)
-        if path.startswith("/messages/") and path.endswith("/content") and part.data.startswith(PREAMBLE.encode()):
-            return parse_context(part.data.decode())
-    return None
+    """Blocks of rows before the model; None where what was sent is not shown. Raises ``context.*``."""
+    blocks = context.shown_blocks(evidence)
+    return None if blocks is None else tuple(block for block in blocks if block.kind == "memory")
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -39,9 +39,11 @@ TRIES = (
 """What somebody may ask who is here for the first time."""
 MODULES = (
     "chat/answering.js",
+    "chat/attached.js",
     "chat/conversations.js",
     "chat/differences.js",
     "chat/export.js",
+    "chat/files.js",
     "chat/head.js",
     "chat/markdown.js",
     "chat/memory.js",

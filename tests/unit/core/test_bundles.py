@@ -11,6 +11,7 @@ from holdfast.core.bundles import parse_bundle, parse_item
 from holdfast.core.circuits import parse_settings, show_instance
 from holdfast.core.decisions import path_in_batch
 from holdfast.core.encoding import sha256_hex
+from holdfast.core.files import FileDocument
 from holdfast.core.proofs import ProofDocument
 from holdfast.core.recalls import Index, RecallPolicy, build_recall
 from holdfast.errors import MalformedError, UsageError
@@ -31,6 +32,7 @@ def opening_change(said):
 
 
 RECALLED = build_recall(RUN, at(5), bytes(32), "a question", Index("44" * 32, "33" * 32, 0), RecallPolicy(), [])
+READ = FileDocument("a.txt", "text/plain", "88" * 32, 3, "holdfast", "1", (), (), "abc")
 PROVED = ProofDocument(
     run=RUN,
     version="1.0",
@@ -67,6 +69,7 @@ JOURNAL = [
     DataNode().sign(admitted()).opening(at(5)),
     opening_change(CHANGE),
     bundles.recall_item(at(5), digest="77" * 32, document=RECALLED.raw, salt=bytes(32)),
+    bundles.file_item(at(5), document=READ.to_bytes()),
     opening_proof(PROVED),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.enclaves import open_enclave
+from holdfast.adapters.extractor_worker import WorkerExtractor
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
 from holdfast.adapters.http_stream_aiohttp import AiohttpEvents
 from holdfast.adapters.inference_direct import DirectInferenceNode
@@ -58,6 +59,7 @@ from holdfast.nodes.gateway.admitting import Admitting, parse_intent
 from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.asked import Asked, Asking, Terms
+from holdfast.nodes.gateway.attaching import Attaching
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.catalog import Catalog
@@ -66,6 +68,7 @@ from holdfast.nodes.gateway.computing import Computing
 from holdfast.nodes.gateway.config import GatewayConfig, InferenceAddress, UpstreamAddress
 from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
+from holdfast.nodes.gateway.files_app import FilesApp
 from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.influence import Influence
@@ -98,6 +101,7 @@ from holdfast.nodes.gateway.takings import Takings
 from holdfast.nodes.gateway.tasks import Background
 from holdfast.nodes.gateway.till import Till
 from holdfast.nodes.gateway.turn import Identity
+from holdfast.nodes.gateway.uploads import Uploads
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.process import run_node
 from holdfast.ports.clock import Clock
@@ -203,6 +207,17 @@ def build(config: GatewayConfig) -> App:
         config.balance,
     )
     memory_node = _memory_node(config, http)
+    uploads = Uploads(
+        storage, clock, random_bytes=os.urandom, days=config.file_days, workspace_bytes=config.file_workspace_bytes
+    )
+    attaching = Attaching(
+        WorkerExtractor(
+            memory_bytes=config.file_memory_bytes, cpu_s=config.file_seconds, timeout_s=float(config.file_seconds)
+        ),
+        uploads,
+        context_bytes=config.file_context_bytes,
+        file_bytes=config.file_bytes,
+    )
     gateway = Gateway(
         identity,
         ledger,
@@ -232,6 +247,7 @@ def build(config: GatewayConfig) -> App:
             attested=lambda: attestations.current is not None,
             selling=till.selling if till is not None else None,
         ),
+        attaching=attaching,
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None
@@ -258,6 +274,7 @@ def build(config: GatewayConfig) -> App:
         gateway.computing.nodes, ledger, indexer, trust, clock, metrics, on_added=lambda run: closed(run, "")
     )
     beside = {"identity": introduction.work, "attestations": attestations.work, "proofs": proving.work}
+    beside |= {"uploads": uploads.work}
     beside |= {"registry": membership.work} if membership is not None else {}
     beside |= {"heartbeats": facilitator.work} if facilitator is not None else {}
     beside |= {"till": partial(till.work, partial(find_closing, indexer, ledger))} if till is not None else {}
@@ -333,6 +350,7 @@ def build(config: GatewayConfig) -> App:
             on_added=lambda: closed("", ""),
         ),
         alpha=AlphaResults(asked, clock) if asked is not None else None,
+        files=FilesApp(uploads, attaching),
         influence=Influence(ledger, indexer, catalog, clock, timeout_s=config.upstream_seconds),
         checkout=None
         if till is None

@@ -24,6 +24,7 @@ from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
 from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
+from holdfast.nodes.gateway.files_app import FilesApp, refuse_shared
 from holdfast.nodes.gateway.influence import Influence, parse_influence
 from holdfast.nodes.gateway.keys import Caller, Workspaces
 from holdfast.nodes.gateway.models import find_model, list_models
@@ -105,10 +106,12 @@ class GatewayApp:
         influence: Influence | None = None,
         checkout: Checkout | None = None,
         alpha: AlphaResults | None = None,
+        files: FilesApp | None = None,
     ) -> None:
         """``checkout``: where answers cost something, who sees to it that they are paid. ``alpha``: where runs that
         contracts ask for are served, what became of them."""
         self._alpha = alpha
+        self._files = files
         self._gateway = gateway
         self._desk = desk
         self._workspaces = workspaces
@@ -132,6 +135,9 @@ class GatewayApp:
             await run_lifespan(self._lifespan, receive, send)
             return
         path, method = scope["path"], scope["method"]
+        if self._files is not None and (methods := self._files.methods(path)):
+            await self._answer_files(self._files, methods, scope, receive, send)
+            return
         endpoint = ENDPOINTS.get(path)
         again, agent = _AGAIN.match(path), _AGENT.match(path)
         asked = endpoint is not None or again is not None or agent is not None
@@ -300,6 +306,25 @@ class GatewayApp:
         agents = self._gateway.agents
         told = agents.step(row, body, headers) if what == "steps" else agents.close(row, secret or b"", body)
         await _json(send, await told)
+
+    # Files
+
+    async def _answer_files(
+        self, files: FilesApp, methods: tuple[str, ...], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Uploads of a workspace. Raises ``file.*``, ``auth.*`` and ``request.form``."""
+        if scope["method"] not in methods:
+            message = f"this path takes {' and '.join(methods)}"
+            error = UsageError("request.method", message, status=405, hint=f"use {methods[0]}")
+            await send_error(send, error, [(b"allow", ", ".join(methods).encode())])
+            return
+        if ORIGIN in scope:
+            hint = "bring the file inline, as file_data"
+            raise UsageError("file.sealed", "a sealed request keeps no files", hint=hint)
+        caller = self._workspaces.caller(dict(scope["headers"]).get(b"authorization"))
+        refuse_shared(caller)
+        body, kind = await files.answer(scope, receive, caller)
+        await (_bytes(send, body, kind.encode()) if isinstance(body, bytes) else _json(send, body))
 
     # Reading
 

@@ -185,6 +185,17 @@ class GatewayConfig:
     mark_ms: int = setting(250, "Longest time between two marks of a stream", minimum=10, maximum=250)
     request_bytes: int = setting(8 << 20, "Largest request body", minimum=1024, maximum=64 << 20)
     request_seconds: int = setting(30, "Longest time for a request body to arrive", minimum=1, maximum=600)
+    file_bytes: int = setting(16 << 20, "Largest file of a request, and largest upload", minimum=1024, maximum=64 << 20)
+    file_context_bytes: int = setting(
+        96 << 10,
+        "How much of a request's files stands before the model; of more, what the question's words are found in",
+        minimum=4096,
+        maximum=768 << 10,
+    )
+    file_days: int = setting(7, "How long uploads are kept, unless they are deleted before", minimum=1, maximum=3650)
+    file_workspace_bytes: int = setting(1 << 30, "Uploads of one workspace altogether", minimum=1 << 20)
+    file_memory_bytes: int = setting(512 << 20, "Memory for reading one file", minimum=64 << 20)
+    file_seconds: int = setting(30, "Longest time for reading one file", minimum=1, maximum=600)
     answer_bytes: int = setting(32 << 20, "Largest answer of an upstream", minimum=1024, maximum=64 << 20)
     upstream_seconds: int = setting(600, "Longest time for a whole answer", minimum=1, maximum=7200)
     idle_seconds: int = setting(60, "Longest silence of an upstream", minimum=1, maximum=3600)

@@ -25,7 +25,7 @@ from typing import Any
 
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
-from holdfast.core.bundles import build_bundle, change_item, parse_bundle, payment_item
+from holdfast.core.bundles import build_bundle, change_item, file_item, parse_bundle, payment_item
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import parse_payment_document
@@ -35,10 +35,11 @@ from holdfast.core.statements import Execution, Statement, parse_envelope, parse
 from holdfast.core.trust import Trust
 from holdfast.errors import UnavailableError
 from holdfast.nodes.gateway.admitting import open_kept
+from holdfast.nodes.gateway.attaching import read_documents
 from holdfast.nodes.gateway.attestations import Attestation
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.labels import Labels, PlacedChange
-from holdfast.nodes.gateway.ledger import SENT_LAST, Added, Closing, Ledger, parse_added, parse_closing
+from holdfast.nodes.gateway.ledger import FILES_READ, SENT_LAST, Added, Closing, Ledger, parse_added, parse_closing
 from holdfast.nodes.gateway.settlement import Settlement
 from holdfast.nodes.gateway.turn import Opening, parse_opening
 from holdfast.ports.clock import Clock
@@ -317,6 +318,10 @@ class EvidenceDesk:
             if sealed:
                 text = open_document(key, kept_as, sealed).decode()
                 items.append({"kind": "document", "at": at, "document": document, "text": text, "secret": secret.hex()})
+        if len(kept) > FILES_READ:
+            now = time_decode(at)
+            documents = read_documents(open_document(key, "files", kept[FILES_READ]))
+            items += [file_item(now, document=document) for document in documents]
         return items
 
     async def _history(

@@ -80,7 +80,7 @@ class Influence:
         key = pseudo_random_key(row.run, secret)
         sent = canonical.decode_exact(open_document(key, "sent", kept.blobs[2]))
         blocks = parse_context(context_of(sent["messages"]) or "")
-        rows = [block.attributes["row"] for block in blocks]
+        rows = [block.attributes["row"] for block in blocks if block.kind == "memory"]
         left_out = rows if without is None else list(without)
         if not set(left_out) <= set(rows):
             raise UsageError(
@@ -99,7 +99,7 @@ class Influence:
                 "only a document in OpenAI's shape can be asked again without rows",
                 hint="what this model's upstream is sent has another shape",
             )
-        changed = _without(sent, [block for block in blocks if block.attributes["row"] not in left_out])
+        changed = _without(sent, [block for block in blocks if block.attributes.get("row") not in left_out])
         texts = [await self._text(offer.upstream, opening.endpoint, document) for document in (_whole(sent), changed)]
         original = _answer(open_document(key, "response", closing.sealed))
         control, answer = texts

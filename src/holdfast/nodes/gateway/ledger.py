@@ -55,6 +55,8 @@ class ShownMark:
         return {"at": self.at, "mark": self.mark}
 
 
+FILES_READ = 4
+"""Which blob of an OPEN record holds what was read in files."""
 SENT_LAST = "sent/last"
 """What the last document for an upstream is sealed as: each key encrypts one text."""
 
@@ -103,13 +105,15 @@ class Ledger:
         disclosed: bytes = b"",
         sealed_sent: bytes = b"",
         admitted: bytes = b"",
+        read: bytes = b"",
     ) -> Place:
         """Make an opening durable. ``sealed_request`` is empty where nothing may be kept; ``disclosed`` are parts of
         the request as JSON (``sealed.md`` §3); ``sealed_sent`` is kept where something was carried in;
-        ``admitted`` are the admissions that the run will name, for whoever closes it (``admitting.pack``)."""
-        kept: tuple[bytes, ...] = (sealed_request, disclosed)
-        if sealed_sent or admitted:
-            kept = (*kept, sealed_sent, admitted) if admitted else (*kept, sealed_sent)
+        ``admitted`` are the admissions that the run will name, for whoever closes it (``admitting.pack``); ``read``
+        is what was read in its caller's files, sealed."""
+        kept = [sealed_request, disclosed, sealed_sent, admitted, read]
+        while len(kept) > 2 and not kept[-1]:
+            kept.pop()
         return await self._write(OPEN, records.encode(opening.header(), kept))
 
     async def mark(self, run: str, shown: ShownMark) -> Place:

@@ -10,6 +10,7 @@ from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.images import FORMATS, MAX_COUNT, MAX_PROMPT
 from holdfast.core.inference import MAX_ITEMS, MAX_NAME, MODES
 from holdfast.core.statements import ENDPOINTS
+from holdfast.nodes.gateway.files_app import PURPOSES
 from holdfast.nodes.gateway.openapi_agents import SCHEMAS, operations
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
@@ -231,6 +232,7 @@ def document() -> dict[str, Any]:
             "/v1/infer": _ask("Have an inference node run a model", "InferenceRequest", "Inferred"),
             "/v1/embeddings": _ask("Vectors of texts, by a model whose card declares embeddings", "Texts", "Listed"),
             "/v1/classify": _ask("Labels of texts, by a model whose card declares classification", "Texts", "Listed"),
+            **_files(),
             "/v1/models": _get("Models on offer", _ref("Models")),
             "/v1/models/{model}": _get(
                 "One of them",
@@ -345,6 +347,48 @@ def document() -> dict[str, Any]:
             "/openapi.json": _get("This document", {"type": "object"}, public=True),
         },
         "components": {"securitySchemes": _SECURITY, "schemas": {**_schemas(), **SCHEMAS}},
+    }
+
+
+def _files() -> dict[str, Any]:
+    """Uploads (``files.md`` §6)."""
+    one = {"name": "file_id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[a-z0-9-]+$"}}
+    form: dict[str, Any] = {
+        "type": "object",
+        "required": ["file", "purpose"],
+        "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"enum": list(PURPOSES)}},
+        "additionalProperties": False,
+    }
+    said = {
+        "id": _TEXT,
+        "object": {"const": "file"},
+        "bytes": {"type": "integer", "minimum": 0},
+        "created_at": {"type": "integer"},
+        "expires_at": {"type": "integer"},
+        "filename": _TEXT,
+        "purpose": {"enum": list(PURPOSES)},
+        "status": {"const": "processed"},
+    }
+    listed: dict[str, Any] = {"type": "object", "required": sorted(said), "properties": said}
+    upload = {**listed, "properties": {**said, "holdfast": {"type": "object", "description": "What was read in it"}}}
+    every = {"object": {"const": "list"}, "data": {"type": "array", "items": listed}, "has_more": {"const": False}}
+    gone = {"id": _TEXT, "object": {"const": "file"}, "deleted": {"const": True}}
+    keep = {
+        "summary": "Keep a file for later requests of this workspace; its id opens it, and nothing else does",
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {"200": _json(upload, "What is kept, and what was read in it"), **_errors()},
+    }
+    delete = {
+        "summary": "Forget an upload, by its id or as it is listed",
+        "parameters": [one],
+        "responses": {"200": _json({"type": "object", "properties": gone}, "It is gone"), **_errors(_READING_ERRORS)},
+    }
+    binary = {"type": "string", "format": "binary"}
+    content = _get("The file itself", binary, one, content_type="application/octet-stream")
+    return {
+        "/v1/files": {**_get("Uploads of this workspace", {"type": "object", "properties": every}), "post": keep},
+        "/v1/files/{file_id}": {**_get("What is kept of an upload, by its whole id", upload, one), "delete": delete},
+        "/v1/files/{file_id}/content": content,
     }
 
 

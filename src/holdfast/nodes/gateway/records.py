@@ -5,8 +5,8 @@ One record = ``header length u32 | header JSON | (blob length u32 | blob)*``. Ki
 ======== ============================================================ =========================================
 kind     header                                                       blobs
 ======== ============================================================ =========================================
-OPEN     everything needed to close the run without its caller,       sealed request text, disclosed parts
-         the wrap of its secret
+OPEN     everything needed to close the run without its caller,       sealed request text, disclosed parts,
+         the wrap of its secret                                       what was sent, admissions, files as read
 MARK     run, when, the mark                                          none
 CLOSE    run, times, outcome, first and last mark, private salts,     two envelopes, two log entries, sealed
          what a paid run used                                         response, published blob (``individual``),

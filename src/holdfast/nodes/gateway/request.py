@@ -19,6 +19,7 @@ from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.dialects import Dialect, Prepared
 from holdfast.core.dialects.openai import PLAIN
+from holdfast.core.files import REWRITE as FILES
 from holdfast.core.images import parse_request
 from holdfast.core.inference import parse_inference
 from holdfast.core.memory import is_text
@@ -33,6 +34,7 @@ from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.admit_tool import OFFERED, check_tools, offer_tool, parse_offer
 from holdfast.nodes.gateway.admit_tool import Offer as AdmitOffer
 from holdfast.nodes.gateway.admitting import Reference, Taken, parse_asked, put_in
+from holdfast.nodes.gateway.attaching import Attached
 from holdfast.nodes.gateway.opengradient import (
     SETTLEMENT_HEADER,
     Signs,
@@ -457,11 +459,12 @@ def bind_request(
     paid: bool = False,
     blocks: Sequence[Block] = (),
     taken: Sequence[Taken] = (),
+    attached: Attached | None = None,
     dialect: Dialect = PLAIN,
 ) -> BoundRequest:
     """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model, ``dialect`` how
     it wants to be asked; a run that is ``paid`` for has to report what it used; ``blocks`` are what was looked up for
-    it, ``taken`` what was admitted from outside.
+    it, ``taken`` what was admitted from outside, ``attached`` what its files come to.
 
     Nothing is rewritten unless it must be: then the sent document is one of its own and says why. Raises
     ``request.dialect`` for what this upstream cannot be asked, and ``request.parameters`` where the caller requires
@@ -477,7 +480,11 @@ def bind_request(
     if "holdfast" in sent_value:
         sent_value = {name: item for name, item in sent_value.items() if name != "holdfast"}
         rewrites.append("holdfast-removed")
-    if taken or _MAY_OPEN.search(ask.text):
+    if attached is not None:
+        sent_value = {**sent_value, "messages": attached.messages}
+        blocks = [*blocks, *attached.blocks]
+        rewrites.append(FILES)
+    if taken or attached is not None or _MAY_OPEN.search(ask.text):
         sent_value, changed = put_in(sent_value, taken)
         rewrites += changed
     if ask.options.admit is not None:

@@ -58,6 +58,7 @@ from holdfast.nodes.gateway.admitting import (
     write_packed,
 )
 from holdfast.nodes.gateway.agents import Agents
+from holdfast.nodes.gateway.attaching import Attached, Attaching, write_documents
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.imaging import hold_images
@@ -143,6 +144,10 @@ class Run:
     """Whether what went upstream last is another document than its opening names."""
     admitted: list[SignedStatement] = field(default_factory=list)
     """The admissions that it names and what they combine, parents first."""
+    attached: Attached | None = None
+    """What its caller's files come to, where it brought any."""
+    quotes: list[canonical.JSON] = field(default_factory=list)
+    """What its answer repeats of them, once it is complete."""
     recalled: SignedStatement | None = None
     """What the memory node signed of the rows before the model, where there are any."""
     remembered: dict[str, canonical.JSON] | None = None
@@ -180,6 +185,7 @@ class Gateway:
         remembering: Remembering | None = None,
         admitting: Admitting | None = None,
         routing: Routing | None = None,
+        attaching: Attaching | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -191,6 +197,7 @@ class Gateway:
         self._on_closed = on_closed
         self._admitting = admitting or Admitting(clock=clock)
         self._remembering = remembering or Remembering(None)
+        self._attaching = attaching or Attaching()
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._router = Router(catalog, self.computing, clock, routing or Routing())
@@ -260,6 +267,9 @@ class Gateway:
         blocks = () if carried is None else carried.blocks
         taken = await self._admitting.take(ask.options.admissions, workspace)
         taken = await self._admitting.intend(workspace, ask.value, taken)
+        attached = None
+        if ask.endpoint == "chat.completions":  # files of other shapes are for their own readers to take or refuse
+            attached = await self._attaching.take(ask.value, workspace, sealed=path is not None)
         bound = bind_request(
             ask,
             run,
@@ -269,6 +279,7 @@ class Gateway:
             blocks=blocks,
             taken=taken,
             dialect=offer.upstream.dialect if isinstance(offer, Offer) else PLAIN,
+            attached=attached,
         )
         opening = Opening(
             run=run,
@@ -304,12 +315,16 @@ class Gateway:
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
         if visit is not None:
             await visit.hold(opening)
-        told = blocks or taken or ESCAPED in bound.rewrites or bound.dialect.name != OPENAI
+        told = blocks or taken or attached or ESCAPED in bound.rewrites or bound.dialect.name != OPENAI
         sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
-        place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed))
+        read = b""
+        if attached is not None and attached.files and not private:
+            read = seal_document(bound.key, "files", write_documents(attached.files))
+        place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed), read)
         self._indexer.opened(opening, place.start)
         self.catalog.busy[offer.upstream.code] += 1
-        return Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken), packed, carried
+        under_way = Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken, attached=attached)
+        return under_way, packed, carried
 
     async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
         """Make a record of its own of each admission, so that the log has it before the route; a run for which that
@@ -346,12 +361,19 @@ class Gateway:
         run.recalled = signed
 
     async def _write_opening(
-        self, opening: Opening, kept: bytes, shown: bytes, visit: Visit | None, sent: bytes, admitted: bytes
+        self,
+        opening: Opening,
+        kept: bytes,
+        shown: bytes,
+        visit: Visit | None,
+        sent: bytes,
+        admitted: bytes,
+        read: bytes,
     ) -> Place:
         """Make a run durable, and beside it what is held for it; a run that is not begun costs nothing."""
         self._indexer.opening(opening.run)
         try:
-            writing = self._ledger.open_run(opening, kept, shown, sent, admitted)
+            writing = self._ledger.open_run(opening, kept, shown, sent, admitted, read)
             return await writing if visit is None else (await asyncio.gather(writing, visit.durable()))[0]
         except BaseException as error:
             if visit is not None:
@@ -388,6 +410,8 @@ class Gateway:
             await self._close(run, Execution("failed", outcome_of(error), None, None, run.offer.upstream.code))
             raise fault_of(error) from error
         execution = Execution("generated", COMPLETE, response.tree, None, run.offer.upstream.code)
+        if run.attached is not None:
+            run.quotes = await asyncio.to_thread(run.attached.quotes, value)
         sealed = await self._close(run, execution, text, response, usage_of(value))
         await self._remember(run)
         if run.opening.sealed:
@@ -601,6 +625,8 @@ class Gateway:
         outcome = COMPLETE if binder.finished else UNFINISHED
         signature = await self._sign_answer(run, binder.fold.document()) if binder.finished else {}
         execution = Execution("generated", outcome, response.tree, reference, run.offer.upstream.code)
+        if run.attached is not None:
+            run.quotes = await asyncio.to_thread(run.attached.quotes, binder.fold.document())
         await self._close(run, execution, text, response, usage_of(binder.fold.document()))
         if outcome == COMPLETE:
             await self._remember(run)
@@ -729,6 +755,9 @@ class Gateway:
         memory = run.ask.options.memory
         if run.closed is not None and memory is not None and memory.remember:
             value["memory"] = run.remembered or INCOMPLETE
+        if run.attached is not None and not run.opening.sealed:
+            value["files"] = run.attached.to_json()
+            value["quotes"] = run.quotes
         if mark is not None:
             value["mark"] = mark
         if run.bound.ignored:

@@ -283,18 +283,42 @@ def require_change(service: PanelService, request: Request, token: str | None) -
     )
 
 
-def parse_messages(value: object) -> list[dict[str, str]]:
-    """The conversation a page sends: roles and texts only. Raises ``panel.messages``."""
+def _is_part(part: object) -> bool:
+    """Whether a page may send this in a message: a text, or a file with its name and its bytes."""
+    if not isinstance(part, dict) or part.get("type") not in ("text", "file"):
+        return False
+    if part["type"] == "text":
+        return part.keys() == {"type", "text"} and isinstance(part["text"], str)
+    file = part.get("file")
+    return (
+        part.keys() == {"type", "file"}
+        and isinstance(file, dict)
+        and file.keys() == {"filename", "file_data"}
+        and all(isinstance(item, str) for item in file.values())
+    )
+
+
+def _says(content: object) -> str | None:
+    """The words of a message; None for what a page does not send."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content or not all(map(_is_part, content)):
+        return None
+    return "\n".join(part["text"] for part in content if part["type"] == "text")
+
+
+def parse_messages(value: object) -> list[dict[str, Any]]:
+    """The conversation a page sends: roles, texts, and files of questions. Raises ``panel.messages``."""
     if not isinstance(value, list) or not value or len(value) > MAX_MESSAGES:
         raise MalformedError("panel.messages", f"a conversation has 1 to {MAX_MESSAGES} messages", param="messages")
     messages = []
     for item in value:
-        if not isinstance(item, dict) or set(item) != {"role", "content"} or not isinstance(item["content"], str):
+        if not isinstance(item, dict) or set(item) != {"role", "content"} or _says(item["content"]) is None:
             raise MalformedError("panel.messages", "a message has a role and a text", param="messages")
         if item["role"] not in {"user", "assistant", "system"}:
             raise MalformedError("panel.messages", "a role is user, assistant or system", param="messages")
         messages.append({"role": item["role"], "content": item["content"]})
-    if messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+    if messages[-1]["role"] != "user" or not (_says(messages[-1]["content"]) or "").strip():
         raise MalformedError("panel.messages", "the last message is a question", param="messages")
     return messages
 

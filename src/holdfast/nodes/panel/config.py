@@ -113,7 +113,9 @@ class PanelConfig(PeopleConfig):
         120_000, "Longest silence in an answer that streams", minimum=1_000, maximum=3_600_000
     )
     models_cache_ms: int = setting(5_000, "How long the list of models is kept", minimum=0, maximum=600_000)
-    max_ask_bytes: int = setting(1 << 20, "Largest question with its conversation", minimum=1_024, maximum=64 << 20)
+    max_ask_bytes: int = setting(
+        8 << 20, "Largest question with its conversation and its files", minimum=1_024, maximum=64 << 20
+    )
     max_bundle_bytes: int = setting(64 << 20, "Largest bundle read or passed on", minimum=1_024, maximum=64 << 20)
     max_view_bytes: int = setting(4 << 20, "Largest JSON answer read from a node", minimum=1_024, maximum=64 << 20)
     max_streams: int = setting(256, "Live streams held at once, over all readers", minimum=1, maximum=100_000)

@@ -480,10 +480,24 @@ def _schemas() -> Schema:
                 "token": _MAYBE_DIGEST,
             }
         ),
+        "QuestionPart": {
+            "anyOf": [
+                closed({"type": {"const": "text"}, "text": _TEXT}),
+                closed({"type": {"const": "file"}, "file": closed({"filename": _TEXT, "file_data": _TEXT})}),
+            ]
+        },
         "Question": closed(
             {
                 "model": _TEXT,
-                "messages": listed(closed({"role": {"enum": ["user", "assistant", "system"]}, "content": _TEXT}), 400)
+                "messages": listed(
+                    closed(
+                        {
+                            "role": {"enum": ["user", "assistant", "system"]},
+                            "content": {"anyOf": [_TEXT, listed(ref("QuestionPart"))]},
+                        }
+                    ),
+                    400,
+                )
                 | {"minItems": 1},
                 "memory": _TEXT | {"minLength": 1, "maxLength": 256},
             },

@@ -6,6 +6,7 @@
 import { PaymentNeeded, parseRequired } from "../pay/x402.js";
 import { urlsOf } from "../picture.js";
 import { events, refusal, token } from "../stream.js";
+import { heard } from "./attached.js";
 
 /** Counts marks: everything before one is taken to be bound by it. */
 export class CountedMarks {
@@ -28,6 +29,7 @@ export class CountedMarks {
 export function fold(turn, frame, witness) {
   if (frame.error) throw frame.error;
   turn.run ??= frame.holdfast?.run ?? null;
+  heard(turn, frame.holdfast);
   turn.served ||= typeof frame.model === "string" ? frame.model : "";
   const before = turn.answer.length + turn.bound;
   for (const choice of frame.choices ?? []) {

@@ -5,6 +5,8 @@
    page (`kept` says which). Other tabs are told of every change.
    What goes to a model is made in one place, `messages`; what is searched, exported or attached hangs on a turn. */
 
+import { content } from "./attached.js";
+
 const VERSION = 1;
 
 const wait = (request) =>
@@ -128,7 +130,7 @@ export class Conversations {
   messages(turn) {
     const messages = [];
     for (const each of this.path(turn.id)) {
-      messages.push({ role: "user", content: each.question });
+      messages.push({ role: "user", content: content(each.question, each.files) });
       if (each.answer && each !== turn) messages.push({ role: "assistant", content: each.answer });
     }
     return messages;

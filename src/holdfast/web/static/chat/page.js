@@ -7,6 +7,7 @@ import { pay } from "../pay/dialog.js";
 import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
 import { Conversations } from "./conversations.js";
+import { put, take } from "./files.js";
 import { Head } from "./head.js";
 import { recalled, remember } from "./memory.js";
 import { privately, watch } from "./private.js";
@@ -129,10 +130,11 @@ function titleOf(question) {
 }
 
 /** `said`: whether somebody says this now; asking the same again is no saying. */
-async function ask(question, parent, said = true) {
+async function ask(question, parent, said = true, files = take()) {
   current ??= conversations.begin(titleOf(question));
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
   const turn = conversations.add(current, parent, question, model.value);
+  if (files.length) turn.files = files;
   running = { turn, control: new AbortController() };
   const { control } = running;
   show();
@@ -220,7 +222,7 @@ const shaped = (error) =>
     : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not" };
 
 function retry(turn) {
-  if (!running) ask(turn.question, turn.parent, false);
+  if (!running) ask(turn.question, turn.parent, false, turn.files ?? []);
 }
 
 /** Write a question anew; null goes back to asking the next one. */
@@ -228,6 +230,7 @@ function edit(turn) {
   editing = turn;
   find("editing").hidden = turn === null;
   if (turn) prompt.value = turn.question;
+  if (turn) put(turn.files ?? []);
   prompt.focus({ preventScroll: true });
 }
 

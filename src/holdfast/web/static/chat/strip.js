@@ -18,7 +18,7 @@ const READERS = ["relay", "gateway", "upstream", "log"];
 
 /* What a cell shows besides state and basis, where its lane has a short answer. */
 const SHORT = {
-  inputs: (lane) => (lane.state === "not_applicable" ? "none" : facts(lane.says)),
+  inputs: (lane, turn) => [lane.state === "not_applicable" ? "" : facts(lane.says), files(turn)].filter(Boolean).join(", ") || (lane.state === "not_applicable" ? "none" : ""),
   memory: (lane) => (lane.state === "not_applicable" ? "none" : ""),
   route: (lane, turn) => turn.served || "",
   privacy: (lane) => readers(lane.hops ?? []),
@@ -31,6 +31,8 @@ function facts(says) {
   const named = new Set(says.match(/Admission [0-9a-f]{12}/g) ?? []).size;
   return named ? `${named} ${named === 1 ? "fact" : "facts"}` : "";
 }
+
+const files = ({ files: brought }) => (brought?.length ? `files: ${brought.length}` : "");
 
 function readers(hops) {
   const saw = hops.filter((hop) => READERS.includes(hop.hop) && hop.plaintext !== "no").map((hop) => hop.hop);

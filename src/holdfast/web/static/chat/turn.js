@@ -5,6 +5,7 @@ import { updateLanes } from "../lanes.js";
 import { figures } from "../picture.js";
 import { announce, clone, sentence, troubleBox } from "../parts.js";
 import { differences } from "./differences.js";
+import { showFiles } from "./files.js";
 import { lastBlock, render } from "./markdown.js";
 import { Strip } from "./strip.js";
 
@@ -79,6 +80,7 @@ export class TurnView {
     this.#tail(turn.answer.slice(turn.bound));
     this.#pictures();
     this.#status();
+    showFiles(this.node.querySelector(".talk-files"), turn);
     if (turn.run) this.#run(turn.run);
   }
 

@@ -21,6 +21,7 @@ const MOST = {
   payment: 1024,
   admission: 1024,
   recall: 16,
+  file: 16,
   candidate: 4096,
   finality: 256,
   attestation: 64,
@@ -157,6 +158,14 @@ const KINDS = {
   proof: [OPENING, opening],
   change: [OPENING, opening],
   recall: [OPENING, opening],
+  file: [
+    ["digest", "document"],
+    (item) => {
+      const document = string(item.document);
+      parseCanonical(utf8(document));
+      return { digest: hexText(item.digest), document };
+    },
+  ],
   silence: [["silent", "asked"], silence],
   note: [
     ["code"],
