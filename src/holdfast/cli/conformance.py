@@ -11,7 +11,7 @@ import dataclasses
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,12 +47,17 @@ from holdfast.core.bundles import parse_bundle
 from holdfast.core.circuits import quantise, same_circuit, show_instance
 from holdfast.core.context import parse_context
 from holdfast.core.decisions import parse_decision_document
+from holdfast.core.dialects import Dialect, Speaking
+from holdfast.core.dialects.anthropic import AnthropicDialect
+from holdfast.core.dialects.gemini import GeminiDialect
+from holdfast.core.dialects.openai import find_profile
 from holdfast.core.dns_reads import TYPES, DnsRead, read_answer
 from holdfast.core.encoding import b64_decode, b64_encode, hex_decode, sha256_hex, time_decode, time_encode
 from holdfast.core.evm import address_of, keccak256
 from holdfast.core.expectations import admit_value, parse_expectation
 from holdfast.core.extraction import extract, parse_extraction
 from holdfast.core.files import chunks_of, parse_file_document
+from holdfast.core.fold import Fold
 from holdfast.core.hpke import AEAD
 from holdfast.core.inference import Tensor, make_tensor, parse_inference
 from holdfast.core.keys import parse_key_document
@@ -92,6 +97,10 @@ from holdfast.verifier.transcript import Transcript
 
 Answer: TypeAlias = dict[str, Any]
 """What a command says besides verdict and code."""
+
+
+_SPEAKING: Mapping[str, Speaking] = {"anthropic": AnthropicDialect(), "gemini": GeminiDialect()}
+"""Dialects that shape answers, by name."""
 
 
 class Arguments:
@@ -417,6 +426,40 @@ def _fold(arguments: Arguments) -> Answer:
     fold = fold_of(arguments.maybe("endpoint") or "chat.completions")
     for event in _events(arguments.file()):
         fold.add(event)
+    return {"parts": _part_list(parts.map_parts("response", fold.document()))}
+
+
+def _dialect_request(arguments: Arguments) -> Answer:
+    name = arguments.one("dialect")
+    dialect: Dialect = _SPEAKING[name] if name in _SPEAKING else find_profile(name)
+    try:
+        prepared = dialect.prepare("chat.completions", canonical.decode_exact(arguments.file()))
+    except UsageError as error:
+        if error.code != "request.dialect":
+            raise
+        raise MalformedError(error.code, error.message) from error
+    return {
+        "path": prepared.path,
+        "rewrites": list(prepared.rewrites),
+        "ignored": list(prepared.ignored),
+        "parts": _part_list(parts.map_parts("sent", prepared.document)),
+    }
+
+
+def _dialect_answer(arguments: Arguments) -> Answer:
+    dialect, created = _SPEAKING[arguments.one("dialect")], _integer(arguments.one("created"))
+    document = dialect.whole(canonical.decode_exact(arguments.file()), created)
+    return {"parts": _part_list(parts.map_parts("response", document))}
+
+
+def _dialect_stream(arguments: Arguments) -> Answer:
+    reader = _SPEAKING[arguments.one("dialect")].reader(_integer(arguments.one("created")))
+    fold = Fold()
+    for event in _events(arguments.file()):
+        for chunk in reader.take(event):
+            fold.add(chunk)
+    for chunk in reader.end():
+        fold.add(chunk)
     return {"parts": _part_list(parts.map_parts("response", fold.document()))}
 
 
@@ -1130,6 +1173,9 @@ COMMANDS: dict[str, Callable[[Arguments], Answer]] = {
     "verify-proof": _verify_proof,
     "verify-part": _verify_part,
     "fold": _fold,
+    "dialect-request": _dialect_request,
+    "dialect-answer": _dialect_answer,
+    "dialect-stream": _dialect_stream,
     "verify-marks": _verify_marks,
     "parse-statement": _parse_statement,
     "verify-manifest": _verify_manifest,

@@ -13,8 +13,10 @@ from holdfast.core.dialects import Prepared
 from holdfast.core.dialects.shared import (
     EFFORTS,
     Parameters,
+    calls_of,
     function_of,
     is_text,
+    message_of,
     number,
     parse_arguments,
     schema_of,
@@ -67,7 +69,7 @@ def prepare(endpoint: str, document: dict[str, Any]) -> Prepared:
     if is_text(user := given.take("user")):
         sent["metadata"] = {"user_id": user}
     if (tier := given.take("service_tier")) is not None:
-        if tier in _TIERS:
+        if is_text(tier) and tier in _TIERS:
             sent["service_tier"] = _TIERS[tier]
         else:
             given.ignore("service_tier")
@@ -182,7 +184,7 @@ class _Messages:
         if not isinstance(messages, list):
             raise unaskable("messages is a list", "messages")
         for place, message in enumerate(messages):
-            self._add(message, f"messages.{place}")
+            self._add(message_of(message, f"messages.{place}"), f"messages.{place}")
         if not self.turns:
             raise unaskable("there is nothing but instructions", "messages")
 
@@ -229,10 +231,11 @@ class _Messages:
             return {"type": "text", "text": part["text"], **kept}
         image = part.get("image_url") if isinstance(part, dict) and kind == "image_url" else None
         url = image.get("url") if isinstance(image, dict) else None
-        if not isinstance(image, dict) or not isinstance(url, str):
+        if not isinstance(image, dict) or not is_text(url):
             raise unaskable(f"a part of a content is {_MEDIA}", param)
         if image.get("detail") is not None:
             self._given.ignore("messages.content.image_url.detail")
+        url = str(url)
         data = split_data_url(url)
         if data is not None:
             return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
@@ -243,7 +246,7 @@ class _Messages:
     def _said(self, message: Mapping[str, Any], param: str) -> Any:
         """What the model is told that it said: its thinking as far as it is signed, text, calls."""
         content = message.get("content")
-        calls = message.get("tool_calls")
+        calls = calls_of(message, param)
         blocks = self._thoughts(message)
         if content is None and is_text(message.get("refusal")):
             content = message["refusal"]
@@ -252,7 +255,7 @@ class _Messages:
         if content is not None and content != "":
             text = self._content(content, f"{param}.content")
             blocks += [{"type": "text", "text": text}] if is_text(text) else text
-        for place, call in enumerate(calls or ()):
+        for place, call in enumerate(calls):
             where = f"{param}.tool_calls.{place}"
             function = function_of(call, where)
             arguments = parse_arguments(function.get("arguments"), f"{where}.function.arguments")

@@ -14,8 +14,10 @@ from holdfast.core.dialects import Prepared
 from holdfast.core.dialects.shared import (
     EFFORTS,
     Parameters,
+    calls_of,
     function_of,
     is_text,
+    message_of,
     number,
     parse_arguments,
     schema_of,
@@ -165,7 +167,7 @@ class _Messages:
         if not isinstance(messages, list):
             raise unaskable("messages is a list", "messages")
         for place, message in enumerate(messages):
-            self._add(message, f"messages.{place}")
+            self._add(message_of(message, f"messages.{place}"), f"messages.{place}")
         if not self.turns:
             raise unaskable("there is nothing but instructions", "messages")
 
@@ -216,7 +218,7 @@ class _Messages:
                 self._given.ignore("messages.content.image_url.detail")
             return _media(str(inner["url"]), param)
         if kind == "input_audio" and isinstance(inner, dict) and is_text(inner.get("data")):
-            if inner.get("format") not in _SOUNDS:
+            if not is_text(inner.get("format")) or inner["format"] not in _SOUNDS:
                 raise unaskable("sound is wav or mp3", param)
             return {"inlineData": {"mimeType": _SOUNDS[inner["format"]], "data": inner["data"]}}
         if kind == "file" and isinstance(inner, dict) and is_text(inner.get("file_data")):
@@ -230,7 +232,7 @@ class _Messages:
         content = message.get("content")
         if content is None and is_text(message.get("refusal")):
             content = message["refusal"]
-        calls = message.get("tool_calls") or ()
+        calls = calls_of(message, param)
         parts = [] if content is None and calls else self._content(content, f"{param}.content")
         signature = self._signature(message)
         if signature is not None:

@@ -190,6 +190,21 @@ def function_of(tool: object, param: str) -> Mapping[str, Any]:
     return function
 
 
+def message_of(message: object, param: str) -> Mapping[str, Any]:
+    """A message of a request. Raises ``request.dialect``."""
+    if not isinstance(message, dict):
+        raise unaskable("a message is an object", param)
+    return message
+
+
+def calls_of(message: Mapping[str, Any], param: str) -> list[Any]:
+    """The calls that a message makes, possibly none. Raises ``request.dialect``."""
+    calls = message.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        raise unaskable("tool_calls is a list", f"{param}.tool_calls")
+    return calls or []
+
+
 def schema_of(wanted: object) -> Mapping[str, Any] | None:
     """What ``response_format`` asks for: a JSON schema's object, ``{}`` for any JSON, None for text. Raises
     ``request.dialect``."""
