@@ -57,7 +57,10 @@ def some_of(cases, each=1):
 
 def ask(cases):
     """The client's answer to each case, all by one process."""
-    lines = "".join(json.dumps({"folder": str(folder), "run": case["run"]}) + "\n" for _, folder, case in cases)
+    lines = "".join(
+        json.dumps({"folder": str(folder), "run": case["run"], "files": case.get("files")}) + "\n"
+        for _, folder, case in cases
+    )
     done = subprocess.run(
         [NODE, str(CLIENT), "--cases"], input=lines, capture_output=True, encoding="utf-8", timeout=900, check=False
     )

@@ -1,7 +1,8 @@
 """Stand-ins for the nodes the panel talks to: a gateway and full nodes, with the shapes the real ones have.
 
-``FakeGateway`` answers with a fixed text in small pieces, binds nothing and checks nothing. Its runs move only when a
-test says so (``advance``), or by themselves when ``auto_s`` is set: answered, logged, proposed, voted, final.
+``FakeGateway`` answers with a fixed text in small pieces, binds a streamed one with marks and closing statements as a
+real one does (``bound_answer``), and checks nothing. Its runs move only when a test says so (``advance``), or by
+themselves when ``auto_s`` is set: answered, logged, proposed, voted, final.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from tests.helpers.bound_answer import Alter, BoundAnswer, identity
 
 KEY = "hf_test_key_of_a_development_workspace"
 ANSWER = (
@@ -93,6 +96,8 @@ class FakeRun:
         self.capability = _hex(f"secret of {run}")
         self.messages = messages
         self.answer = ""
+        self.bound: BoundAnswer | None = None
+        """What binds its streamed answer."""
         self.outcome: str | None = None
         self.stage = -1
         self.lanes = {
@@ -164,6 +169,10 @@ class FakeGateway:
         self.asked: list[dict[str, Any]] = []
         self.memory_keys: list[str | None] = []
         """Of each question, the key of the rows that were to go along."""
+        self.named = True
+        """Whether it shows its key document."""
+        self.alter: Alter | None = None
+        """What is done to a streamed answer after it was bound; then it is sent at once."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def app(self) -> Starlette:
@@ -171,6 +180,7 @@ class FakeGateway:
         return Starlette(
             routes=[
                 Route("/v1/models", self._models),
+                Route("/v1/identity", self._identity),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/runs", self._runs),
                 Route("/v1/runs/{run}", self._run),
@@ -244,6 +254,9 @@ class FakeGateway:
             return JSONResponse(_error("auth.wrong", "this key is not known here"), 401)
         return None
 
+    async def _identity(self, _: Request) -> Response:
+        return JSONResponse(identity() if self.named else {})
+
     async def _models(self, request: Request) -> Response:
         data = [
             {
@@ -274,7 +287,8 @@ class FakeGateway:
                 _error("upstream.status", "the upstream answered with status 500"), 502, headers=headers
             )
         if body.get("stream"):
-            return StreamingResponse(self._stream(run, request), media_type="text/event-stream", headers=headers)
+            run.bound = BoundAnswer(run.run, bytes.fromhex(run.capability), await request.body())
+            return StreamingResponse(self._shown(run), media_type="text/event-stream", headers=headers)
         run.answer = self.answer
         await self.advance(run)
         message = {"role": "assistant", "content": self.answer}
@@ -284,46 +298,16 @@ class FakeGateway:
             {"id": "x", "object": "chat.completion", "choices": [choice], "holdfast": extra}, headers=headers
         )
 
-    async def _stream(self, run: FakeRun, request: Request) -> Any:
-        def frame(delta: dict[str, Any], finish: str | None = None, **holdfast: Any) -> bytes:
-            value: dict[str, Any] = {
-                "id": "x",
-                "object": "chat.completion.chunk",
-                "model": self.served,
-                "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-            }
-            if holdfast:
-                value["holdfast"] = holdfast
-            return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-        complete, marks = False, 0
+    async def _shown(self, run: FakeRun) -> Any:
+        complete = False
         try:
-            yield frame({"role": "assistant", "content": ""}, run=run.run, capability=run.capability)
-            for index, word in enumerate(self.answer.split(" ")):
-                if self.break_after is not None and index >= self.break_after:
-                    raise ConnectionError
-                if index == self.hold_after:
-                    await self.go.wait()
-                piece = word if index == 0 else f" {word}"
-                run.answer += piece
-                if index % 6 == 0:
-                    marks += 1
-                    run.note(self.now(), "marked", f"Mark {marks} covers {len(run.answer)} characters.")
-                    yield frame({"content": piece}, mark={"seq": marks, "parts": _hex(run.answer)})
-                else:
-                    yield frame({"content": piece})
-                await asyncio.sleep(self.piece_s)
-            if self.images:
-                yield frame({"images": [{"type": "image_url", "image_url": {"url": url}} for url in self.images]})
-            await self.advance(run)
-            yield frame(
-                {},
-                "stop",
-                run=run.run,
-                mark={"seq": marks + 1},
-                statements=[{"kind": "execution", "digest": _hex("x")}],
-                **self.said_of_files,
-            )
+            if self.alter is not None:
+                events = [text async for text in self._stream(run)]
+                for text in self.alter(events):
+                    yield b"data: " + text + b"\n\n"
+            else:
+                async for text in self._stream(run):
+                    yield b"data: " + text + b"\n\n"
             yield b"data: [DONE]\n\n"
             complete = True
             if self.auto_s is not None:
@@ -333,6 +317,39 @@ class FakeGateway:
         finally:
             if not complete:
                 self.disconnected.append(run.run)
+
+    async def _stream(self, run: FakeRun) -> Any:
+        """The texts of an answer's events, each bound before it goes out."""
+        bound = run.bound
+        assert bound is not None
+
+        def frame(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+            return {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "model": self.served,
+                "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+            }
+
+        marks = 0
+        yield bound.event(frame({"role": "assistant", "content": ""}), run=run.run, capability=run.capability)
+        for index, word in enumerate(self.answer.split(" ")):
+            if self.break_after is not None and index >= self.break_after:
+                raise ConnectionError
+            if index == self.hold_after:
+                await self.go.wait()
+            piece = word if index == 0 else f" {word}"
+            run.answer += piece
+            if index % 6 == 0:
+                marks += 1
+                run.note(self.now(), "marked", f"Mark {marks} covers {len(run.answer)} characters.")
+            yield bound.event(frame({"content": piece}), mark=index % 6 == 0)
+            await asyncio.sleep(self.piece_s)
+        if self.images:
+            images = [{"type": "image_url", "image_url": {"url": url}} for url in self.images]
+            yield bound.event(frame({"images": images}))
+        await self.advance(run)
+        yield bound.last(frame({}, "stop"), **self.said_of_files)
 
     async def _settle(self, run: FakeRun) -> None:
         while run.stage < len(STAGES) - 1:
@@ -388,6 +405,9 @@ class FakeGateway:
         answered = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         at = _time(run.created)
         journal: list[dict[str, Any]] = [{"kind": "note", "at": at, "code": "asked"}]
+        if run.bound is not None:
+            asked, answered = run.bound.request.decode(), run.bound.response.decode()
+            journal += [{"kind": "statement", "at": at, "envelope": envelope} for envelope in run.bound.envelopes]
         disclosed = [
             {"kind": "document", "at": at, "document": "request", "text": asked, "secret": run.capability},
             {"kind": "document", "at": at, "document": "response", "text": answered, "secret": run.capability},

@@ -285,16 +285,35 @@ def test_an_answer_streams_piece_by_piece():
     asyncio.run(check())
 
 
-def test_the_runs_secret_never_reaches_the_browser():
+def test_the_runs_secret_reaches_the_page_that_asked_and_no_other():
     async def check() -> None:
         async with open_panel() as panel:
             async with await ask(panel) as answer:
                 headers, body = answer.headers, await answer.text()
-            capability = next(iter(panel.gateway.runs.values())).capability
-            assert capability not in body
-            assert "capability" not in body
-            assert "x-holdfast-capability" not in headers
+            run = next(iter(panel.gateway.runs.values()))
+            assert headers["x-holdfast-capability"] == run.capability
             assert '"run"' in body
+            for path in ("/", "/index.json", f"/runs/{run.run}", f"/runs/{run.run}.json", "/chat"):
+                async with panel.http.get(panel.url + path) as other:
+                    assert run.capability not in await other.text(), path
+                    assert "x-holdfast-capability" not in other.headers, path
+
+    asyncio.run(check())
+
+
+def test_an_answers_events_reach_the_page_byte_for_byte():
+    async def check() -> None:
+        sent: list[bytes] = []
+
+        def keep(events: list[bytes]) -> list[bytes]:
+            sent.extend(text.replace(b'"model"', b'"n": 1.50,  "model"') for text in events)
+            return sent
+
+        async with open_panel() as panel:
+            panel.gateway.alter = keep
+            async with await ask(panel) as answer:
+                body = await answer.read()
+        assert body == b"".join(b"data: " + text + b"\n\n" for text in [*sent, b"[DONE]"])
 
     asyncio.run(check())
 
@@ -851,7 +870,7 @@ def test_the_first_page_is_made_quickly_and_everything_it_loads_is_small():
             assert "icons/proven.svg" in loaded
             assert "memory/page.js" not in loaded
             assert len(page) + sum(len(files[name].gzipped) for name in loaded) < 80_000
-            checking = {name for name in files if name.startswith("verify")}
+            checking = {name for name in files if name.startswith(("verify", "chat/che", "chat/clo", "chat/wit"))}
             sealing = {name for name in files if name.startswith("seal/")}
             assert sum(len(files[name].gzipped) for name in files.keys() - checking - sealing) < 90_000, (
                 "what all load together"

@@ -46,7 +46,6 @@ async def ask_on_the_page(http: aiohttp.ClientSession, url: str, question: str) 
         assert answer.status == 200
         run = answer.headers["x-holdfast-run"]
         async for line in answer.content:
-            assert b"capability" not in line
             if line.startswith(b"data: {"):
                 frame = json.loads(line[6:])
                 marks += "mark" in frame.get("holdfast", {})
@@ -151,8 +150,33 @@ def test_a_question_is_sealed_in_the_page_and_answered_through_the_relay(net: Ne
             cell = await page.run("document.querySelector('.cell[data-lane=privacy]').innerText")
             assert "relay" in cell
             assert await page.run("document.querySelector('.turn-run').hidden")
-            asked = [url for url in page.requests if "/ask" in url or "/events" in url]
+            here = await page.run("document.querySelector('.checked-here').textContent")
+            assert "What is shown is what the closing statement binds" in here, "asked for through the relay too"
+            asked = [url for url in page.requests if "/ask" in url or "/events" in url or "/runs/" in url]
             assert asked == []
             assert page.complaints == []
 
     asyncio.run(main())
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on the PATH")
+def test_a_chat_is_checked_in_the_page_up_to_the_log(net):
+    async def check() -> None:
+        async with open_browser() as browser:
+            page = await browser.page()
+            await page.go(net.ready["panel"] + "/chat")
+            await page.wait("document.getElementById('model')?.value")
+            await page.click("#prompt")
+            await page.type("What does the bytes lane say?")
+            await page.press("Enter", 13, "\r")
+            await page.wait("document.querySelector('.checked-here')?.textContent.includes('The log holds route')", 60)
+            checked = await page.run("document.querySelector('.checked-here').textContent")
+            assert "admitted by this panel's trust" in checked
+            assert "What was asked is what the route binds" in checked
+            assert "What is shown is what the closing statement binds" in checked
+            assert "No: " not in checked
+            assert await page.run("document.querySelector('.turn-trouble').textContent") == ""
+            assert page.complaints == []
+
+    asyncio.run(check())

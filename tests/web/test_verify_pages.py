@@ -13,6 +13,7 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.verify import ICONS, JUDGED
 from tests.conformance.test_browser_verifier import VECTORS
+from tests.helpers.bound_answer import identity
 from tests.helpers.panel import open_panel
 
 pytestmark = pytest.mark.enable_socket
@@ -66,5 +67,14 @@ def test_a_trust_file_that_does_not_verify_is_none() -> None:
     assert told("/verify/trust.json", altered) == {"trust": None, "pinned": None}
 
 
+def test_the_gateways_key_document_is_handed_on_as_it_is_shown() -> None:
+    assert told("/verify/gateway.json") == {"key_document": identity()["key_document"]}
+
+
 def test_a_gateway_that_shows_no_key_document_is_told_as_that() -> None:
-    assert told("/verify/gateway.json") == {"key_document": None}
+    async def act() -> str:
+        async with open_panel() as panel:
+            panel.gateway.named = False
+            return (await panel.get("/verify/gateway.json"))[1]
+
+    assert json.loads(asyncio.run(act())) == {"key_document": None}

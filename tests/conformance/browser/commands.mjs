@@ -9,7 +9,7 @@ import { encapsulate, openChunks, openWhole, readConfiguration, readKeys, suiteN
 import { Malformed, Refusal, Rejected, Undecided } from "../../../src/holdfast/web/static/verify/answers.js";
 import { appraiseSlowly, JUDGED } from "../../../src/holdfast/web/static/verify/appraise.js";
 import { readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
-import { base64, concat, hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
+import { base64, concat, equal, hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
@@ -50,7 +50,15 @@ const one = (files) => (files.length === 1 ? files[0] : fail("one file"));
 const json = (bytes, names, code = "json.object") => exactly(plain(parse(bytes)), names, code);
 const lines = (bytes) => text(bytes).split("\n").filter((line) => line !== "");
 const shown = (parts) => parts.map((part) => [part.label, text(part.bytes)]);
-const trustOf = (found, read) => readTrust(read(found.trust));
+
+/* The trust file that was walked last: cases in a row mostly share one. */
+let walked = { bytes: null, trust: null };
+
+function trustOf(found, read) {
+  const bytes = read(found.trust);
+  if (walked.bytes === null || !equal(walked.bytes, bytes)) walked = { bytes, trust: readTrust(bytes) };
+  return walked.trust;
+}
 
 /* A key pair of WebCrypto's, of a private key in hex: for these cases alone. */
 async function pairOf(secret) {

@@ -378,6 +378,8 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         passed_on = asking_headers(request.headers) | carrying(user, request.headers)
         answer = await source.enter_async_context(service.ask_streaming(body["model"], messages, passed_on, user))
         headers = ({"x-holdfast-run": answer.run} if answer.run else {}) | dict(answer.paying)
+        if answer.capability is not None:
+            headers["x-holdfast-capability"] = answer.capability
         if answer.refusal is not None:
             await source.aclose()
             refusal = error_response(answer.refusal)

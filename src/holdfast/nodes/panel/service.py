@@ -7,7 +7,7 @@ Rules:
 * A node that is silent makes one part of a page say so; the rest of the page stands.
 * Streams are passed on as they come, and end upstream as soon as the reader is gone.
 * A run's secret (``capability``) stays here, in memory, for as long as there is room; it opens the texts of runs that
-  were asked here. It is removed from what goes to the browser and is written nowhere.
+  were asked here. It goes to the browser that asked, which checks the answer with it, and is written nowhere.
 
 Not covered: HTTP towards the browser (``app.py``), pages (``holdfast.web``), who may ask (``access.py``).
 """
@@ -74,6 +74,8 @@ class Upstream:
     refusal: HoldfastError | None = None
     paying: Mapping[str, str] = field(default_factory=dict)
     """What of its headers is about money (``paying.ANSWERED``)."""
+    capability: str | None = None
+    """The run's secret, for whoever asked: the page salts with it what it checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +397,8 @@ class PanelService:
                 raw = await self._read(response, self.config.max_view_bytes)
                 refusal = self._refusal(response.status, raw)
             money = paying.answered_headers(response.headers)
-            yield Upstream(self._remember(response), self._without_secrets(response), refusal, money)
+            capability = response.headers.get("x-holdfast-capability")
+            yield Upstream(self._remember(response), self._events_of(response), refusal, money, capability)
 
     def _count_question(self, status: int) -> None:
         outcome = "answered" if status == 200 else "refused" if status < 500 else "failed"
@@ -410,13 +413,14 @@ class PanelService:
             self._capabilities[run] = capability
         return run
 
-    async def _without_secrets(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The answer's events as they come; an event that carries the run's secret loses that member."""
+    @staticmethod
+    async def _events_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """The answer's events as they come, byte for byte: marks bind how each is written."""
         lines = SSELines()
         try:
             async for chunk in response.content.iter_any():
                 for event in lines.feed(chunk):
-                    yield (_strip_secret(event) if b'"capability"' in event else event) + b"\n\n"
+                    yield event + b"\n\n"
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnavailableError("panel.broken_off", "the gateway broke the answer off") from error
 
@@ -667,14 +671,3 @@ def _known_code(error: HoldfastError) -> str:
 def _event(name: str, value: Any) -> bytes:
     data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def _strip_secret(event: bytes) -> bytes:
-    """Remove ``holdfast.capability`` from one ``data`` line; everything else of the value stays as it was."""
-    name, data = parse_event(event)
-    value = canonical.decode(data)
-    if not isinstance(value, dict) or not isinstance(value.get("holdfast"), dict):
-        return event
-    value["holdfast"].pop("capability", None)
-    prefix = b"" if name == "message" else b"event: " + name.encode() + b"\n"
-    return prefix + b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -6,18 +6,22 @@ export const token = () => document.querySelector('meta[name="holdfast-token"]')
 export async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const pieces = (rest + value).split(/\r?\n\r?\n/);
-    rest = pieces.pop();
-    for (const piece of pieces) {
-      const data = piece
-        .split(/\r?\n/)
-        .filter((line) => line.startsWith("data:"))
-        .map((line) => line.slice(5).trimStart());
-      if (data.length) yield data.join("\n");
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const pieces = (rest + value).split(/\r?\n\r?\n/);
+      rest = pieces.pop();
+      for (const piece of pieces) {
+        const data = piece
+          .split(/\r?\n/)
+          .filter((line) => line.startsWith("data:"))
+          .map((line) => line.slice(5).trimStart());
+        if (data.length) yield data.join("\n");
+      }
     }
+  } finally {
+    reader.cancel().catch(() => {}); // whoever stops listening wants no more of it
   }
 }
 

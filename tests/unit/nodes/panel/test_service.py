@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.panel.config import PanelConfig
-from holdfast.nodes.panel.service import PanelService, SSELines, _strip_secret, parse_event
+from holdfast.nodes.panel.service import PanelService, SSELines, parse_event
 from tests.helpers.panel import ManualClock
 
 
@@ -56,15 +54,3 @@ def test_an_events_name_and_data_are_read_as_browsers_read_them():
     assert parse_event(b"event: run\ndata:one\ndata: two") == ("run", b"one\ntwo")
     assert parse_event(b"data: x") == ("message", b"x")
     assert parse_event(b": comment") == ("message", b"")
-
-
-def test_only_the_secret_is_taken_out_of_an_event():
-    value = {"choices": [{"delta": {"content": '"capability"'}}], "n": 1.5, "holdfast": {"run": "r", "capability": "s"}}
-    stripped = json.loads(_strip_secret(b"data: " + json.dumps(value).encode()).removeprefix(b"data: "))
-    del value["holdfast"]["capability"]
-    assert stripped == value
-
-
-def test_an_event_that_only_talks_about_capabilities_stays_as_it_is():
-    event = b'data: {"capability":"mine"}'
-    assert _strip_secret(event) == event

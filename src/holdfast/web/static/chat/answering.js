@@ -1,45 +1,63 @@
-/* One turn on the wire: asks the panel, reads the answer as it comes, and says what of it may be shown as bound.
+/* One turn on the wire: asks the panel, reads the answer as it comes, and takes of it only what may be shown as bound.
 
-   `Answer` folds frames into a text. How much of it is bound is for a witness to say: `CountedMarks` believes each mark
-   and checks none; whoever checks marks in the page is another witness with the same two methods. */
+   Which that is, a witness says (witness.js): text, model and end of an answer count once a mark that holds covers them, and what
+   comes after the last good one is dropped. */
 
 import { PaymentNeeded, parseRequired } from "../pay/x402.js";
 import { urlsOf } from "../picture.js";
 import { events, refusal, token } from "../stream.js";
+import { Refusal } from "../verify/answers.js";
+import { gatewayKey } from "../verify/gateway_key.js";
 import { heard } from "./attached.js";
+import { checkClosing } from "./closing.js";
+import { Witness } from "./witness.js";
 
-/** Counts marks: everything before one is taken to be bound by it. */
-export class CountedMarks {
-  marks = 0;
+/* What came since the last mark that held: not shown, not kept, not sent on. */
+class Window {
+  #text = "";
+  #images = [];
+  #served = "";
+  #ended = false;
 
-  /** How many characters are bound after this frame, of an answer of `length` so far; `was` before it. */
-  take(frame, length, was) {
-    if (!frame.holdfast?.mark) return was;
-    this.marks += 1;
-    return length;
+  get length() {
+    return this.#text.length;
   }
 
-  /** The same at the end of an answer that is complete. */
-  end(length, was) {
-    return this.marks ? length : was;
+  add(frame) {
+    if (typeof frame.model === "string") this.#served = frame.model;
+    for (const choice of frame.choices ?? []) {
+      if ((choice.index ?? 0) !== 0) continue;
+      this.#text += choice.delta?.content ?? "";
+      if (choice.delta?.images) this.#images.push(...urlsOf(choice.delta.images));
+      this.#ended ||= Boolean(choice.finish_reason);
+    }
+  }
+
+  /** A mark holds: all of it is the turn's. */
+  into(turn) {
+    turn.answer += this.#text;
+    if (this.#images.length) (turn.images ??= []).push(...this.#images);
+    turn.served ||= this.#served;
+    if (this.#ended) turn.outcome = "complete";
+    this.#text = "";
+    this.#images = [];
   }
 }
 
-/** Take one frame of a stream into a turn; whether its text or what is bound of it moved. */
-export function fold(turn, frame, witness) {
+/** Take the text of one event into a turn; whether anything that is shown moved. Raises where a mark does not hold. */
+export function take(turn, text, window, witness) {
+  const frame = JSON.parse(text);
   if (frame.error) throw frame.error;
-  turn.run ??= frame.holdfast?.run ?? null;
+  const held = witness.take(text);
+  window.add(frame);
   heard(turn, frame.holdfast);
-  turn.served ||= typeof frame.model === "string" ? frame.model : "";
-  const before = turn.answer.length + turn.bound;
-  for (const choice of frame.choices ?? []) {
-    if (choice.index === 0 && choice.delta?.content) turn.answer += choice.delta.content;
-    if (choice.index === 0 && choice.delta?.images) (turn.images ??= []).push(...urlsOf(choice.delta.images));
-    if (choice.finish_reason) turn.outcome = "complete";
-  }
-  turn.bound = witness.take(frame, turn.answer.length, turn.bound);
+  turn.waiting = window.length;
+  if (!held) return false;
+  window.into(turn);
+  turn.bound = turn.answer.length;
+  turn.waiting = 0;
   turn.marks = witness.marks;
-  return turn.answer.length + turn.bound !== before;
+  return true;
 }
 
 /* What the gateway says of how an answer is paid, in a few words. */
@@ -51,9 +69,19 @@ const PAID = {
 /* What a payment for several turns is known by at the gateway, while it lasts. */
 let session = null;
 
+const STOPPED = "What is shown was bound by the marks before it. Nothing after it is shown, kept or sent on";
+
+/* A refusal of the verifier as the page's other errors are told; what broke the connection is left as it is. */
+const shaped = (error) => (typeof error.code === "string" ? { code: error.code, message: error.message, hint: error.hint || STOPPED } : error);
+
+/* What an end that was none comes to: only what the verifier refused is a no. */
+const broken = (error) => (error instanceof Refusal ? { answer: "no", says: error.message } : { answer: "cannot_tell", says: "It ended before the closing statements, so the whole turn is not checked" });
+
 /** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing,
-    `memory` whose rows go along, with their key; `path` seals the question and then neither of them goes along; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what broke the connection. */
-export async function answer(turn, messages, { signal, moved, payment = null, memory = null, path = null, witness = new CountedMarks() }) {
+    `memory` whose rows go along, with their key; `path` seals the question and then neither of them goes along; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what
+    broke the connection, or why what came does not hold; a gateway whose answers could not be checked is asked nothing. */
+export async function answer(turn, messages, { signal, moved, payment = null, memory = null, path = null }) {
+  const gateway = await gatewayKey();
   const response = path ? await path.send(turn, messages, signal) : await send(turn, messages, { signal, payment, memory });
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
   turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
@@ -61,15 +89,33 @@ export async function answer(turn, messages, { signal, moved, payment = null, me
   const required = response.headers.get("payment-required");
   if (response.status === 402 && required) throw new PaymentNeeded(parseRequired(required), await refusal(response));
   if (!response.ok) throw await refusal(response);
-  for await (const data of events(response.body)) {
+  const witness = new Witness(gateway, turn.run, response.headers.get("x-holdfast-capability"));
+  turn.checked = [];
+  try {
+    await follow(turn, response.body, witness, { moved, path });
+    turn.checked = [marked(witness), ...(await checkClosing(witness, { model: turn.model, messages, memory: memory?.user }, path?.bundle))];
+  } catch (error) {
+    turn.waiting = 0;
+    turn.checked = [marked(witness), broken(error)];
+    throw shaped(error);
+  }
+}
+
+async function follow(turn, body, witness, { moved, path }) {
+  const window = new Window();
+  for await (const data of events(body)) {
     if (data === "[DONE]") continue;
-    const frame = JSON.parse(data);
-    path?.heard(frame);
-    fold(turn, frame, witness);
+    take(turn, data, window, witness);
+    path?.heard(JSON.parse(data));
     moved();
   }
-  if (turn.outcome === "complete") turn.bound = witness.end(turn.answer.length, turn.bound);
-  else throw { code: "page.incomplete", message: "The answer ended in the middle", hint: "What was marked until then stays bound; the rest is not" };
+  if (turn.outcome !== "complete") throw { code: "page.incomplete", message: "The answer ended in the middle" };
+  witness.end();
+}
+
+function marked({ marks, gateway }) {
+  const count = marks === 1 ? "One mark" : `${marks} marks`;
+  return { answer: marks ? "yes" : "cannot_tell", says: `${count} held, each over the bytes as they came, signed by key ${gateway.key.id.slice(0, 12)}: ${gateway.says}` };
 }
 
 async function send(turn, messages, { signal, payment, memory }) {

@@ -25,13 +25,6 @@ export function render(node, text, level = 3) {
   node.replaceChildren(...blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0, level));
 }
 
-/** Where a text goes on that has not been set yet: the last block that holds text. */
-export function lastBlock(node) {
-  let found = node;
-  while (found.lastElementChild?.matches("p, ul, ol, li, pre, code, blockquote, h4, h5, h6")) found = found.lastElementChild;
-  return found;
-}
-
 // ---- blocks ---------------------------------------------------------------------------------------------------------
 
 function blocks(lines, depth, level) {

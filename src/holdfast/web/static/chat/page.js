@@ -6,6 +6,7 @@ import { announce, clone } from "../parts.js";
 import { pay } from "../pay/dialog.js";
 import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
+import { checkSettled } from "./closing.js";
 import { Conversations } from "./conversations.js";
 import { put, take } from "./files.js";
 import { Head } from "./head.js";
@@ -50,6 +51,7 @@ const live = new LiveRuns(
       const before = view.turn.lanes?.payment.says;
       view.see(run.lanes);
       if (run.lanes.payment.says !== before) showCost(view);
+      showSettled(view);
       if (view.turn.outcome !== "answering") conversations.keep(view.turn);
     }
   },
@@ -175,6 +177,14 @@ async function showCost(view) {
   conversations.keep(view.turn);
 }
 
+/** What this page finds in the log of a turn, once there is something. */
+async function showSettled(view) {
+  if (!(await checkSettled(view.turn))) return;
+  view.show();
+  if (view.turn.logged.answer === "no") announce(view.turn.logged.says);
+  conversations.keep(view.turn);
+}
+
 /** What is left of the credit after a turn; as it was where the panel does not say. */
 async function showCredit() {
   const box = find("credit");
@@ -219,7 +229,7 @@ const inSight = (view) => view.foot.getBoundingClientRect().top < innerHeight;
 const shaped = (error) =>
   error.code !== undefined && error.message
     ? error
-    : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not" };
+    : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not shown" };
 
 function retry(turn) {
   if (!running) ask(turn.question, turn.parent, false, turn.files ?? []);

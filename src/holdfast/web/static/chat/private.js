@@ -12,7 +12,7 @@ const capabilities = new Map();
 let path = null;
 
 /** The path of the next question, or null where it goes directly. */
-export const privately = () => (here && at("on").checked && path !== null ? { send, heard } : null);
+export const privately = () => (here && at("on").checked && path !== null ? { send, heard, bundle } : null);
 
 /* The answer to a turn's question, as `fetch` would give it. */
 async function send(turn, messages, signal) {
@@ -27,6 +27,9 @@ function heard(frame) {
   const { run, capability } = frame.holdfast ?? {};
   if (run && capability) capabilities.set(run, capability);
 }
+
+/* A private run's bundle, asked for as the question was: the panel does not learn which run it is. */
+const bundle = (run, capability) => path.ask("GET", `/v1/runs/${run}/bundle`, { fields: [["x-holdfast-capability", capability]] });
 
 /** Ask for a private run's lanes, sealed, until it has settled or for two minutes; `seen(lanes)` hears of each. */
 export async function watch(run, seen) {

@@ -4,9 +4,10 @@
 import { updateLanes } from "../lanes.js";
 import { figures } from "../picture.js";
 import { announce, clone, sentence, troubleBox } from "../parts.js";
+import { showChecked } from "./checked.js";
 import { differences } from "./differences.js";
 import { showFiles } from "./files.js";
-import { lastBlock, render } from "./markdown.js";
+import { render } from "./markdown.js";
 import { Strip } from "./strip.js";
 
 const OUTCOMES = {
@@ -68,7 +69,7 @@ export class TurnView {
     for (const button of this.node.querySelectorAll('[data-act="retry"], [data-act="edit"], [data-act="branch"]')) button.disabled = on;
   }
 
-  /** The answer as far as it has come: what is bound in ink, the rest grey. */
+  /** The answer as far as marks bind it; of the rest only how much is waiting for one. */
   show() {
     const { turn, answer } = this;
     if (turn.bound !== this.#bound) {
@@ -77,11 +78,11 @@ export class TurnView {
       else render(answer, bound);
       this.#bound = turn.bound;
     }
-    this.#tail(turn.answer.slice(turn.bound));
     this.#pictures();
     this.#status();
     showFiles(this.node.querySelector(".talk-files"), turn);
     if (turn.run) this.#run(turn.run);
+    showChecked(this.lanes, [...(turn.checked ?? []), turn.logged].filter(Boolean));
   }
 
   /** Images come into sight at the end, when marks cover the whole of the answer: half of one is none. */
@@ -92,21 +93,6 @@ export class TurnView {
     if (!bound || box.childElementCount) return;
     box.replaceChildren(...figures(turn.images, turn.question));
     box.hidden = false;
-  }
-
-  #tail(text) {
-    let tail = answerTail(this.answer);
-    if (!text) {
-      tail?.remove();
-      return;
-    }
-    if (!tail) {
-      tail = document.createElement("span");
-      tail.className = "tail";
-      const own = /\n\s*$/.test(this.turn.answer.slice(0, this.turn.bound));
-      (own ? this.answer : lastBlock(this.answer)).append(tail);
-    }
-    if (tail.textContent !== text) tail.textContent = text;
   }
 
   #run(run) {
@@ -120,7 +106,9 @@ export class TurnView {
 
   #status() {
     const marks = this.turn.marks === 1 ? "1 mark" : `${this.turn.marks} marks`;
-    const words = [OUTCOMES[this.turn.outcome], this.turn.marks ? marks : ""].filter(Boolean);
+    const checked = this.turn.marks ? `${marks} checked in this page` : "";
+    const waiting = this.turn.outcome === "answering" && this.turn.waiting ? `${this.turn.waiting} characters wait for theirs` : "";
+    const words = [OUTCOMES[this.turn.outcome], checked, waiting].filter(Boolean);
     this.node.querySelector(".turn-status").textContent = words.join(", ");
   }
 
@@ -162,5 +150,3 @@ export class TurnView {
     this.node.querySelector(".live-says").textContent = sentence(says);
   }
 }
-
-const answerTail = (answer) => answer.querySelector(".tail");
