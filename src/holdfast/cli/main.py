@@ -72,6 +72,7 @@ NODE_EXTRA = frozenset(
         "numpy",
         "onnxruntime",
         "prometheus_client",
+        "pypdf",
         "pyrevm",
         "rich",
         "sqlalchemy",
