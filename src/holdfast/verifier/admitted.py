@@ -21,8 +21,12 @@ from holdfast.core.statements import Statement
 from holdfast.errors import HoldfastError
 from holdfast.verifier.transcript import Transcript
 
-_MESSAGE = re.compile(r"/messages/([0-9]+)/content(?:/[0-9]+/text)?\Z")
-_ROLE = re.compile(r"/messages/([0-9]+)/role\Z")
+_MESSAGE = re.compile(
+    r"/messages/([0-9]+)/content(?:/[0-9]+/(?:text|content(?:/[0-9]+/text)?))?\Z"
+    r"|/contents/([0-9]+)/parts/[0-9]+/(?:text|functionResponse/response/content)\Z"
+)
+"""Where texts of messages stand, also in the shapes of other providers (``dialects.md`` §2, §5)."""
+_ROLE = re.compile(r"/(?:messages|contents)/([0-9]+)/role\Z")
 
 
 @dataclass(slots=True)
@@ -155,7 +159,7 @@ def _check_context(
     for part in parts:
         place = _MESSAGE.match(path_of(part.label))
         for block in find_blocks(part.data.decode()) if place else ():
-            if place and roles.get(place[1], b"user").decode() not in QUOTED_ROLES:
+            if place and roles.get(place[1] or place[2], b"user").decode() not in QUOTED_ROLES:
                 found.refuse(record, "admission.context", "A block stands where the system speaks.", spec)
             elif named is None:
                 says = f"Whether the route names admission {block.digest[:12]} is not shown."

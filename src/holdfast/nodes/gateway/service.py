@@ -814,7 +814,10 @@ def takes_the_same(bound: BoundRequest, offer: Offer | NodeOffer) -> bool:
     """Whether an upstream takes the very bytes that were bound, and heeds as much of them."""
     if isinstance(offer, NodeOffer):
         return False
-    prepared = offer.upstream.dialect.prepare(bound.endpoint, bound.document)
+    try:
+        prepared = offer.upstream.dialect.prepare(bound.endpoint, bound.document)
+    except UsageError:  # it cannot be asked this at all
+        return False
     return (prepared.document, prepared.path, bound.ignoring(prepared)) == (bound.sent_value, bound.path, bound.ignored)
 
 

@@ -12,6 +12,7 @@ import pytest
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core import canonical
 from holdfast.core.attempts import Attempt
+from holdfast.core.dialects.anthropic import AnthropicDialect
 from holdfast.core.encoding import hex_decode
 from holdfast.core.fold import Fold
 from holdfast.core.keys import verify_signature
@@ -205,6 +206,25 @@ def test_a_fallback_is_named_in_the_route() -> None:
         Attempt("first", "first", "upstream.unreachable", sent=True),
         Attempt("second", "fallback", "served", sent=True),
     )
+
+
+@pytest.mark.parametrize("more", [{}, {"tools": [{"type": "web_search"}]}], ids=["other-bytes", "unaskable"])
+def test_a_fallback_of_another_shape_is_not_turned_to_and_the_failure_stands(more: dict[str, Any]) -> None:
+    first = ScriptedUpstream(answers=[UpstreamUnreachableError("gone")], name="first")
+    second = ScriptedUpstream(name="second", dialect=AnthropicDialect())
+    log = MemoryLog()
+
+    async def run() -> None:
+        parts = assemble(SimulatedDisk(1).mount(), log, [first, second], FakeClock(), fallbacks={"first": "second"})
+        await parts.start()
+        with pytest.raises(UpstreamUnreachableError):
+            await parts.gateway.answer(await parts.gateway.open(ask(**more), "tests"))
+        await parts.deliver()
+        await parts.indexer.close()
+
+    asyncio.run(run())
+    assert (route(log).upstream, second.sent) == ("first", [])
+    assert execution(log).outcome == "upstream.unreachable"
 
 
 def test_how_an_upstream_failed_is_told_and_whether_it_may_have_read_what_was_asked() -> None:
