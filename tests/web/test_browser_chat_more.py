@@ -144,7 +144,7 @@ def test_a_conversation_becomes_a_file_and_no_capability_is_in_it_unless_ticked(
         await page.run("document.querySelector('#export-form [value=markdown]').checked = true")
         await page.click("#export-form [value=yes]")
         text = (await asyncio.to_thread(downloaded, tmp_path / name.replace(".json", ".md"))).decode()
-        assert "> What of <b>this</b>?\n> And that?\n\n**Bold** | `code`" in text
+        assert "```text\nWhat of <b>this</b>?\nAnd that?\n```\n\n## Answered\n\n```text\n**Bold** | `code`\n```" in text
         assert f"run {run}" in text
 
     play(scene)

@@ -27,9 +27,7 @@ export async function* events(body) {
 
 /** The error of an answer that is none, in the one error shape. */
 export async function refusal(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return { message: `The panel answered with status ${response.status}`, hint: "" };
-  }
+  const { error } = (await response.json().catch(() => null)) ?? {};
+  if (typeof error?.message === "string") return error;
+  return { code: "page.status", message: `The panel answered with status ${response.status}`, hint: "" };
 }

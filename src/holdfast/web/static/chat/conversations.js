@@ -8,6 +8,7 @@
 import { content } from "./attached.js";
 
 const VERSION = 1;
+const OFTEN = 1_000;
 
 const wait = (request) =>
   new Promise((resolve, reject) => {
@@ -32,6 +33,8 @@ export class Conversations {
   /* Forgotten, and not out of the browser's store yet. */
   #going = new Map();
   #others;
+  /* When each answer on its way was last kept. */
+  #reached = new WeakMap();
 
   /** `owner` keeps people who share a browser apart. `changed(id)` hears of what another tab did. */
   constructor(owner, changed) {
@@ -70,7 +73,14 @@ export class Conversations {
   async load(id) {
     if (this.#loaded.has(id) || !this.#base || !this.#all.has(id)) return;
     this.#loaded.add(id);
-    for (const turn of await wait(this.#store("turns").index("conversation").getAll(id))) this.#turns.set(turn.id, turn);
+    for (const turn of await wait(this.#store("turns").index("conversation").getAll(id))) this.#take(turn);
+  }
+
+  /** A turn as it is kept. Of an answer on its way this page knows at least as much; a turn on show stays the same one. */
+  #take(turn) {
+    const known = this.#turns.get(turn.id);
+    if (!known) this.#turns.set(turn.id, turn);
+    else if (turn.outcome !== "answering") Object.assign(known, turn);
   }
 
   begin(title) {
@@ -157,7 +167,7 @@ export class Conversations {
       return made;
     });
     copy.head = parent;
-    for (const each of turns) this.keep(each);
+    this.#write((base) => turns.forEach((each) => base.objectStore("turns").put(each)), null);
     this.save(copy);
     return copy;
   }
@@ -179,10 +189,37 @@ export class Conversations {
     }, conversation.id);
   }
 
-  /** What is known of a turn's run moved; nothing was said. */
+  /** An answer is over. Where its conversation goes on, only who asks or chooses says. */
+  end(turn) {
+    const conversation = this.#all.get(turn.conversation);
+    if (!conversation) return; // forgotten meanwhile
+    conversation.changed = Date.now();
+    this.#write((base) => {
+      const all = base.objectStore("conversations");
+      all.get(conversation.id).onsuccess = ({ target }) => {
+        if (!target.result) return;
+        all.put({ ...target.result, changed: conversation.changed });
+        base.objectStore("turns").put(turn);
+      };
+    }, conversation.id);
+  }
+
+  /** What is known of a turn's run moved; nothing was said. What another tab ended or forgot meanwhile stays as it is. */
   keep(turn) {
-    if (!this.#turns.has(turn.id)) return; // forgotten meanwhile
-    this.#write((base) => base.objectStore("turns").put(turn), null);
+    this.#write((base) => {
+      const turns = base.objectStore("turns");
+      turns.get(turn.id).onsuccess = ({ target }) => {
+        if (target.result?.outcome === turn.outcome) turns.put(turn);
+      };
+    }, null);
+  }
+
+  /** An answer on its way came further: its run is kept at once, its text once a second, for when the page is left. */
+  reached(turn) {
+    const { at, run } = this.#reached.get(turn) ?? { at: 0, run: null };
+    if (run === turn.run && Date.now() - at < OFTEN) return;
+    this.#reached.set(turn, { at: Date.now(), run: turn.run });
+    this.keep(turn);
   }
 
   /** Forget one with all of its turns, also those that were never read here; done when they are gone. */
@@ -240,13 +277,15 @@ export class Conversations {
     });
   }
 
-  /** Read one again that another tab changed. */
+  /** Read one again that another tab changed. Where it went on from what is on show here, that is gone along with;
+      where it went elsewhere, this page stays where it is and knows the turns beside. */
   async #again(id) {
     if (!this.#base) return;
     const found = await wait(this.#store("conversations").get(id));
     if (!found) return this.#drop(id);
-    this.#all.set(id, Object.assign(this.#all.get(id) ?? {}, found));
-    if (!this.#loaded.delete(id)) return;
-    await this.load(id);
+    if (this.#loaded.delete(id)) await this.load(id);
+    const known = this.#all.get(id) ?? found;
+    const along = !this.#loaded.has(id) || this.path(found.head).some((turn) => turn.id === known.head);
+    this.#all.set(id, Object.assign(known, found, { head: along ? found.head : known.head }));
   }
 }

@@ -1,5 +1,8 @@
 /* One conversation as a file: JSON with every turn, also those beside the path on show, or Markdown of that path. What
-   opens a run's parts is in it only where this browser has it and its reader ticked so. */
+   opens a run's parts is in it only where this browser has it and its reader ticked so.
+
+   Nothing in a Markdown file is active, whatever reads it: texts stand in fences, as they were written, and what stands
+   outside of them is escaped. */
 
 const FORMAT = "urn:holdfast:conversation:v1";
 
@@ -33,15 +36,23 @@ export function asJSON(conversation, turns, { secrets }) {
   return JSON.stringify(value, null, 2);
 }
 
-const quoted = (text) => text.split("\n").map((line) => `> ${line}`).join("\n");
+/** A text as it was written, between fences that are longer than any in it. */
+function fenced(text) {
+  let fence = "```";
+  for (const [run] of text.matchAll(/`{3,}/g)) if (run.length >= fence.length) fence = `${run}\``;
+  return `${fence}text\n${text}\n${fence}`;
+}
 
-/** The path on show as Markdown: questions are quoted, answers stand as they were written. */
+/** One line of text that says nothing to whoever reads Markdown. */
+const escaped = (text) => text.replace(/\s+/g, " ").replace(/[!-+./:-@[-`{-~]/g, "\\$&");
+
+/** The path on show as Markdown: questions and answers stand as they were written. */
 export function asMarkdown(conversation, path) {
-  const parts = [`# ${conversation.title.replace(/\s+/g, " ")}`];
+  const parts = [`# ${escaped(conversation.title)}`];
   for (const turn of path) {
-    parts.push(quoted(turn.question), turn.answer || "*No answer.*");
-    const told = [turn.served || turn.model, new Date(turn.at).toISOString(), turn.run ? `run ${turn.run}` : "no run"];
-    parts.push(`*${told.join(", ")}*`);
+    parts.push("## Asked", fenced(turn.question), "## Answered", turn.answer ? fenced(turn.answer) : "*No answer.*");
+    const told = [escaped(turn.served || turn.model), new Date(turn.at).toISOString(), turn.run ? `run ${escaped(turn.run)}` : "no run"];
+    parts.push(told.join(", "));
   }
   return `${parts.join("\n\n")}\n`;
 }

@@ -102,18 +102,22 @@ function list() {
 async function open(id) {
   stop();
   await conversations.load(id);
+  if (id !== wanted()) return; // somebody went on meanwhile
   current = conversations.get(id) ?? null;
   edit(null);
   show();
   if (views.length) views.at(-1).foot.scrollIntoView({ block: "end" });
 }
 
-/** Another tab did something. */
+/** Another tab did something. While an answer comes in here, it is shown at its end. */
 function changed(id) {
-  if (current?.id === id && !running) {
-    current = conversations.get(id) ?? null;
-    show();
-  } else list();
+  if (current?.id !== id) return list();
+  if (running) {
+    running.missed = true;
+    return list();
+  }
+  current = conversations.get(id) ?? null;
+  show();
 }
 
 async function forget(id) {
@@ -137,8 +141,9 @@ async function ask(question, parent, said = true, files = take()) {
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
   const turn = conversations.add(current, parent, question, model.value);
   if (files.length) turn.files = files;
-  running = { turn, control: new AbortController() };
-  const { control } = running;
+  const mine = { turn, control: new AbortController(), missed: false };
+  const { control } = mine;
+  running = mine;
   show();
   const view = views.at(-1);
   view.node.scrollIntoView({ block: "start" });
@@ -147,10 +152,10 @@ async function ask(question, parent, said = true, files = take()) {
   if (error) turn.outcome = control.signal.aborted ? "stopped" : turn.answer ? "broken" : "refused";
   if (running?.turn === turn) running = null;
   busy(running !== null);
-  view.end(error && !control.signal.aborted ? shaped(error) : null);
+  if (mine.missed) changed(turn.conversation);
+  shown(view).end(error && !control.signal.aborted ? shaped(error, turn) : null);
   if (!error) announce(`Answered${turn.images?.length ? " with an image" : ""}: ${turn.answer.slice(0, 600)}`);
-  const conversation = conversations.get(turn.conversation);
-  if (conversation) conversations.save(conversation, turn);
+  conversations.end(turn);
   list();
   showCredit();
   if (turn.private) lookAfter(view);
@@ -164,6 +169,9 @@ function lookAfter(view) {
     conversations.keep(view.turn);
   });
 }
+
+/** The view of a turn that is on show now, where its own was taken down. */
+const shown = (view) => views.find((each) => each.turn === view.turn) ?? view;
 
 /** What a turn cost, and once it was taken, what was taken: `exact` takes all that was signed. */
 async function showCost(view) {
@@ -189,7 +197,7 @@ async function showSettled(view) {
 async function showCredit() {
   const box = find("credit");
   if (box.hidden) return;
-  const { credit } = await (await fetch("/chat.json")).json().catch(() => ({}));
+  const { credit } = await fetch("/chat.json").then((response) => response.json()).catch(() => ({}));
   if (!credit) return;
   for (const name of ["left", "granted"]) box.querySelector(`[data-part="${name}"]`).textContent = credit[name];
 }
@@ -219,6 +227,7 @@ async function follow(view, control) {
 function advance(view) {
   const follows = inSight(view);
   view.show();
+  conversations.reached(view.turn);
   if (view.turn.run && !view.turn.private) live.follow(view.turn.run);
   if (follows) view.foot.scrollIntoView({ block: "nearest" });
 }
@@ -226,10 +235,14 @@ function advance(view) {
 /** Whether the end of the answer was on the screen; who has scrolled away is not pulled back. */
 const inSight = (view) => view.foot.getBoundingClientRect().top < innerHeight;
 
-const shaped = (error) =>
-  error.code !== undefined && error.message
-    ? error
-    : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not shown" };
+/** Why there is no answer, or no more of it, as this page tells it. */
+function shaped(error, turn) {
+  if (!turn.run && !navigator.onLine) return { message: "This browser is offline", hint: "Ask again when it is back" };
+  const told = error instanceof Error ? typeof error.code === "string" : error.code !== undefined;
+  if (told && typeof error.message === "string") return { message: error.message, hint: typeof error.hint === "string" ? error.hint : "" };
+  if (turn.run) return { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not shown" };
+  return { message: "The panel was not reached", hint: "Nothing came back. Ask again when the connection is there" };
+}
 
 function retry(turn) {
   if (!running) ask(turn.question, turn.parent, false, turn.files ?? []);
