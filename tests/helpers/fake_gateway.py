@@ -166,6 +166,10 @@ class FakeGateway:
         """Runs whose reader went away before the end."""
         self.followers = 0
         """Open event streams."""
+        self.route: dict[str, Any] | None = None
+        """What the first mark of every answer says of its route."""
+        self.policies: list[str | None] = []
+        """The conversation's route policy that came with each question."""
         self.asked: list[dict[str, Any]] = []
         self.memory_keys: list[str | None] = []
         """Of each question, the key of the rows that were to go along."""
@@ -276,6 +280,7 @@ class FakeGateway:
             return refused
         body = await request.json()
         self.asked.append(body)
+        self.policies.append(request.headers.get("x-holdfast-route"))
         self.memory_keys.append(request.headers.get("x-holdfast-memory-key"))
         if body["model"] not in self.models:
             return JSONResponse(_error("model.unknown", f"no upstream serves {body['model']!r}"), 404)
@@ -343,7 +348,8 @@ class FakeGateway:
             if index % 6 == 0:
                 marks += 1
                 run.note(self.now(), "marked", f"Mark {marks} covers {len(run.answer)} characters.")
-            yield bound.event(frame({"content": piece}), mark=index % 6 == 0)
+            told = {"route": self.route} if index == 0 and self.route is not None else {}
+            yield bound.event(frame({"content": piece}), mark=index % 6 == 0, **told)
             await asyncio.sleep(self.piece_s)
         if self.images:
             images = [{"type": "image_url", "image_url": {"url": url}} for url in self.images]

@@ -113,6 +113,12 @@ _ACT = {"reason": _WORDS, "role": {"enum": list(ROLES)}, "lanes": _DIGEST}
 
 
 TOKEN = {"name": "x-holdfast-token", "in": "header", "required": True, "schema": _DIGEST}
+_ROUTE = {
+    "name": "x-holdfast-route",
+    "in": "header",
+    "description": "The conversation's route policy, which the gateway reads",
+    "schema": _TEXT,
+}
 _MEMORY_KEY = {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "maxLength": 512}}
 
 
@@ -146,7 +152,7 @@ def _paths() -> Schema:
         },
         "/ask": {
             "post": answer("Ask from a page", _TEXT, content_type="text/event-stream", body=ref("Question"))
-            | {"parameters": [TOKEN, _MEMORY_KEY]}
+            | {"parameters": [TOKEN, _MEMORY_KEY, _ROUTE]}
         },
         "/memory/acts/{act}": {
             "post": answer(

@@ -10,6 +10,7 @@ import { Refusal } from "../verify/answers.js";
 import { gatewayKey } from "../verify/gateway_key.js";
 import { heard } from "./attached.js";
 import { checkClosing } from "./closing.js";
+import { asHeader, routeOf } from "./routes.js";
 import { Witness } from "./witness.js";
 
 /* What came since the last mark that held: not shown, not kept, not sent on. */
@@ -51,6 +52,7 @@ export function take(turn, text, window, witness) {
   const held = witness.take(text);
   window.add(frame);
   heard(turn, frame.holdfast);
+  turn.route = routeOf(frame) ?? turn.route;
   turn.waiting = window.length;
   if (!held) return false;
   window.into(turn);
@@ -78,11 +80,11 @@ const shaped = (error) => (typeof error.code === "string" ? { code: error.code, 
 const broken = (error) => (error instanceof Refusal ? { answer: "no", says: error.message } : { answer: "cannot_tell", says: "It ended before the closing statements, so the whole turn is not checked" });
 
 /** Ask and follow one turn to its end. `moved()` hears of every change. `payment` is a signed payment or nothing,
-    `memory` whose rows go along, with their key; `path` seals the question and then neither of them goes along; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what
+    `memory` whose rows go along, with their key, `route` the conversation's policy; `path` seals the question, and of these the policy alone goes along; where a payment is asked for, raises `PaymentNeeded`. Raises the panel's error, or what
     broke the connection, or why what came does not hold; a gateway whose answers could not be checked is asked nothing. */
-export async function answer(turn, messages, { signal, moved, payment = null, memory = null, path = null }) {
+export async function answer(turn, messages, { signal, moved, payment = null, memory = null, route = null, path = null }) {
   const gateway = await gatewayKey();
-  const response = path ? await path.send(turn, messages, signal) : await send(turn, messages, { signal, payment, memory });
+  const response = path ? await path.send(turn, messages, signal, route) : await send(turn, messages, { signal, payment, memory, route });
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
   turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
   moved();
@@ -118,7 +120,7 @@ function marked({ marks, gateway }) {
   return { answer: marks ? "yes" : "cannot_tell", says: `${count} held, each over the bytes as they came, signed by key ${gateway.key.id.slice(0, 12)}: ${gateway.says}` };
 }
 
-async function send(turn, messages, { signal, payment, memory }) {
+async function send(turn, messages, { signal, payment, memory, route }) {
   const asked = session;
   const response = await fetch("/ask", {
     method: "POST",
@@ -127,6 +129,7 @@ async function send(turn, messages, { signal, payment, memory }) {
       "x-holdfast-token": token(),
       ...(payment ? { "payment-signature": payment } : {}),
       ...(memory ? { "x-holdfast-memory-key": memory.key } : {}),
+      ...(route ? { "x-holdfast-route": asHeader(route) } : {}),
       ...(asked && !payment ? { "x-upto-session": asked } : {}),
     },
     body: JSON.stringify({ model: turn.model, messages, ...(memory ? { memory: memory.user } : {}) }),
@@ -134,5 +137,5 @@ async function send(turn, messages, { signal, payment, memory }) {
   });
   session = response.headers.get("x-upto-session") ?? (response.status === 402 ? null : session);
   if (response.status !== 402 || !asked || payment) return response;
-  return send(turn, messages, { signal, payment: null, memory }); // that payment is used up
+  return send(turn, messages, { signal, payment: null, memory, route }); // that payment is used up
 }

@@ -158,6 +158,7 @@ export class Conversations {
   branch(turn) {
     const from = this.#all.get(turn.conversation);
     const copy = this.begin(from.title);
+    copy.route = from.route ?? null;
     copy.from = { conversation: from.id, turn: turn.id };
     let parent = null;
     const turns = this.path(turn.id).map((each) => {

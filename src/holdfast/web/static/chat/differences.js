@@ -1,5 +1,7 @@
 /* In what a turn went otherwise than the one before it. Lane by lane, in words; nothing is counted or ranked. */
 
+import { detours } from "./routes.js";
+
 const WATCHED = {
   route: "Routed otherwise",
   privacy: "Seen otherwise",
@@ -11,10 +13,10 @@ const WATCHED = {
 /* Round numbers, times and digests move with every turn and say nothing of how it went. */
 const settled = (text) => text.replace(/\b(?:0x)?[0-9a-f]{8,}\b|\d+(?:\.\d+)?/gi, "#");
 
-/** Sentences, each with the lane it is about. `before` and `now` have `lanes`, `served` and `model`. */
+/** Sentences, each with the lane it is about: who failed, as soon as the answer says so, then what differs. `before` and `now` have `lanes`, `served` and `model`. */
 export function differences(before, now) {
-  if (!before?.lanes || !now.lanes) return [];
-  const found = [];
+  const found = detours(now.route);
+  if (!before?.lanes || !now.lanes) return found;
   if (before.served && now.served && before.served !== now.served)
     found.push({ lane: "route", says: `The answer names ${now.served}; the one before named ${before.served}.` });
   for (const [lane, words] of Object.entries(WATCHED)) {

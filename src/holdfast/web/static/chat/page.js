@@ -8,9 +8,11 @@ import { PaymentNeeded, inDollars } from "../pay/x402.js";
 import { answer } from "./answering.js";
 import { checkSettled } from "./closing.js";
 import { Conversations } from "./conversations.js";
+import { showDiffering } from "./differing.js";
 import { put, take } from "./files.js";
 import { Head } from "./head.js";
 import { recalled, remember } from "./memory.js";
+import { PolicyControl, chosen } from "./policy.js";
 import { privately, watch } from "./private.js";
 import { SearchField } from "./search.js";
 import { shortcuts } from "./shortcuts.js";
@@ -34,6 +36,11 @@ let found = null;
 let editing = null;
 
 const head = new Head(conversations, list);
+const policy = new PolicyControl((route) => {
+  if (!current) return; // it is taken in by the conversation that begins
+  current.route = route;
+  conversations.save(current);
+});
 const looking = new SearchField(find("look"), conversations, (answer) => {
   found = answer;
   list();
@@ -50,6 +57,7 @@ const live = new LiveRuns(
     for (const view of views.filter((each) => each.turn.run === run.run)) {
       const before = view.turn.lanes?.payment.says;
       view.see(run.lanes);
+      showDiffering(find("differing"), views.map((each) => each.turn));
       if (run.lanes.payment.says !== before) showCost(view);
       showSettled(view);
       if (view.turn.outcome !== "answering") conversations.keep(view.turn);
@@ -75,6 +83,7 @@ function show() {
   document.body.classList.toggle("has-turns", views.length > 0);
   for (const view of views) if (view.turn.run && !view.turn.private) live.follow(view.turn.run);
   head.show(current);
+  showDiffering(find("differing"), turns);
   list();
 }
 
@@ -105,6 +114,7 @@ async function open(id) {
   if (id !== wanted()) return; // somebody went on meanwhile
   current = conversations.get(id) ?? null;
   edit(null);
+  policy.show(current);
   show();
   if (views.length) views.at(-1).foot.scrollIntoView({ block: "end" });
 }
@@ -137,7 +147,8 @@ function titleOf(question) {
 
 /** `said`: whether somebody says this now; asking the same again is no saying. */
 async function ask(question, parent, said = true, files = take()) {
-  current ??= conversations.begin(titleOf(question));
+  current ??= Object.assign(conversations.begin(titleOf(question)), { route: chosen() });
+  policy.show(current);
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
   const turn = conversations.add(current, parent, question, model.value);
   if (files.length) turn.files = files;
@@ -209,15 +220,16 @@ async function follow(view, control) {
   const signal = control.signal;
   const moved = () => advance(view);
   const path = privately();
-  if (path) return answer(turn, messages, { signal, moved, path });
+  const route = current?.route ?? null;
+  if (path) return answer(turn, messages, { signal, moved, path, route });
   const memory = recalled();
   try {
-    await answer(turn, messages, { signal, moved, memory });
+    await answer(turn, messages, { signal, moved, memory, route });
   } catch (needed) {
     if (!(needed instanceof PaymentNeeded)) throw needed;
     const paid = await pay(needed, turn.question);
     turn.paid = paid.amount; // until the gateway says what became of it
-    await answer(turn, messages, { signal, moved, memory, payment: paid.header }).catch((error) => {
+    await answer(turn, messages, { signal, moved, memory, route, payment: paid.header }).catch((error) => {
       if (!(error instanceof PaymentNeeded)) throw error;
       throw { code: "page.asked_again", message: `It was not taken: ${error.message}`, hint: "What you signed may be used until it runs out; this page does not sign twice for one question" };
     });
@@ -293,7 +305,7 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   await ready; // who is quick asks once what is kept is there
   const question = prompt.value.trim();
-  if (running || !question || !model.value) return;
+  if (running || !question || !model.value || policy.wrong) return;
   const parent = editing ? editing.parent : (current?.head ?? null);
   prompt.value = "";
   edit(null);

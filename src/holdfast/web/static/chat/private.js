@@ -14,11 +14,11 @@ let path = null;
 /** The path of the next question, or null where it goes directly. */
 export const privately = () => (here && at("on").checked && path !== null ? { send, heard, bundle } : null);
 
-/* The answer to a turn's question, as `fetch` would give it. */
-async function send(turn, messages, signal) {
+/* The answer to a turn's question, as `fetch` would give it. A route policy is sealed in with it. */
+async function send(turn, messages, signal, route) {
   turn.private = true;
   const { body } = await import("../seal/path.js");
-  const content = body({ model: turn.model, messages, stream: true });
+  const content = body({ model: turn.model, messages, stream: true, ...(route ? { holdfast: { route } } : {}) });
   return path.ask("POST", "/v1/chat/completions", { fields: [["content-type", "application/json"]], content, signal, stream: true });
 }
 

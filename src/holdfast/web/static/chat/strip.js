@@ -2,6 +2,7 @@
    cell, and nothing around them, stands for several. Opening one opens the lanes that it is about. */
 
 import { STATE_WORDS, clone, phrase } from "../parts.js";
+import { went } from "./routes.js";
 
 /* Cell by cell: its lane, and the lanes that open with it. */
 const OPENS = {
@@ -20,7 +21,7 @@ const READERS = ["relay", "gateway", "upstream", "log"];
 const SHORT = {
   inputs: (lane, turn) => [lane.state === "not_applicable" ? "" : facts(lane.says), files(turn)].filter(Boolean).join(", ") || (lane.state === "not_applicable" ? "none" : ""),
   memory: (lane) => (lane.state === "not_applicable" ? "none" : ""),
-  route: (lane, turn) => turn.served || "",
+  route: (lane, turn) => went(turn.route) || turn.served || "",
   privacy: (lane) => readers(lane.hops ?? []),
   payment: (lane, turn) => turn.paid || (lane.state === "not_applicable" ? "nothing" : ""),
   computation: () => "",
@@ -36,7 +37,7 @@ const files = ({ files: brought }) => (brought?.length ? `files: ${brought.lengt
 
 function readers(hops) {
   const saw = hops.filter((hop) => READERS.includes(hop.hop) && hop.plaintext !== "no").map((hop) => hop.hop);
-  return saw.join(", ");
+  return [...new Set(saw)].join(", ");
 }
 
 /** Under one turn. `lanes` is the element with the turn's lane cells, which opens and closes here. */
@@ -67,6 +68,12 @@ export class Strip {
       basis.textContent = phrase(lane.basis ?? "");
       cell.querySelector(".cell-short").textContent = SHORT[cell.dataset.lane](lane, turn);
     }
+  }
+
+  /** What the answer itself says of its route, before any lane is told. */
+  early(turn) {
+    const says = went(turn.route);
+    if (says) this.#node.querySelector('[data-lane="route"] .cell-short').textContent = says;
   }
 
   #cells() {

@@ -21,6 +21,7 @@ const OUTCOMES = {
 export class TurnView {
   #bound = -1;
   #seen = false;
+  #routed = false;
 
   /** `acts` are `{retry, edit, choose, branch}`, called with the turn; `before` is the turn before it, or nothing. */
   constructor(turn, { before = null, beside = [turn], acts }) {
@@ -81,6 +82,11 @@ export class TurnView {
     this.#pictures();
     this.#status();
     showFiles(this.node.querySelector(".talk-files"), turn);
+    if (turn.route && !this.#routed) {
+      this.#routed = true;
+      this.strip.early(turn);
+      this.#differs();
+    }
     if (turn.run) this.#run(turn.run);
     showChecked(this.lanes, [...(turn.checked ?? []), turn.logged].filter(Boolean));
   }
