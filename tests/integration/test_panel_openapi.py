@@ -50,7 +50,7 @@ CHECKS = (
     response_schema_conformance,
     unsupported_method,
 )
-OF_OTHERS = re.compile(r"/(?:index|runs|rounds|ask|readyz)")
+OF_OTHERS = re.compile(r"/(?:index|runs|rounds|ask|private|readyz)")
 """What the panel asks other nodes for. There are none here: it says so with a status that the document names."""
 ENDLESS = {"/events", "/cases/{case}/events", "/queues/{queue}/events"}
 """Streams have no end, so nobody can wait for one; tests of the pages follow it."""
@@ -61,6 +61,7 @@ NOT_TOLD = re.compile(
 
 
 schemathesis.serializer.alias("application/toml", "text/plain")
+schemathesis.serializer.alias("message/ohttp-req", "application/octet-stream")
 
 
 @dataclass
@@ -150,7 +151,7 @@ def known_paths(live: LivePanel) -> list[str]:
         if (
             "get" in operations
             and path not in ENDLESS
-            and not re.match(r"/(?:artifacts|index|memory|metrics|models|readyz|rounds|runs|sources)", path)
+            and not re.match(r"/(?:artifacts|index|memory|metrics|models|private|readyz|rounds|runs|sources)", path)
         ):
             found.append(path.replace("{case}", live.clear).replace("{queue}", "default"))
     return found
