@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.web.app import create_app
 from tests.helpers.case_world import CaseWorld
 from tests.helpers.upstreams import ScriptedUpstream
@@ -35,8 +34,9 @@ async def influenced(world: CaseWorld, *, moody: bool = False, **more: Any) -> s
     upstream = Answering()
     upstream.moody = moody
     world.world.upstream = upstream
-    world.world.gateway.catalog = Catalog([upstream], {}, world.world.clock)
-    await world.world.gateway.catalog.refresh()
+    catalog = world.world.gateway.catalog
+    catalog._upstreams = {upstream.code: upstream}
+    await catalog.refresh()
     remembering(world.world)
     run = await world.world.gateway.open(asked(holdfast={"memory": MEMORY, "queue": "default"}, **more), "first")
     await world.world.gateway.answer(run)

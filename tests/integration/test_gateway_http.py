@@ -285,11 +285,18 @@ def test_asking_takes_post_only_and_says_so(gateway: LiveGateway, method: str, p
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/runs", "/v1/runs/x", "/healthz", "/metrics", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/runs/x", "/healthz", "/metrics", "/openapi.json"])
 def test_reading_takes_get_only_and_says_so(gateway: LiveGateway, method: str, path: str) -> None:
     reply = gateway.send(head(method, path, ["content-length: 0"]))
     assert (reply.status, reply.code) == (405, "request.method")
     assert reply.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS"])
+def test_runs_are_listed_and_agent_runs_opened_and_nothing_else(gateway: LiveGateway, method: str) -> None:
+    reply = gateway.send(head(method, "/v1/runs", ["content-length: 0"]))
+    assert (reply.status, reply.code) == (405, "request.method")
+    assert reply.headers["allow"] == "GET, POST"
 
 
 def test_a_method_that_does_not_exist_is_refused(gateway: LiveGateway) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
@@ -141,10 +141,11 @@ class GatewayApp:
         endpoint = ENDPOINTS.get(path)
         again, agent = _AGAIN.match(path), _AGENT.match(path)
         asked = endpoint is not None or again is not None or agent is not None
-        if path == "/v1/runs" and method == "POST":
+        allowed = ("GET", "POST") if path == "/v1/runs" else ("POST",) if asked else ("GET",)
+        if method not in allowed:
+            await _refuse_method(path, allowed, send)
+        elif path == "/v1/runs" and method == "POST":
             await self._open_agent(scope, receive, send)
-        elif method != ("POST" if asked else "GET"):
-            await _refuse_method(path, "POST" if asked else "GET", send)
         elif agent is not None:
             await self._lead_agent(agent[1], agent[2], scope, receive, send)
         elif endpoint is not None:
@@ -497,12 +498,13 @@ def _not_found(path: str = "") -> UsageError:
     return UsageError("request.not_found", "there is nothing at this path", status=404)
 
 
-async def _refuse_method(path: str, allowed: str, send: Send) -> None:
-    """405 with the method that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
+async def _refuse_method(path: str, methods: Sequence[str], send: Send) -> None:
+    """405 with the methods that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
     patterns = (_RUN, _AGAIN, _AGENT, _MODEL)
     known = path in ENDPOINTS or path in _READS or any(pattern.match(path) for pattern in patterns)
     if not known:
         raise _not_found(path)
+    allowed = ", ".join(methods)
     error = UsageError("request.method", f"this path takes {allowed}", status=405, hint=f"use {allowed}")
     await send_error(send, error, [(b"allow", allowed.encode())])
 
