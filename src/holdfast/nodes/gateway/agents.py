@@ -57,6 +57,8 @@ AGENT, STEP = "agent", "step"
 ABANDONED_AFTER = dt.timedelta(days=7)
 """How long an agent run may stay open (``agents.md`` §2(3))."""
 _HOUR_S = 3600.0
+MAX_BODY_BYTES = 1 << 20
+"""Of what opens an agent run, tells a step or closes one (``agents.md`` §2(4)): far below what one record holds."""
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ class Agents:
         self, body: bytes, headers: Mapping[bytes, bytes], workspace: str, settlement: str
     ) -> dict[str, Any]:
         """Open an agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
-        value = canonical.decode_exact(body)
+        value = _read(body)
         plan = parse_agent_request(value)
         options = _plain(parse_options({}, headers, settlement))
         async with self.child(options.parent_run, workspace, agent=True) as joined:
@@ -183,7 +185,7 @@ class Agents:
     async def step(self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Record a step of an open agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
         state = self._find(row)
-        asked = parse_step(canonical.decode_exact(body), state.plan)
+        asked = parse_step(_read(body), state.plan)
         options = self._step_options(state, asked, headers)
         if asked.of is not None:
             self._refuse_outcome(state, asked.of)
@@ -245,7 +247,7 @@ class Agents:
     async def close(self, row: RunRow, secret: bytes, body: bytes) -> dict[str, Any]:
         """Close an agent run over its children. Raises ``agent.*`` and ``json.*``."""
         state = self._find(row)
-        value = canonical.decode_exact(body)
+        value = _read(body)
         closing_document(value, ())  # what is refused, is refused before anything
         if state.joining or state.ending:
             raise _still_open(state.joining)
@@ -398,6 +400,14 @@ class Agents:
         if statements is not None:
             told["statements"] = [{"kind": item.kind, "digest": item.digest} for item in statements]
         return told
+
+
+def _read(body: bytes) -> Any:
+    """The JSON of a body; raises ``agent.size`` and ``json.*``. A record that is refused only when it is written would
+    leave its opening waited for."""
+    if len(body) > MAX_BODY_BYTES:
+        raise UsageError("agent.size", f"what is told of an agent run has at most {MAX_BODY_BYTES} bytes", status=413)
+    return canonical.decode_exact(body)
 
 
 def _joined_nobody(_run: str) -> None:

@@ -12,6 +12,7 @@ from holdfast.core import canonical
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.statements import Execution, Statement
 from holdfast.errors import RefusedError
+from holdfast.nodes.gateway.app import create_app
 from holdfast.verifier.children import verify_children
 from tests.helpers import asgi
 from tests.helpers.gateway_world import KEY, World, play
@@ -125,6 +126,26 @@ def test_an_act_is_told_of_once_and_only_what_was_proposed_is_one() -> None:
         assert (again.status, again.code) == (409, "agent.outcome")
         other = await opened(world)
         assert (await lead(world, other, "steps", outcome)).code == "agent.outcome"
+
+    play(story)
+
+
+def test_a_step_too_large_for_a_record_is_refused_and_holds_up_nobody() -> None:
+    async def story(world: World) -> None:
+        agent = await opened(world)
+        told = world.indexer.told
+        large = {**LOOK, "result": "x" * (1 << 20)}
+        reply = await asgi.request(
+            create_app(world.inner(), request_bytes=32 << 20, request_seconds=1.0),
+            "POST",
+            f"/v1/runs/{agent['run']}/steps",
+            json.dumps(large).encode(),
+            [("x-holdfast-capability", agent["capability"])],
+        )
+        assert (reply.status, reply.code) == (413, "agent.size")
+        assert (await lead(world, agent, "steps", LOOK)).status == 200
+        assert world.indexer.told > told
+        assert (await lead(world, agent, "close", {"result": 1})).status == 200
 
     play(story)
 
