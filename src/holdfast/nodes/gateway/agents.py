@@ -67,6 +67,8 @@ class _Open:
 
     opening: Opening
     plan: Plan
+    requester: str | None = None
+    """The person whose key opened it, where it is one's: whoever reviews its acts must be somebody else."""
     above: int = 0
     """Agent runs above it."""
     depth: int = 0
@@ -155,24 +157,31 @@ class Agents:
     # Opening
 
     async def open(
-        self, body: bytes, headers: Mapping[bytes, bytes], workspace: str, settlement: str
+        self,
+        body: bytes,
+        headers: Mapping[bytes, bytes],
+        workspace: str,
+        settlement: str,
+        requester: str | None = None,
     ) -> dict[str, Any]:
-        """Open an agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
+        """Open an agent run for a workspace; ``requester`` is the person whose key asks, where it is one's. Raises
+        ``agent.*``, ``request.*`` and ``json.*``."""
         value = _read(body)
         plan = parse_agent_request(value)
         options = _plain(parse_options({}, headers, settlement))
         async with self.child(options.parent_run, workspace, agent=True) as joined:
-            made = self._make(AGENT, value, options, workspace, {"plan": plan.to_json()})
+            kept = {"plan": plan.to_json(), "requester": requester}
+            made = self._make(AGENT, value, options, workspace, kept, requester)
             await self._begin(made, canonical.encode_exact(value))
             joined(made.opening.run)
-        self._open[made.opening.run] = self._state(made.opening, plan)
+        self._open[made.opening.run] = self._state(made.opening, plan, requester)
         return self._told(made)
 
-    def _state(self, opening: Opening, plan: Plan) -> _Open:
+    def _state(self, opening: Opening, plan: Plan, requester: str | None) -> _Open:
         above = self._open.get(opening.parent_run or "")
         if above is None:
-            return _Open(opening, plan, depth=plan.depth)
-        return _Open(opening, plan, above.above + 1, min(plan.depth, above.depth))
+            return _Open(opening, plan, requester, depth=plan.depth)
+        return _Open(opening, plan, requester, above.above + 1, min(plan.depth, above.depth))
 
     async def _begin(self, made: _Made, text: bytes) -> None:
         opening = made.opening
@@ -191,7 +200,7 @@ class Agents:
             self._refuse_outcome(state, asked.of)
         async with self.child(row.run, row.workspace) as joined:
             kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of}
-            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept})
+            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, state.requester)
             if asked.of is not None:
                 state.told.add(asked.of)
             try:
@@ -295,7 +304,9 @@ class Agents:
         kept = [item for item in interrupted if item.opening.endpoint == AGENT]
         for item in kept:  # oldest first: a parent comes before its children
             told = item.opening.agent or {}
-            self._open[item.opening.run] = self._state(item.opening, parse_plan(told.get("plan")))
+            self._open[item.opening.run] = self._state(
+                item.opening, parse_plan(told.get("plan")), told.get("requester")
+            )
         if kept:
             for record in self._ledger.replay():
                 if record.kind == OPEN:
@@ -337,7 +348,13 @@ class Agents:
     # What runs have in common
 
     def _make(
-        self, endpoint: str, request: dict[str, Any], options: Options, workspace: str, kept: Mapping[str, Any]
+        self,
+        endpoint: str,
+        request: dict[str, Any],
+        options: Options,
+        workspace: str,
+        kept: Mapping[str, Any],
+        requester: str | None,
     ) -> _Made:
         """A run of this caller's own making: nothing of it is sent to anybody."""
         now = self._clock.now()
@@ -361,6 +378,7 @@ class Agents:
             upstream=CALLER,
             reader=reader_of(key),
             queue=options.queue,
+            requester=requester if options.queue is not None else None,
             wrap=self._wraps.make(workspace, run, secret) if options.queue is not None and not private else None,
             subject=options.subject,
             agent=kept,

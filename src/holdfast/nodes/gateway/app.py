@@ -290,9 +290,10 @@ class GatewayApp:
         if ORIGIN in scope:
             raise UsageError("agent.sealed", "an agent run shows which turns belong together: it is not asked sealed")
         headers = dict(scope["headers"])
-        workspace = self._workspaces.name(headers.get(b"authorization"))
+        caller = self._workspaces.caller(headers.get(b"authorization"))
         body = await read_body(receive)
-        told = await self._gateway.agents.open(body, headers, workspace, self._settlement)
+        agents = self._gateway.agents
+        told = await agents.open(body, headers, caller.workspace, self._settlement, caller.person)
         await _json(send, told)
 
     async def _lead_agent(self, run: str, what: str, scope: Scope, receive: Receive, send: Send) -> None:

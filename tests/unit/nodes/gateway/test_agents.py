@@ -230,6 +230,22 @@ def test_what_a_step_tells_is_its_callers_word_and_goes_nowhere() -> None:
     play(story)
 
 
+def test_who_opened_an_agent_run_counts_as_who_asks_for_its_acts_also_after_a_restart(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        body = json.dumps({"agent": {"name": "treasurer", "tools": TOOLS}}).encode()
+        agent = await world.gateway.agents.open(body, {}, "first", "batch", "ada")
+        requesters = []
+        for _ in range(2):
+            act = (await lead(world, agent, "steps", WIRE)).json()["run"]
+            look = (await lead(world, agent, "steps", LOOK)).json()["run"]
+            requesters.append(((await world.row(act)).requester, (await world.row(look)).requester))
+            await world.stop()
+            await world.start()
+        assert requesters == [("ada", None), ("ada", None)]
+
+    play(story, tmp_path)
+
+
 # Restarts
 
 
