@@ -665,7 +665,7 @@ def walrus_wasm() -> "Dict[str, str]":
 
 
 CLIENTS = os.path.join(ROOT, "requirements", "clients.txt")
-"""Anthropic's client and LangChain, at exact versions."""
+"""Anthropic's client, and what agents are written with elsewhere, at exact versions."""
 
 
 def other_clients() -> "Dict[str, str]":
@@ -676,8 +676,8 @@ def other_clients() -> "Dict[str, str]":
         "clients",
         CLIENTS,
         "HOLDFAST_CLIENTS",
-        "the tests of Anthropic's client and LangChain",
-        "anthropic and langchain-openai: about 150 MB",
+        "the tests of clients and agents that others wrote",
+        "anthropic, langgraph, openai-agents, pydantic-ai-slim and OpenTelemetry's exporter: about 240 MB",
     )
 
 
