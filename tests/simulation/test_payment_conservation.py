@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.cli.conformance import _Log
+from holdfast.cli.conformance.statements import EntryHistory
 from holdfast.core import evm, x402
 from holdfast.core.captures import selector
 from holdfast.core.payments import PaymentDocument, verify_amounts, verify_authorisation, verify_terms
@@ -318,7 +318,7 @@ class Run:
         network = Network()
         network.gateway_document = DOCUMENT
         trust = network.trust()
-        log, index = _Log(), 0
+        log, index = EntryHistory(), 0
 
         def judge(entry: bytes, claimed: dt.datetime) -> str:
             nonlocal index

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli import conformance
+from holdfast.cli.conformance.commands import run
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 CASES = sorted(path.parent for path in VECTORS.rglob("case.json"))
@@ -26,7 +26,7 @@ def contains(whole, part):
 @pytest.mark.parametrize("folder", CASES, ids=[path.relative_to(VECTORS).as_posix() for path in CASES])
 def test_vector(folder):
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    code, answer = conformance.run(case["run"], folder)
+    code, answer = run(case["run"], folder)
     shown = {
         name: value for name, value in answer.items() if name in ("verdict", "code", "message", "lanes", "verdicts")
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli import conformance
+from holdfast.cli.conformance.commands import run
 from holdfast.errors import ConflictError, MalformedError, RefusedError, UnavailableError, UndecidedError
 from holdfast.verifier.lanes import LANES
 from holdfast.verifier.transcript import Check, Transcript
@@ -60,7 +60,7 @@ def test_two_transcripts_share_nothing():
 def test_every_check_is_about_some_lane_and_every_refuted_lane_has_one_that_says_no(folder):
     """``lanes.md`` §2, over every bundle of the vectors."""
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    _, answer = conformance.run(case["run"], folder)
+    _, answer = run(case["run"], folder)
     for check in answer.get("checks", []):
         assert check["lanes"] == [name for name in LANES if name in check["lanes"]] != []
     for name, (state, _) in answer.get("lanes", {}).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from holdfast.cli.conformance import _Log
+from holdfast.cli.conformance.statements import EntryHistory
 from holdfast.core import offers
 from holdfast.core.statements import PaymentBody, parse_commitment
 from holdfast.verifier.checks import CheckPolicy, check_entry
@@ -47,7 +47,7 @@ def test_every_full_node_accepts_what_is_told_once() -> None:
         await world.collect()
         await world.collect()
         assert sorted(events(world)) == ["captured", "captured", "charged", "charged"]
-        log = _Log()
+        log = EntryHistory()
         for index, entry in enumerate(world.log.entries):
             seen = world.clock.now()
             check = check_entry(entry, index=index, seen_at=seen, trust=world.trust, policy=CheckPolicy(), history=log)

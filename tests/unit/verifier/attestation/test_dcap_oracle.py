@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from holdfast.cli import conformance
+from holdfast.cli.conformance.commands import run
 from holdfast.core.attestation.certificates import parse_pem
 from tests.helpers.attestations import REAL_EVIDENCE, VECTORS
 
@@ -52,7 +52,7 @@ def test_what_we_accept_another_verifier_accepts(folder, case, options):
     collateral = (folder / options["--collateral"]).read_bytes()
     at = dt.datetime.fromisoformat(case["at"])
     theirs = ask((folder / "evidence.bin").read_bytes(), collateral, root, at)
-    _, ours = conformance.run(case["run"], folder)
+    _, ours = run(case["run"], folder)
     if ours["verdict"] == "accept":
         assert theirs == ours["tcb"]
     elif theirs is not None:
