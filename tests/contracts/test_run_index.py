@@ -112,6 +112,16 @@ def test_children_are_those_that_name_a_parent_in_the_order_of_their_places(inde
     assert index.children(str(row(3)["run"])) == []
 
 
+def test_the_run_of_a_key_is_the_one_that_was_opened_last_under_it(index: RunIndex) -> None:
+    name, other = "aa" * 32, "bb" * 32
+    index.put_runs([row(1)])
+    index.put_runs([row(number) | {"retry": of} for number, of in ((3, name), (5, name), (9, other))])
+    found = index.asked_under(name)
+    assert found is not None
+    assert (found.open_place, found.retry) == (5, name)
+    assert index.asked_under("cc" * 32) is None
+
+
 def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQLRunIndex) -> None:
     index.put_runs([row(1)])
     with index._engine.begin() as connection:
@@ -121,6 +131,8 @@ def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQL
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN subject"))
         connection.execute(sa.text("DROP INDEX runs_by_parent"))
         connection.execute(sa.text("ALTER TABLE runs DROP COLUMN parent_run"))
+        connection.execute(sa.text("DROP INDEX runs_by_retry"))
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN retry"))
     for _ in range(2):  # the second time there is nothing to do
         index._add_columns()
     index.put_runs([row(2, queue="a") | {"requester": "ada", "subject": "Claim 204"}])

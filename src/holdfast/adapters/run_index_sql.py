@@ -40,6 +40,7 @@ _RUNS = sa.Table(
     sa.Column("added", sa.Text),
     sa.Column("asked_again", sa.Integer),
     sa.Column("parent_run", sa.String(36)),
+    sa.Column("retry", sa.String(64)),
     sa.Index("runs_by_workspace", "workspace", "opened_at"),
     sa.Index("runs_by_entry", "execution_index"),
 )
@@ -59,6 +60,14 @@ _PARENTS = sa.Index(
     postgresql_where=_RUNS.c.parent_run.is_not(None),
 )
 """Likewise: only runs that name a parent."""
+_RETRIES = sa.Index(
+    "runs_by_retry",
+    _RUNS.c.retry,
+    _RUNS.c.open_place,
+    sqlite_where=_RUNS.c.retry.is_not(None),
+    postgresql_where=_RUNS.c.retry.is_not(None),
+)
+"""Likewise: only runs that were asked for under a key."""
 _CURSOR = sa.Table(
     "cursors",
     _METADATA,
@@ -104,11 +113,13 @@ class SQLRunIndex:
                 ("added", "TEXT"),
                 ("asked_again", "INTEGER"),
                 ("parent_run", "VARCHAR(36)"),
+                ("retry", "VARCHAR(64)"),
             ):
                 if name not in found:
                     connection.execute(sa.text(f"ALTER TABLE runs ADD COLUMN {name} {kind}"))
             _QUEUED.create(connection, checkfirst=True)
             _PARENTS.create(connection, checkfirst=True)
+            _RETRIES.create(connection, checkfirst=True)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -188,6 +199,13 @@ class SQLRunIndex:
         query = sa.select(_RUNS).where(_RUNS.c.parent_run == parent).order_by(_RUNS.c.open_place)
         with self._engine.connect() as connection:
             return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+    def asked_under(self, retry: str) -> RunRow | None:
+        """The run that was opened last of those asked for under a key."""
+        query = sa.select(_RUNS).where(_RUNS.c.retry == retry).order_by(_RUNS.c.open_place.desc()).limit(1)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        return RunRow(**row) if row is not None else None
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:
         """A workspace's runs that name a queue, by the place of their opening, from ``begin`` on and below ``end``."""

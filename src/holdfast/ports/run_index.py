@@ -45,6 +45,8 @@ class RunRow:
 
     parent_run: str | None = None
     """The run that it names as its parent; None too where what came sealed is read by its capability alone."""
+    retry: str | None = None
+    """What the idempotency key is known by that it was asked for under, where there was one."""
 
     @property
     def additions(self) -> tuple[tuple[int, int | None, str | None], ...]:
@@ -99,6 +101,10 @@ class RunIndex(Protocol):
 
     def children(self, parent: str) -> list[RunRow]:
         """The runs that name a parent, by the place of their opening."""
+        ...
+
+    def asked_under(self, retry: str) -> RunRow | None:
+        """The run that was opened last of those asked for under a key."""
         ...
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:

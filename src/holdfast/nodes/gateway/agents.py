@@ -1,7 +1,9 @@
 """Agent runs: opened and closed by hand, with children in between (``spec/agents.md``).
 
 What is open is in memory and in the write-ahead log, so an agent run outlives its gateway's process: its opening keeps
-what it may do, without what was asked, which only its capability opens. A step is opened and closed in one commit.
+what it may do, without what was asked, which only its capability opens. A step is opened and closed in one commit. One
+that a crash cut in two is closed as interrupted and was never told: it is neither an act nor an outcome, and its key is
+free.
 
 Not covered: turns of models, which ``service`` opens and :meth:`Agents.child` lets in, and what children come to
 (``verifier.children``).
@@ -13,7 +15,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +37,9 @@ from holdfast.core.statements import Execution, parse_envelope
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, parse_closing
-from holdfast.nodes.gateway.records import OPEN
+from holdfast.nodes.gateway.records import CLOSE, OPEN
 from holdfast.nodes.gateway.request import Options, parse_options
+from holdfast.nodes.gateway.retries import Retry, Turnstile, parse_retry
 from holdfast.nodes.gateway.turn import (
     Identity,
     Opening,
@@ -54,6 +57,8 @@ from holdfast.ports.run_index import RunRow
 _LOG = logging.getLogger("holdfast.gateway")
 AGENT, STEP = "agent", "step"
 """Endpoints of statements (``statement.md`` §4.1)."""
+INTERRUPTED = "gateway.interrupted"
+"""The outcome of what a crash cut off."""
 ABANDONED_AFTER = dt.timedelta(days=7)
 """How long an agent run may stay open (``agents.md`` §2(3))."""
 _HOUR_S = 3600.0
@@ -79,8 +84,8 @@ class _Open:
     ending: bool = False
     acts: set[str] = field(default_factory=set)
     """Runs of the acts that it proposed."""
-    told: set[str] = field(default_factory=set)
-    """Those of which the outcome was told."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Those of which the outcome was told, and the step that told it (empty while it is written)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Agents:
         self._on_closed = on_closed
         self._wraps = wraps
         self._open: dict[str, _Open] = {}
+        self._turnstile = Turnstile()
 
     # Children
 
@@ -166,16 +172,33 @@ class Agents:
     ) -> dict[str, Any]:
         """Open an agent run for a workspace; ``requester`` is the person whose key asks, where it is one's. Raises
         ``agent.*``, ``request.*`` and ``json.*``."""
+        retry = parse_retry(headers, headers.get(b"authorization", b""), "/v1/runs", body)
+
+        async def once() -> dict[str, Any]:
+            before = await self._told_before(retry)
+            return before or await self._open_run(body, headers, workspace, settlement, requester, retry)
+
+        return await self._turnstile.run(retry, once)
+
+    async def _open_run(
+        self,
+        body: bytes,
+        headers: Mapping[bytes, bytes],
+        workspace: str,
+        settlement: str,
+        requester: str | None,
+        retry: Retry | None,
+    ) -> dict[str, Any]:
         value = _read(body)
         plan = parse_agent_request(value)
         options = _plain(parse_options({}, headers, settlement))
         async with self.child(options.parent_run, workspace, agent=True) as joined:
             kept = {"plan": plan.to_json(), "requester": requester}
-            made = self._make(AGENT, value, options, workspace, kept, requester)
+            made = self._make(AGENT, value, options, workspace, kept, requester, retry)
             await self._begin(made, canonical.encode_exact(value))
             joined(made.opening.run)
         self._open[made.opening.run] = self._state(made.opening, plan, requester)
-        return self._told(made)
+        return self._told(made.opening, made.secret)
 
     def _state(self, opening: Opening, plan: Plan, requester: str | None) -> _Open:
         above = self._open.get(opening.parent_run or "")
@@ -191,8 +214,18 @@ class Agents:
 
     # Steps
 
-    async def step(self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+    async def step(self, row: RunRow, secret: bytes, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Record a step of an open agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
+        retry = parse_retry(headers, secret, f"/v1/runs/{row.run}/steps", body)
+
+        async def once() -> dict[str, Any]:
+            return await self._told_before(retry) or await self._step(row, body, headers, retry)
+
+        return await self._turnstile.run(retry, once)
+
+    async def _step(
+        self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes], retry: Retry | None
+    ) -> dict[str, Any]:
         state = self._find(row)
         asked = parse_step(_read(body), state.plan)
         options = self._step_options(state, asked, headers)
@@ -200,18 +233,18 @@ class Agents:
             self._refuse_outcome(state, asked.of)
         async with self.child(row.run, row.workspace) as joined:
             kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of}
-            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, state.requester)
+            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, state.requester, retry)
             if asked.of is not None:
-                state.told.add(asked.of)
+                state.told[asked.of] = made.opening.run
             try:
                 statements = await self._at_once(made, asked)
             except BaseException:
-                state.told.discard(asked.of or "")
+                state.told.pop(asked.of or "", None)
                 raise
             joined(made.opening.run)
         if asked.act is not None:
             state.acts.add(made.opening.run)
-        return self._told(made, statements)
+        return self._told(made.opening, made.secret, _named(statements))
 
     def _step_options(self, state: _Open, asked: StepAsk, headers: Mapping[bytes, bytes]) -> Options:
         """A step settles as its agent run does, and names the queue that its tool has."""
@@ -253,8 +286,17 @@ class Agents:
 
     # Closing
 
-    async def close(self, row: RunRow, secret: bytes, body: bytes) -> dict[str, Any]:
+    async def close(self, row: RunRow, secret: bytes, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Close an agent run over its children. Raises ``agent.*`` and ``json.*``."""
+        retry = parse_retry(headers, secret, f"/v1/runs/{row.run}/close", body)
+
+        async def once() -> dict[str, Any]:
+            before = await self._closed_before(row.run, secret, retry)
+            return before or await self._close_run(row, secret, body, retry)
+
+        return await self._turnstile.run(retry, once)
+
+    async def _close_run(self, row: RunRow, secret: bytes, body: bytes, retry: Retry | None) -> dict[str, Any]:
         state = self._find(row)
         value = _read(body)
         closing_document(value, ())  # what is refused, is refused before anything
@@ -271,12 +313,12 @@ class Agents:
             now = self._clock.now()
             statements = close_statements(self._identity, state.opening, execution, now=now, key=key)
             text = canonical.encode_exact(document)
-            place = await self._close(made, execution, statements, now, text, response)
+            place = await self._close(made, execution, statements, now, text, response, retry)
         finally:
             state.ending = False
         self._open.pop(row.run, None)
         self._over(state.opening, execution, now, place.start)
-        return self._told(made, statements)
+        return self._told(state.opening, secret, _named(statements))
 
     async def _children(self, state: _Open) -> list[Child]:
         rows = [await self._indexer.run(run) for run in state.children]
@@ -297,6 +339,38 @@ class Agents:
             raise UsageError("agent.none", "this run is no agent run", hint="open one with POST /v1/runs")
         raise UsageError("agent.closed", "this agent run is closed", status=409)
 
+    # The same again
+
+    async def _told_before(self, retry: Retry | None) -> dict[str, Any] | None:
+        """What was answered under a key; None where it is new, or what it led to was cut off and never told. Raises
+        ``agent.key``."""
+        row = None if retry is None else await self._indexer.asked_under(retry.name)
+        if retry is None or row is None or row.outcome == INTERRUPTED:
+            return None
+        opening = parse_opening(self._ledger.read(row.open_place).record.header)
+        kept = opening.retry or {}
+        retry.require_same(kept)
+        closing = row.close_place if row.endpoint == STEP else None  # an agent run was told before it was closed
+        statements = None if closing is None else self._statements(closing)
+        return self._told(opening, retry.secret(row.run, kept), statements)
+
+    async def _closed_before(self, run: str, secret: bytes, retry: Retry | None) -> dict[str, Any] | None:
+        """What was answered when an agent run was closed under a key; None where it was not. Raises ``agent.key``."""
+        row = None if retry is None else await self._indexer.run(run)
+        if retry is None or row is None or row.close_place is None:
+            return None
+        kept = self._ledger.read(row.close_place).record.header.get("retry")
+        if kept is None or kept["name"] != retry.name:
+            return None
+        retry.require_same(kept)
+        opening = parse_opening(self._ledger.read(row.open_place).record.header)
+        return self._told(opening, secret, self._statements(row.close_place))
+
+    def _statements(self, place: int) -> list[tuple[str, str]]:
+        """Kind and digest of what a closing record holds."""
+        route, execution = parse_closing(self._ledger.read(place).record).envelopes
+        return [("route", parse_envelope(route).digest), ("execution", parse_envelope(execution).digest)]
+
     # Starting again
 
     def restore(self, interrupted: list[Interrupted]) -> list[Interrupted]:
@@ -311,6 +385,10 @@ class Agents:
             for record in self._ledger.replay():
                 if record.kind == OPEN:
                     self._rejoin(parse_opening(record.record.header))
+                elif record.kind == CLOSE and record.record.header["outcome"] == INTERRUPTED:
+                    self._never_told(record.record.header["run"])
+            for item in interrupted:
+                self._never_told(item.opening.run)
         return [item for item in interrupted if item.opening.endpoint != AGENT]
 
     def _rejoin(self, opening: Opening) -> None:
@@ -322,7 +400,13 @@ class Agents:
         if step is not None and step["act"]:
             state.acts.add(opening.run)
         if step is not None and step["of"] is not None:
-            state.told.add(step["of"])
+            state.told[step["of"]] = opening.run
+
+    def _never_told(self, run: str) -> None:
+        """A step that a crash cut off proposed nothing and told of nothing."""
+        for state in self._open.values():
+            state.acts.discard(run)
+            state.told = {act: step for act, step in state.told.items() if step != run}
 
     async def work(self) -> None:
         """Close what nobody closed, once an hour, for ever."""
@@ -355,6 +439,7 @@ class Agents:
         workspace: str,
         kept: Mapping[str, Any],
         requester: str | None,
+        retry: Retry | None,
     ) -> _Made:
         """A run of this caller's own making: nothing of it is sent to anybody."""
         now = self._clock.now()
@@ -382,6 +467,7 @@ class Agents:
             wrap=self._wraps.make(workspace, run, secret) if options.queue is not None and not private else None,
             subject=options.subject,
             agent=kept,
+            retry=None if retry is None else retry.kept(run, secret),
         )
         return _Made(opening, secret, key, bound)
 
@@ -393,10 +479,17 @@ class Agents:
         now: dt.datetime,
         text: bytes,
         response: Commitment,
+        retry: Retry | None = None,
     ) -> Place:
         sealed, shown = _kept(made, "response", text, response)
         return await self._ledger.close_run(
-            made.opening, made.opening.stamp(now), execution.outcome, statements, sealed=sealed, disclosed=shown
+            made.opening,
+            made.opening.stamp(now),
+            execution.outcome,
+            statements,
+            sealed=sealed,
+            disclosed=shown,
+            retry=None if retry is None else retry.kept(made.opening.run),
         )
 
     def _over(self, opening: Opening, execution: Execution, now: dt.datetime, place: int) -> None:
@@ -404,19 +497,20 @@ class Agents:
         self._indexer.changed(opening.run, outcome=outcome, closed_at=opening.stamp(now), close_place=place)
         self._on_closed(opening.run, outcome)
 
-    def _told(self, made: _Made, statements: tuple[SignedStatement, SignedStatement] | None = None) -> dict[str, Any]:
-        """What the caller gets of a run."""
-        opening = made.opening
+    def _told(
+        self, opening: Opening, secret: bytes, statements: Sequence[tuple[str, str]] | None = None
+    ) -> dict[str, Any]:
+        """What the caller gets of a run; ``statements`` are kinds and digests."""
         told: dict[str, Any] = {
             "run": opening.run,
-            "capability": made.secret.hex(),
+            "capability": secret.hex(),
             "attester": self._identity.attester,
             "settlement": opening.settlement,
         }
         if opening.queue is not None:
             told["queue"] = opening.queue
         if statements is not None:
-            told["statements"] = [{"kind": item.kind, "digest": item.digest} for item in statements]
+            told["statements"] = [{"kind": kind, "digest": digest} for kind, digest in statements]
         return told
 
 
@@ -426,6 +520,10 @@ def _read(body: bytes) -> Any:
     if len(body) > MAX_BODY_BYTES:
         raise UsageError("agent.size", f"what is told of an agent run has at most {MAX_BODY_BYTES} bytes", status=413)
     return canonical.decode_exact(body)
+
+
+def _named(statements: Iterable[SignedStatement]) -> list[tuple[str, str]]:
+    return [(item.kind, item.digest) for item in statements]
 
 
 def _joined_nobody(_run: str) -> None:

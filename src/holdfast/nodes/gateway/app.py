@@ -306,8 +306,8 @@ class GatewayApp:
         row, secret = await self._desk.find(run, None, capability)
         body = await read_body(receive)
         agents = self._gateway.agents
-        told = agents.step(row, body, headers) if what == "steps" else agents.close(row, secret or b"", body)
-        await _json(send, await told)
+        lead = agents.step if what == "steps" else agents.close
+        await _json(send, await lead(row, secret or b"", body, headers))
 
     # Files
 

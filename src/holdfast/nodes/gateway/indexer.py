@@ -138,6 +138,14 @@ class Indexer:
             found.setdefault(row.run, _changed(row, self._changed.get(row.run, {})))
         return sorted(found.values(), key=lambda row: row.open_place)
 
+    async def asked_under(self, retry: str) -> RunRow | None:
+        """The run that was opened last of those asked for under an idempotency key."""
+        memory = [RunRow(**row) for row in self._waiting.values() if row["retry"] == retry]
+        if memory:
+            return max(memory, key=lambda row: row.open_place)
+        row = await self.call(self._index.asked_under, retry)
+        return None if row is None else _changed(row, self._changed.get(row.run, {}))
+
     async def openings(self, workspace: str, after: int, limit: int) -> tuple[list[RunRow], int]:
         """A workspace's runs that name a queue and whose records begin at or behind ``after``, in the order of the
         write-ahead log, and the position to go on from: below it nothing more will appear."""
@@ -254,6 +262,7 @@ def _values_of(opening: Opening, place: int) -> dict[str, Any]:
         "added": None,
         "asked_again": None,
         "parent_run": None if closed else opening.parent_run,
+        "retry": opening.retry["name"] if opening.retry is not None else None,
     }
 
 

@@ -11,6 +11,12 @@ from holdfast.verifier.lanes import BASES, LANES, STATES
 _TEXT = {"type": "string"}
 _CODE = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$"}
 _RUN = {"type": "string", "format": "uuid"}
+_RETRY_PARAMETER = {
+    "name": "idempotency-key",
+    "in": "header",
+    "description": "The same request under the same key is answered as before (agents.md §7)",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+}
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}
 _LANE = {"state": {"enum": list(STATES)}, "basis": {"enum": [*BASES, None]}}
 
@@ -105,7 +111,7 @@ SCHEMAS: dict[str, Any] = {
 
 def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Operations by path; ``errors`` are the answers that every one of them can give."""
-    capability = {"parameters": [_RUN_PARAMETER], "security": [{"capability": []}]}
+    capability = {"parameters": [_RUN_PARAMETER, _RETRY_PARAMETER], "security": [{"capability": []}]}
     return {
         "/v1/runs": {"post": _post("Open an agent run", "AgentRequest", errors)},
         "/v1/runs/{run}/steps": {
@@ -120,6 +126,7 @@ def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _post(summary: str, asked: str, errors: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": summary,
+        "parameters": [_RETRY_PARAMETER],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(asked)}}},
         "responses": {
             "200": {

@@ -145,6 +145,8 @@ class Opening:
     """The route policies in force, where there are any."""
     agent: Mapping[str, Any] | None = None
     """Of an agent run what it may do, of a step what it is: what its gateway has to know again (``agents``)."""
+    retry: Mapping[str, str] | None = None
+    """What is kept of the idempotency key that it was asked for under (``retries``)."""
 
     @property
     def coarse(self) -> bool:
@@ -186,6 +188,7 @@ class Opening:
             "ignored": list(self.ignored),
             "policy": self.policy.to_json() if self.policy is not None else None,
             **({} if self.agent is None else {"agent": dict(self.agent)}),
+            **({} if self.retry is None else {"retry": dict(self.retry)}),
         }
 
 
@@ -217,6 +220,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         ignored=tuple(header.get("ignored", ())),
         policy=PolicyInForce(**header["policy"]) if header.get("policy") is not None else None,
         agent=header.get("agent"),
+        retry=header.get("retry"),
     )
 
 
