@@ -4,12 +4,30 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from holdfast.core.retrieval.index import CANDIDATES, Hit, RowIndex
 from holdfast.core.retrieval.ranking import HOP_ROWS, VECTOR_SHARE, Facts, Ranked, hops, rank
 from holdfast.core.retrieval.words import time_hint
+
+
+def find_for_message(
+    index: RowIndex,
+    facts: Callable[[str], Facts | None],
+    asked: Sequence[tuple[str, Any]],
+    *,
+    at: dt.datetime,
+    vector_share: int = VECTOR_SHARE,
+) -> list[Ranked]:
+    """Rows for all that a message asks (:func:`words.questions_of`), each question with its vector: a row has the place
+    that it has where it says most. What says little of a whole message may say much of one sentence. Raises
+    ``recall.vector``."""
+    return _in_order(
+        item
+        for question, vector in asked
+        for item in find_rows(index, facts, question, vector, at=at, vector_share=vector_share)
+    )
 
 
 def find_rows(
@@ -36,8 +54,13 @@ def find_rows(
             if hit.id != hop.row and (before is None or before.words < hit.words):
                 further[hit.id] = hit
     second = rank(further.values(), facts, at=now, hint=hint, vector_share=vector_share, hopped=frozenset(further))
+    return _in_order((*first, *second))
+
+
+def _in_order(found: Iterable[Ranked]) -> list[Ranked]:
+    """Each row once, where it scored most; best first."""
     best: dict[str, Ranked] = {}
-    for item in (*first, *second):
+    for item in found:
         if item.id not in best or best[item.id].scores.total < item.scores.total:
             best[item.id] = item
     return sorted(best.values(), key=lambda item: (-item.scores.total, item.id))

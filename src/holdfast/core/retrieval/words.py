@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 MOST_WORDS = 2048
 """Words of one text that are looked at."""
+MOST_SENTENCES = 4
+"""Sentences of a message that are asked for by themselves."""
+_SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|[\r\n]+")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _VOWEL = re.compile(r"[aeiouy]")
 _STOP = """
@@ -39,6 +42,20 @@ def words_of(text: str) -> list[str]:
             if len(found) == MOST_WORDS:
                 break
     return found
+
+
+def questions_of(message: str) -> list[str]:
+    """What a message asks for: the whole of it, and each of its sentences that has words of its own, questions first.
+
+    Of a message of one sentence that is the message alone. Of sentences that are no questions the last come first:
+    what is asked stands at the end more often than at the beginning.
+    """
+    sentences = [part.strip() for part in _SENTENCE_END.split(message) if words_of(part)]
+    if len(sentences) < 2:
+        return [message]
+    latest = list(dict.fromkeys(reversed(sentences)))
+    latest.sort(key=lambda sentence: not sentence.endswith(("?", "\uff1f")))
+    return [message, *latest[:MOST_SENTENCES]]
 
 
 def stem(word: str) -> str:

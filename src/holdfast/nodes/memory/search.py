@@ -18,7 +18,8 @@ from holdfast.core.encoding import time_encode
 from holdfast.core.memory import Row, standing_of
 from holdfast.core.retrieval.index import Entry, RowIndex
 from holdfast.core.retrieval.ranking import Facts, Ranked
-from holdfast.core.retrieval.search import find_rows
+from holdfast.core.retrieval.search import find_for_message
+from holdfast.core.retrieval.words import questions_of
 from holdfast.errors import ConflictError, UsageError
 from holdfast.nodes.memory.vault import Vault, Vaults
 from holdfast.ports.embedder import Embedder
@@ -56,16 +57,17 @@ class Retrieval:
         self, vault: Vault, query: str, now: dt.datetime, fits: Callable[[Row], bool] = lambda _: True
     ) -> tuple[RowIndex, list[Ranked]]:
         """The index as it is now, and the rows that fit, in order. Raises what the embedder raises."""
-        vector = (await self._embedder.embed([query]))[0]
-        index = await self._index(vault, len(vector))
-        return index, await self._vaults.run(self._search, index, vault, query, vector, now, fits)
+        questions = questions_of(query)
+        vectors = await self._embedder.embed(questions)
+        index = await self._index(vault, len(vectors[0]))
+        asked = list(zip(questions, vectors, strict=True))
+        return index, await self._vaults.run(self._search, index, vault, asked, now, fits)
 
     def _search(
         self,
         index: RowIndex,
         vault: Vault,
-        query: str,
-        vector: Sequence[float],
+        asked: Sequence[tuple[str, Sequence[float]]],
         now: dt.datetime,
         fits: Callable[[Row], bool],
     ) -> list[Ranked]:
@@ -75,7 +77,7 @@ class Retrieval:
                 return None
             return Facts(standing_of(row, now), row.created.timestamp(), row.claim)
 
-        return find_rows(index, facts, query, vector, at=now, vector_share=self._embedder.share)
+        return find_for_message(index, facts, asked, at=now, vector_share=self._embedder.share)
 
     async def _index(self, vault: Vault, dimensions: int) -> RowIndex:
         """The vault's index, with the rows that it has now."""

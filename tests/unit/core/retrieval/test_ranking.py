@@ -8,8 +8,8 @@ import pytest
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.retrieval.index import Entry, Hit, RowIndex
 from holdfast.core.retrieval.ranking import MILLION, Facts, choose, rank
-from holdfast.core.retrieval.search import find_rows
-from holdfast.core.retrieval.words import TimeHint
+from holdfast.core.retrieval.search import find_for_message, find_rows
+from holdfast.core.retrieval.words import TimeHint, questions_of
 
 AT = dt.datetime(2026, 6, 15, tzinfo=dt.UTC)
 NOW = AT.timestamp()
@@ -92,3 +92,17 @@ def test_a_row_that_another_names_is_found():
     assert "hop" in found["b"].path
     assert found["b"].scores.total > found["c"].scores.total
     assert find_rows(RowIndex("11" * 32, 2), known.get, "Maria", np.zeros(2), at=AT) == []
+
+
+def test_what_a_sentence_asks_is_found_whatever_else_a_message_says():
+    texts = {"home": "I live in Lisbon", "work": "I repair violins"}
+    texts |= {f"other{number}": f"Visitor {number} drinks tea" for number in range(20)}
+    index = RowIndex("11" * 32, 2)
+    index.add([Entry(row, sha256_hex(row.encode()), text) for row, text in texts.items()], np.zeros((len(texts), 2)))
+    known = {row: facts(text=text) for row, text in texts.items()}
+    message = "Where do I live? " + "Yesterday an orange balloon crossed seven quiet harbours before breakfast. " * 3
+    assert "home" not in [item.id for item in find_rows(index, known.get, message, np.zeros(2), at=AT)]
+    asked = [(question, np.zeros(2)) for question in questions_of(message)]
+    found = find_for_message(index, known.get, asked, at=AT)
+    assert found[0].id == "home"
+    assert len({item.id for item in found}) == len(found)

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from holdfast.core.retrieval.words import MOST_WORDS, stem, time_hint, words_of
+from holdfast.core.retrieval.words import MOST_SENTENCES, MOST_WORDS, questions_of, stem, time_hint, words_of
 
 AT = dt.datetime(2026, 6, 15, 12, tzinfo=dt.UTC)
 
@@ -17,6 +17,27 @@ def test_words_lose_their_endings_and_what_every_text_has():
 
 def test_a_text_of_any_length_has_so_many_words():
     assert len(words_of("word " * (MOST_WORDS + 5))) == MOST_WORDS
+
+
+@pytest.mark.parametrize(
+    "message", ["Where do I live?", "Hi! Where do I live", "It costs 3.50, e.g.", "", "?!", "\n\n"]
+)
+def test_a_message_of_one_sentence_is_asked_as_it_is(message):
+    assert questions_of(message)[0] == message
+    assert len(questions_of("Where do I live?")) == 1
+
+
+def test_each_sentence_is_asked_by_itself_and_questions_first():
+    message = "Where do I live? I have a cat called Tom.\nShe likes fish! The and of. Where do I live?"
+    assert questions_of(message) == [message, "Where do I live?", "She likes fish!", "I have a cat called Tom."]
+
+
+def test_of_a_long_message_so_many_sentences_are_asked():
+    message = "What is the first? " + " ".join(f"Number {number} came." for number in range(500))
+    asked = questions_of(message)
+    assert len(asked) == 1 + MOST_SENTENCES
+    assert asked[1] == "What is the first?"
+    assert asked[2] == "Number 499 came."
 
 
 @pytest.mark.parametrize(
