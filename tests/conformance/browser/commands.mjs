@@ -9,9 +9,12 @@ import { encapsulate, openChunks, openWhole, readConfiguration, readKeys, suiteN
 import { Malformed, Refusal, Rejected, Undecided } from "../../../src/holdfast/web/static/verify/answers.js";
 import { appraiseSlowly, JUDGED } from "../../../src/holdfast/web/static/verify/appraise.js";
 import { readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
-import { base64, concat, equal, hex, text, time, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
+import { splitCertificates } from "../../../src/holdfast/web/static/verify/attestation/certificates.js";
+import { appraiseEvidence, verifyEvidence } from "../../../src/holdfast/web/static/verify/attestation/evidence.js";
+import { base64, concat, equal, hex, text, time, timeText, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
+import { sha256 } from "../../../src/holdfast/web/static/verify/hashes.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
 import { readKeyDocument } from "../../../src/holdfast/web/static/verify/keys.js";
 import { MessageFold } from "../../../src/holdfast/web/static/verify/message_fold.js";
@@ -23,7 +26,7 @@ import { atOnce } from "../../../src/holdfast/web/static/verify/pauses.js";
 import { readPolicy, readRequirement } from "../../../src/holdfast/web/static/verify/policy.js";
 import { checkCandidate, checkFinality, checkVerdict, isOffence, memberOf, readCandidate, readFinality, readVerdict, readVote } from "../../../src/holdfast/web/static/verify/rounds.js";
 import { isRun, readStatement } from "../../../src/holdfast/web/static/verify/statements.js";
-import { readTrust } from "../../../src/holdfast/web/static/verify/trust.js";
+import { readMeasurement, readTrust } from "../../../src/holdfast/web/static/verify/trust.js";
 
 export class Usage extends Error {}
 
@@ -265,6 +268,24 @@ const COMMANDS = {
     return { signer: one_ };
   },
 
+  "verify-quote"(words, read) {
+    const [found, files] = options(words, ["at", "roots", "collateral", "binding", "key-document", "nonce", "references"]);
+    need(found, "at");
+    const [format, name, more] = files;
+    if (name === undefined || more !== undefined) fail("FORMAT FILE");
+    const given = (option) => (option in found ? read(found[option]) : null);
+    const roots = "roots" in found ? rootsOf(format, read(found.roots)) : [];
+    const document = given("key-document");
+    const key = document && readKeyDocument(document);
+    const at = time(found.at);
+    const references = "references" in found ? plain(parse(read(found.references))).map(readMeasurement) : null;
+    const keyDocument = key && unhex(key.id);
+    const claims = verifyEvidence(format, { evidence: read(name), collateral: given("collateral"), binding: given("binding") }, { roots, at, keyDocument });
+    const nonce = "nonce" in found ? unhex(found.nonce) : null;
+    const { told } = appraiseEvidence(claims, { keyDocument: key && key.id, nonce, references, roles: key && key.roles, start: at, end: at });
+    return { ...claimed(claims), checks: told };
+  },
+
   "check-policy"(words, read) {
     const { name, digest } = readPolicy(read(one(words)));
     return { name, digest };
@@ -282,6 +303,15 @@ const COMMANDS = {
     return { ...end(result, trust, required), judged: JUDGED, known: result.known, checks: result.checks, lanes: told(result.lanes) };
   },
 };
+
+/* Roots of a file: certificates, of a simulated enclave a key in base64. */
+const rootsOf = (format, bytes) => (format === "insecure-dev" ? [unbase64(text(bytes).trim(), 32)] : splitCertificates(bytes));
+
+/* Claims as the protocol names them. */
+function claimed({ tee, root, debug, keyDocument, tls, hpke, nonce, madeAt, tcb, span, measurements }) {
+  const moment = (at) => (at === null || !Number.isFinite(at) ? null : timeText(at));
+  return { tee, root: root.digest, debug, key_document: keyDocument, tls_spki: tls, hpke, nonce, made_at: moment(madeAt), tcb, valid_from: moment(span.from), valid_until: moment(span.until), measurements };
+}
 
 const told = (lanes) => Object.fromEntries(JUDGED.map((name) => [name, [lanes[name].state, lanes[name].basis]]));
 

@@ -1,5 +1,5 @@
-/* Signatures, checked and never made: Ed25519 (RFC 8032 §5.1.7), ECDSA over P-256 (FIPS 186-5 §6.4.2), and the signer
-   of an Ethereum signature over secp256k1 (SEC 1 §4.1.6).
+/* Signatures, checked and never made: Ed25519 (RFC 8032 §5.1.7), ECDSA over P-256 and P-384 (FIPS 186-5 §6.4.2), and the
+   signer of an Ethereum signature over secp256k1 (SEC 1 §4.1.6).
 
    Not WebCrypto's, which has neither secp256k1 nor compressed points, has Ed25519 in recent browsers only, and is missing
    on a page that came over plain HTTP: what a reader can check must not depend on that. No secret is
@@ -136,7 +136,10 @@ function weierstrass({ prime, a, b, order, x, y }) {
     order,
     prime,
     base: [x, y, 1n],
-    /** Both primes here are 3 modulo 4, so a root is a power. */
+    size: prime.toString(16).length / 2,
+    /** Whether a point in plain coordinates is on the curve. */
+    has: ([x, y]) => x < prime && y < prime && m(y * y) === m(x ** 3n + a * x + b),
+    /** All primes here are 3 modulo 4, so a root is a power. */
     lift(at, odd) {
       const square = m(at ** 3n + a * at + b);
       const root = power(square, (prime + 1n) / 4n, prime);
@@ -160,6 +163,15 @@ const P256 = weierstrass({
   y: 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5n,
 });
 
+const P384 = weierstrass({
+  prime: 2n ** 384n - 2n ** 128n - 2n ** 96n + 2n ** 32n - 1n,
+  a: -3n,
+  b: 0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aefn,
+  order: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+  x: 0xaa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7n,
+  y: 0x3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5fn,
+});
+
 const SECP256K1 = weierstrass({
   prime: 2n ** 256n - 2n ** 32n - 977n,
   a: 0n,
@@ -176,16 +188,35 @@ const point = (curve, key) => (key.length === 33 && (key[0] === 2 || key[0] === 
 export const isPoint = (algorithm, key) =>
   algorithm === "p256" ? point(P256, key) !== null : algorithm === "secp256k1" ? point(SECP256K1, key) !== null : true;
 
-/** ECDSA with SHA-256, the key compressed and the signature `r ‖ s` (statement.md §5). */
-export function p256(key, message, signature) {
-  const { order } = P256;
-  const Q = point(P256, key);
-  const [r, s] = [integer(signature.slice(0, 32)), integer(signature.slice(32))];
-  if (Q === null || signature.length !== 64 || !r || !s || r >= order || s >= order) return false;
+/* FIPS 186-5 §6.4.2, from the leftmost bits of a digest on. */
+function ecdsa(curve, Q, digest, r, s) {
+  const { order, size } = curve;
+  if (!r || !s || r >= order || s >= order) return false;
   const w = inverse(s, order);
-  const found = P256.flat(combine(P256, (integer(sha256(message)) * w) % order, P256.base, (r * w) % order, Q));
+  const e = integer(digest.slice(0, size));
+  const found = curve.flat(combine(curve, (e * w) % order, curve.base, (r * w) % order, Q));
   return found !== null && found[0] % order === r;
 }
+
+/** ECDSA with SHA-256, the key compressed and the signature `r ‖ s` (statement.md §5). */
+export function p256(key, message, signature) {
+  const Q = point(P256, key);
+  return Q !== null && signature.length === 64 && ecdsa(P256, Q, sha256(message), integer(signature.slice(0, 32)), integer(signature.slice(32)));
+}
+
+const NAMED = { p256: P256, p384: P384 };
+
+/** The uncompressed point of a named curve (SEC 1 §2.3.4), or null. */
+export function plainPoint(name, bytes) {
+  const curve = NAMED[name];
+  const { size } = curve;
+  if (bytes.length !== 2 * size + 1 || bytes[0] !== 4) return null;
+  const found = [integer(bytes.slice(1, size + 1)), integer(bytes.slice(size + 1))];
+  return curve.has(found) ? { curve: name, x: found[0], y: found[1] } : null;
+}
+
+/** Whether `r` and `s` sign a digest by the key that is this point. */
+export const signsDigest = ({ curve, x, y }, digest, r, s) => ecdsa(NAMED[curve], [x, y, 1n], digest, r, s);
 
 const addressOf = ([x, y]) => keccak256(bytesOf(x, 32), bytesOf(y, 32)).slice(12);
 

@@ -1,4 +1,4 @@
-/* SHA-256, SHA-512, HMAC, HKDF and Keccak-256, each from its standard.
+/* SHA-256, SHA-384, SHA-512, HMAC, HKDF and Keccak-256, each from its standard.
 
    They are here and not WebCrypto's because a tree of 65,536 leaves is 131,071 digests, and each of WebCrypto's is a
    promise; because WebCrypto is missing on a page that came over plain HTTP; and because Keccak is missing everywhere. Everything that
@@ -28,6 +28,7 @@ function fraction(prime, root, bits) {
 const START_256 = PRIMES.slice(0, 8).map((prime) => Number(fraction(prime, 2, 32)));
 const ROUND_256 = Uint32Array.from(PRIMES.slice(0, 64), (prime) => Number(fraction(prime, 3, 32)));
 const START_512 = PRIMES.slice(0, 8).map((prime) => fraction(prime, 2, 64));
+const START_384 = PRIMES.slice(8, 16).map((prime) => fraction(prime, 2, 64));
 const ROUND_512 = PRIMES.map((prime) => fraction(prime, 3, 64));
 
 /* FIPS 180-4 §5.1: 0x80, zeros, and the length in bits at the end of a block. */
@@ -83,11 +84,11 @@ export function sha256(...pieces) {
 const word = (value) => BigInt.asUintN(64, value);
 const right = (value, by) => (value >> by) | word(value << (64n - by));
 
-/** Only signatures ask for it, so it may be slow. */
-export function sha512(...pieces) {
+/* Only signatures ask for it, so it may be slow. */
+function wide(start, pieces) {
   const whole = padded(concat(...pieces), 128);
   const view = new DataView(whole.buffer);
-  const state = [...START_512];
+  const state = [...start];
   const w = [];
   for (let block = 0; block < whole.length; block += 128) {
     for (let t = 0; t < 80; t += 1) {
@@ -109,6 +110,9 @@ export function sha512(...pieces) {
   }
   return concat(...state.map((value) => bytesOf(value, 8)));
 }
+
+export const sha512 = (...pieces) => wide(START_512, pieces);
+export const sha384 = (...pieces) => wide(START_384, pieces).slice(0, 48);
 
 /** RFC 2104. */
 export function hmac(key, ...pieces) {

@@ -1,6 +1,7 @@
 /* Trust documents (trust.md): the only thing that admits. */
 
 import { Malformed, Rejected, Undecided } from "./answers.js";
+import { readReference } from "./attestation/reference.js";
 import { hex, time, unbase64 } from "./bytes.js";
 import { evmAddress } from "./curves.js";
 import { readEnvelope } from "./dsse.js";
@@ -92,15 +93,16 @@ function readChain(value) {
 function readEnclaveRoot(value) {
   exactly(value, ["kind", "certificate", "development"], "trust.enclave_root");
   if (!KINDS.includes(value.kind)) refuse("enclave_root", "unknown kind");
-  unbase64(value.certificate);
-  if (!flag(value.development, "enclave_root") && value.kind === "insecure-dev") refuse("enclave_root", "a simulated enclave is marked as development");
+  const development = flag(value.development, "enclave_root");
+  if (!development && value.kind === "insecure-dev") refuse("enclave_root", "a simulated enclave is marked as development");
+  return { kind: value.kind, bytes: unbase64(value.certificate), development };
 }
 
-function readMeasurement(value) {
+/** A measurement of a role, with the reference value in it. */
+export function readMeasurement(value) {
   exactly(value, ["kind", "role", "value", "valid_from", "valid_until", "debug"], "trust.measurement");
   if (!KINDS.includes(value.kind) || !ROLES.includes(value.role) || !isObject(value.value)) refuse("measurement", "not a measurement of a role");
-  flag(value.debug, "measurement");
-  span(value);
+  return { kind: value.kind, role: value.role, reference: readReference(value.kind, value.value), debug: flag(value.debug, "measurement"), ...span(value) };
 }
 
 function ascending(epochs) {
@@ -131,11 +133,11 @@ function readVersion(payload) {
     logs: list(value.logs, "log", readLog),
     epochs: list(value.epochs, "epoch", readEpoch),
     chains: list(value.chains, "chain", readChain),
+    enclaveRoots: list(value.enclave_roots, "enclave_root", readEnclaveRoot),
+    measurements: list(value.measurements, "measurement", readMeasurement),
     digest: hex(sha256(payload)),
   };
   if (version.expiresAt <= version.issuedAt) refuse("span", "it expires after it was issued");
-  list(value.enclave_roots, "enclave_root", readEnclaveRoot);
-  list(value.measurements, "measurement", readMeasurement);
   once(version.nodes, "node", (node) => node.document.id);
   once(version.logs, "log", (log) => log.origin);
   once(version.chains, "chain", (chain) => chain.origin);
