@@ -1,7 +1,8 @@
-"""Enclaves' evidence as the pages read it, under Node.js: real documents of four vendors against what the implementation in Python says of
-them, and evidence that somebody changed or cut.
+"""Enclaves' evidence as the pages read it, under Node.js.
 
-Real evidence is looked for beside the project; each test of it says so and is skipped where it is not there.
+Real documents of four vendors are held against what the implementation in Python says of them, and evidence that
+somebody changed or cut is refused. Real evidence is looked for beside the project; each test of it says so and is
+skipped where it is not there.
 """
 
 import base64
