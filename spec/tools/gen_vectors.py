@@ -49,6 +49,7 @@ from suites import (
     texts,
     trusts,
     walrus,
+    workflows,
 )
 
 SUITES = (
@@ -89,6 +90,7 @@ SUITES = (
     walrus,
     memory,
     sources,
+    workflows,
 )
 
 

@@ -21,6 +21,7 @@ from holdfast.cli.conformance import (
     private,
     rounds,
     statements,
+    workflows,
 )
 from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, Undecided
 from holdfast.errors import HoldfastError, MalformedError, UndecidedError, UsageError
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     **lanes.COMMANDS,
     **attestation.COMMANDS,
     **opengradient.COMMANDS,
+    **workflows.COMMANDS,
 }
 
 
