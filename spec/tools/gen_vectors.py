@@ -12,6 +12,7 @@ from reference import world
 from reference.cases import Writer
 from reference.text import exact_text, jcs
 from suites import (
+    acts,
     admissions,
     agents,
     artifacts,
@@ -58,6 +59,7 @@ SUITES = (
     contexts,
     dialects,
     agents,
+    acts,
     files,
     logs,
     statements,

@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
+from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.errors import MalformedError, UsageError
 
@@ -130,6 +131,20 @@ def parse_step(value: object, plan: Plan) -> StepAsk:
     if not isinstance(request["attributes"], dict):
         raise MalformedError("agent.step", "attributes is an object", param="attributes")
     return StepAsk(kind, request, {"recorded": True})
+
+
+def act_digest(request: Mapping[str, Any]) -> str:
+    """Digest (hex) of a proposed act by its request document, as ``decode_exact`` reads it (``acts.md`` §1(3)): the
+    same for the same tool and arguments, in whatever order they were written."""
+    return sha256_hex(
+        canonical.encode_exact(_in_order({name: request[name] for name in ("arguments", "kind", "tool")}))
+    )
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_order(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be"))}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def closing_document(value: object, children: Iterable[Child]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands of statements, trust and entries."""
+"""Commands of statements, trust, entries, children and acts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 
 from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, fields_of, read_trust, trust_versions
 from holdfast.core import canonical, statements, trust
+from holdfast.core.agents import parse_agent_request
+from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_decode
 from holdfast.errors import RefusedError, UndecidedError
+from holdfast.verifier.acts import verify_act, verify_declared
+from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.checks import CheckPolicy, EntryCheck, KnownStatement, check_entry, refuse_attester, refuse_time
 from holdfast.verifier.children import verify_children
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -107,10 +111,24 @@ def _verify_children(arguments: Arguments) -> Answer:
     return {"missing": [child.run for child in found.missing]}
 
 
+def _verify_act(arguments: Arguments) -> Answer:
+    """``acts.md`` §3(2) and, with ``--agent``, §3(4)."""
+    policy, at = parse_policy(arguments.read(arguments.one("policy"))), time_decode(arguments.one("at"))
+    believed = read_trust(arguments)
+    value = fields_of(arguments.read(arguments.one("expected")), "agent", "request", "queue", "digest")
+    act = appraise(parse_bundle(arguments.file()), believed, policy, at)
+    found = verify_act(act, value["agent"], parse_agent_request(value["request"]), value["queue"], value["digest"])
+    agent = arguments.maybe("agent")
+    if agent is not None:
+        verify_declared(act, found, appraise(parse_bundle(arguments.read(agent)), believed, policy, at))
+    return {"tool": found.tool.name, "effect": found.tool.effect, "digest": found.digest}
+
+
 COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     "parse-statement": _parse_statement,
     "verify-statement": _verify_statement,
     "verify-entries": _verify_entries,
     "verify-trust": _verify_trust,
     "verify-children": _verify_children,
+    "verify-act": _verify_act,
 }

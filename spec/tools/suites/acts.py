@@ -1,0 +1,211 @@
+"""acts: what an executor holds a handed-out act against before it does anything (acts.md §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reference import world
+from reference.cases import Writer
+from reference.text import exact_text, jcs, parse, sha
+from reference.world import AT, Story, Turn, bundle_text
+
+AGENT = world.run_id("acts/agent")
+ACT = world.run_id("acts/act")
+TOOLS = [
+    {"name": "look", "effect": "read"},
+    {"name": "wire", "effect": "pay", "queue": "treasury"},
+]
+PLAN = {"agent": {"name": "treasurer", "tools": TOOLS}}
+WIRE = '{"kind":"tool","tool":"wire","arguments":{"to":"0xabc","amount":1.50}}'
+
+
+def digest_of(request: str) -> str:
+    """The digest of an act (acts.md §1(3))."""
+    return sha(exact_text(ordered(parse(request.encode()))).encode()).hex()
+
+
+def ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: ordered(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be"))}
+    return [ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def own(endpoint: str, parent: str | None) -> dict[str, Callable[[dict[str, Any]], None]]:
+    """Changes that make the statements of a turn those of a run that its caller tells of."""
+
+    def route(value: dict[str, Any]) -> None:
+        value["predicate"].update(endpoint=endpoint, upstream="caller", rewrites=[])
+        value["predicate"]["sent"] = value["predicate"]["request"]
+        closing(value)
+
+    def closing(value: dict[str, Any]) -> None:
+        value["predicate"]["upstream"] = "caller"
+        if parent is not None:
+            value["predicate"]["parent_run"] = parent
+
+    return {"route_change": route, "execution_change": closing}
+
+
+def step(
+    request: str = WIRE,
+    *,
+    response: str = '{"proposed":true}',
+    endpoint: str = "step",
+    parent: str | None = AGENT,
+    disclose: tuple[str, ...] = ("request", "response"),
+) -> Story:
+    turn = Turn("acts/act", request=request, sent=request, response=response, **own(endpoint, parent))
+    return Story(turn, disclose=disclose)
+
+
+def agent(act: Story, plan: dict[str, Any] | None = None, *, children: list[dict[str, Any]] | None = None) -> Story:
+    """The closed agent run of an act."""
+    listed = [{"run": ACT, "endpoint": "step", "statement": act.turn.execution.digest}]
+    answer = {"result": "done", "children": listed if children is None else children}
+    request = exact_text(plan or PLAN)
+    turn = Turn("acts/agent", request=request, sent=request, response=exact_text(answer), **own("agent", None))
+    return Story(turn, disclose=("request", "response"))
+
+
+def write(out: Writer) -> None:
+    """Write the suite."""
+
+    def case(
+        name: str,
+        why: str,
+        act: Story | dict[str, Any] | None = None,
+        code: str | None = None,
+        *,
+        above: Story | None = None,
+        request: str = WIRE,
+        tools: list[dict[str, Any]] | None = None,
+        queue: str = "treasury",
+        bug: str = "SUBSTITUTION",
+        spec: str = "acts.md §3(2)",
+    ) -> None:
+        shown = act or step()
+        known = PLAN if tools is None else {"agent": {"name": "treasurer", "tools": tools}}
+        expected = {"agent": AGENT, "request": known, "queue": queue, "digest": digest_of(request)}
+        files: dict[str, Any] = {
+            "act.json": bundle_text(shown if isinstance(shown, dict) else shown.bundle()),
+            "expected.json": jcs(expected),
+        }
+        run = ["verify-act", "--policy", "../../shared/policy.json", "--at", AT, "--trust", "../../shared/trust.json"]
+        run += ["--expected", "expected.json"]
+        if above is not None:
+            files["agent.json"] = bundle_text(above.bundle())
+            run += ["--agent", "agent.json"]
+        out.case(
+            f"acts/{name}",
+            why,
+            spec=spec,
+            run=[*run, "act.json"],
+            expect="reject" if code else "accept",
+            code=code,
+            at=AT,
+            bug=bug if code else None,
+            result=None if code else {"tool": "wire", "effect": "pay", "digest": digest_of(request)},
+            files=files,
+        )
+
+    case("proposed", "An act of a tool that pays, as its agent's own record has it.")
+    case(
+        "written-otherwise",
+        "The members of the arguments in another order are the same act.",
+        step('{"arguments":{"amount":1.50,"to":"0xabc"},"tool":"wire","kind":"tool"}'),
+    )
+    good = step()
+    case("declared", "Its agent run was closed, declared the tool so and lists the act.", good, above=agent(good))
+
+    changed = step().bundle()
+    for item in changed["journal"]:
+        if item["kind"] == "document" and item["document"] == "request":
+            item["text"] = item["text"].replace("0xabc", "0xdef")
+    case(
+        "edited-document",
+        "Attack: a panel shows the statements of one act and the arguments of another. What was signed does not hold "
+        "what is shown, so nothing of it is an act.",
+        changed,
+        "act.bytes",
+    )
+    case(
+        "edited-arguments",
+        "Attack: a gateway signed other arguments than the agent proposed. Signatures hold; the agent's own record does "
+        "not say that.",
+        step(WIRE.replace("0xabc", "0xdef")),
+        "act.arguments",
+    )
+    case(
+        "number-written-otherwise",
+        "1.5 is not what was proposed where 1.50 was: an executor hands on texts, and so nobody may choose between two.",
+        step(WIRE.replace("1.50", "1.5")),
+        "act.arguments",
+    )
+    case(
+        "another-agent",
+        "An act that another agent run proposed, handed to this executor.",
+        step(parent=world.run_id("acts/other")),
+        "act.parent",
+    )
+    case("no-agent", "A step that names no agent run.", step(parent=None), "act.parent")
+    case(
+        "a-turn",
+        "The answer of a model that looks like an act is none: a turn is no step.",
+        step(endpoint="chat.completions"),
+        "act.step",
+    )
+    outcome = f'{{"kind":"outcome","of":"{ACT}"}}'
+    case(
+        "an-outcome",
+        "A step of another kind proposes nothing.",
+        step(outcome, response='{"result":1}'),
+        "act.step",
+    )
+    read = '{"kind":"tool","tool":"look","arguments":{}}'
+    case(
+        "only-reads",
+        "A call of a tool that reads is made by the runner, and by nobody again.",
+        step(read, response='{"result":1}'),
+        "act.effect",
+        request=read,
+    )
+    case(
+        "no-such-tool",
+        "An act of a tool that the owner of the executor did not write down.",
+        step(WIRE.replace('"wire"', '"drain"')),
+        "act.tool",
+    )
+    case(
+        "another-queue",
+        "The act came out of a queue that its tool does not have, whose policy may ask for less.",
+        None,
+        "act.queue",
+        queue="easy",
+    )
+    case(
+        "not-shown",
+        "Statements without the document say that something was proposed and not what.",
+        step(disclose=("response",)),
+        "act.document",
+    )
+    unsigned = step().bundle()
+    unsigned["journal"] = [item for item in unsigned["journal"] if item["kind"] != "statement"]
+    case("no-statements", "A document that nothing binds.", unsigned, "act.bytes", bug="MISSING_CHECK")
+    reads = [{"name": "wire", "effect": "read"}]
+    case(
+        "declared-otherwise",
+        "The agent run declared the tool with a smaller effect than the executor's file has: no gate stood before it.",
+        good,
+        "act.effect",
+        above=agent(good, {"agent": {"name": "treasurer", "tools": reads}}),
+        spec="acts.md §3(4)",
+    )
+    case(
+        "not-a-child",
+        "A closed agent run that does not list the act did not propose it.",
+        good,
+        "children.listed",
+        above=agent(good, children=[]),
+        spec="acts.md §3(4)",
+    )
