@@ -14,6 +14,7 @@ from reference.text import exact_text, jcs
 from suites import (
     acts,
     admissions,
+    agent_files,
     agents,
     artifacts,
     attestations,
@@ -60,6 +61,7 @@ SUITES = (
     dialects,
     agents,
     acts,
+    agent_files,
     files,
     logs,
     statements,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from holdfast.cli.conformance import (
+    agents,
     artifacts,
     attestation,
     blobs,
@@ -42,6 +43,7 @@ COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     **lanes.COMMANDS,
     **attestation.COMMANDS,
     **opengradient.COMMANDS,
+    **agents.COMMANDS,
     **workflows.COMMANDS,
 }
 
