@@ -185,6 +185,25 @@ def write(out: Writer) -> None:
         expect="malformed",
     )
     case(
+        "spent",
+        "What its children cost, of an agent run that has a limit of that.",
+        lambda value: value["answer"].update(spent="0.000000000000000000000023"),
+    )
+    case(
+        "spent-twice-spelled",
+        "A sum has one spelling.",
+        lambda value: value["answer"].update(spent="0.10"),
+        "agent.children",
+        expect="malformed",
+    )
+    case(
+        "spent-below-nothing",
+        "Nobody is paid for asking.",
+        lambda value: value["answer"].update(spent="-1"),
+        "agent.children",
+        expect="malformed",
+    )
+    case(
         "result-and-error",
         "It ended well or it did not.",
         lambda value: value["answer"].update(error="no"),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core import canonical
+from holdfast.core import canonical, pricing
 from holdfast.core.canonical import NumberText
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import is_code, is_run_id
@@ -32,6 +32,8 @@ MAX_GOAL, MAX_NAME, MAX_ERROR = 8_192, 256, 8_192
 _TOOL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _INTEGER = re.compile(r"[1-9][0-9]{0,5}\Z")
+_SUM = re.compile(r"(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{0,39}[1-9])?\Z")
+"""An exact sum of prices: it may have more digits than one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,16 @@ class Plan:
     tools: Mapping[str, Tool]
     steps: int = STEPS
     depth: int = DEPTH
+    spend: str | None = None
+    """US dollars that its children may cost, a decimal (``pricing.md`` §1); None for no limit."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         """As a gateway keeps it; :func:`parse_plan` reads it back."""
         tools: list[canonical.JSON] = [tool.to_json() for tool in self.tools.values()]
-        return {"name": self.name, "tools": tools, "limits": {"steps": self.steps, "depth": self.depth}}
+        limits: dict[str, canonical.JSON] = {"steps": self.steps, "depth": self.depth}
+        if self.spend is not None:
+            limits["spend"] = self.spend
+        return {"name": self.name, "tools": tools, "limits": limits}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +106,7 @@ def parse_plan(value: object) -> Plan:
     goal = value.get("goal", "")
     if not _is_text(goal) or len(goal) > MAX_GOAL:
         raise MalformedError("agent.request", f"goal is a text of at most {MAX_GOAL} characters", param="agent.goal")
-    steps, depth = _limits(value.get("limits", {}))
-    return Plan(value["name"], _tools(value["tools"]), steps, depth)
+    return Plan(value["name"], _tools(value["tools"]), *_limits(value.get("limits", {})))
 
 
 def parse_agent_request(value: object) -> Plan:
@@ -147,12 +153,13 @@ def _in_order(value: Any) -> Any:
     return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
-def closing_document(value: object, children: Iterable[Child]) -> dict[str, Any]:
+def closing_document(value: object, children: Iterable[Child], spent: str | None = None) -> dict[str, Any]:
     """The response document of an agent run that ends with ``value``, an object of ``result`` or ``error`` (§5(1)).
-    Raises ``agent.step``."""
+    ``spent`` is what its children cost, where it has a limit of that. Raises ``agent.step``."""
     if not isinstance(value, dict):
         raise MalformedError("agent.step", "an agent run ends with an object of result or error")
-    return {**_came_of(value), "children": [child.to_json() for child in children]}
+    told = {} if spent is None else {"spent": spent}
+    return {**_came_of(value), **told, "children": [child.to_json() for child in children]}
 
 
 def parse_children(document: object) -> tuple[Child, ...]:
@@ -160,8 +167,11 @@ def parse_children(document: object) -> tuple[Child, ...]:
     listed = document.get("children") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(listed, list):
         raise MalformedError("agent.children", "the answer of an agent run lists its children")
-    if document.keys() not in ({"children", "result"}, {"children", "error"}):
+    if document.keys() - {"spent"} not in ({"children", "result"}, {"children", "error"}):
         raise MalformedError("agent.children", "the answer of an agent run has children, and result or error")
+    spent = document.get("spent", "0")
+    if not _is_text(spent) or _SUM.match(spent) is None:
+        raise MalformedError("agent.children", "spent is a decimal in its only spelling")
     found = tuple(_child(item) for item in listed)
     if len({child.run for child in found}) != len(found):
         raise MalformedError("agent.children", "a child is listed once")
@@ -244,11 +254,24 @@ def _tool(value: object, param: str) -> Tool:
     return Tool(name, effect, queue)
 
 
-def _limits(value: object) -> tuple[int, int]:
-    if not isinstance(value, dict) or not value.keys() <= {"steps", "depth"}:
-        raise MalformedError("agent.limits", "limits has steps and depth, or less", param="agent.limits")
+def _limits(value: object) -> tuple[int, int, str | None]:
+    if not isinstance(value, dict) or not value.keys() <= {"steps", "depth", "spend"}:
+        raise MalformedError("agent.limits", "limits has steps, depth and spend, or less", param="agent.limits")
     steps = _count(value.get("steps", STEPS), MOST_STEPS, "steps")
-    return steps, _count(value.get("depth", DEPTH), MOST_DEPTH, "depth")
+    return steps, _count(value.get("depth", DEPTH), MOST_DEPTH, "depth"), _spend(value)
+
+
+def _spend(limits: dict[str, Any]) -> str | None:
+    if "spend" not in limits:
+        return None
+    given = limits["spend"]
+    try:
+        pricing.parse_decimal(None if isinstance(given, NumberText) else given)
+    except MalformedError as error:
+        raise MalformedError(
+            "agent.limits", "spend is US dollars: a decimal in a string, such as 0.25", param="agent.limits.spend"
+        ) from error
+    return str(given)
 
 
 def _count(value: object, most: int, name: str) -> int:

@@ -221,7 +221,7 @@ def charge(prices: Mapping[str, str], usage: Usage | None, rate: Rate, *, at_mos
         if kind not in prices:
             continue
         quantity = getattr(usage, name)
-        product = quantity * parse_decimal(prices[kind]) / per
+        product = _product(prices[kind], quantity, per)
         total += product
         lines.append(Line(name, quantity, prices[kind], per, format_decimal(product)))
     exact = total / parse_decimal(rate.usd) * 10**rate.decimals
@@ -229,6 +229,16 @@ def charge(prices: Mapping[str, str], usage: Usage | None, rate: Rate, *, at_mos
     if at_most is not None and amount > at_most:
         return Charge(tuple(lines), format_decimal(total), at_most, capped=amount)
     return Charge(tuple(lines), format_decimal(total), amount)
+
+
+def worth(prices: Mapping[str, str], usage: Usage) -> Fraction:
+    """What ``usage`` costs in US dollars, exactly (``pricing.md`` §4(3))."""
+    found = (_product(prices[kind], getattr(usage, name), per) for kind, (name, per) in KINDS.items() if kind in prices)
+    return sum(found, Fraction(0))
+
+
+def _product(price: str, quantity: int, per: int) -> Fraction:
+    return quantity * parse_decimal(price) / per
 
 
 def most_usage(prices: Mapping[str, str], request_bytes: int, output_tokens: int, images: int = 1) -> Usage:

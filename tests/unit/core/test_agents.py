@@ -48,6 +48,10 @@ def plan(**changes: Any) -> Plan:
         ({"limits": {"depth": 17}}, "agent.limits"),
         ({"limits": {"depth": True}}, "agent.limits"),
         ({"limits": {"usd": "1"}}, "agent.limits"),
+        ({"limits": {"spend": "1.0"}}, "agent.limits"),
+        ({"limits": {"spend": "-1"}}, "agent.limits"),
+        ({"limits": {"spend": canonical.NumberText("1")}}, "agent.limits"),
+        ({"limits": {"spend": None}}, "agent.limits"),
         ({"limits": []}, "agent.limits"),
     ],
 )
@@ -102,7 +106,8 @@ def test_an_effect_is_what_the_agent_run_declared_whatever_the_arguments_say() -
 
 
 def test_a_plan_reads_back_as_it_was() -> None:
-    found = plan(limits=canonical.decode_exact(b'{"steps":7,"depth":2}'))
+    found = plan(limits=canonical.decode_exact(b'{"steps":7,"depth":2,"spend":"0.25"}'))
+    assert (found.steps, found.depth, found.spend) == (7, 2, "0.25")
     assert (found.steps, found.depth) == (7, 2)
     assert parse_plan(found.to_json()) == found
 

@@ -32,9 +32,11 @@ from holdfast.core.agents import (
 )
 from holdfast.core.encoding import time_decode, time_encode
 from holdfast.core.parts import Commitment, commit_parts, map_parts, pseudo_random_key
+from holdfast.core.pricing import format_decimal
 from holdfast.core.sealing import seal_document
 from holdfast.core.statements import Execution, parse_envelope
 from holdfast.errors import MalformedError, RefusedError, UsageError
+from holdfast.nodes.gateway.budgets import Budgets, read_limit, told, told_of_closed
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import Interrupted, Ledger, Place, parse_closing
 from holdfast.nodes.gateway.records import CLOSE, OPEN
@@ -121,6 +123,8 @@ class Agents:
         self._wraps = wraps
         self._open: dict[str, _Open] = {}
         self._turnstile = Turnstile()
+        self.budgets = Budgets()
+        """What the open ones spend."""
 
     # Children
 
@@ -198,6 +202,7 @@ class Agents:
             await self._begin(made, canonical.encode_exact(value))
             joined(made.opening.run)
         self._open[made.opening.run] = self._state(made.opening, plan, requester)
+        self.budgets.open(made.opening.run, options.parent_run, read_limit(plan.spend))
         return self._told(made.opening, made.secret)
 
     def _state(self, opening: Opening, plan: Plan, requester: str | None) -> _Open:
@@ -305,7 +310,8 @@ class Agents:
         state.ending = True
         try:
             children = await self._children(state)
-            document = closing_document(value, children)
+            spent = self._spent(row.run)
+            document = closing_document(value, children, None if state.plan.spend is None else spent)
             key = pseudo_random_key(row.run, secret)
             response = commit_parts("response", map_parts("response", document), key)
             made = _Made(state.opening, secret, key, response)
@@ -313,10 +319,11 @@ class Agents:
             now = self._clock.now()
             statements = close_statements(self._identity, state.opening, execution, now=now, key=key)
             text = canonical.encode_exact(document)
-            place = await self._close(made, execution, statements, now, text, response, retry)
+            kept = {"spent": spent} if retry is None else {"spent": spent, "retry": retry.kept(row.run)}
+            place = await self._close(made, execution, statements, now, text, response, kept)
         finally:
             state.ending = False
-        self._open.pop(row.run, None)
+        self._forget(row.run)
         self._over(state.opening, execution, now, place.start)
         return self._told(state.opening, secret, _named(statements))
 
@@ -327,6 +334,31 @@ class Agents:
         if len(ended) < len(state.children):
             raise _still_open(len(state.children) - len(ended))
         return [Child(row.run, row.endpoint, self._closing(place)) for row, place in ended]
+
+    def _spent(self, run: str) -> str:
+        purse = self.budgets.of(run)
+        return "0" if purse is None else format_decimal(purse.spent)
+
+    def _forget(self, run: str) -> None:
+        self._open.pop(run, None)
+        self.budgets.close(run)
+
+    def spending(self, row: RunRow) -> dict[str, Any] | None:
+        """What an agent run spends on its children; None of any other run, and past its retention."""
+        if row.endpoint != AGENT:
+            return None
+        purse = self.budgets.of(row.run)
+        if purse is not None:
+            return told(purse)
+        try:
+            opening = parse_opening(self._ledger.read(row.open_place).record.header)
+        except UsageError as error:
+            if error.code != "run.expired":
+                raise
+            return None
+        plan = parse_plan((opening.agent or {}).get("plan"))
+        kept = {} if row.close_place is None else self._ledger.read(row.close_place).record.header.get("agent", {})
+        return told_of_closed(read_limit(plan.spend), kept.get("spent"))
 
     def _closing(self, place: int) -> str:
         return parse_envelope(parse_closing(self._ledger.read(place).record).envelopes[1]).digest
@@ -359,7 +391,7 @@ class Agents:
         row = None if retry is None else await self._indexer.run(run)
         if retry is None or row is None or row.close_place is None:
             return None
-        kept = self._ledger.read(row.close_place).record.header.get("retry")
+        kept = self._ledger.read(row.close_place).record.header.get("agent", {}).get("retry")
         if kept is None or kept["name"] != retry.name:
             return None
         retry.require_same(kept)
@@ -377,21 +409,27 @@ class Agents:
         """Take up the agent runs that were open, of all runs that were; returns the others, which were cut off."""
         kept = [item for item in interrupted if item.opening.endpoint == AGENT]
         for item in kept:  # oldest first: a parent comes before its children
-            told = item.opening.agent or {}
+            known = item.opening.agent or {}
             self._open[item.opening.run] = self._state(
-                item.opening, parse_plan(told.get("plan")), told.get("requester")
+                item.opening, parse_plan(known.get("plan")), known.get("requester")
             )
         if kept:
             for record in self._ledger.replay():
                 if record.kind == OPEN:
                     self._rejoin(parse_opening(record.record.header))
-                elif record.kind == CLOSE and record.record.header["outcome"] == INTERRUPTED:
-                    self._never_told(record.record.header["run"])
+                elif record.kind == CLOSE:
+                    header = record.record.header
+                    self._ended(header["run"], header["outcome"], header.get("usage"))
             for item in interrupted:
-                self._never_told(item.opening.run)
+                if item.opening.endpoint != AGENT:
+                    self._ended(item.opening.run, INTERRUPTED, None)
         return [item for item in interrupted if item.opening.endpoint != AGENT]
 
     def _rejoin(self, opening: Opening) -> None:
+        if opening.endpoint == AGENT:
+            plan = parse_plan((opening.agent or {}).get("plan"))
+            self.budgets.open(opening.run, opening.parent_run, read_limit(plan.spend))
+        self.budgets.replay(opening.run, opening.parent_run, opening.budget)
         state = self._open.get(opening.parent_run or "")
         if state is None:
             return
@@ -402,8 +440,12 @@ class Agents:
         if step is not None and step["of"] is not None:
             state.told[step["of"]] = opening.run
 
-    def _never_told(self, run: str) -> None:
-        """A step that a crash cut off proposed nothing and told of nothing."""
+    def _ended(self, run: str, outcome: str, usage: Mapping[str, int] | None) -> None:
+        """What was closed counts what it used; a step that a crash cut off proposed nothing and told of nothing."""
+        self.budgets.settle(run, usage)
+        self.budgets.close(run)
+        if outcome != INTERRUPTED:
+            return
         for state in self._open.values():
             state.acts.discard(run)
             state.told = {act: step for act, step in state.told.items() if step != run}
@@ -423,9 +465,10 @@ class Agents:
             execution = Execution("interrupted", "agent.abandoned", None, None, CALLER)
             now = self._clock.now()
             statements = close_statements(self._identity, state.opening, execution, now=now)
-            del self._open[run]
+            kept = {"spent": self._spent(run)}
+            self._forget(run)
             closed_at = state.opening.stamp(now)
-            place = await self._ledger.close_run(state.opening, closed_at, execution.outcome, statements)
+            place = await self._ledger.close_run(state.opening, closed_at, execution.outcome, statements, agent=kept)
             self._over(state.opening, execution, now, place.start)
             _LOG.warning("agent run %s was closed by nobody for %d days", run, ABANDONED_AFTER.days)
 
@@ -479,7 +522,7 @@ class Agents:
         now: dt.datetime,
         text: bytes,
         response: Commitment,
-        retry: Retry | None = None,
+        agent: Mapping[str, Any] | None = None,
     ) -> Place:
         sealed, shown = _kept(made, "response", text, response)
         return await self._ledger.close_run(
@@ -489,7 +532,7 @@ class Agents:
             statements,
             sealed=sealed,
             disclosed=shown,
-            retry=None if retry is None else retry.kept(made.opening.run),
+            agent=agent,
         )
 
     def _over(self, opening: Opening, execution: Execution, now: dt.datetime, place: int) -> None:
@@ -501,17 +544,17 @@ class Agents:
         self, opening: Opening, secret: bytes, statements: Sequence[tuple[str, str]] | None = None
     ) -> dict[str, Any]:
         """What the caller gets of a run; ``statements`` are kinds and digests."""
-        told: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "run": opening.run,
             "capability": secret.hex(),
             "attester": self._identity.attester,
             "settlement": opening.settlement,
         }
         if opening.queue is not None:
-            told["queue"] = opening.queue
+            shown["queue"] = opening.queue
         if statements is not None:
-            told["statements"] = [{"kind": kind, "digest": digest} for kind, digest in statements]
-        return told
+            shown["statements"] = [{"kind": kind, "digest": digest} for kind, digest in statements]
+        return shown
 
 
 def _read(body: bytes) -> Any:

@@ -399,7 +399,8 @@ class GatewayApp:
             if match[2] == "/bundle":
                 await _bytes(send, await self._desk.bundle(row, secret), b"application/json")
             elif match[2] == "/children":
-                await _json(send, await self._desk.children(row))
+                spend = self._gateway.agents.spending(row)
+                await _json(send, {**await self._desk.children(row), "spend": spend})
             elif match[2] == "/payment":
                 await _json(send, await self._desk.payment(row, secret))
             elif match[2] == "/wrap":

@@ -133,18 +133,18 @@ class Ledger:
         disclosed: bytes = b"",
         usage: Mapping[str, int] | None = None,
         sealed_sent: bytes = b"",
-        retry: Mapping[str, str] | None = None,
+        agent: Mapping[str, Any] | None = None,
     ) -> Place:
         """Make the closing statements durable, with the sealed response, in mode ``individual`` the blob, the parts
         of the response that are disclosed, what went upstream last where that is another document than the opening's
-        (sealed as :data:`SENT_LAST`) and, of a run that is paid for, what it reports to have used. ``retry`` is kept
-        of the idempotency key that it was closed under."""
+        (sealed as :data:`SENT_LAST`) and, of a run that is paid for, what it reports to have used. ``agent``: of an
+        agent run, the idempotency key that it was closed under and what it spent."""
         route, execution = statements
         header: dict[str, Any] = {"run": opening.run, "closed_at": closed_at, "outcome": outcome}
         if usage is not None:
             header["usage"] = dict(usage)
-        if retry is not None:
-            header["retry"] = dict(retry)
+        if agent is not None:
+            header["agent"] = dict(agent)
         if marks:
             header["marks"] = [shown.to_json() for shown in marks]
         if route.salt is not None and execution.salt is not None:

@@ -18,6 +18,7 @@ _RETRY_PARAMETER = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
 }
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}
+_USD = {"type": "string", "pattern": "^(?:0|[1-9][0-9]*)(?:\\.[0-9]*[1-9])?$"}
 _LANE = {"state": {"enum": list(STATES)}, "basis": {"enum": [*BASES, None]}}
 
 
@@ -43,8 +44,9 @@ _AGENT = _object(
             {
                 "steps": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},
                 "depth": {"type": "integer", "minimum": 1, "maximum": MOST_DEPTH},
+                "spend": {**_USD, "description": "US dollars that its children may cost"},
             },
-            ("steps", "depth"),
+            ("steps", "depth", "spend"),
         ),
     },
     ("goal", "limits"),
@@ -104,6 +106,20 @@ SCHEMAS: dict[str, Any] = {
                 }
             ),
             "differing": {"type": "array", "items": {"enum": list(LANES)}},
+            "spend": {
+                "description": "Of an agent run: what its children cost, and what is held for those that are open",
+                "oneOf": [
+                    {"type": "null"},
+                    _object(
+                        {
+                            "unit": {"const": "USD"},
+                            "limit": {"oneOf": [{"type": "null"}, _USD]},
+                            "spent": {"oneOf": [{"type": "null"}, _USD]},
+                            "held": _USD,
+                        }
+                    ),
+                ],
+            },
         }
     ),
 }

@@ -305,6 +305,7 @@ class Gateway:
             admissions=tuple(sorted(item.digest for item in taken)),
             ignored=known_names(bound.ignored),
             policy=chosen_policy(plan.force, bound.key, told=not private),
+            budget=visit.budget() if visit is not None and self.agents.budgets.of(ask.options.parent_run) else None,
         )
         if taken:
             opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
@@ -313,14 +314,19 @@ class Gateway:
             raise UsageError("request.admit", "this gateway knows no data node to ask", param="holdfast.admit")
         kept = b"" if private else seal_document(bound.key, "request", ask.text)
         shown = b"" if wrap is None else canonical.encode_known(disclosed_parts("request", bound.request))
-        if visit is not None:
-            await visit.hold(opening)
         told = blocks or taken or attached or ESCAPED in bound.rewrites or bound.dialect.name != OPENAI
         sent = b"" if private or not told else seal_document(bound.key, "sent", bound.sent_text)
         read = b""
         if attached is not None and attached.files and not private:
             read = seal_document(bound.key, "files", write_documents(attached.files))
-        place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed), read)
+        self.agents.budgets.hold(run, opening.parent_run, opening.budget)
+        try:
+            if visit is not None:
+                await visit.hold(opening)
+            place = await self._write_opening(opening, kept, shown, visit, sent, write_packed(packed), read)
+        except BaseException:
+            self.agents.budgets.release(run)
+            raise
         self._indexer.opened(opening, place.start)
         self.catalog.busy[offer.upstream.code] += 1
         under_way = Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken, attached=attached)
@@ -710,6 +716,7 @@ class Gateway:
             run.blob = None
             place = await self._ledger.close_run(opening, closed_at, execution.outcome, statements, usage=used)
         run.closed, run.outcome = statements, execution.outcome
+        self.agents.budgets.settle(run.id, used)
         self._indexer.changed(run.id, outcome=execution.outcome, closed_at=closed_at, close_place=place.start)
         self._on_closed(run.id, execution.outcome)
         if run.visit is not None:

@@ -34,6 +34,7 @@ from holdfast.core.statements import (
 from holdfast.core.x402 import Method, PaymentPayload, PaymentRequirements, VerifiedPayment
 from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.nodes.gateway.books import Books
+from holdfast.nodes.gateway.budgets import terms_of
 from holdfast.nodes.gateway.prices import Quote, Selling, base_units, credit_rate
 from holdfast.nodes.gateway.request import Ask
 from holdfast.nodes.gateway.steps import About, StepSigner
@@ -381,6 +382,10 @@ class Visit:
     def method(self) -> Method | None:
         """How the money would move, of a payment that is tendered."""
         return None if self._tender.payment is None else x402.method_of(self._tender.payment)
+
+    def budget(self) -> dict[str, Any] | None:
+        """The most that the request can cost, once it was admitted."""
+        return None if self._quote is None else terms_of(self._quote.prices, self._quote.most)
 
     async def admit(self, ask: Ask, model: str) -> None:
         """Quote the request and check who pays. Nothing is held yet. Raises ``pricing.*``, ``payment.*`` or

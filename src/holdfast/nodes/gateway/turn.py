@@ -147,6 +147,8 @@ class Opening:
     """Of an agent run what it may do, of a step what it is: what its gateway has to know again (``agents``)."""
     retry: Mapping[str, str] | None = None
     """What is kept of the idempotency key that it was asked for under (``retries``)."""
+    budget: Mapping[str, Any] | None = None
+    """The most that it can cost, of a run below an agent run (``budgets.terms_of``)."""
 
     @property
     def coarse(self) -> bool:
@@ -189,6 +191,7 @@ class Opening:
             "policy": self.policy.to_json() if self.policy is not None else None,
             **({} if self.agent is None else {"agent": dict(self.agent)}),
             **({} if self.retry is None else {"retry": dict(self.retry)}),
+            **({} if self.budget is None else {"budget": dict(self.budget)}),
         }
 
 
@@ -221,6 +224,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         policy=PolicyInForce(**header["policy"]) if header.get("policy") is not None else None,
         agent=header.get("agent"),
         retry=header.get("retry"),
+        budget=header.get("budget"),
     )
 
 
