@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hub": ("holdfast.cli.hub:hub", "Name and check what models are made of"),
     "data": ("holdfast.cli.data:data", "Ask outside sources, with what was seen signed"),
     "memory": ("holdfast.cli.memory:memory", "Keep, find, judge and forget what is remembered of you"),
+    "mcp": ("holdfast.cli.mcp:mcp", "Serve agents that speak the Model Context Protocol"),
     "queue": ("holdfast.cli.queue:queue", "Look into review queues, take work that gates let through"),
     "case": ("holdfast.cli.case:case", "Read and export cases, act on them under your own name"),
     "policy": ("holdfast.cli.policy:policy", "Read a queue's policy, see what it would move"),
@@ -83,6 +84,8 @@ NODE_EXTRA = frozenset(
     }
 )
 """Top-level modules that only ``holdfast[node]`` installs."""
+AGENTS_EXTRA = frozenset({"jsonschema", "mcp", "mcp_types"})
+"""Those of ``holdfast[agents]``; ``mcp_types`` comes with ``mcp``."""
 
 
 class LazyGroup(click.Group):
@@ -158,11 +161,10 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error, as_json=as_json)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
-        if name not in NODE_EXTRA:
+        if name not in NODE_EXTRA | AGENTS_EXTRA:
             raise
-        missing = UsageError(
-            "usage.extra", f"this command needs {name}, which is not installed", hint="pip install 'holdfast[node]'"
-        )
+        hint = f"pip install 'holdfast[{'node' if name in NODE_EXTRA else 'node,agents'}]'"
+        missing = UsageError("usage.extra", f"this command needs {name}, which is not installed", hint=hint)
         return _complain(missing, as_json=as_json)
     return answer if isinstance(answer, int) else ACCEPT
 

@@ -7,7 +7,6 @@ checked; it stops with Ctrl-C.
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import click
 
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.cli.listening import open_listener
 from holdfast.cli.network import Network, network_options, read_key
 from holdfast.cli.output import clean_line, emit, emit_json
 from holdfast.cli.proxy_app import STATUS, ProxyApp
@@ -24,7 +24,7 @@ from holdfast.client.channels import is_loopback
 from holdfast.client.gateway import GatewayClient
 from holdfast.client.release import ReleaseRules
 from holdfast.client.run_journal import RunJournal
-from holdfast.errors import UnavailableError, UsageError
+from holdfast.errors import UsageError
 from holdfast.nodes.edge import Edge, Limits
 from holdfast.nodes.messages import MessagesErrors
 from holdfast.nodes.server import make_server, split_listen
@@ -158,23 +158,11 @@ async def _serve(
             elsewhere=not is_loopback(address[0]),
             about=about,
         )
-        listener = _listen(*address)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        listener, url = open_listener(*address)
         checked = (await client.attester()).checked
         if as_json:
             emit_json({"url": f"{url}/v1", "status": url + STATUS, "checked": checked.to_json()})
         else:
             emit(clean_line(checked.says))
             emit(f"listening: OPENAI_BASE_URL={url}/v1; what was checked: {url}{STATUS}")
-        await make_server(MessagesErrors(Edge(app, Limits(body_bytes=BODY_BYTES))), host=host, port=port).serve(
-            sockets=[listener]
-        )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises ``node.listen``."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise UnavailableError("node.listen", f"cannot listen on {host}:{port}: {error.strerror}") from error
+        await make_server(MessagesErrors(Edge(app, Limits(body_bytes=BODY_BYTES)))).serve(sockets=[listener])
