@@ -116,8 +116,9 @@ def assemble(
     runs_at_once: int = 64,
     fallbacks: dict[str, str] | None = None,
     segment_bytes: int = 1 << 20,
+    **more: Any,
 ) -> Assembled:
-    """A gateway whose randomness is seeded; ``mark_s`` 0 marks every event."""
+    """A gateway whose randomness is seeded; ``mark_s`` 0 marks every event; ``more`` is the gateway's."""
     wal = WriteAheadLog(storage, "wal", segment_bytes)
     ledger = Ledger(wal, GroupCommit(wal, mode="inline"))
     indexer = Indexer(SQLRunIndex("sqlite://"), ledger)
@@ -132,6 +133,7 @@ def assemble(
         Limits(30.0, 5.0, mark_s, runs_at_once),
         random_bytes=chance.randbytes,
         on_closed=lambda _run, _outcome: None,
+        **more,
     )
     return Assembled(gateway, ledger, indexer, outbox)
 

@@ -10,16 +10,17 @@ from typing import Any
 from holdfast.core.encoding import b64_encode
 
 
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def png(width: int = 2, height: int = 1, *, noise: int = 0) -> bytes:
     """A grey PNG; with a chunk of so many bytes that no decoder looks at."""
 
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     rows = zlib.compress((b"\0" + bytes(width)) * height)
-    extra = chunk(b"noIz", bytes(noise)) if noise else b""
-    body = chunk(b"IHDR", head) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    extra = png_chunk(b"noIz", bytes(noise)) if noise else b""
+    body = png_chunk(b"IHDR", head) + extra + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 

@@ -66,6 +66,7 @@ def write(out: Writer) -> None:
     answers(out)
     urls(out)
     counts(out)
+    credentials(out)
 
 
 def told(name: str, read: Callable[[], Any], code: str | None) -> Any:
@@ -416,3 +417,43 @@ def counts(out: Writer) -> None:
         {"choices": [{"message": {"content": "", "images": images}}, {"message": {"images": images}}, {"text": "t"}]},
     )
     case("counted-text", "None.", {"choices": [{"message": {"content": "a"}}]})
+
+
+RUN, OTHER_RUN = "018f4e9a-1111-7abc-8def-0123456789ab", "018f4e9a-2222-7abc-8def-0123456789ab"
+ATTESTER = "ab" * 32
+
+
+def credentials(out: Writer) -> None:
+    """images.md §6(2): the assertion, beside the image that a reader looks at."""
+    usual = {"type": "urn:holdfast:image:v1", "run": RUN, "attester": ATTESTER, "image": 1}
+
+    def case(name: str, why: str, value: Any, names: str | None, image: int = 1) -> None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        out.case(
+            f"images/credentials-{name}",
+            why,
+            spec="images.md §6",
+            run=["image-claim", "--run", RUN, "--attester", ATTESTER, "--image", str(image), "assertion.json"],
+            expect="accept" if names else "malformed",
+            code=None if names else "image.credentials",
+            bug=None if names else "SUBSTITUTION",
+            result={"names": names} if names else None,
+            files={"assertion.json": text.encode()},
+        )
+
+    case("of-this-image", "The second image of its run.", usual, "this_image")
+    case("of-another-image", "Another image of the same run.", usual, "another_image", 0)
+    case("of-another-run", "Pasted in from another run's image.", {**usual, "run": OTHER_RUN}, "another_run")
+    case("of-another-gateway", "The same run id, by another gateway.", {**usual, "attester": "cd" * 32}, "another_run")
+    why = "A reader that guesses what a loose assertion means can be led to any run."
+    case("without-attester", why, {key: usual[key] for key in usual if key != "attester"}, None)
+    case("with-more", why, {**usual, "prompt": "a cat"}, None)
+    case("of-another-type", why, {**usual, "type": "urn:holdfast:image:v2"}, None)
+    case("of-no-run", why, {**usual, "run": "018f4e9a"}, None)
+    case("of-a-run-in-capitals", why, {**usual, "run": RUN.upper()}, None)
+    case("with-a-long-digest", why, {**usual, "attester": "ab" * 33}, None)
+    case("with-a-negative-image", why, {**usual, "image": -1}, None)
+    case("with-an-image-as-text", why, {**usual, "image": "1"}, None)
+    case("with-half-an-image", why, json.dumps(usual).replace(": 1}", ": 1.5}"), None)
+    case("with-true-for-an-image", why, {**usual, "image": True}, None)
+    case("as-a-list", why, [usual], None)

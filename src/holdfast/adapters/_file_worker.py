@@ -2,26 +2,23 @@
 
 It is started by its path with ``python -I`` and an empty environment, imports nothing of Holdfast, gets the file and
 its bounds through standard input, and answers once, in JSON, on standard output. Before it looks at the file it gives
-up what reading needs not: memory and processor time beyond their bounds, writing, core dumps, children, new privileges,
-and opening anything more: no file, and no connection. Nothing that a file holds is run.
+up what reading needs not (``_worker_bounds``): memory and processor time beyond their bounds, writing, core dumps,
+children, new privileges, and opening anything more: no file, and no connection. Nothing that a file holds is run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import json
 import logging
 import os
-import resource
+import runpy
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _SIGKILL = 1, 38, 9
-"""Linux ``prctl``: end with the parent; nothing run from here may gain privileges."""
 _CODECS = ("utf-16-be", "utf-16-le", "latin-1", "cp1252", "mac-roman", "gbk", "big5", "shift-jis", "euc-kr", "idna")
 """What texts in files are written in: found before nothing more can be opened."""
 _ACTIVE = ((b"/JavaScript", "scripts"), (b"/EmbeddedFile", "embedded-files"), (b"/Launch", "launches"))
@@ -32,29 +29,6 @@ class _RefusedError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-def _give_up(memory_bytes: int, cpu_s: int) -> None:
-    """Bound this process. What the system does not know, it does without; the parent's clock bounds the time."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    in_use = 0
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-        in_use = int(file.read().split()[0]) * resource.getpagesize()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(used.ru_utime + used.ru_stime) + 1
-    for kind, bound in (
-        (resource.RLIMIT_AS, in_use + memory_bytes),
-        (resource.RLIMIT_CPU, spent + cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, _ANSWER + 1),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(kind, (bound, bound))
 
 
 _ANSWER = 3
@@ -121,7 +95,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     head = json.loads(sys.stdin.buffer.readline())
     _prepare(head["kind"])
-    _give_up(head["memory_bytes"], head["cpu_s"])
+    bounds = runpy.run_path(os.path.join(os.path.dirname(__file__), "_worker_bounds.py"))  # noqa: PTH118, PTH120
+    bounds["give_up"](head["memory_bytes"], head["cpu_s"], _ANSWER + 1)
     try:
         data = sys.stdin.buffer.read()
         pages, notes = _READERS[head["kind"]](data, head)

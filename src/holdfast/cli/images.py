@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
+from holdfast.cli.image_credentials import anchors_option, credentials_of, load_anchors
 from holdfast.cli.network import Network, gateway_options
 from holdfast.cli.output import clean_line, emit_json, write_file, written_option
 from holdfast.cli.ways import choose_trust, direct_way
 from holdfast.client.turns import BoundTurn
 from holdfast.core.images import MAX_COUNT
+from holdfast.core.trust import Trust
 from holdfast.errors import RefusedError, UsageError
 from holdfast.review.pictures import Picture, Pictures, pictures_of
 
@@ -49,6 +51,7 @@ def choose(pictures: Pictures, number: int) -> Picture:
 @click.option("--seed", type=int, help="Where the model takes one: the same words and seed, the same image.")
 @click.option("--count", type=click.IntRange(1, MAX_COUNT), default=1, show_default=True, help="How many to ask for.")
 @number_option
+@anchors_option
 @written_option
 def image(
     network: Network,
@@ -59,24 +62,32 @@ def image(
     seed: int | None,
     count: int,
     number: int,
+    anchors_file: str | None,
     as_json: bool,
 ) -> None:
     """Have an image made from TEXT and write it to FILE.
 
     It is written once the run's signed statements bind its bytes. The run's id and capability are printed, with which
-    'holdfast run export' and 'holdfast verify' judge the rest.
+    'holdfast run export' and 'holdfast verify' judge the rest. Content credentials that the image carries are told:
+    whether they hold, and whether they name this run.
     """
     asked: dict[str, Any] = {"model": model, "prompt": prompt, "n": count, "size": size, "seed": seed}
     request = {name: value for name, value in asked.items() if value is not None}
-    turn = asyncio.run(_ask(network, request)).turn
+    anchors = load_anchors(anchors_file)
+    trust = choose_trust(network, None, None, private=False)  # before the loop, for it may ask the network
+    bound = asyncio.run(_ask(network, trust, request))
+    turn = bound.turn
     found = choose(pictures_of(request, turn.response), number)
     write_file(output, found.data)
     said = told(found)
+    credentials = credentials_of([found], turn.run, bound.attester.node, anchors)
     if as_json:
-        emit_json({"run": turn.run, "capability": turn.capability, **said, "written": output})
+        carried = {"credentials": credentials[0].told if credentials else None}
+        emit_json({"run": turn.run, "capability": turn.capability, **said, **carried, "written": output})
         return
     lines = [f"{said['kind']}, {said['width']} by {said['height']} pixels, {said['bytes']} bytes"]
     lines += [f"the provider says: {found.caption}"] * bool(found.caption)
+    lines += [item.line for item in credentials]
     for line in (*lines, f"run {turn.run}", f"capability {turn.capability}"):
         click.echo(clean_line(line), err=True)
 
@@ -94,8 +105,8 @@ def told(found: Picture) -> dict[str, Any]:
     }
 
 
-async def _ask(network: Network, request: dict[str, Any]) -> BoundTurn:
-    async with direct_way(network, choose_trust(network, None, None, private=False)) as client:
+async def _ask(network: Network, trust: Trust | None, request: dict[str, Any]) -> BoundTurn:
+    async with direct_way(network, trust) as client:
         found = await client.ask(request, endpoint="images.generations")
     if found.turn.outcome != "complete":
         raise RefusedError("image.none", f"the gateway says that the answer is {found.turn.outcome}")

@@ -1,4 +1,4 @@
-"""``holdfast keys``: show what a key document says, and hand a node over to new keys."""
+"""``holdfast keys``: show what a key document says, hand a node over to new keys, and make keys for credentials."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from holdfast.adapters.c2pa_files import ANCHOR, CHAIN, KEY, create_chain
 from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.key_files import create_secret
 from holdfast.adapters.signer_files import load_or_create_signer, load_signer
@@ -23,10 +24,13 @@ from holdfast.core.rotation import (
 )
 from holdfast.errors import ConflictError, UsageError
 
+MOST_NAME = 64
+"""Characters of a common name (X.520)."""
+
 
 @click.group()
 def keys() -> None:
-    """Show key documents, and hand a node over to new keys."""
+    """Show key documents, hand a node over to new keys, and make keys for content credentials."""
 
 
 @keys.command("show")
@@ -114,6 +118,31 @@ def rotate(
         return
     emit(f"old  {old.digest}")
     emit(f"new  {new.digest}")
+    for place in places:
+        emit(f"made {place}")
+
+
+@keys.command("credentials")
+@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder for what is made.")
+@click.option("--name", required=True, metavar="NAME", help="The gateway's, as readers of its images will see it.")
+@click.option("--days", type=click.IntRange(1, 36500), default=3650, show_default=True, help="How long they hold.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was made as one JSON document.")
+def credentials(out: Path, name: str, days: int, as_json: bool) -> None:
+    """Make a key and certificates that sign content credentials of images.
+
+    A gateway's settings c2pa_key and c2pa_chain name the first two files. Readers who want to know whose key it is
+    take the third as their anchor; its own key is thrown away, so it vouches for this one key and no other.
+    """
+    if not 0 < len(name) <= MOST_NAME or not name.isprintable():
+        raise UsageError("keys.name", f"a name has 1 to {MOST_NAME} printable characters", param="name")
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (out / KEY, out / CHAIN, out / ANCHOR):
+        if place.exists():
+            raise ConflictError("keys.exists", f"{place} is there already", hint="name an empty folder with --out")
+    places = create_chain(out, name, days, SystemClock().now())
+    if as_json:
+        emit_json({"files": [str(place) for place in places]})
+        return
     for place in places:
         emit(f"made {place}")
 

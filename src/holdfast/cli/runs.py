@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from holdfast.cli.image_credentials import anchors_option, credentials_of, load_anchors
 from holdfast.cli.images import choose, number_option, told
 from holdfast.cli.network import Network, gateway_options
 from holdfast.cli.output import (
@@ -145,8 +146,17 @@ def export(network: Network, run_id: str, capability: str | None, output: str, a
 @capability_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @number_option
+@anchors_option
 @written_option
-def image(network: Network, run_id: str, capability: str | None, output: str, number: int, as_json: bool) -> None:
+def image(
+    network: Network,
+    run_id: str,
+    capability: str | None,
+    output: str,
+    number: int,
+    anchors_file: str | None,
+    as_json: bool,
+) -> None:
     """Write an image that run ID answered with to a file, once its bytes match the roots in the run's statements.
 
     It takes the run's capability. Whose statements they are, 'holdfast verify' says of the exported bundle.
@@ -155,16 +165,22 @@ def image(network: Network, run_id: str, capability: str | None, output: str, nu
         raise UsageError(
             "usage.capability", "what a run answered is disclosed to its capability alone", hint="--capability HEX"
         )
-    from holdfast.review.contents import content_of  # noqa: PLC0415 - with this command alone
+    from holdfast.review.contents import attester_in, content_of  # noqa: PLC0415 - with this command alone
 
+    anchors = load_anchors(anchors_file)
     raw = ask_gateway(network, capability, lambda client: client.bundle(run_id, capability))
-    content = content_of(raw, parse_bundle(raw).exported_at)
+    bundle = parse_bundle(raw)
+    content = content_of(raw, bundle.exported_at)
     if content is None:
         raise UsageError("image.none", "the gateway keeps no documents of this run")
     found = choose(content.pictures, number)
     write_file(output, found.data)
+    credentials = credentials_of([found], run_id, attester_in(raw, bundle.exported_at), anchors)
     if as_json:
-        emit_json({"run": run_id, **told(found), "written": output})
+        carried = {"credentials": credentials[0].told if credentials else None}
+        emit_json({"run": run_id, **told(found), **carried, "written": output})
+    for item in () if as_json else credentials:
+        click.echo(clean_line(item.line), err=True)
 
 
 def moments(chronology: Iterable[Any]) -> Iterable[str]:

@@ -10,7 +10,9 @@ digest), ``trust`` (digest, version, first_digest, pinned, development, expires_
 ``checks`` (list of number, spec, answer, says, code), ``lanes`` (each lane as ``lanes.md`` §1 has it), ``payments``
 (list of digest, document and lines, of each payment whose document is shown and is what was signed), ``proofs`` (list
 of digest, answer, says and code, of each proof whose document is shown and is what was signed), ``chronology`` and
-``requirements`` (list of requirement and answer); with ``--child`` also ``children`` (``agents.md`` §6).
+``requirements`` (list of requirement and answer); ``images`` (what content credentials the disclosed images of the
+answer carry, ``images.md`` §6(6); a hint that changes no exit code); with ``--child`` also ``children``
+(``agents.md`` §6).
 
 Not covered: what a policy's ``require`` asks (that is the gate's).
 """
@@ -25,15 +27,18 @@ import click
 
 from holdfast.cli.accepted import open_remembered
 from holdfast.cli.children import check_children, children_lines
+from holdfast.cli.image_credentials import Found, anchors_option, credentials_of, load_anchors
 from holdfast.cli.output import ANSWERS, clean_line, emit, emit_json, lane_lines, read_file, wants_colour
 from holdfast.cli.proofs import ProofFound, check_proofs
 from holdfast.cli.times import parse_moment
 from holdfast.cli.trust import open_trust
+from holdfast.core import canonical
 from holdfast.core.bundles import Bundle, parse_bundle
 from holdfast.core.encoding import hex_decode, time_encode
 from holdfast.core.payments import explain
 from holdfast.core.trust import Trust, parse_trust_chain, verify_trust
 from holdfast.errors import MalformedError, UsageError
+from holdfast.review.pictures import pictures_of
 from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.chronology import chronology
 from holdfast.verifier.policy import DEFAULT_POLICY, Requirement, parse_policy, parse_requirement
@@ -60,6 +65,7 @@ ACCEPT, REJECT, UNDECIDED = 0, 1, 3
               help="Python that has EZKL.  [default: this one]")  # fmt: skip
 @click.option("--child", "child_files", multiple=True, metavar="FILE",
               help="Bundle of a child, where BUNDLE is of an agent run; may be repeated.")  # fmt: skip
+@anchors_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 def verify(
@@ -75,6 +81,7 @@ def verify(
     model: Path | None,
     ezkl: Path | None,
     child_files: Sequence[str],
+    anchors_file: str | None,
     as_json: bool,
     no_color: bool,
 ) -> int:
@@ -96,18 +103,22 @@ def verify(
         raise UsageError("usage.known", f"the journal has {len(parsed.journal)} positions, not {known}", param="known")
     result = appraise(parsed, trust, policy, parsed.exported_at if at is None else at, known)
     proofs = check_proofs(result.evidence.proofs, srs, model, ezkl)
+    images = _images(result, load_anchors(anchors_file))
     below = [parse_bundle(read_file(name)) for name in child_files]
     appraised = [appraise(child, trust, policy, child.exported_at if at is None else at) for child in below]
     children = check_children(result, appraised) if appraised else None
     if as_json:
         value = result_json(parsed, trust, result, requirements, before=before)
         told = {} if children is None else {"children": children.to_json()}
-        emit_json({**value, "proofs": [found.to_json() for found in proofs], **told})
+        shown = [{"path": found.path, **found.told} for found in images]
+        emit_json({**value, "proofs": [found.to_json() for found in proofs], "images": shown, **told})
     else:
         own_time = at is None
         lines = result_lines(parsed, trust, result, requirements, own_time=own_time, before=before, proofs=proofs)
         for line in lines:
             emit(line, colour=wants_colour(no_color=no_color))
+        for found in images:
+            emit(f"\nimage   {clean_line(found.path)}\n        {clean_line(found.line)}")
         for line in children_lines(children) if children is not None else ():
             emit(line, colour=wants_colour(no_color=no_color))
     refuted = any(found.answer == "no" for found in proofs)
@@ -116,6 +127,15 @@ def verify(
         return REJECT
     code = exit_of(result, trust, requirements)
     return UNDECIDED if code == ACCEPT and children is not None and children.answer == "cannot_tell" else code
+
+
+def _images(result: Appraisal, anchors: str) -> list[Found]:
+    """What the disclosed images of the answer carry, where it is what was signed."""
+    text, closing = result.evidence.documents.get("response"), result.evidence.closing
+    if text is None or closing is None:
+        return []
+    shown = pictures_of(None, canonical.decode_exact(text.encode())).shown
+    return credentials_of(shown, result.run, closing.statement.attester, anchors)
 
 
 def _open_trust(name: str | None, pin: str | None, accepted: str | None) -> tuple[Trust | None, int | None]:

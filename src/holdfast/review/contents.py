@@ -97,6 +97,12 @@ def evidence_of(raw: bytes, at: dt.datetime) -> Evidence:
     return check_evidence(parse_bundle(raw), None, CheckPolicy(), at, None, Transcript())
 
 
+def attester_in(raw: bytes, at: dt.datetime) -> str:
+    """Digest of the key document by which a run was closed, as its statement says; empty where there is none."""
+    closing = evidence_of(raw, at).closing
+    return closing.statement.attester if closing is not None else ""
+
+
 def asked_of(evidence: Evidence) -> Asked:
     """How the question was put, from what is disclosed."""
     request, response = (_by_path(_parts_of(evidence, document)) for document in ("request", "response"))

@@ -6,6 +6,7 @@ All of it is the gateway's account of its own routing. Pure.
 from __future__ import annotations
 
 from holdfast.core.attempts import SERVED, Attempt
+from holdfast.core.content_credentials import REWRITE as CREDENTIALS
 from holdfast.core.statements import Route
 from holdfast.verifier.lanes import DEVIATIONS
 
@@ -39,6 +40,8 @@ def describe_route(body: Route) -> str:
     ]
     if body.ignored:
         words.append(f"the upstream is known not to honour {', '.join(body.ignored)}")
+    if CREDENTIALS in body.rewrites:
+        words.append("the gateway put content credentials into the images")
     words.append("the answer came from a cache" if body.cached else "no cache was used")
     return "; ".join(words) + "." + _told(body.attempts)
 
@@ -64,5 +67,5 @@ def _one(attempt: Attempt) -> str:
 
 
 def _changed(body: Route) -> list[str]:
-    """Rewrites of what was asked; taking our own field out is none."""
-    return [item for item in body.rewrites if item != "holdfast-removed"]
+    """Rewrites of what was asked; taking our own field out is none, and neither is putting credentials into images."""
+    return [item for item in body.rewrites if item not in ("holdfast-removed", CREDENTIALS)]

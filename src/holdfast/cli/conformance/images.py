@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from holdfast.cli.conformance.arguments import Answer, Arguments, exact_object, integer
-from holdfast.core import images
+from holdfast.core import canonical, images
+from holdfast.core.content_credentials import ImageClaim, parse_assertion
 
 
 def _shown_image(found: images.Image) -> Answer:
@@ -35,10 +36,16 @@ def _count_images(arguments: Arguments) -> Answer:
     return {"images": images.count_images(exact_object(arguments.file()))}
 
 
+def _image_claim(arguments: Arguments) -> Answer:
+    looked_at = ImageClaim(arguments.one("run"), arguments.one("attester"), integer(arguments.one("image")))
+    return {"names": parse_assertion(canonical.decode_exact(arguments.file())).names(looked_at)}
+
+
 COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     "read-image": _read_image,
     "read-image-url": _read_image_url,
     "read-image-request": _read_image_request,
     "read-image-answer": _read_image_answer,
     "count-images": _count_images,
+    "image-claim": _image_claim,
 }

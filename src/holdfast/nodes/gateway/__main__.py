@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from holdfast.adapters.c2pa_files import load_credentials
 from holdfast.adapters.clock_system import SystemClock
+from holdfast.adapters.credentials_c2pa import installed
 from holdfast.adapters.enclaves import open_enclave
 from holdfast.adapters.extractor_worker import WorkerExtractor
 from holdfast.adapters.http_aiohttp import AiohttpHTTP
@@ -70,6 +72,7 @@ from holdfast.nodes.gateway.desk import Changes, RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.files_app import FilesApp
 from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status
+from holdfast.nodes.gateway.imaging import Crediting
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.influence import Influence
 from holdfast.nodes.gateway.introduction import Introduction, Told
@@ -248,6 +251,7 @@ def build(config: GatewayConfig) -> App:
             selling=till.selling if till is not None else None,
         ),
         attaching=attaching,
+        crediting=_crediting(config),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None
@@ -377,6 +381,23 @@ def build(config: GatewayConfig) -> App:
         sign_configuration=answer_signer.key_configuration if answer_signer is not None else None,
     )
     return SplitApp(direct, create_oblivious(oblivious, settings))
+
+
+def _crediting(config: GatewayConfig) -> Crediting:
+    """What puts credentials into images, where a key is configured. Raises ``gateway.c2pa`` and ``credentials.files``."""
+    if config.c2pa_key is None:
+        return Crediting()
+    if config.c2pa_chain is None:
+        raise UsageError("gateway.c2pa", "c2pa_key needs the certificates of the key", param="c2pa_chain")
+    if not installed():
+        raise UsageError(
+            "gateway.c2pa",
+            "content credentials need c2pa-python, which is not installed",
+            hint="pip install 'holdfast[c2pa]', or leave c2pa_key out",
+            param="c2pa_key",
+        )
+    ruled = frozenset({"render"}) - {item.code for item in config.upstreams}
+    return Crediting(load_credentials(config.c2pa_key, config.c2pa_chain).embed, ruled)
 
 
 def _asks(config: GatewayConfig) -> Asking | None:

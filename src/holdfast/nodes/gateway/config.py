@@ -196,6 +196,10 @@ class GatewayConfig:
     file_workspace_bytes: int = setting(1 << 30, "Uploads of one workspace altogether", minimum=1 << 20)
     file_memory_bytes: int = setting(512 << 20, "Memory for reading one file", minimum=64 << 20)
     file_seconds: int = setting(30, "Longest time for reading one file", minimum=1, maximum=600)
+    c2pa_key: Path | None = setting(
+        None, "Key that signs content credentials of images (P-256, PEM, mode 0600); without one they get none"
+    )
+    c2pa_chain: Path | None = setting(None, "Certificates of c2pa_key (PEM), its own first; needed for c2pa_key")
     answer_bytes: int = setting(32 << 20, "Largest answer of an upstream", minimum=1024, maximum=64 << 20)
     upstream_seconds: int = setting(600, "Longest time for a whole answer", minimum=1, maximum=7200)
     idle_seconds: int = setting(60, "Longest silence of an upstream", minimum=1, maximum=3600)

@@ -462,6 +462,11 @@ def _schemas() -> dict[str, Any]:
                     "type": "boolean",
                     "description": "Refuse instead of asking an upstream that does not heed every parameter",
                 },
+                "credentials": {
+                    "type": "boolean",
+                    "description": "False: put no content credentials into the images. True is refused where the "
+                    "gateway puts none in",
+                },
                 "decision_rule": {
                     "type": "object",
                     "description": "By what a decision about the answer is to be made",

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from holdfast.core import canonical
 from holdfast.core.admissions import Presented
 from holdfast.core.canonical import NumberText
+from holdfast.core.content_credentials import REWRITE as CREDENTIALS
 from holdfast.core.context import REWRITE, Block, add_context
 from holdfast.core.decisions import MAX_TEXT
 from holdfast.core.dialects import Dialect, Prepared
@@ -62,7 +63,16 @@ OPTION_HEADERS = {
 MEMORY_KEY = b"x-holdfast-memory-key"
 """The header with a user's key at the memory node (``recall.md`` §5(1)): no part of the request."""
 _MEMBERS = frozenset(
-    {*OPTION_HEADERS.values(), "admissions", "admit", "decision_rule", "memory", "require_parameters", "route"}
+    {
+        *OPTION_HEADERS.values(),
+        "admissions",
+        "admit",
+        "credentials",
+        "decision_rule",
+        "memory",
+        "require_parameters",
+        "route",
+    }
 )
 ROUTE_HEADER = b"x-holdfast-route"
 """The header with a conversation's route policy (``routes.md`` §2), which holds beside the request's own."""
@@ -114,6 +124,8 @@ class Options:
     """Whether an upstream that does not heed all of the request's parameters is not to be asked."""
     route: tuple[tuple[str, RoutePolicy], ...] = ()
     """The route policies of its conversation and its own (``routes.md`` §2)."""
+    credentials: bool | None = None
+    """Whether images are to carry content credentials (``images.md`` §6(4)); None: as the gateway does it."""
 
 
 @dataclass(slots=True)
@@ -319,7 +331,14 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
         _admit(found.get("admit"), value),
         required,
         _route(found.get("route"), headers, streamed=bool(value.get("stream"))),
+        _credentials(found.get("credentials")),
     )
+
+
+def _credentials(value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise MalformedError("request.credentials", "credentials is true or false", param="holdfast.credentials")
+    return value
 
 
 def _route(asked: object, headers: Mapping[bytes, bytes], *, streamed: bool) -> tuple[tuple[str, RoutePolicy], ...]:
@@ -461,10 +480,12 @@ def bind_request(
     taken: Sequence[Taken] = (),
     attached: Attached | None = None,
     dialect: Dialect = PLAIN,
+    credited: bool = False,
 ) -> BoundRequest:
     """Commit the request and what is sent on. ``provider_model`` is what the upstream calls the model, ``dialect`` how
     it wants to be asked; a run that is ``paid`` for has to report what it used; ``blocks`` are what was looked up for
-    it, ``taken`` what was admitted from outside, ``attached`` what its files come to.
+    it, ``taken`` what was admitted from outside, ``attached`` what its files come to; ``credited`` says that its images
+    get content credentials.
 
     Nothing is rewritten unless it must be: then the sent document is one of its own and says why. Raises
     ``request.dialect`` for what this upstream cannot be asked, and ``request.parameters`` where the caller requires
@@ -502,6 +523,8 @@ def bind_request(
     if sent_value.get("model") != provider_model:
         sent_value = {**sent_value, "model": provider_model}
         rewrites.append("model")
+    if credited:
+        rewrites.append(CREDENTIALS)
     endpoint, left_out = (ask.endpoint, ()) if ask.chat is None else ("chat.completions", ask.chat.ignored)
     bound = BoundRequest(
         key,

@@ -24,6 +24,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.admissions import require_fresh
 from holdfast.core.attempts import SERVED
+from holdfast.core.content_credentials import REWRITE as CREDENTIALS
 from holdfast.core.dialects import known_names
 from holdfast.core.dialects.openai import NAME as OPENAI
 from holdfast.core.dialects.openai import PLAIN
@@ -61,7 +62,7 @@ from holdfast.nodes.gateway.agents import Agents
 from holdfast.nodes.gateway.attaching import Attached, Attaching, write_documents
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
-from holdfast.nodes.gateway.imaging import hold_images
+from holdfast.nodes.gateway.imaging import Crediting, hold_images
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
@@ -98,7 +99,7 @@ _LOG = logging.getLogger("holdfast.gateway")
 COMPLETE, UNFINISHED = "complete", "upstream.unfinished"
 FROM_NODES = ("infer.", "model.", "models.")
 """Codes of what an inference node refused: about what was asked, and passed on as they are."""
-_TOLD = ("upstream.", *FROM_NODES)
+_TOLD = ("upstream.", "gateway.credentials", *FROM_NODES)
 """Codes that an outcome tells as they are."""
 _NO_REASON = b'{"choices":[{"index":0,"delta":{},"finish_reason":null}]}'
 _NOTHING_MORE = {MESSAGES: b'{"type":"ping"}'}
@@ -186,6 +187,7 @@ class Gateway:
         admitting: Admitting | None = None,
         routing: Routing | None = None,
         attaching: Attaching | None = None,
+        crediting: Crediting | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -198,6 +200,7 @@ class Gateway:
         self._admitting = admitting or Admitting(clock=clock)
         self._remembering = remembering or Remembering(None)
         self._attaching = attaching or Attaching()
+        self._crediting = crediting or Crediting()
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._router = Router(catalog, self.computing, clock, routing or Routing())
@@ -280,6 +283,7 @@ class Gateway:
             taken=taken,
             dialect=offer.upstream.dialect if isinstance(offer, Offer) else PLAIN,
             attached=attached,
+            credited=self._crediting.wanted(ask, hidden=private or path is not None),
         )
         opening = Opening(
             run=run,
@@ -401,6 +405,11 @@ class Gateway:
                 value = without_carriers(value)
                 text = canonical.encode_exact(value)
             hold_images(run.ask, value)
+            if CREDENTIALS in run.opening.rewrites:
+                upstream = run.offer.upstream.code
+                value = await self._crediting.credit(value, run.id, self.identity.attester, upstream)
+                hold_images(run.ask, value)
+                text = canonical.encode_exact(value)
             if run.ask.signed is not None:
                 value = shape_answer(run.ask.endpoint, value)
                 text = canonical.encode_exact(value)

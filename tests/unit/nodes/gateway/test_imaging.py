@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.adapters.c2pa_files import create_chain, load_credentials
+from holdfast.adapters.credentials_c2pa import installed, read_credentials
 from holdfast.adapters.storage_simulated import SimulatedDisk
 from holdfast.core import canonical
+from holdfast.core.content_credentials import ImageClaim
+from holdfast.core.encoding import b64_decode, b64_encode
 from holdfast.core.images import MAX_IMAGES_BYTES
 from holdfast.core.parts import verify_document
 from holdfast.core.sealing import open_document
 from holdfast.core.statements import Execution, Route
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UnavailableError
+from holdfast.nodes.gateway.imaging import Crediting, Embed
 from holdfast.nodes.gateway.ledger import parse_closing
 from holdfast.nodes.gateway.request import IMAGES, Ask, parse_ask
 from holdfast.nodes.gateway.service import Run
 from holdfast.nodes.gateway.till import usage_of
+from holdfast.verifier.routes import describe_route, deviations
 from tests.helpers.clock import FakeClock
 from tests.helpers.gateway import MemoryLog, assemble
-from tests.helpers.images import data_url, image_answer, png
+from tests.helpers.images import data_url, image_answer, png, png_chunk
 from tests.helpers.upstreams import MODEL, ScriptedUpstream
 
 
@@ -123,3 +131,100 @@ def test_images_are_counted_in_the_answer_and_tokens_where_they_are_reported():
     chat = {"choices": [{"message": {"content": "", "images": [{"image_url": {"url": data_url(png())}}]}}]}
     assert usage_of(chat) == {"images": 1}
     assert usage_of({"choices": [{"message": {"content": "a"}}]}) is None
+
+
+# --- content credentials (images.md §6) -----------------------------------------------------------------------------
+
+
+async def named(kind: str, data: bytes, claim: ImageClaim, *, ruled: bool) -> bytes:
+    """A stand-in for the library: the image with a chunk that says what it would."""
+    assert (kind, ruled) == ("png", False)
+    return data[:33] + png_chunk(b"noIz", json.dumps(claim.to_json()).encode()) + data[33:]
+
+
+async def unable(kind: str, data: bytes, claim: ImageClaim, *, ruled: bool) -> bytes:
+    raise UnavailableError("gateway.credentials", "it cannot", status=502)
+
+
+async def broken(kind: str, data: bytes, claim: ImageClaim, *, ruled: bool) -> bytes:
+    return data[:-1]
+
+
+def credited(embed: Embed) -> dict[str, Any]:
+    return {"crediting": Crediting(embed)}
+
+
+def test_credentials_are_in_the_bytes_that_are_signed_and_the_route_says_so():
+    log = MemoryLog()
+    text = image_answer(png(), png(3))
+    run, body, _ = asyncio.run(answered(text, log, ask(n=2), **credited(named)))
+    [route] = [item.body for item in log.statements() if isinstance(item.body, Route)]
+    [closing] = [item.body for item in log.statements() if isinstance(item.body, Execution)]
+    assert route.rewrites == ("image-credentials",)
+    assert closing.response is not None
+    verify_document("response", body, run.id, run.secret, closing.response)
+    for number, item in enumerate(json.loads(body)["data"]):
+        attester = closing_attester(log)
+        said = json.dumps(ImageClaim(run.id, attester, number).to_json()).encode()
+        assert said in b64_decode(item["b64_json"])
+    assert "put content credentials into the images" in describe_route(route)
+    assert "rewrite" not in deviations(route)
+
+
+def closing_attester(log: MemoryLog) -> str:
+    [found] = {item.attester for item in log.statements()}
+    return found
+
+
+@pytest.mark.parametrize(("embed", "outcome"), [(unable, "gateway.credentials"), (broken, "upstream.image")])
+def test_images_that_get_no_credentials_though_the_gateway_says_so_are_not_delivered(embed: Embed, outcome: str):
+    log = MemoryLog()
+    with pytest.raises(HoldfastError) as caught:
+        asyncio.run(answered(image_answer(png()), log, ask(), **credited(embed)))
+    assert caught.value.code == outcome
+    [closing] = [item.body for item in log.statements() if isinstance(item.body, Execution)]
+    assert (closing.event, closing.outcome, closing.response) == ("failed", outcome, None)
+
+
+@pytest.mark.parametrize(
+    "options", [{"credentials": False}, {"settlement": "private"}], ids=["not wanted", "private"]
+)
+def test_who_does_not_want_to_be_named_by_an_image_is_not(options: dict[str, Any]):
+    log = MemoryLog()
+    _, body, _ = asyncio.run(answered(image_answer(png()), log, ask(holdfast=options), **credited(named)))
+    assert json.loads(body)["data"][0]["b64_json"] == b64_encode(png())
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [
+        (ask(holdfast={"credentials": True}), {}),
+        (ask(holdfast={"credentials": True, "settlement": "private"}), credited(named)),
+    ],
+    ids=["a gateway without a key", "a private run"],
+)
+def test_credentials_that_cannot_be_had_are_refused_before_anything_is_sent(request_: Ask, more: dict[str, Any]):
+    log = MemoryLog()
+    with pytest.raises(HoldfastError) as caught:
+        asyncio.run(answered(image_answer(png()), log, request_, **more))
+    assert (caught.value.code, caught.value.param) == ("request.credentials", "holdfast.credentials")
+    assert log.statements() == []
+
+
+def test_credentials_is_true_or_false():
+    with pytest.raises(HoldfastError) as caught:
+        ask(holdfast={"credentials": "yes"})
+    assert caught.value.code == "request.credentials"
+
+
+@pytest.mark.skipif(not installed(), reason="c2pa-python is not installed")
+def test_an_image_of_a_gateway_with_the_real_library_names_its_run_after_it_was_saved(tmp_path: Path):
+    key, chain, anchor = create_chain(tmp_path, "gateway", 36500, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    log = MemoryLog()
+    signs = load_credentials(key, chain)
+    run, body, _ = asyncio.run(answered(image_answer(png()), log, ask(), **credited(signs.embed)))
+    saved = b64_decode(json.loads(body)["data"][0]["b64_json"])
+    found = asyncio.run(read_credentials("png", saved, anchor.read_text()))
+    assert found is not None
+    assert (found.holds, found.anchored) == (True, True)
+    assert found.claim == ImageClaim(run.id, closing_attester(log), 0)
