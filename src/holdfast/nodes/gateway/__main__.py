@@ -384,7 +384,7 @@ def build(config: GatewayConfig) -> App:
 
 
 def _crediting(config: GatewayConfig) -> Crediting:
-    """What puts credentials into images, where a key is configured. Raises ``gateway.c2pa`` and ``credentials.files``."""
+    """What puts credentials into images, where there is a key. Raises ``gateway.c2pa`` and ``credentials.files``."""
     if config.c2pa_key is None:
         return Crediting()
     if config.c2pa_chain is None:

@@ -186,9 +186,7 @@ def test_images_that_get_no_credentials_though_the_gateway_says_so_are_not_deliv
     assert (closing.event, closing.outcome, closing.response) == ("failed", outcome, None)
 
 
-@pytest.mark.parametrize(
-    "options", [{"credentials": False}, {"settlement": "private"}], ids=["not wanted", "private"]
-)
+@pytest.mark.parametrize("options", [{"credentials": False}, {"settlement": "private"}], ids=["not wanted", "private"])
 def test_who_does_not_want_to_be_named_by_an_image_is_not(options: dict[str, Any]):
     log = MemoryLog()
     _, body, _ = asyncio.run(answered(image_answer(png()), log, ask(holdfast=options), **credited(named)))
