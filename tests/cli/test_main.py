@@ -133,6 +133,7 @@ OFFLINE = {
     "trust draft",
     "trust sign",
     "trust adopt",
+    "keys credentials",
     "keys show",
     "keys rotate",
     "pay history",

@@ -77,7 +77,7 @@ def test_a_gateway_does_not_start_with_credentials_that_it_cannot_put_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more, layout = keys(tmp_path / "keys"), make_state(tmp_path / "state")
-    more["enclave"] = "none"
+    more |= {"enclave": "none", "enclave_root": None}
     with pytest.raises(UsageError) as caught:
         build(settings(layout, **(more | {"c2pa_chain": None})))
     assert (caught.value.code, caught.value.param) == ("gateway.c2pa", "c2pa_chain")

@@ -125,6 +125,7 @@ def build(config: GatewayConfig) -> App:
     """The gateway on this machine's disk, clock and network; everything starts with the app's lifespan."""
     sys.setswitchinterval(SWITCH_S)
     clock = SystemClock()
+    crediting = _crediting(config)
     storage = FileStorage(config.state)
     lock = storage.lock(LOCK)
     document = _load_key_document(config.key_document)
@@ -251,7 +252,7 @@ def build(config: GatewayConfig) -> App:
             selling=till.selling if till is not None else None,
         ),
         attaching=attaching,
-        crediting=_crediting(config),
+        crediting=crediting,
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None
