@@ -21,6 +21,10 @@ from holdfast.errors import MalformedError, UsageError
 
 EFFECTS = ("read", "write", "pay", "send")
 """What calling a tool does outside (``agents.md`` §1(4))."""
+KINDS = ("tool", "reserved", "outcome", "hint")
+"""Of steps (§4(1))."""
+ABOUT_ACTS = ("reserved", "outcome")
+"""Those that tell of an act."""
 CALLER = "caller"
 """The upstream of agent runs and steps: whoever asked did what they tell of (§2(2))."""
 MOST_TOOLS, MOST_STEPS, MOST_DEPTH = 64, 10_000, 16
@@ -80,7 +84,7 @@ class StepAsk:
     act: Tool | None = None
     """The tool, where this proposes an act."""
     of: str | None = None
-    """The act's run, of an outcome."""
+    """The act's run, of an outcome or a reservation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +126,27 @@ def parse_step(value: object, plan: Plan) -> StepAsk:
     """The body of a step: its request, and what came of it (§4(1)). Raises ``agent.step``, ``agent.tool`` and
     ``agent.act``."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or kind not in ("tool", "outcome", "hint"):
-        raise MalformedError("agent.step", "a step is an object whose kind is tool, outcome or hint", param="kind")
+    if not isinstance(value, dict) or kind not in KINDS:
+        raise MalformedError("agent.step", f"a step is an object whose kind is one of {', '.join(KINDS)}", param="kind")
     if kind == "tool":
         return _tool_step(value, plan)
-    if kind == "outcome":
-        request, response = _cut(value, {"kind", "of"})
-        if not _is_text(request["of"]) or not is_run_id(request["of"]):
-            raise MalformedError("agent.step", "of is the run of an act", param="of")
-        return StepAsk(kind, request, _came_of(response), of=request["of"])
+    if kind in ABOUT_ACTS:
+        return _about_act(value, kind)
     request, response = _cut(value, {"kind", "name", "attributes"})
     if response or not _is_text(request["name"]) or not 0 < len(request["name"]) <= MAX_NAME:
         raise MalformedError("agent.step", f"a hint has a name of 1 to {MAX_NAME} characters, and no result")
     if not isinstance(request["attributes"], dict):
         raise MalformedError("agent.step", "attributes is an object", param="attributes")
     return StepAsk(kind, request, {"recorded": True})
+
+
+def parse_act_step(value: object, act: str) -> StepAsk:
+    """The body of a step that is told to the act ``act`` itself (§4(5)): a reservation or an outcome of it. Raises
+    ``agent.step``."""
+    asked = parse_step(value, Plan("act", {})) if isinstance(value, dict) and value.get("kind") in ABOUT_ACTS else None
+    if asked is None or asked.of != act:
+        raise MalformedError("agent.step", f"an act is told {' or '.join(ABOUT_ACTS)} of itself, and nothing else")
+    return asked
 
 
 def act_digest(request: Mapping[str, Any]) -> str:
@@ -187,6 +197,17 @@ def _child(value: object) -> Child:
     if not _is_text(statement) or _DIGEST.match(statement) is None:
         raise MalformedError("agent.children", "statement is a digest in hex")
     return Child(run, endpoint, statement)
+
+
+def _about_act(value: dict[str, Any], kind: str) -> StepAsk:
+    request, response = _cut(value, {"kind", "of"})
+    if not _is_text(request["of"]) or not is_run_id(request["of"]):
+        raise MalformedError("agent.step", "of is the run of an act", param="of")
+    if kind == "outcome":
+        return StepAsk(kind, request, _came_of(response), of=request["of"])
+    if response:
+        raise MalformedError("agent.step", "a reservation has no result")
+    return StepAsk(kind, request, {"reserved": True}, of=request["of"])
 
 
 def _tool_step(value: dict[str, Any], plan: Plan) -> StepAsk:

@@ -26,6 +26,7 @@ from holdfast.core.agents import (
     Plan,
     StepAsk,
     closing_document,
+    parse_act_step,
     parse_agent_request,
     parse_plan,
     parse_step,
@@ -64,6 +65,8 @@ INTERRUPTED = "gateway.interrupted"
 ABANDONED_AFTER = dt.timedelta(days=7)
 """How long an agent run may stay open (``agents.md`` §2(3))."""
 _HOUR_S = 3600.0
+_READ_AT_ONCE = 64
+"""Records that are read before others get their turn."""
 MAX_BODY_BYTES = 1 << 20
 """Of what opens an agent run, tells a step or closes one (``agents.md`` §2(4)): far below what one record holds."""
 
@@ -125,6 +128,8 @@ class Agents:
         self._turnstile = Turnstile()
         self.budgets = Budgets()
         """What the open ones spend."""
+        self._telling: set[str] = set()
+        """Acts of which something is being told to themselves."""
 
     # Children
 
@@ -220,11 +225,13 @@ class Agents:
     # Steps
 
     async def step(self, row: RunRow, secret: bytes, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-        """Record a step of an open agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
+        """Record a step of an open agent run, or tell of an act to itself. Raises ``agent.*``, ``request.*`` and
+        ``json.*``."""
         retry = parse_retry(headers, secret, f"/v1/runs/{row.run}/steps", body)
 
         async def once() -> dict[str, Any]:
-            return await self._told_before(retry) or await self._step(row, body, headers, retry)
+            tell = self._tell_act if row.endpoint == STEP else self._step
+            return await self._told_before(retry) or await tell(row, body, headers, retry)
 
         return await self._turnstile.run(retry, once)
 
@@ -233,7 +240,9 @@ class Agents:
     ) -> dict[str, Any]:
         state = self._find(row)
         asked = parse_step(_read(body), state.plan)
-        options = self._step_options(state, asked, headers)
+        if asked.kind == "reserved":
+            raise UsageError("agent.step", "a reservation is told to the act itself", hint="POST /v1/runs/{act}/steps")
+        options = self._step_options(state.opening, asked.act.queue if asked.act is not None else None, headers)
         if asked.of is not None:
             self._refuse_outcome(state, asked.of)
         async with self.child(row.run, row.workspace) as joined:
@@ -251,15 +260,13 @@ class Agents:
             state.acts.add(made.opening.run)
         return self._told(made.opening, made.secret, _named(statements))
 
-    def _step_options(self, state: _Open, asked: StepAsk, headers: Mapping[bytes, bytes]) -> Options:
+    def _step_options(self, parent: Opening, queue: str | None, headers: Mapping[bytes, bytes]) -> Options:
         """A step settles as its agent run does, and names the queue that its tool has."""
-        own = state.opening
-        queue = asked.act.queue if asked.act is not None else None
-        named = {**headers, b"x-holdfast-parent": own.run.encode()}
+        named = {**headers, b"x-holdfast-parent": parent.run.encode()}
         if queue is not None:
             named[b"x-holdfast-queue"] = queue.encode()
-        options = _plain(parse_options({}, named, own.settlement))
-        if options.queue != queue or options.settlement != own.settlement:
+        options = _plain(parse_options({}, named, parent.settlement))
+        if options.queue != queue or options.settlement != parent.settlement:
             raise UsageError(
                 "agent.step", "the queue of an act is its tool's, and a step settles as its agent run does"
             )
@@ -270,7 +277,62 @@ class Agents:
         if act not in state.acts:
             raise UsageError("agent.outcome", "this is no act that the agent run proposed", param="of")
         if act in state.told:
-            raise UsageError("agent.outcome", "what came of this act was told already", param="of", status=409)
+            raise _told_already("outcome")
+
+    # What is told to an act itself
+
+    async def _tell_act(
+        self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes], retry: Retry | None
+    ) -> dict[str, Any]:
+        """Record that an act is reserved, or its outcome, below the act (``agents.md`` §4(5)): each once, whatever
+        became of its agent run."""
+        act = parse_opening(self._ledger.read(row.open_place).record.header)
+        if not _step_of(act).get("act") or row.close_place is None or row.outcome == INTERRUPTED:
+            raise UsageError("agent.none", "this run is no agent run and no act", hint="open one with POST /v1/runs")
+        asked = parse_act_step(_read(body), row.run)
+        options = self._step_options(act, None, headers)
+        if row.run in self._telling:
+            raise _told_already(asked.kind)
+        self._telling.add(row.run)
+        try:
+            await self._refuse_told(act, asked.kind)
+            kept = {"kind": asked.kind, "act": False, "of": asked.of}
+            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, act.requester, retry)
+            above = self._open.get(act.parent_run or "")
+            if above is not None and asked.kind == "outcome":
+                above.told[row.run] = made.opening.run  # before anything waits: nobody tells it to the agent run now
+            try:
+                statements = await self._at_once(made, asked)
+            except BaseException:
+                if above is not None and asked.kind == "outcome":
+                    above.told.pop(row.run, None)
+                raise
+        finally:
+            self._telling.discard(row.run)
+        return self._told(made.opening, made.secret, _named(statements))
+
+    async def _refuse_told(self, act: Opening, kind: str) -> None:
+        """Raises ``agent.reserved`` and ``agent.outcome`` for what was told of an act already. An agent run that is
+        open knows its outcomes; of one that is closed the steps are read, which cannot become more."""
+        told, parent = await self._told_of(act.run, act.run), act.parent_run or ""
+        if parent not in self._open and "outcome" not in told:
+            told |= await self._told_of(parent, act.run)
+        above = self._open.get(parent)
+        if above is not None and act.run in above.told:
+            told.add("outcome")
+        if "outcome" in told or kind in told:
+            raise _told_already("outcome" if "outcome" in told else kind)
+
+    async def _told_of(self, parent: str, act: str) -> set[str]:
+        """Kinds of the steps below a run that tell of an act."""
+        found = set()
+        for number, row in enumerate(await self._indexer.children(parent)):
+            if number % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+                await asyncio.sleep(0)  # others are answered meanwhile
+            if row.endpoint == STEP and row.outcome != INTERRUPTED:
+                step = _step_of(parse_opening(self._ledger.read(row.open_place).record.header))
+                found |= {step["kind"]} if step.get("of") == act else set()
+        return found
 
     async def _at_once(self, made: _Made, asked: StepAsk) -> tuple[SignedStatement, SignedStatement]:
         """Open and close a step: two records, one wait."""
@@ -430,15 +492,16 @@ class Agents:
             plan = parse_plan((opening.agent or {}).get("plan"))
             self.budgets.open(opening.run, opening.parent_run, read_limit(plan.spend))
         self.budgets.replay(opening.run, opening.parent_run, opening.budget)
+        step = _step_of(opening)
         state = self._open.get(opening.parent_run or "")
-        if state is None:
-            return
-        state.children.add(opening.run)
-        step = (opening.agent or {}).get("step")
-        if step is not None and step["act"]:
-            state.acts.add(opening.run)
-        if step is not None and step["of"] is not None:
-            state.told[step["of"]] = opening.run
+        if state is not None:
+            state.children.add(opening.run)
+            if step.get("act"):
+                state.acts.add(opening.run)
+        if step.get("kind") == "outcome":  # of an act of the agent run's, or told to the act itself
+            for open_run in self._open.values():
+                if step["of"] in open_run.acts:
+                    open_run.told[step["of"]] = opening.run
 
     def _ended(self, run: str, outcome: str, usage: Mapping[str, int] | None) -> None:
         """What was closed counts what it used; a step that a crash cut off proposed nothing and told of nothing."""
@@ -567,6 +630,17 @@ def _read(body: bytes) -> Any:
 
 def _named(statements: Iterable[SignedStatement]) -> list[tuple[str, str]]:
     return [(item.kind, item.digest) for item in statements]
+
+
+def _step_of(opening: Opening) -> Mapping[str, Any]:
+    """What is kept of a step; empty where it is none."""
+    return (opening.agent or {}).get("step") or {}
+
+
+def _told_already(kind: str) -> UsageError:
+    if kind == "reserved":
+        return UsageError("agent.reserved", "somebody has taken this act on already", status=409)
+    return UsageError("agent.outcome", "what came of this act was told already", param="of", status=409)
 
 
 def _joined_nobody(_run: str) -> None:

@@ -55,6 +55,7 @@ _ENDED = {"result": {}, "error": {"type": "string", "minLength": 1}}
 _STEP = {
     "oneOf": [
         _object({"kind": {"const": "tool"}, "tool": _TEXT, "arguments": {"type": "object"}, **_ENDED}, tuple(_ENDED)),
+        _object({"kind": {"const": "reserved"}, "of": _RUN}),
         _object({"kind": {"const": "outcome"}, "of": _RUN, **_ENDED}, tuple(_ENDED)),
         _object(
             {
@@ -131,7 +132,10 @@ def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         "/v1/runs": {"post": _post("Open an agent run", "AgentRequest", errors)},
         "/v1/runs/{run}/steps": {
-            "post": {**_post("Record a step of an agent run that is open", "AgentStep", errors), **capability}
+            "post": {
+                **_post("Record a step of an agent run that is open, or tell of an act to itself", "AgentStep", errors),
+                **capability,
+            }
         },
         "/v1/runs/{run}/close": {
             "post": {**_post("Close an agent run over its children", "AgentEnd", errors), **capability}
