@@ -79,7 +79,7 @@ def test_of_reservations_that_come_at_once_one_is_taken() -> None:
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_an_outcome_is_told_once_over_the_act_and_its_agent_run(tmp_path: Path, closed: bool) -> None:  # noqa: FBT001
+def test_an_outcome_is_told_once_over_the_act_and_its_agent_run(tmp_path: Path, closed: bool) -> None:
     async def story(world: World) -> None:
         agent, first = await proposed(world)
         second = (await lead(world, agent, "steps", WIRE)).json()
