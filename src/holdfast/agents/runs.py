@@ -125,10 +125,17 @@ class AgentRuns:
         told = await self._post(_path(agent, "steps"), body, {CAPABILITY: agent.capability}, idempotency_key)
         return _recorded(told)
 
-    async def close(self, agent: AgentRun, *, result: Any = None, error: str | None = None) -> RecordedRun:
+    async def close(
+        self,
+        agent: AgentRun,
+        *,
+        result: Any = None,
+        error: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RecordedRun:
         """Close it over its children; raises ``agent.open`` while one is open."""
-        told = await self._post(_path(agent, "close"), _came_of(result, error), {CAPABILITY: agent.capability}, None)
-        return _recorded(told)
+        body, headers = _came_of(result, error), {CAPABILITY: agent.capability}
+        return _recorded(await self._post(_path(agent, "close"), body, headers, idempotency_key))
 
     async def children(self, agent: AgentRun) -> dict[str, Any]:
         """Its children side by side, lane by lane, as its gateway tells it."""
