@@ -35,6 +35,7 @@ from holdfast.nodes.gateway.opengradient_reads import Surface
 from holdfast.nodes.gateway.request import IMAGES, parse_ask
 from holdfast.nodes.gateway.rerun import Rerun, parse_rerun
 from holdfast.nodes.gateway.service import ENDED_IN_ORDER, Gateway, Run
+from holdfast.nodes.gateway.traces import PATH as TRACES
 from holdfast.nodes.gateway.turn import attach
 from holdfast.nodes.messages import MessagesErrors, check_version, key_of, named_event
 from holdfast.ports.metrics import Metrics
@@ -140,12 +141,14 @@ class GatewayApp:
             return
         endpoint = ENDPOINTS.get(path)
         again, agent = _AGAIN.match(path), _AGENT.match(path)
-        asked = endpoint is not None or again is not None or agent is not None
+        asked = endpoint is not None or again is not None or agent is not None or path == TRACES
         allowed = ("GET", "POST") if path == "/v1/runs" else ("POST",) if asked else ("GET",)
         if method not in allowed:
             await _refuse_method(path, allowed, send)
         elif path == "/v1/runs" and method == "POST":
             await self._open_agent(scope, receive, send)
+        elif path == TRACES:
+            await self._take_spans(scope, receive, send)
         elif agent is not None:
             await self._lead_agent(agent[1], agent[2], scope, receive, send)
         elif endpoint is not None:
@@ -308,6 +311,15 @@ class GatewayApp:
         agents = self._gateway.agents
         lead = agents.step if what == "steps" else agents.close
         await _json(send, await lead(row, secret or b"", body, headers))
+
+    async def _take_spans(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Keep spans as hints below the agent runs that they name, for a workspace's key."""
+        if ORIGIN in scope:
+            raise UsageError("agent.sealed", "spans show which turns belong together: they are not told sealed")
+        headers = dict(scope["headers"])
+        caller = self._workspaces.caller(headers.get(b"authorization"))
+        told, kind = await self._gateway.traces.take(await read_body(receive), headers, caller.workspace)
+        await _bytes(send, told, kind.encode())
 
     # Files
 
@@ -503,7 +515,7 @@ def _not_found(path: str = "") -> UsageError:
 async def _refuse_method(path: str, methods: Sequence[str], send: Send) -> None:
     """405 with the methods that the path takes (RFC 9110 §15.5.6), or 404 where there is no such path."""
     patterns = (_RUN, _AGAIN, _AGENT, _MODEL)
-    known = path in ENDPOINTS or path in _READS or any(pattern.match(path) for pattern in patterns)
+    known = path in (*ENDPOINTS, *_READS, TRACES) or any(pattern.match(path) for pattern in patterns)
     if not known:
         raise _not_found(path)
     allowed = ", ".join(methods)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.core.agents import EFFECTS, MAX_GOAL, MAX_NAME, MOST_DEPTH, MOST_STEPS, MOST_TOOLS
+from holdfast.core.otlp import JSON, PROTOBUF
 from holdfast.core.statements import ENDPOINTS
+from holdfast.nodes.gateway.traces import PATH as TRACES
 from holdfast.verifier.lanes import BASES, LANES, STATES
 
 _TEXT = {"type": "string"}
@@ -139,6 +141,28 @@ def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
         "/v1/runs/{run}/close": {
             "post": {**_post("Close an agent run over its children", "AgentEnd", errors), **capability}
+        },
+        TRACES: {"post": _spans(errors)},
+    }
+
+
+def _spans(errors: dict[str, Any]) -> dict[str, Any]:
+    """OpenTelemetry's own shapes; of JSON, what is told back."""
+    kept = _object({"trace": _TEXT, "span": _TEXT, "run": _RUN, "capability": _TEXT})
+    lost = _object({"rejectedSpans": _TEXT, "errorMessage": _TEXT})
+    taken = _object({"holdfast": {"type": "array", "items": kept}, "partialSuccess": lost}, ("partialSuccess",))
+    return {
+        "summary": "Keep spans (OTLP) as hints below the agent runs that they name",
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"type": "object"}}, PROTOBUF: {"schema": {"type": "string"}}},
+        },
+        "responses": {
+            "200": {
+                "description": "How many spans were not kept, and why",
+                "content": {JSON: {"schema": taken}, PROTOBUF: {"schema": {"type": "string"}}},
+            },
+            **errors,
         },
     }
 

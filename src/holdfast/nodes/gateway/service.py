@@ -71,6 +71,7 @@ from holdfast.nodes.gateway.remembering import INCOMPLETE, Remembering
 from holdfast.nodes.gateway.request import Ask, BoundRequest, bind_again, bind_request, refuse_streamed
 from holdfast.nodes.gateway.routing import Plan, Router, Routing
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
+from holdfast.nodes.gateway.traces import Traces
 from holdfast.nodes.gateway.turn import (
     Identity,
     Opening,
@@ -209,6 +210,7 @@ class Gateway:
         self.agents = Agents(
             identity, ledger, indexer, clock, random_bytes=random_bytes, on_closed=on_closed, wraps=self._wraps
         )
+        self.traces = Traces(self.agents, indexer)
         self.under_way = 0
         """Runs that are open now."""
 
