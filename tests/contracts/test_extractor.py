@@ -5,9 +5,26 @@ import time
 
 import pytest
 
+from holdfast import __version__
 from holdfast.adapters.extractor_worker import WorkerExtractor
+from holdfast.core.file_bytes import kind_of
 from holdfast.errors import HoldfastError
 from tests.helpers.hostile_files import ENDLESS, MALFORMED, bomb, locked, text_pdf
+from tests.helpers.office_files import (
+    big_part,
+    docx,
+    encrypted_entry,
+    laughs,
+    outside,
+    overlapping,
+    packed,
+    paragraph,
+    pptx,
+    sheet,
+    sheet_parts,
+    slide,
+    xlsx,
+)
 
 CODES = {"file.malformed", "file.too_large", "file.time"}
 
@@ -68,6 +85,44 @@ def test_a_worker_that_takes_too_long_is_ended():
 
 def test_more_text_than_anybody_takes_is_refused():
     assert refusal(text_pdf(*[b"x" * 30_000] * 90)) == "file.too_large"
+
+
+OFFICE = {
+    "docx": (docx(paragraph("hello")), ("hello\n",), False),
+    "xlsx": (xlsx({"A": sheet([("A1", "", "<v>1</v>")])}), ("Sheet A\n1\n\n",), True),
+    "pptx": (pptx(slide("one"), slide("two")), ("one\n", "two\n"), True),
+}
+
+
+@pytest.mark.parametrize("name", OFFICE)
+def test_an_office_document_is_read_and_says_by_what(name):
+    data, pages, paged = OFFICE[name]
+    found = extract(data, kind_of(data))
+    assert (found.pages, found.paged, found.name) == (pages, paged, "holdfast")
+    assert found.version == __version__
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (laughs(), "file.malformed"),
+        (outside(), "file.malformed"),
+        (overlapping(), "file.malformed"),
+        (big_part(64 << 20), "file.too_large"),
+        (packed({"a": "no document"}), "file.type"),
+        (encrypted_entry(), "file.encrypted"),
+    ],
+    ids=["a billion laughs", "an external entity", "overlapping entries", "a bomb", "an archive", "encrypted"],
+)
+def test_an_office_document_that_means_harm_is_refused_in_the_worker_as_outside_of_it(data, code):
+    assert refusal(data, "office") == code
+
+
+def test_a_sheet_without_end_is_ended_by_the_bounds_of_its_worker():
+    rows = b"<row><c><v>1</v></c></row>" * 3_000_000
+    huge = sheet_parts({"A": sheet()})
+    huge["xl/worksheets/sheet1.xml"] = sheet().encode().replace(b"</sheetData>", rows + b"</sheetData>")
+    assert refusal(packed(huge), "office", cpu_s=1, memory_bytes=96 << 20) in CODES
 
 
 def test_several_files_are_read_at_once_and_one_that_fails_is_alone():

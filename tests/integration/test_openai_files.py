@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.hostile_files import ENDLESS, MALFORMED, bomb, locked, text_pdf
 from tests.helpers.live_gateway import KEY, MODEL, LiveGateway, serving
+from tests.helpers.office_files import pptx, slide
 
 pytestmark = pytest.mark.enable_socket
 REPORT = b"pump,days\nsouth,40\nnorth,3\n"
@@ -86,6 +87,12 @@ def test_an_upload_is_kept_listed_named_in_a_chat_and_deleted(client: openai.Ope
         assert refused.value.code == "file.unknown"
     with pytest.raises(openai.NotFoundError):
         ask(client, {"type": "file", "file": {"file_id": kept.id}})
+
+
+def test_the_slides_of_a_presentation_stand_before_the_model(client: openai.OpenAI) -> None:
+    (told,) = ask(client, inline(pptx(slide("The south pump."), slide("It ran for 40 days.")), "two.pptx"))["files"]
+    assert (told["pages"], told["extractor"]["name"]) == (2, "holdfast")
+    assert told["media_type"].endswith("presentationml.presentation")
 
 
 def test_the_pages_of_a_pdf_stand_before_the_model(client: openai.OpenAI) -> None:

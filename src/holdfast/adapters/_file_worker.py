@@ -16,13 +16,17 @@ import os
 import runpy
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _CODECS = ("utf-16-be", "utf-16-le", "latin-1", "cp1252", "mac-roman", "gbk", "big5", "shift-jis", "euc-kr", "idna")
 """What texts in files are written in: found before nothing more can be opened."""
 _ACTIVE = ((b"/JavaScript", "scripts"), (b"/EmbeddedFile", "embedded-files"), (b"/Launch", "launches"))
 """Names in a PDF that a reader should hear of."""
+
+
+Reader = Callable[[bytes, dict[str, int]], dict[str, Any]]
+"""From a file and its bounds to ``pages``, ``paged``, ``media_type`` and ``notes``."""
 
 
 class _RefusedError(Exception):
@@ -35,7 +39,7 @@ _ANSWER = 3
 """The one descriptor beside the standard three: no other can be opened behind it."""
 
 
-def _read_pdf(data: bytes, bounds: dict[str, int]) -> tuple[list[str], list[str]]:
+def _read_pdf(data: bytes, bounds: dict[str, int]) -> dict[str, Any]:
     import pypdf  # noqa: PLC0415
     from pypdf.errors import LimitReachedError, PdfReadError  # noqa: PLC0415
 
@@ -51,7 +55,8 @@ def _read_pdf(data: bytes, bounds: dict[str, int]) -> tuple[list[str], list[str]
         raise _RefusedError("file.too_large", "what would come out of the PDF is too large") from error
     except (PdfReadError, RecursionError) as error:
         raise _RefusedError("file.malformed", f"the PDF cannot be read: {type(error).__name__}") from error
-    return pages, [note for name, note in _ACTIVE if name in data]
+    notes = [note for name, note in _ACTIVE if name in data]
+    return {"pages": pages, "paged": True, "media_type": "application/pdf", "notes": notes}
 
 
 def _bounded(texts: Iterator[str], most: int) -> Iterator[str]:
@@ -63,22 +68,29 @@ def _bounded(texts: Iterator[str], most: int) -> Iterator[str]:
         yield text
 
 
-_READERS = {"pdf": _read_pdf}
+def _beside(name: str) -> dict[str, Any]:
+    """What a file beside this one defines."""
+    return runpy.run_path(os.path.join(os.path.dirname(__file__), name))  # noqa: PTH118, PTH120
 
 
-def _prepare(kind: str) -> None:
+def _prepare(kind: str) -> Reader:
     """Import what reading needs, by reading: afterwards nothing can be opened any more."""
     for name in _CODECS:
         with contextlib.suppress(LookupError, UnicodeError):
             "a".encode(name)
-    if kind == "pdf":
-        import pypdf  # noqa: PLC0415
+    if kind == "office":
+        office = _beside("_office_reader.py")
+        office["warm_up"]()
+        read: Reader = office["read_office"]
+        return read
+    import pypdf  # noqa: PLC0415
 
-        blank = io.BytesIO()
-        writer = pypdf.PdfWriter()
-        writer.add_blank_page(72, 72)
-        writer.write(blank)
-        _read_pdf(blank.getvalue(), {"pages": 1, "text_bytes": 1000})
+    blank = io.BytesIO()
+    writer = pypdf.PdfWriter()
+    writer.add_blank_page(72, 72)
+    writer.write(blank)
+    _read_pdf(blank.getvalue(), {"pages": 1, "text_bytes": 1000})
+    return _read_pdf
 
 
 def _answer(target: Any, value: dict[str, Any]) -> None:
@@ -94,20 +106,21 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     head = json.loads(sys.stdin.buffer.readline())
-    _prepare(head["kind"])
-    bounds = runpy.run_path(os.path.join(os.path.dirname(__file__), "_worker_bounds.py"))  # noqa: PTH118, PTH120
-    bounds["give_up"](head["memory_bytes"], head["cpu_s"], _ANSWER + 1)
+    read = _prepare(head["kind"])
+    _beside("_worker_bounds.py")["give_up"](head["memory_bytes"], head["cpu_s"], _ANSWER + 1)
     try:
         data = sys.stdin.buffer.read()
-        pages, notes = _READERS[head["kind"]](data, head)
-    except _RefusedError as error:
-        _answer(target, {"code": error.code, "message": str(error)})
+        found = read(data, head)
     except MemoryError:
         _answer(target, {"code": "file.too_large", "message": "reading the file takes too much memory"})
     except Exception as error:  # noqa: BLE001 (whatever a reader raises, the answer is that it cannot be read)
-        _answer(target, {"code": "file.malformed", "message": f"the file cannot be read: {type(error).__name__}"})
+        code = getattr(error, "code", None)
+        if isinstance(code, str) and code.startswith("file."):
+            _answer(target, {"code": code, "message": str(error)})
+        else:
+            _answer(target, {"code": "file.malformed", "message": f"the file cannot be read: {type(error).__name__}"})
     else:
-        _answer(target, {"pages": pages, "notes": notes})
+        _answer(target, found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Files read in a worker process each, which contains them (``spec/files.md`` §2).
 
-PDF is read by pypdf: pure Python, so that a malformed file breaks a rule of ours and not the memory of a process. A
-worker that answers too late, or says more than it may, is killed; one that ends without an answer has broken a bound.
+PDF is read by pypdf, office documents by a reader of our own (``_office_reader``): pure Python both, so that what is
+malformed breaks a rule of ours and not the memory of a process. A worker that answers too late, or says more than it
+may, is killed; one that ends without an answer has broken a bound.
 
 Not covered: text in pictures, and layout beyond the order of lines.
 """
@@ -14,11 +15,11 @@ import json
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from holdfast import __version__
 from holdfast.core.files import MAX_PAGES, MAX_TEXT_BYTES
 from holdfast.errors import MalformedError, RefusedError, UnavailableError
 from holdfast.ports.extractor import Extracted
@@ -28,16 +29,8 @@ MAX_ANSWER_BYTES = 8 * MAX_TEXT_BYTES
 """Largest answer that is taken from a worker: JSON writes a character in at most six bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Who reads a kind."""
-
-    media_type: str
-    package: str
-    paged: bool
-
-
-_READERS = {"pdf": _Reader("application/pdf", "pypdf", paged=True)}
+_READERS = {"pdf": "pypdf", "office": "holdfast"}
+"""Which package reads a kind."""
 
 
 class WorkerExtractor:
@@ -56,18 +49,18 @@ class WorkerExtractor:
         reader = _READERS.get(kind)
         if reader is None:
             raise RefusedError("file.type", f"nothing here reads {kind}", status=415)
-        try:
-            version = metadata.version(reader.package)
-        except metadata.PackageNotFoundError as error:
-            raise UnavailableError(
-                "file.no_reader", f"{reader.package} is not installed", hint="pip install 'holdfast[node]'"
-            ) from error
+        version = _version(reader)
         async with self._turns:
             answer = await self._ask(kind, data)
         if "code" in answer:
             raise _refused(answer["code"], str(answer["message"])[:200])
         return Extracted(
-            tuple(answer["pages"]), reader.paged, reader.media_type, reader.package, version, tuple(answer["notes"])
+            tuple(answer["pages"]),
+            answer["paged"],
+            answer["media_type"],
+            reader,
+            version,
+            tuple(answer["notes"]),
         )
 
     async def _ask(self, kind: str, data: bytes) -> dict[str, Any]:
@@ -102,6 +95,17 @@ class WorkerExtractor:
         return found if isinstance(found, dict) else {}
 
 
+def _version(package: str) -> str:
+    if package == "holdfast":
+        return __version__
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise UnavailableError(
+            "file.no_reader", f"{package} is not installed", hint="pip install 'holdfast[node]'"
+        ) from error
+
+
 async def _hand(process: asyncio.subprocess.Process, data: bytes) -> None:
     if process.stdin is None:
         return
@@ -127,6 +131,8 @@ def _refused(code: str, message: str) -> RefusedError | MalformedError:
         return MalformedError("file.malformed", message, hint="save it anew with another program")
     if code == "file.encrypted":
         return RefusedError("file.encrypted", message, hint="take the password off first", status=422)
+    if code == "file.type":
+        return RefusedError("file.type", message, hint="send PDF, docx, xlsx, pptx, text or an image", status=415)
     if code == "file.time":
         return RefusedError("file.time", message, hint="attach the part that matters", status=422)
     return RefusedError("file.too_large", message, hint="attach the part that matters", status=413)

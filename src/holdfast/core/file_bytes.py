@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from holdfast.errors import MalformedError, RefusedError
 
-Kind = Literal["image", "pdf", "text"]
+Kind = Literal["image", "office", "pdf", "text"]
 MOST_EDGE = 16_384
 """Pixels of an image's longer edge (``files.md`` §2)."""
 MOST_PIXELS = 40_000_000
@@ -26,6 +26,10 @@ _IMAGES = (
     ("image/gif", re.compile(rb"GIF8[79]a")),
     ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
 )
+_ZIP, _COMPOUND = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""An archive, as office documents are; and what they were before, which an encrypted one is wrapped in still."""
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""The stream of that name in a compound file (MS-OFFCRYPTO §2.3.4.4)."""
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f]")
 _TEXT_TYPES = {
     "csv": "text/csv",
@@ -72,10 +76,23 @@ def kind_of(data: bytes) -> Kind:
         return "image"
     if b"%PDF-" in data[:_PDF_WITHIN]:
         return "pdf"
+    if data.startswith(_ZIP):
+        return "office"
+    if data.startswith(_COMPOUND):
+        if _ENCRYPTED in data:
+            raise RefusedError(
+                "file.encrypted", "the document is encrypted", hint="take the password off first", status=422
+            )
+        raise RefusedError(
+            "file.type", "a document of an older program", hint="save it as docx, xlsx, pptx or PDF", status=415
+        )
     text, _ = decode_text(data, strict=False)
     if "\x00" in text or 100 * len(_CONTROLS.findall(text)) > len(text):
         raise RefusedError(
-            "file.type", "no kind of file that is read here", hint="send PDF, text, CSV, JSON or an image", status=415
+            "file.type",
+            "no kind of file that is read here",
+            hint="send PDF, docx, xlsx, pptx, text, CSV, JSON or an image",
+            status=415,
         )
     return "text"
 

@@ -33,6 +33,7 @@ def refused(call, *arguments):
         ("h\u00e9".encode("latin-1"), "text"),
         ("h\u00e9".encode("utf-16"), "text"),
         (b"%PDF-1.7\n", "pdf"),
+        (b"PK\x03\x04...", "office"),
         (b"junk before it %PDF-1.4", "pdf"),
         (png(1, 1), "image"),
         (b"GIF89a\x01\x00\x01\x00", "image"),
@@ -71,7 +72,7 @@ def outcome(data):
 
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda rest: b"\xff\xd8\xff" + rest))
 def test_whatever_comes_is_of_a_kind_or_refused(data):
-    assert outcome(data).startswith(("file.", "pdf", "text", "Size("))
+    assert outcome(data).startswith(("file.", "office", "pdf", "text", "Size("))
 
 
 @pytest.mark.parametrize(
