@@ -73,7 +73,7 @@ class _Package:
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, ValueError, RuntimeError, OSError, EOFError) as error:
             raise _malformed("this begins as an archive and is none") from error
         entries = self._zip.infolist()
         if len(entries) > MOST_ENTRIES:
@@ -113,7 +113,7 @@ class _Package:
                     ):
                         raise RefusedError("file.too_large", "what would come out of the document is too large")
                     yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
             raise _malformed("a part of the document cannot be unpacked") from error
 
     def parse(self, name: str, begin: Callable[[str, Attributes], None], **more: Callable[[str], None]) -> None:
