@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.web.verify import JUDGED
+
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parents[1] / "vectors"
 CLIENT = HERE / "browser" / "client.mjs"
@@ -141,13 +143,13 @@ def test_answers_end_in_the_exit_code_of_the_protocol():
 def test_what_is_not_judged_is_never_told_as_a_state():
     case = next(case for case in load_cases() if case[0] == "lanes/settled")
     answer = ask([case])[0]
-    assert answer["judged"] == ["bytes", "route", "settlement"]
+    assert answer["judged"] == [*JUDGED]
     assert set(answer["lanes"]) == set(answer["judged"])
 
 
 def test_a_requirement_of_a_lane_that_is_not_judged_is_never_met():
     name, folder, case = next(case for case in load_cases() if case[0] == "lanes/settled")
-    for requirement in ("enclave=unknown", "payment=not_applicable", "judgement=not_applicable"):
+    for requirement in ("payment=not_applicable", "judgement=not_applicable"):
         words = [*case["run"][:-1], "--require", requirement, case["run"][-1]]
         assert ask([(name, folder, {"run": words})])[0]["verdict"] == "undecided"
 

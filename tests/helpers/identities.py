@@ -23,6 +23,8 @@ def configuration(name: str, key_id: int = 1) -> bytes:
 
 
 CONFIGURATION = configuration("gateway")
+BESIDE = ShownAttestation("insecure-dev", b"evidence")
+"""What a proof shows beside the keys, where a test asks for nothing of it."""
 
 
 def sealed_document(network: Network, *configurations: bytes, **more: Any) -> KeyDocument:
@@ -72,15 +74,21 @@ def log_of(
     return note.with_signatures(lines).raw, leaves
 
 
-def proof_for(network: Network, envelope: bytes | None = None, **log: Any) -> bytes:
-    """The keys proof of a network's gateway."""
+def proof_for(
+    network: Network,
+    envelope: bytes | None = None,
+    *,
+    shown: ShownAttestation | None = BESIDE,
+    **log: Any,
+) -> bytes:
+    """The keys proof of a network's gateway, with what is shown beside it."""
     document = network.gateway_document
     envelope = envelope or network.seal(identity_payload(document))
     entries = [b"an entry before", envelope, b"an entry after"]
     checkpoint, leaves = log_of(network, entries, **log)
     return build_keys_proof(
         document,
-        ShownAttestation("insecure-dev", b"evidence"),
+        shown,
         envelope,
         index=1,
         size=len(entries),

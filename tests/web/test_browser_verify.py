@@ -27,7 +27,8 @@ TRUST = VECTORS / "shared" / "trust.json"
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 LANES = """Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) =>
   [lane.dataset.lane ?? lane.dataset.unjudged, lane.dataset.lane ? lane.dataset.state : 'not judged']))"""
-JUDGED = {"bytes", "route", "settlement"}
+JUDGED = {"enclave", "bytes", "route", "privacy", "settlement"}
+SIGNED = {"bytes", "route", "settlement"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,8 @@ def test_a_bundle_is_judged_without_a_network_and_nothing_leaves(play: Play) -> 
         await page.call("Network.emulateNetworkConditions", **OFFLINE)
         before = len(page.requests)
         lanes = await judge(page, bundle_of("lanes/settled"))
-        assert {name: lanes[name] for name in JUDGED} == dict.fromkeys(JUDGED, "proven")
+        assert {name: lanes[name] for name in SIGNED} == dict.fromkeys(SIGNED, "proven")
+        assert (lanes["enclave"], lanes["privacy"]) == ("unknown", "unknown")
         assert {state for name, state in lanes.items() if name not in JUDGED} == {"not judged"}
         assert len(lanes) == 11
         assert page.requests[before:] == []

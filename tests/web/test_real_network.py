@@ -140,6 +140,17 @@ def test_a_question_is_sealed_in_the_page_and_answered_through_the_relay(net: Ne
             await page.wait("!document.getElementById('private-checked').hidden")
             checked = await page.run("document.getElementById('private-checked').innerText")
             assert "everybody is shown the same keys" in checked
+            assert "A simulated enclave vouches for these keys" in checked
+            await page.run(
+                "(() => { const one = document.getElementById('private-require'); one.value = 'hardware';"
+                " one.dispatchEvent(new Event('change')); })()"
+            )
+            await page.wait("!document.getElementById('private-trouble').hidden")
+            assert "Hardware has to vouch" in await page.run("document.getElementById('private-trouble').textContent")
+            assert not await page.run("document.getElementById('private-on').checked")
+            await page.run("document.getElementById('private-require').value = ''")
+            await page.click("#private-on")
+            await page.wait("document.getElementById('private-says').textContent.includes('sealed in this page')")
             await page.run("document.getElementById('prompt').value = 'What is a lane?'")
             await page.run("document.getElementById('ask').requestSubmit()")
             await page.wait("document.querySelector('.cell[data-lane=route]')?.dataset.state === 'proven'", SETTLED_S)

@@ -22,8 +22,8 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.cases import Page
 
-JUDGED = ("bytes", "route", "settlement")
-"""The lanes that the page judges; of the others it says that it does not."""
+JUDGED = ("enclave", "bytes", "route", "privacy", "settlement")
+"""The lanes that the page judges (``static/verify/lanes.js``); of the others it says that it does not."""
 ICONS = ("chevron", "copied", "copy", "expired", "not_applicable", "pending", "proven", "refuted", "unknown")
 """Pictures that a result may need, loaded with the page: afterwards it asks for nothing."""
 LARGEST_TRUST = 16_777_216

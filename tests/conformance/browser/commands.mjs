@@ -7,7 +7,7 @@
 import { readResponse } from "../../../src/holdfast/web/static/seal/bhttp.js";
 import { encapsulate, openChunks, openWhole, readConfiguration, readKeys, suiteName } from "../../../src/holdfast/web/static/seal/ohttp.js";
 import { Malformed, Refusal, Rejected, Undecided } from "../../../src/holdfast/web/static/verify/answers.js";
-import { appraiseSlowly, JUDGED } from "../../../src/holdfast/web/static/verify/appraise.js";
+import { appraiseSlowly } from "../../../src/holdfast/web/static/verify/appraise.js";
 import { readBundle } from "../../../src/holdfast/web/static/verify/bundle.js";
 import { splitCertificates } from "../../../src/holdfast/web/static/verify/attestation/certificates.js";
 import { appraiseEvidence, verifyEvidence } from "../../../src/holdfast/web/static/verify/attestation/evidence.js";
@@ -16,6 +16,7 @@ import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/chec
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { sha256 } from "../../../src/holdfast/web/static/verify/hashes.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
+import { JUDGED } from "../../../src/holdfast/web/static/verify/lanes.js";
 import { readKeyDocument } from "../../../src/holdfast/web/static/verify/keys.js";
 import { MessageFold } from "../../../src/holdfast/web/static/verify/message_fold.js";
 import { MarkChain } from "../../../src/holdfast/web/static/verify/marks.js";

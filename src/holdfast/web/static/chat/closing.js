@@ -2,7 +2,6 @@
    the proof that a log holds them. Each answer is of three; what cannot be told is said as that. */
 
 import { Refusal, Rejected } from "../verify/answers.js";
-import { appraiseSlowly } from "../verify/appraise.js";
 import { readBundleSlowly } from "../verify/bundle.js";
 import { hex } from "../verify/bytes.js";
 import { parse } from "../verify/json.js";
@@ -85,6 +84,7 @@ async function settled(run) {
   const { trust } = await panelTrust();
   const bundle = trust && (await bundleOf(run).catch(() => null));
   if (!bundle) return null;
+  const { appraiseSlowly } = await import("../verify/appraise.js");
   const result = await inSlices(appraiseSlowly(bundle, trust, USUAL, Date.now()));
   const refused = result.checks.find((item) => item.answer === "no" && item.lanes.includes("settlement"));
   if (refused) return told("no", `Of the log: ${refused.says}`);

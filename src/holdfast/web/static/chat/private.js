@@ -52,9 +52,10 @@ async function turnOn() {
   at("says").textContent = "the gateway's keys are being checked";
   try {
     const { PrivatePath } = await import("../seal/path.js");
-    path ??= new PrivatePath();
+    const required = at("require").value || null;
+    if (path?.required !== required) path = new PrivatePath(required);
     const lines = await path.check();
-    if (!at("on").checked) return;
+    if (!at("on").checked || path.required !== required) return;
     at("checked").replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
     at("checked").hidden = false;
     at("says").textContent = "questions are sealed in this page";
@@ -76,4 +77,5 @@ function off() {
 if (here) {
   at("on").checked = false;
   at("on").addEventListener("change", () => (at("on").checked ? turnOn() : off()));
+  at("require").addEventListener("change", () => at("on").checked && turnOn());
 }

@@ -2,8 +2,8 @@
 
    What holds is told as lines; what does not raises a refusal, and then nothing is sealed to anybody. */
 
-import { Rejected, Undecided } from "../verify/answers.js";
-import { text, unbase64, utf8 } from "../verify/bytes.js";
+import { Malformed, Rejected, Undecided } from "../verify/answers.js";
+import { unbase64, utf8 } from "../verify/bytes.js";
 import { refusalOf } from "../verify/checks.js";
 import { exactly, parseCanonical, plain } from "../verify/json.js";
 import { readKeyDocument } from "../verify/keys.js";
@@ -19,8 +19,8 @@ const refuse = (what, says) => {
   throw new Rejected(`keys_proof.${what}`, says);
 };
 
-/** Read and check a proof by `trust` at a time (ms). Gives the gateway's key document, its configurations, the attestation that
-    was shown beside them (`{format, evidence}` or null), and lines of what was checked. */
+/** Read and check a proof by `trust` at a time (ms). Gives both, the gateway's key document, its configurations, the attestation that
+    was shown beside them (`{format, evidence}` or null; `vouching.js` judges it), and lines of what was checked. */
 export function checkKeysProof(bytes, trust, at) {
   const value = exactly(plain(parseCanonical(bytes)), MEMBERS, "keys_proof.fields");
   if (value.type !== "urn:holdfast:keys-proof:v1") refuse("fields", "this is no proof of keys");
@@ -39,9 +39,16 @@ export function checkKeysProof(bytes, trust, at) {
   const says = [
     `Trust (version ${trust.number}, pinned on first use) admits the gateway ${document.name}, ${document.id.slice(0, 12)}.`,
     `The log holds its identity with these keys at entry ${value.index}, and full nodes with more than two thirds of the stake had cosigned that by ${new Date(loggedBy).toISOString()}: everybody is shown the same keys.`,
-    attested(value.attestation),
   ];
-  return { document, configurations: readKeys(listed(document.ohttp)), attestation: value.attestation, says };
+  return { document, trust, at, configurations: readKeys(listed(document.ohttp)), attestation: readShown(value.attestation), says };
+}
+
+/** An attestation as a gateway shows it: `{format, evidence}`, or null. */
+export function readShown(value) {
+  if (value === null) return null;
+  exactly(value, ["format", "evidence"], "keys_proof.fields");
+  if (typeof value.format !== "string") throw new Malformed("keys_proof.fields", "a format is a text");
+  return { format: value.format, evidence: unbase64(value.evidence) };
 }
 
 /* When a quorum had cosigned a tree that holds the statement. */
@@ -56,11 +63,4 @@ function inLog(value, trust) {
   if (quorum === null) throw new Undecided("keys_proof.quorum", "full nodes have not cosigned the log since the gateway's keys stand in it; ask again in a moment");
   if (!leads(leafHash(unbase64(value.statement)), value.index, value.size, hashes(value.proof, "keys_proof.inclusion"), found.root)) refuse("inclusion", "the log does not hold the identity statement there");
   return quorum;
-}
-
-/* This page reads no evidence of enclaves (that is `holdfast identity`'s to do), and says so. */
-function attested(shown) {
-  if (shown === null) return "Nobody attests that an enclave holds these keys.";
-  if (shown.format === "insecure-dev") return "A simulated enclave holds these keys: a development stand-in, which keeps nothing from its operator.";
-  return `Evidence of an enclave (${text(utf8(shown.format))}) came along. This page does not read it: holdfast verify and holdfast chat --private do.`;
 }

@@ -1,6 +1,5 @@
 /* How far a run's statements have settled (bundle.md §3, round.md, checkpoint.md): which trees hold them, since when a
-   quorum says so, and what final rounds say of them. Evidence about payments, decisions and labels is not looked at: it
-   is about lanes that are not judged here. */
+   quorum says so, and what final rounds say of them. What is about a payment, a decision, a label or a proof goes to the lane of that. */
 
 import { equal, unhex } from "./bytes.js";
 import { leafHash, leads } from "./merkle.js";
@@ -10,9 +9,6 @@ import { opens } from "./statements.js";
 import { admits } from "./trust.js";
 
 const LANE = ["settlement"];
-
-/** The statements that the lane is about: those that can be in an execution closure, and what says that the caller went away. */
-const counts = ({ kind, event }) => ["route", "admission", "recall"].includes(kind) || (kind === "execution" && event !== "proved" && event !== "recomputed");
 
 export class Settling {
   /** Trees that are believed: `{size, root, origin, quorumAt}`; of a final round `quorumAt` is null. */
@@ -26,8 +22,9 @@ export class Settling {
   /** By statement digest: the commitment that stands for it in the log. */
   committed = new Map();
 
-  constructor(journal, statements, { trust, at, transcript }) {
-    Object.assign(this, { journal, statements, trust, at, transcript });
+  /** `settles(statement)` names the lanes that a check of its place in a log is about, none where it is of no lane. */
+  constructor(journal, statements, { trust, at, transcript, settles }) {
+    Object.assign(this, { journal, statements, trust, at, transcript, settles });
   }
 
   of = (kind) => this.journal.filter((item) => item.kind === kind);
@@ -72,9 +69,11 @@ export class Settling {
   #commitments() {
     for (const item of this.of("commitment")) {
       const digest = [...this.statements.keys()].find((candidate) => opens(item.commitment, item.salt, candidate));
+      const lanes = digest ? this.#lanes(digest) : LANE;
+      if (!lanes.length) continue;
       const says = digest ? `The commitment in the log opens to statement ${digest.slice(0, 12)}` : "A commitment opens to no statement that is shown";
       if (digest) this.committed.set(digest, item);
-      this.transcript.add("statement.md §9", digest ? "yes" : "no", says, LANE, digest ? null : "commitment.opening", digest ?? item.digest);
+      this.transcript.add("statement.md §9", digest ? "yes" : "no", says, lanes, digest ? null : "commitment.opening", digest ?? item.digest);
     }
   }
 
@@ -138,39 +137,43 @@ export class Settling {
     return shown ? { owner: digest, leaves: shown.copies.map((copy) => leafHash(copy.entry)) } : null;
   }
 
+  #lanes = (digest) => this.settles(this.statements.get(digest).statement);
+
   #inclusion(item) {
     const found = this.#leaves(item.digest);
-    if (!found || !counts(this.statements.get(found.owner).statement)) return;
+    const lanes = found ? this.#lanes(found.owner) : [];
+    if (!lanes.length) return;
     const trees = this.trees.filter((tree) => tree.size === item.size);
     const about = found.owner;
     if (!trees.length) {
-      if (this.trust) this.transcript.cannotTell("log.md §2", `No tree of ${item.size} entries is shown that can be believed`, LANE, null, about);
+      if (this.trust) this.transcript.cannotTell("log.md §2", `No tree of ${item.size} entries is shown that can be believed`, lanes, null, about);
       return;
     }
     const path = item.proof.map((hash) => unhex(hash, 32));
     const holds = (tree) => found.leaves.some((leaf) => leads(leaf, item.index, item.size, path, tree.root));
     if (!trees.every(holds)) {
-      this.transcript.no("log.md §2", `A tree of ${item.size} entries does not hold the statement at ${item.index}`, LANE, "log.inclusion", about);
+      this.transcript.no("log.md §2", `A tree of ${item.size} entries does not hold the statement at ${item.index}`, lanes, "log.inclusion", about);
       return;
     }
-    this.transcript.yes("log.md §2", `The log holds the statement at ${item.index}, in a tree of ${item.size}`, LANE, about);
+    this.transcript.yes("log.md §2", `The log holds the statement at ${item.index}, in a tree of ${item.size}`, lanes, about);
     const places = trees.map((tree) => ({ index: item.index, at: tree.quorumAt, size: item.size }));
     this.included.set(found.owner, [...(this.included.get(found.owner) ?? []), ...places]);
   }
 
   #verdict(item) {
     const found = this.#leaves(item.digest);
-    if (found && !counts(this.statements.get(found.owner).statement)) return;
+    const lanes = found ? this.#lanes(found.owner) : LANE;
+    if (!lanes.length) return;
     const about = found?.owner ?? item.digest;
     const round = this.finals.get(item.number);
     if (!round) {
-      this.transcript.cannotTell("round.md §5", `Round ${item.number}, which a verdict is of, is not shown to be final`, LANE, null, about);
+      this.transcript.cannotTell("round.md §5", `Round ${item.number}, which a verdict is of, is not shown to be final`, lanes, null, about);
       return;
     }
-    if (this.transcript.attempt("round.md §5.1", `Final round ${item.number} says ${item.code} of the statement`, LANE, () => checkVerdict(item, round.verdict_root), about) === null) return;
+    if (this.transcript.attempt("round.md §5.1", `Final round ${item.number} says ${item.code} of the statement`, lanes, () => checkVerdict(item, round.verdict_root), about) === null) return;
     const index = found && this.index(found.owner);
     if (index !== null && index !== item.index) {
-      this.transcript.no("round.md §5", "The verdict names another place in the log", LANE, "round.verdict_index", about);
+      this.transcript.no("round.md §5", "The verdict names another place in the log", lanes, "round.verdict_index", about);
       return;
     }
     const before = this.verdicts.get(about);

@@ -1,0 +1,51 @@
+/* The lanes `bytes` and `route` (lanes.md §3(1), §3(2)): what the gateway signed of the turn. */
+
+export const doesNotSay = {
+  bytes: "This does not say that the bytes are true.",
+  route: "This does not say that another route would agree; it is the gateway's account of its own routing.",
+};
+
+const lane = ([state, basis, says], statements) => ({ state, basis, says, evidence: statements.map(({ digest }) => digest) });
+
+function bytes(appraisal) {
+  const { transcript, trust, closing, closure, ranOut } = appraisal;
+  const refused = transcript.refused("bytes");
+  if (refused) return ["refuted", null, refused.says];
+  if (!trust) return ["unknown", null, "Without trust nobody here can say whose signatures these are"];
+  if (!closing) return ["pending", null, "No statement closes the run yet"];
+  if ([...closure].some(appraisal.early)) return ["pending", null, "At the time asked about not all of it had been made yet"];
+  if (!appraisal.whole || !appraisal.route) return ["unknown", null, "A statement that the run rests on is not shown"];
+  if ([...closure].some((statement) => ranOut.has(statement))) return ["expired", null, "A key has run out, and no quorum dated what it signed"];
+  const { documents, parts } = appraisal.disclosed;
+  const shown = documents.length + parts.length ? `${documents.length} documents and ${parts.length} single parts that are shown are those` : "nothing of it is shown here";
+  return ["proven", "signature", `Route and closing statement bind request and answer; ${shown}`];
+}
+
+export const judgeBytes = (appraisal) => lane(bytes(appraisal), [...appraisal.closure]);
+
+/* A closing statement with another nonce is of another trace, and says nothing against its route. */
+const sameNonceOnly = ({ closing, route }) => closing.upstream === route?.upstream && closing.attester === route?.attester;
+
+/* What speaks against the route: the statement itself, or that the closing one contradicts it. */
+function contradicted({ transcript, route, closing }) {
+  const speaks = (check) => check.about === route?.digest || check.about === null || (check.about === closing?.digest && check.code === "trace.rules" && !sameNonceOnly({ closing, route }));
+  return transcript.checks.find((check) => check.answer === "no" && check.lanes.includes("route") && speaks(check));
+}
+
+function told({ upstream, rewrites, fallbackFrom, cached, endpoint }) {
+  const how = [cached ? "from a cache" : "", fallbackFrom.length ? `after ${fallbackFrom.join(", ")} failed` : "", rewrites.length ? `rewritten (${rewrites.join(", ")})` : "not rewritten"].filter(Boolean);
+  return `The gateway says: ${endpoint} by ${upstream}, ${how.join(", ")}`;
+}
+
+function routed(appraisal) {
+  const { trust, route, ranOut } = appraisal;
+  const refused = contradicted(appraisal);
+  if (refused) return ["refuted", null, refused.says];
+  if (!trust) return ["unknown", null, "Without trust nobody here can say who tells this route"];
+  if (!route) return ["pending", null, "No route is told yet"];
+  if (appraisal.early(route)) return ["pending", null, "At the time asked about the route had not been told yet"];
+  if (ranOut.has(route)) return ["expired", null, "The key has run out, and no quorum dated what it signed"];
+  return ["proven", "signature", told(route)];
+}
+
+export const judgeRoute = (appraisal) => lane(routed(appraisal), appraisal.route ? [appraisal.route] : []);
