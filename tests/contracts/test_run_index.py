@@ -122,6 +122,23 @@ def test_the_run_of_a_key_is_the_one_that_was_opened_last_under_it(index: RunInd
     assert index.asked_under("cc" * 32) is None
 
 
+def test_agent_runs_are_a_workspaces_own_before_a_place_and_newest_first(index: RunIndex) -> None:
+    of_agents = [row(number) | {"endpoint": "agent"} for number in (3, 7, 9)]
+    index.put_runs([row(1), *of_agents, row(8, "other") | {"endpoint": "agent"}])
+    assert [found.open_place for found in index.agents("w", 10, 9)] == [9, 7, 3]
+    assert [found.open_place for found in index.agents("w", 10, 2)] == [9, 7]
+    assert [found.open_place for found in index.agents("w", 7, 9)] == [3]
+    assert [found.open_place for found in index.agents("other", 10, 9)] == [8]
+
+
+def test_children_are_counted_by_their_parents(index: RunIndex) -> None:
+    parent, other, alone = (str(row(number)["run"]) for number in (1, 2, 3))
+    index.put_runs([row(1), row(2), row(3)])
+    index.put_runs([row(number) | {"parent_run": above} for number, above in ((9, parent), (4, parent), (5, other))])
+    assert index.count_children([parent, alone]) == {parent: 2}
+    assert index.count_children([]) == {}
+
+
 def test_tables_from_before_queues_get_the_column_and_keep_their_rows(index: SQLRunIndex) -> None:
     index.put_runs([row(1)])
     with index._engine.begin() as connection:

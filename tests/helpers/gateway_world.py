@@ -34,10 +34,11 @@ from holdfast.nodes.gateway.admitting import Admitting, Intent
 from holdfast.nodes.gateway.app import GatewayApp, create_app
 from holdfast.nodes.gateway.attestations import Attestations
 from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.checkout import Checkout
 from holdfast.nodes.gateway.computing import Computing
 from holdfast.nodes.gateway.config import WorkspaceKey
-from holdfast.nodes.gateway.desk import Changes, RunDesk
+from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
 from holdfast.nodes.gateway.influence import Influence

@@ -60,7 +60,7 @@ def described(gateway: LiveGateway) -> BaseSchema:
     return schemathesis.openapi.from_url(gateway.url + "/openapi.json")
 
 
-MISSING = ("run.unknown", "ohttp.config", "payment.off", "alpha.off", "file.unknown")
+MISSING = ("run.unknown", "agent.none", "ohttp.config", "payment.off", "alpha.off", "file.unknown")
 """Codes of what a path could have led to, and did not here."""
 OPERATIONS = [
     (path, method) for path, operations in document()["paths"].items() for method in operations if path != "/v1/ohttp"
@@ -94,7 +94,7 @@ def test_the_document_names_every_path_that_is_served_and_no_other(gateway: Live
     of_a_run |= {
         f"/v1/runs/{{run}}/{name}" for name in ("events", "bundle", "payment", "wrap", "recompute", "influence")
     }
-    of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("children", "steps", "close")}
+    of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("children", "tree", "tree/events", "steps", "close")}
     of_a_run |= {"/v1/models/{model}", "/v1/traces"}
     of_files = {"/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content"}
     served = {*of_files, *app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run, f"{app.ALPHA_RESULTS}{{id}}"}
@@ -125,7 +125,7 @@ def test_only_the_paths_of_one_run_take_its_capability(gateway: LiveGateway) -> 
             # Nothing is paid here, what goes to no queue is not wrapped, no inference node computed a chat, and no
             # memory went before it; it is no agent run.
             none = dict.fromkeys(("recompute", "influence", "steps", "close"), 400)
-            answered = {"payment": 404, "wrap": 404, **none}.get(path.rpartition("/")[2], 200)
+            answered = {"payment": 404, "wrap": 404, "tree": 404, **none}.get(path.rpartition("/")[2], 200)
             assert status == (answered if {"capability": []} in operation.get("security", []) else 401), path
 
 

@@ -50,9 +50,9 @@ CHECKS = (
     response_schema_conformance,
     unsupported_method,
 )
-OF_OTHERS = re.compile(r"/(?:index|runs|rounds|ask|private|readyz)")
+OF_OTHERS = re.compile(r"/(?:agents|index|runs|rounds|ask|private|readyz)")
 """What the panel asks other nodes for. There are none here: it says so with a status that the document names."""
-ENDLESS = {"/events", "/cases/{case}/events", "/queues/{queue}/events"}
+ENDLESS = {"/events", "/cases/{case}/events", "/queues/{queue}/events", "/agents/{run}/events"}
 """Streams have no end, so nobody can wait for one; tests of the pages follow it."""
 NOT_TOLD = re.compile(
     r"/(?:sign-|static/|queues/\{queue\}/open|people/|account/|webhooks/[a-z]+$|recall$|cases/\{case\}/)"

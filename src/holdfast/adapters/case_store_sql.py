@@ -403,6 +403,10 @@ class _Transaction:
         """Many cases by their ids."""
         return [row for chunk in _chunks(cases) for row in self._rows(f'WHERE "case" IN ({_marks(chunk)})', *chunk)]
 
+    def rows_of_runs(self, runs: Collection[str]) -> list[CaseRow]:
+        """The cases of many runs."""
+        return [row for chunk in _chunks(runs) for row in self._rows(f"WHERE run IN ({_marks(chunk)})", *chunk)]
+
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
         """Cases that time or another trust may move: those that are let through before those that are held, and what
         was recalled at the end."""

@@ -9,7 +9,7 @@ Not thread-safe by itself: the gateway calls it from one worker thread.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -68,6 +68,14 @@ _RETRIES = sa.Index(
     postgresql_where=_RUNS.c.retry.is_not(None),
 )
 """Likewise: only runs that were asked for under a key."""
+_AGENTS = sa.Index(
+    "runs_of_agents",
+    _RUNS.c.workspace,
+    _RUNS.c.open_place,
+    sqlite_where=_RUNS.c.endpoint == "agent",
+    postgresql_where=_RUNS.c.endpoint == "agent",
+)
+"""Likewise: only agent runs."""
 _CURSOR = sa.Table(
     "cursors",
     _METADATA,
@@ -120,6 +128,7 @@ class SQLRunIndex:
             _QUEUED.create(connection, checkfirst=True)
             _PARENTS.create(connection, checkfirst=True)
             _RETRIES.create(connection, checkfirst=True)
+            _AGENTS.create(connection, checkfirst=True)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -206,6 +215,23 @@ class SQLRunIndex:
         with self._engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         return RunRow(**row) if row is not None else None
+
+    def agents(self, workspace: str, before: int, limit: int) -> list[RunRow]:
+        """A workspace's agent runs whose openings lie before a place, the newest first."""
+        query = (
+            sa.select(_RUNS)
+            .where(_RUNS.c.workspace == workspace, _RUNS.c.endpoint == "agent", _RUNS.c.open_place < before)
+            .order_by(_RUNS.c.open_place.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+    def count_children(self, parents: Collection[str]) -> dict[str, int]:
+        """How many runs name each of these as their parent; those that none names are left out."""
+        query = sa.select(_RUNS.c.parent_run, sa.func.count()).where(_RUNS.c.parent_run.in_(list(parents)))
+        with self._engine.connect() as connection:
+            return {parent: int(count) for parent, count in connection.execute(query.group_by(_RUNS.c.parent_run))}
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:
         """A workspace's runs that name a queue, by the place of their opening, from ``begin`` on and below ``end``."""

@@ -85,6 +85,8 @@ class StepAsk:
     """The tool, where this proposes an act."""
     of: str | None = None
     """The act's run, of an outcome or a reservation."""
+    tool: str | None = None
+    """The name of the tool, of a call or an act: one that the agent run declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +221,14 @@ def _tool_step(value: dict[str, Any], plan: Plan) -> StepAsk:
         names = ", ".join(plan.tools) or "none"
         raise UsageError("agent.tool", "this agent run declares no such tool", param="tool", hint=f"declared: {names}")
     if tool.effect == "read":
-        return StepAsk("tool", request, _came_of(response))
+        return StepAsk("tool", request, _came_of(response), tool=tool.name)
     if response:
         raise UsageError(
             "agent.act",
             f"{tool.name} does something outside: it is proposed first, and what came of it is told afterwards",
             hint="leave the result out; once its case is let through, tell the outcome",
         )
-    return StepAsk("tool", request, {"proposed": True}, act=tool)
+    return StepAsk("tool", request, {"proposed": True}, act=tool, tool=tool.name)
 
 
 def _cut(value: dict[str, Any], request: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

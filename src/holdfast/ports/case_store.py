@@ -226,6 +226,10 @@ class CaseReader(Protocol):
         """Many cases by their ids, in no order; unknown ids are left out."""
         ...
 
+    def rows_of_runs(self, runs: Collection[str]) -> list[CaseRow]:
+        """The cases of many runs, in no order."""
+        ...
+
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
         """Cases whose ``due_at`` has come, and cases that are let through and were appraised under another trust; then
         held ones of another trust, then recalled ones."""

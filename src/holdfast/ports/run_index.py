@@ -8,7 +8,7 @@ Methods block; the gateway calls them from one worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,6 +105,13 @@ class RunIndex(Protocol):
 
     def asked_under(self, retry: str) -> RunRow | None:
         """The run that was opened last of those asked for under a key."""
+
+    def agents(self, workspace: str, before: int, limit: int) -> list[RunRow]:
+        """A workspace's agent runs whose openings lie before a place, the newest first."""
+        ...
+
+    def count_children(self, parents: Collection[str]) -> dict[str, int]:
+        """How many runs name each of these as their parent; those that none names are left out."""
         ...
 
     def openings(self, workspace: str, begin: int, end: int, limit: int) -> list[RunRow]:

@@ -29,6 +29,7 @@ from holdfast.nodes.panel.views import QUESTIONS
 from holdfast.review.roles import may
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from holdfast.web.acts import CaseActPages
+from holdfast.web.agents import AgentPages
 from holdfast.web.assets import Assets
 from holdfast.web.background import privacy_of
 from holdfast.web.case_file import CaseFilePages
@@ -49,6 +50,7 @@ from holdfast.web.verify import VerifyPages
 from holdfast.web.webhooks import WebhookPages
 
 TITLES = {
+    "agent.none": "No agent run",
     "panel.run_id": "No such run",
     "panel.silent": "The gateway does not answer",
     "panel.queue": "No such queue",
@@ -68,6 +70,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
     """The panel as one ASGI app: pages, twins, streams, static files. ``sign_in`` are a deployment's own ways of
     signing in, below ``/sign-in/`` (``docs/operate/identity.md``)."""
     site, people = Site(service), service.people
+    agents = AgentPages(service, site.page)
     routes: list[BaseRoute] = [
         ActRoute(people, "run:read", "/", site.index),
         ActRoute(people, "run:ask", "/", site.ask, methods=["POST"]),
@@ -78,6 +81,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         *SourcePages(service, site.page).routes(),
         *MemoryPages(service, site.page).routes(),
         *InfluencePages(service, site.page).routes(),
+        *agents.routes(),
         *ChatPages(service, site.page).routes(),
         *VerifyPages(service, site.page, site.assets).routes(),
         *SignInPages(service, site.page).routes(),
@@ -87,6 +91,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
     late: list[BaseRoute] = [
         ActRoute(people, "run:read", "/runs/{run}", site.run),
         Route("/rounds/{number}", site.round),
+        *agents.late_routes(),
     ]
     if people is not None:
         routes += PeoplePages(service, people, site.page).routes()

@@ -27,6 +27,12 @@ MARKS = {
 _KNOWN = ("state", "lane", "is", "claimed", *MARKS, "subject", "since")
 
 
+def url_of(path: str, given: Mapping[str, str], **changes: str | int | None) -> str:
+    """A URL with filters and changes to them; None leaves one out."""
+    kept = {name: value for name, value in {**given, **changes}.items() if value is not None}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a URL asks for: the filters as they were written, and what they mean."""
@@ -36,8 +42,7 @@ class Asked:
 
     def url(self, path: str, **changes: str | int | None) -> str:
         """The same view with changes; None leaves a filter out."""
-        kept = {name: value for name, value in {**self.given, **changes}.items() if value is not None}
-        return f"{path}?{urlencode(kept)}" if kept else path
+        return url_of(path, self.given, **changes)
 
     @property
     def fields(self) -> dict[str, str]:

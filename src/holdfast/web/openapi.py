@@ -63,6 +63,25 @@ def twins() -> dict[str, Any]:
             {"type": "object", "required": ["run", "recalled", "asks_again", "trouble"]},
             RUN,
         ),
+        "/agents.json": answer(
+            "Agent runs",
+            {"type": "object", "required": ["agents", "next"]},
+            query("name", {"type": "string", "minLength": 1, "maxLength": 64}),
+            query("state", {"enum": ["open", "closed"]}),
+            query("before", start),
+        ),
+        "/agents/{run}.json": answer(
+            "An agent run as a tree, lanes side by side, with the cases of its acts",
+            {"type": "object", "required": ["run", "name", "children", "differing", "spent", "cases", "unseen"]},
+            RUN,
+            query("after", start),
+        ),
+        "/agents/{run}/steps/{child}.json": answer(
+            "One run below an agent run",
+            {"type": "object", "required": ["run", "what", "title", "lanes", "agent", "case"]},
+            RUN,
+            place("child", {"type": "string", "format": "uuid"}),
+        ),
         "/verify.json": answer(
             "The lanes that the page judges", {"type": "object", "required": ["judged", "not_judged"]}
         ),

@@ -65,10 +65,11 @@ from holdfast.nodes.gateway.attaching import Attaching
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
 from holdfast.nodes.gateway.catalog import Catalog
+from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.checkout import WORKSPACE, Checkout
 from holdfast.nodes.gateway.computing import Computing
 from holdfast.nodes.gateway.config import GatewayConfig, InferenceAddress, UpstreamAddress
-from holdfast.nodes.gateway.desk import Changes, RunDesk
+from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.files_app import FilesApp
 from holdfast.nodes.gateway.heartbeats import FacilitatorHeartbeats, Membership, show_status

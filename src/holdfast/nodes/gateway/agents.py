@@ -246,7 +246,7 @@ class Agents:
         if asked.of is not None:
             self._refuse_outcome(state, asked.of)
         async with self.child(row.run, row.workspace) as joined:
-            kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of}
+            kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of, "tool": asked.tool}
             made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, state.requester, retry)
             if asked.of is not None:
                 state.told[asked.of] = made.opening.run

@@ -19,6 +19,7 @@ from holdfast.core.messages import ENDPOINT as MESSAGES
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.asgi import Watch, read_body, run_lifespan
 from holdfast.nodes.edge import METRICS_TYPE, Edge, Limits, Receive, Scope, Send, send_error
+from holdfast.nodes.gateway.agent_tree import MOST_LISTED
 from holdfast.nodes.gateway.alpha import PREFIX as ALPHA_RESULTS
 from holdfast.nodes.gateway.alpha import AlphaResults
 from holdfast.nodes.gateway.attestations import MAX_NONCE_BYTES
@@ -39,6 +40,7 @@ from holdfast.nodes.gateway.traces import PATH as TRACES
 from holdfast.nodes.gateway.turn import attach
 from holdfast.nodes.messages import MessagesErrors, check_version, key_of, named_event
 from holdfast.ports.metrics import Metrics
+from holdfast.ports.run_index import RunRow
 
 ENDPOINTS = {
     "/v1/chat/completions": "chat.completions",
@@ -56,6 +58,7 @@ _READS = {
     "/metrics",
     "/openapi.json",
     "/v1/account",
+    "/v1/agents",
     "/v1/attestation",
     "/v1/identity",
     "/v1/models",
@@ -68,7 +71,7 @@ _READS = {
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
 _MODEL = re.compile(r"/v1/models/(.{1,512})\Z")
-_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/payment|/wrap)?\Z")
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/payment|/tree|/tree/events|/wrap)?\Z")
 _AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
 _AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close)\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
@@ -399,6 +402,8 @@ class GatewayApp:
             workspace = self._workspaces.reader(headers.get(b"authorization"))
             limit = _number(scope["query_string"], "limit", 20, 1, 200)
             await _json(send, await self._desk.recent(workspace, limit))
+        elif path == "/v1/agents":
+            await self._list_agents(self._workspaces.reader(headers.get(b"authorization")), scope["query_string"], send)
         elif path == "/v1/openings":
             workspace = self._workspaces.reader(headers.get(b"authorization"))
             after = _number(scope["query_string"], "after", 0, 0, _LARGEST_POSITION)
@@ -413,12 +418,16 @@ class GatewayApp:
             elif match[2] == "/children":
                 spend = self._gateway.agents.spending(row)
                 await _json(send, {**await self._desk.children(row), "spend": spend})
+            elif match[2] == "/tree":
+                await self._show_tree(row, scope["query_string"], send)
+            elif match[2] == "/tree/events":
+                await self._watch(self._desk.trees.events(row), _tree_event, receive, send)
             elif match[2] == "/payment":
                 await _json(send, await self._desk.payment(row, secret))
             elif match[2] == "/wrap":
                 await _json(send, self._desk.wrap(row))
             elif match[2] == "/events":
-                await self._watch_run(row.run, secret, receive, send)
+                await self._watch(self._desk.events(row.run, secret), _named_event, receive, send)
             else:
                 await _json(send, await self._desk.show(row, secret))
         else:
@@ -480,15 +489,27 @@ class GatewayApp:
         """What a model costs, in US dollars as its price card says it; null where it is not sold."""
         return {} if self._checkout is None else {"prices": self._checkout.prices_of(model)}
 
-    async def _watch_run(self, run: str, secret: bytes | None, receive: Receive, send: Send) -> None:
-        events = self._desk.events(run, secret)
+    async def _list_agents(self, workspace: str, query: bytes, send: Send) -> None:
+        limit = _number(query, "limit", 20, 1, MOST_LISTED)
+        before = _number(query, "before", _LARGEST_POSITION, 0, _LARGEST_POSITION)
+        name, state = _text(query, "name"), _text(query, "state")
+        await _json(send, await self._desk.trees.listed(workspace, name, state, before, limit))
+
+    async def _show_tree(self, row: RunRow, query: bytes, send: Send) -> None:
+        after = _number(query, "after", 0, 0, _LARGEST_POSITION) if b"after=" in query else -1
+        within = _number(query, "within_ms", 0, 0, 60_000) if b"within_ms=" in query else None
+        await _json(send, await self._desk.trees.tree(row, after, None if within is None else within / 1000))
+
+    async def _watch(
+        self, events: AsyncIterator[bytes], write: Callable[[bytes], bytes], receive: Receive, send: Send
+    ) -> None:
         watch = Watch(receive, 0.0)
         try:
             first = await anext(events)
             await send({"type": "http.response.start", "status": 200, "headers": _EVENT_HEADERS})
-            await send({"type": "http.response.body", "body": _named_event(first), "more_body": True})
+            await send({"type": "http.response.body", "body": write(first), "more_body": True})
             async for view in events:
-                await send({"type": "http.response.body", "body": _named_event(view), "more_body": True})
+                await send({"type": "http.response.body", "body": write(view), "more_body": True})
         except asyncio.CancelledError:
             if not watch.gone:
                 raise
@@ -563,6 +584,18 @@ def _event(payload: bytes) -> bytes:
 
 def _named_event(view: bytes) -> bytes:
     return b"event: run\ndata: " + view + b"\n\n" if view else b": still here\n\n"
+
+
+def _tree_event(digest: bytes) -> bytes:
+    return b"event: tree\ndata: " + digest + b"\n\n" if digest else b": still here\n\n"
+
+
+def _text(query: bytes, name: str) -> str | None:
+    """One text of a query string; raises ``request.name`` or ``request.state``."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, [])
+    if len(values) > 1:
+        raise MalformedError(f"request.{name}", f"{name} is named once", param=name)
+    return values[0] if values else None
 
 
 def _number(query: bytes, name: str, default: int, least: int, most: int) -> int:

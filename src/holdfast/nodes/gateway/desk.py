@@ -16,7 +16,9 @@ from holdfast.core.encoding import hex_decode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import explain
 from holdfast.core.statements import is_run_id
-from holdfast.errors import MalformedError, UnavailableError, UsageError
+from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.gateway.agent_tree import AgentTrees
+from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.disputes import Disputes
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
@@ -29,26 +31,6 @@ from holdfast.verifier.policy import Requirement
 
 _COALESCE_S = 0.1
 """Changes within this time become one update."""
-
-
-class Changes:
-    """Wakes whoever watches runs."""
-
-    def __init__(self) -> None:
-        self._event: asyncio.Event | None = None
-        self.watchers = 0
-
-    def notify(self) -> None:
-        """Something changed: everybody who waits looks again."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
-
-    def waiter(self) -> asyncio.Event:
-        """Set at the next change after this call."""
-        if self._event is None:
-            self._event = asyncio.Event()
-        return self._event
 
 
 class RunDesk:
@@ -71,6 +53,8 @@ class RunDesk:
         self._evidence = evidence
         self._changes = changes
         self._most_watchers = most_watchers
+        self.trees = AgentTrees(ledger, indexer, evidence, changes, most_watchers=most_watchers)
+        """Agent runs with everything below them."""
 
     async def find(self, run: str, workspace: str | None, capability: str | None) -> tuple[RunRow, bytes | None]:
         """A run the reader may see, and its secret when a capability was shown.
@@ -207,11 +191,8 @@ class RunDesk:
 
     async def events(self, run: str, secret: bytes | None = None) -> AsyncIterator[bytes]:
         """The view again whenever it changes, as JSON; a comment (empty bytes) every 15 s to keep the line alive."""
-        if self._changes.watchers >= self._most_watchers:
-            raise UnavailableError("gateway.watchers", "too many live streams are open", hint="poll instead")
-        self._changes.watchers += 1
         last = b""
-        try:
+        with self._changes.watching(self._most_watchers):
             while True:
                 waiter = self._changes.waiter()
                 row = await self._indexer.run(run)
@@ -226,8 +207,6 @@ class RunDesk:
                         await asyncio.sleep(_COALESCE_S)
                 except TimeoutError:
                     yield b""
-        finally:
-            self._changes.watchers -= 1
 
 
 def _view(row: RunRow, appraisal: Appraisal, story: list[dict[str, Any]]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class EvidenceDesk:
         self._log = log
         self._trust = trust
         self._policy = policy
-        self._clock = clock
+        self.clock = clock
         self._attestation_at = attestation_at
         self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
         self._settled: OrderedDict[str, tuple[tuple[str, int, str | None], Appraisal, list[dict[str, Any]]]] = (
@@ -133,12 +133,12 @@ class EvidenceDesk:
                 _insert(settled, _step_items(told.step))
             journal += settled
         if secret is not None:
-            at = time_encode(self._clock.now())
+            at = time_encode(self.clock.now())
             journal += self._records_shown(row, secret, at)
             disclosed = self._disclosures(opening, opening_record.record.blobs, closing, secret, at)
             journal += disclosed
             journal += await self._history(computed, disclosed, at)
-        return build_bundle(row.run, self._clock.now(), journal)
+        return build_bundle(row.run, self.clock.now(), journal)
 
     def _records_shown(self, row: RunRow, secret: bytes, at: str) -> list[dict[str, Any]]:
         """What opens the records of a run's proofs and admissions, for whoever holds its capability."""
@@ -359,6 +359,11 @@ class EvidenceDesk:
         return appraise(bundle, self._trust(), self._policy, bundle.exported_at)
 
     @property
+    def noted(self) -> int:
+        """Grows with everything that this gateway notes of the secure layer."""
+        return self._settlement.noted
+
+    @property
     def known(self) -> tuple[str, int]:
         """What every appraisal depends on beside its run: trust's digest, and how many verdicts were superseded."""
         return self._trust().digest, self._settlement.superseded
@@ -368,7 +373,7 @@ class EvidenceDesk:
         trust = self._trust()
         kept = self._settled.get(row.run)
         known = (*self.known, row.added)
-        if kept is not None and kept[0] == known and trust.current.expires_at > self._clock.now():
+        if kept is not None and kept[0] == known and trust.current.expires_at > self.clock.now():
             self._settled.move_to_end(row.run)
             return kept[1], kept[2]
         bundle = parse_bundle(await self.bundle(row))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -145,6 +145,16 @@ class Indexer:
             return max(memory, key=lambda row: row.open_place)
         row = await self.call(self._index.asked_under, retry)
         return None if row is None else _changed(row, self._changed.get(row.run, {}))
+
+    async def agents(self, workspace: str, before: int, limit: int) -> list[RunRow]:
+        """A workspace's agent runs whose openings lie before a place, the newest first."""
+        await self.flush()
+        return await self.call(self._index.agents, workspace, before, limit)
+
+    async def count_children(self, parents: Collection[str]) -> dict[str, int]:
+        """How many children each of these runs has."""
+        await self.flush()
+        return await self.call(self._index.count_children, parents)
 
     async def openings(self, workspace: str, after: int, limit: int) -> tuple[list[RunRow], int]:
         """A workspace's runs that name a queue and whose records begin at or behind ``after``, in the order of the

@@ -53,6 +53,7 @@ _READING_ERRORS = "400 401 403 404 405 410 431 500 503"
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _TEXT: dict[str, Any] = {"type": "string"}
 _CODE: dict[str, Any] = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9]+(?:[._-][a-z0-9]+)*$"}
+_PLACE: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _RULE_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _MODEL: dict[str, Any] = {"type": "string", "description": "Needed unless this gateway has a default model"}
 
@@ -292,6 +293,27 @@ def document() -> dict[str, Any]:
                 "The runs that name this one as their parent, their lanes side by side",
                 _ref("Children"),
                 _RUN_PARAMETER,
+            ),
+            "/v1/agents": _get(
+                "The workspace's agent runs, newest first",
+                _ref("Agents"),
+                {"name": "name", "in": "query", "schema": _CODE},
+                {"name": "state", "in": "query", "schema": {"enum": ["open", "closed"]}},
+                {"name": "before", "in": "query", "description": "The next of an earlier answer", "schema": _PLACE},
+                {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100}},
+            ),
+            "/v1/runs/{run}/tree": _get(
+                "An agent run with everything below it; what was not looked at in time has no lanes yet",
+                _ref("AgentTree"),
+                _RUN_PARAMETER,
+                {"name": "after", "in": "query", "description": "The next of an earlier answer", "schema": _PLACE},
+                {"name": "within_ms", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 60_000}},
+            ),
+            "/v1/runs/{run}/tree/events": _get(
+                "A digest of the tree whenever it is another one: server-sent events named tree, without end",
+                _TEXT,
+                _RUN_PARAMETER,
+                content_type="text/event-stream",
             ),
             "/v1/runs/{run}/steps": agents["/v1/runs/{run}/steps"],
             "/v1/runs/{run}/close": agents["/v1/runs/{run}/close"],

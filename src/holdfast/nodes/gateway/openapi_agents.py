@@ -53,6 +53,45 @@ _AGENT = _object(
     },
     ("goal", "limits"),
 )
+_MAYBE = {"type": ["string", "null"]}
+_COUNT = {"type": "integer", "minimum": 0}
+_NEXT = {"type": ["integer", "null"], "description": "Where the rest begins; null where this is all"}
+_LED = {
+    "run": _RUN,
+    "name": _CODE,
+    "opened_at": _TEXT,
+    "closed_at": _MAYBE,
+    "outcome": _MAYBE,
+    "queue": _MAYBE,
+    "parent_run": _MAYBE,
+    "settlement": _TEXT,
+    "tools": {"type": "array", "items": _TOOL},
+    "limits": {"type": "object"},
+}
+"""What is told of an agent run."""
+_LOOKED: dict[str, Any] = {
+    "lanes": {"anyOf": [{"type": "null"}, _object({name: _object(_LANE) for name in LANES})]},
+    "rests": {
+        "anyOf": [
+            {"type": "null"},
+            _object(
+                {
+                    "upstream": _TEXT,
+                    "label": _MAYBE,
+                    "served": _MAYBE,
+                    "artifact": {
+                        "anyOf": [{"type": "null"}, _object({"digest": _TEXT, "basis": {"enum": list(BASES)}})]
+                    },
+                    "admissions": {"type": "array", "items": _TEXT},
+                    "recall": _MAYBE,
+                }
+            ),
+        ]
+    },
+    "cost": {"anyOf": [{"type": "null"}, _object({"usd": _MAYBE, "event": _TEXT})]},
+}
+"""What was found of a run: lanes null where it was not looked at yet, rests and cost null where there is none."""
+_BELOW = {"type": "array", "items": {"$ref": "#/components/schemas/AgentChild"}}
 _ENDED = {"result": {}, "error": {"type": "string", "minLength": 1}}
 _STEP = {
     "oneOf": [
@@ -82,6 +121,36 @@ SCHEMAS: dict[str, Any] = {
             "statements": {"type": "array", "items": _object({"kind": _TEXT, "digest": _TEXT})},
         },
         ("queue", "statements"),
+    ),
+    "Agents": _object({"agents": {"type": "array", "items": _object({**_LED, "children": _COUNT})}, "next": _NEXT}),
+    "AgentTree": _object({**_LED, **_LOOKED, "children": _BELOW, "next": _NEXT}),
+    "AgentChild": _object(
+        {
+            "run": _RUN,
+            "kind": {"enum": list(ENDPOINTS)},
+            "opened_at": _TEXT,
+            "closed_at": _MAYBE,
+            "outcome": _MAYBE,
+            "queue": _MAYBE,
+            "step": {
+                "anyOf": [
+                    {"type": "null"},
+                    _object(
+                        {
+                            "kind": {"enum": ["tool", "outcome", "hint"]},
+                            "tool": _MAYBE,
+                            "act": {"type": "boolean"},
+                            "of": _MAYBE,
+                        }
+                    ),
+                ]
+            },
+            **_LOOKED,
+            "agent": _object({"name": _CODE, "tools": {"type": "array", "items": _TOOL}}),
+            "children": _BELOW,
+            "next": _NEXT,
+        },
+        ("agent", "children", "next"),
     ),
     "Children": _object(
         {

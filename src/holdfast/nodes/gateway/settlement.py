@@ -74,6 +74,8 @@ class Settlement:
         self._turn = 0
         self.superseded = 0
         """How many superseding verdicts this process has noted."""
+        self.noted = 0
+        """How much it has noted of anything."""
         self._voters: dict[tuple[int, int, bytes], set[str]] = {}
         self.silent: set[str] = set()
         """Names of full nodes that did not answer when last asked."""
@@ -269,6 +271,7 @@ class Settlement:
     async def _note(self, kind: str, number: int, size: int, body: dict[str, Any]) -> None:
         now = time_encode(self._clock.now())
         await self._indexer.call(self._indexer.index.add_event, now, kind, number, size, body)
+        self.noted += 1
         self._on_event()
 
     async def _find_superseded(self) -> None:

@@ -43,7 +43,7 @@ from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
 from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.faucet import give
-from holdfast.nodes.panel.live import live_routes
+from holdfast.nodes.panel.live import agent_route, live_routes
 from holdfast.nodes.panel.memory import carrying, pass_on
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.paying import asking_headers
@@ -432,6 +432,7 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         *(session_routes(people, service.access) if people is not None else ()),
         *(case_routes(service.review, people) if service.review is not None else ()),
         *(live_routes(service, service.review, _live_events) if service.review is not None else ()),
+        agent_route(service, _live_events),
         *webhook_routes(service.webhooks, people),
     ]
 

@@ -1,4 +1,5 @@
-"""Tells pages that something they show has moved: ``/cases/{case}/events`` and ``/queues/{queue}/events``.
+"""Tells pages that something they show has moved: ``/cases/{case}/events``, ``/queues/{queue}/events`` and
+``/agents/{run}/events``.
 
 Rules:
 
@@ -62,6 +63,24 @@ def live_routes(service: PanelService, review: Review, answer: Stream) -> list[B
         ActRoute(service.people, "case:read", "/cases/{case}/events", case),
         ActRoute(service.people, "queue:read", "/queues/{queue}/events", queue),
     ]
+
+
+def agent_route(service: PanelService, answer: Stream) -> BaseRoute:
+    """The stream of an agent run: its tree, and the cases of its acts where this panel keeps any."""
+
+    async def agent(request: Request) -> Response:
+        tree = await service.agent(request.path_params["run"], within_ms=0)
+        queues = {f"queue {tool.queue}" for tool in tree.head.tools if tool.queue is not None}
+        source = contextlib.AsyncExitStack()
+        source.enter_context(service.count_stream())
+        watched = (
+            contextlib.nullcontext(asyncio.Event()) if service.review is None else service.review.watching(*queues)
+        )
+        moved = source.enter_context(watched)
+        await source.enter_async_context(service.following_agent(tree.head.run, moved))
+        return answer(_tell(moved, lambda: _may_go_on(service, request, "run:read")), source)
+
+    return ActRoute(service.people, "run:read", "/agents/{run}/events", agent)
 
 
 async def _tell(moved: asyncio.Event, may_go_on: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:

@@ -135,6 +135,9 @@ def _paths() -> Schema:
         "/queues/{queue}/events": {
             "get": answer("Tells that a queue has moved", _TEXT, QUEUE, content_type="text/event-stream")
         },
+        "/agents/{run}/events": {
+            "get": answer("Tells that an agent run has moved", _TEXT, RUN, content_type="text/event-stream")
+        },
         "/runs/{run}/payment.json": {
             "get": answer(
                 "Both sides of a run's payment",

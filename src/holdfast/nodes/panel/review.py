@@ -128,17 +128,19 @@ class Review:
         changed.set()
 
     @contextlib.contextmanager
-    def watching(self, what: str) -> Iterator[asyncio.Event]:
+    def watching(self, *names: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever a case (by its id) moved, or one of a queue (``queue NAME``). Whoever waits
         clears it."""
         moved = asyncio.Event()
-        self._watches.setdefault(what, set()).add(moved)
+        for what in names:
+            self._watches.setdefault(what, set()).add(moved)
         try:
             yield moved
         finally:
-            self._watches[what].discard(moved)
-            if not self._watches[what]:
-                del self._watches[what]
+            for what in set(names):
+                self._watches[what].discard(moved)
+                if not self._watches[what]:
+                    del self._watches[what]
 
     def _moved(self, moved: Collection[tuple[str, str]]) -> None:
         """The desk has committed something, on its thread: tell whoever watches, on theirs."""

@@ -30,6 +30,7 @@ from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.panel import paying, views
 from holdfast.nodes.panel.access import Access
+from holdfast.nodes.panel.agents import AgentList, Tree, parse_agents, parse_tree
 from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.faucet import Faucet
@@ -293,6 +294,37 @@ class PanelService:
         url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}"
         return views.parse_run(await self._get_json(url, who="the gateway", auth=True))
 
+    async def agents(self, name: str | None, state: str | None, before: int | None, limit: int) -> AgentList:
+        """The workspace's agent runs, newest first, narrowed by name and state. Raises what the gateway refuses."""
+        asked = {"name": name, "state": state, "before": before, "limit": limit}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        return parse_agents(await self._get_json(f"{self._gateway}/v1/agents?{query}", who="the gateway", auth=True))
+
+    async def agent(self, run: str, after: int | None = None, *, within_ms: int | None = None) -> Tree:
+        """An agent run with everything below it. What the gateway did not look at within ``within_ms`` has no lanes.
+        Raises ``panel.run_id`` and what the gateway refuses (``agent.none``)."""
+        asked = {"after": after, "within_ms": within_ms}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/tree?{query}"
+        return parse_tree(await self._get_json(url, who="the gateway", auth=True))
+
+    @contextlib.asynccontextmanager
+    async def following_agent(self, run: str, moved: asyncio.Event) -> AsyncIterator[None]:
+        """Set an event whenever an agent run's tree is another one, for as long as the block lasts."""
+        task = asyncio.create_task(self._follow_agent(views.parse_run_id(run), moved))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow_agent(self, run: str, moved: asyncio.Event) -> None:
+        while True:
+            with contextlib.suppress(HoldfastError):
+                async for _ in self._events_named(f"{self._gateway}/v1/runs/{run}/tree/events", "tree"):
+                    moved.set()
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def payment(self, run: str) -> PaymentFile | None:
         """Both sides of a run's payment, as the gateway puts them together; with the answer's own report of usage where
         the run was asked here. None where there is no payment, or a gateway that sells nothing. Raises
@@ -464,8 +496,12 @@ class PanelService:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow_once(self, run: str, queue: asyncio.Queue[bytes]) -> None:
+        async for data in self._events_named(f"{self._gateway}/v1/runs/{run}/events", "run"):
+            await queue.put(_event("run", views.parse_run(canonical.decode(data)).to_json()))
+
+    async def _events_named(self, url: str, wanted: str) -> AsyncIterator[bytes]:
+        """The data of a node's events of one name, until it closes the stream."""
         lines = SSELines()
-        url = f"{self._gateway}/v1/runs/{run}/events"
         async with self._open("GET", url, None) as response:
             if response.status != 200:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
@@ -473,9 +509,8 @@ class PanelService:
                 async for chunk in response.content.iter_any():
                     for raw in lines.feed(chunk):
                         name, data = parse_event(raw)
-                        if name == "run" and data:
-                            view = views.parse_run(canonical.decode(data))
-                            await queue.put(_event("run", view.to_json()))
+                        if name == wanted and data:
+                            yield data
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise UnavailableError("panel.silent", "the gateway stopped answering") from error
 

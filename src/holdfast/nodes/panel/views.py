@@ -26,6 +26,7 @@ from holdfast.core.encoding import sha256_hex, time_decode
 from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import parse_verdict_blob
 from holdfast.errors import MalformedError
+from holdfast.nodes.panel.shape import as_count, as_list, as_object, as_text
 from holdfast.verifier.lanes import BASES, LANES, STATES, Hop
 
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -80,30 +81,6 @@ COLLAPSE_AT = 3
 """This many moments of one code in a row become one line that opens."""
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError("panel.shape", f"{what} is not an object")
-    return value
-
-
-def _list(value: object, what: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise MalformedError("panel.shape", f"{what} is not a list")
-    return value
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise MalformedError("panel.shape", f"{what} is not a string")
-    return value
-
-
-def _number(value: object, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise MalformedError("panel.shape", f"{what} is not a count")
-    return value
-
-
 def parse_run_id(value: object) -> str:
     """A run id as it stands in a URL. Raises ``panel.run_id``."""
     if not isinstance(value, str) or RUN_ID.match(value) is None:
@@ -150,18 +127,18 @@ class LaneView:
 
 def parse_lane(name: str, value: object) -> LaneView:
     """One lane from a run view. Raises ``panel.lane``."""
-    fields = _object(value, f"lane {name}")
+    fields = as_object(value, f"lane {name}")
     state, basis = fields.get("state"), fields.get("basis")
     if state not in STATES or (basis is not None and basis not in BASES):
         raise MalformedError("panel.lane", f"lane {name} has no known state and basis")
-    evidence = tuple(_text(item, "evidence") for item in _list(fields.get("evidence", []), "evidence"))
+    evidence = tuple(as_text(item, "evidence") for item in as_list(fields.get("evidence", []), "evidence"))
     return LaneView(
         name,
         QUESTIONS[name],
         state,
         basis,
-        _text(fields.get("says", ""), "says"),
-        _text(fields.get("does_not_say", ""), "does_not_say"),
+        as_text(fields.get("says", ""), "says"),
+        as_text(fields.get("does_not_say", ""), "does_not_say"),
         evidence,
         parse_hops(fields.get("hops", []), "panel.lane"),
     )
@@ -223,17 +200,17 @@ def kind_of(code: str) -> str:
 def parse_chronology(value: object) -> tuple[Moment, ...]:
     """The gateway's chronology to the time axis, in its order. Raises ``panel.shape`` or ``encoding.time``."""
     rows: list[tuple[dt.datetime, str, str, str, str | None, str]] = []
-    for item in _list(value, "chronology"):
-        fields = _object(item, "a moment")
-        at, evidence = _text(fields.get("at"), "at"), fields.get("evidence")
+    for item in as_list(value, "chronology"):
+        fields = as_object(item, "a moment")
+        at, evidence = as_text(fields.get("at"), "at"), fields.get("evidence")
         rows.append(
             (
                 time_decode(at),
                 at,
-                _text(fields.get("code"), "code"),
-                _text(fields.get("says", ""), "says"),
-                _text(evidence, "evidence") if evidence else None,
-                _text(fields.get("time", ""), "time"),
+                as_text(fields.get("code"), "code"),
+                as_text(fields.get("says", ""), "says"),
+                as_text(evidence, "evidence") if evidence else None,
+                as_text(fields.get("time", ""), "time"),
             )
         )
     final_at = next((index for index, row in enumerate(rows) if first_word(row[2]) == FINAL), len(rows))
@@ -310,11 +287,11 @@ class PaymentView:
 def parse_payments(value: object) -> tuple[PaymentView, ...]:
     """Member ``payments`` of a run, which is absent where none is shown. Raises ``panel.shape``."""
     found = []
-    for item in _list(value, "payments")[:MOST_PAYMENTS]:
-        fields = _object(item, "a payment")
-        lines = _list(fields.get("lines"), "lines of a payment")[:MOST_LINES]
-        digest = _text(fields.get("digest"), "digest of a payment")
-        found.append(PaymentView(digest, tuple(_text(line, "a line of a payment") for line in lines)))
+    for item in as_list(value, "payments")[:MOST_PAYMENTS]:
+        fields = as_object(item, "a payment")
+        lines = as_list(fields.get("lines"), "lines of a payment")[:MOST_LINES]
+        digest = as_text(fields.get("digest"), "digest of a payment")
+        found.append(PaymentView(digest, tuple(as_text(line, "a line of a payment") for line in lines)))
     return tuple(found)
 
 
@@ -371,24 +348,24 @@ class RunView:
 
 def parse_run(value: object) -> RunView:
     """``GET /v1/runs/{id}`` of the gateway to a view. Raises ``panel.shape``, ``panel.lane`` or ``panel.run_id``."""
-    fields = _object(value, "a run")
-    lanes = _object(fields.get("lanes"), "lanes")
+    fields = as_object(value, "a run")
+    lanes = as_object(fields.get("lanes"), "lanes")
     if set(lanes) != set(LANES):
         raise MalformedError("panel.lanes", "a run has exactly the eleven lanes")
-    trust, policy = _object(fields.get("trust", {}), "trust"), _object(fields.get("policy", {}), "policy")
+    trust, policy = as_object(fields.get("trust", {}), "trust"), as_object(fields.get("policy", {}), "policy")
     return RunView(
         run=parse_run_id(fields.get("run")),
         lanes=tuple(parse_lane(name, lanes[name]) for name in LANES),
         chronology=parse_chronology(fields.get("chronology", [])),
-        created=_text(fields.get("created") or "", "created"),
-        kind=_text(fields.get("kind") or "", "kind"),
-        outcome=_text(fields.get("outcome") or "", "outcome"),
-        trust_digest=_text(trust.get("digest") or "", "trust digest"),
-        trust_pinned=_text(trust.get("pinned") or "", "trust pinned"),
+        created=as_text(fields.get("created") or "", "created"),
+        kind=as_text(fields.get("kind") or "", "kind"),
+        outcome=as_text(fields.get("outcome") or "", "outcome"),
+        trust_digest=as_text(trust.get("digest") or "", "trust digest"),
+        trust_pinned=as_text(trust.get("pinned") or "", "trust pinned"),
         trust_development=trust.get("development") is True,
-        policy_name=_text(policy.get("name", ""), "policy name"),
-        policy_digest=_text(policy.get("digest", ""), "policy digest"),
-        known=_number(fields.get("known", 0), "known"),
+        policy_name=as_text(policy.get("name", ""), "policy name"),
+        policy_digest=as_text(policy.get("digest", ""), "policy digest"),
+        known=as_count(fields.get("known", 0), "known"),
         payments=parse_payments(fields.get("payments", [])),
     )
 
@@ -417,17 +394,17 @@ class RunSummary:
 def parse_summaries(value: object) -> tuple[RunSummary, ...]:
     """``GET /v1/runs`` of the gateway. Raises ``panel.shape`` or ``panel.lane``."""
     summaries = []
-    for item in _list(_object(value, "the runs").get("runs"), "runs"):
-        fields = _object(item, "a run")
-        lanes = _object(fields.get("lanes"), "lanes")
+    for item in as_list(as_object(value, "the runs").get("runs"), "runs"):
+        fields = as_object(item, "a run")
+        lanes = as_object(fields.get("lanes"), "lanes")
         if set(lanes) != set(LANES) or any(state not in STATES for state in lanes.values()):
             raise MalformedError("panel.lanes", "a run has exactly the eleven lanes")
         summaries.append(
             RunSummary(
                 parse_run_id(fields.get("run")),
-                _text(fields.get("created"), "created"),
-                _text(fields.get("kind", ""), "kind"),
-                _text(fields.get("outcome") or "", "outcome"),
+                as_text(fields.get("created"), "created"),
+                as_text(fields.get("kind", ""), "kind"),
+                as_text(fields.get("outcome") or "", "outcome"),
                 tuple((name, cast("str", lanes[name])) for name in LANES),
             )
         )
@@ -453,9 +430,9 @@ def message_text(message: object) -> str:
 def bundle_documents(bundle: object) -> dict[str, Any]:
     """The disclosed documents of a bundle (``bundle.md`` §2) by name. Raises ``panel.shape`` or ``json.*``."""
     documents = {}
-    for item in _list(_object(bundle, "a bundle").get("journal"), "journal"):
+    for item in as_list(as_object(bundle, "a bundle").get("journal"), "journal"):
         if isinstance(item, dict) and item.get("kind") == "document":
-            documents[str(item.get("document"))] = decode(_text(item.get("text"), "document text").encode())
+            documents[str(item.get("document"))] = decode(as_text(item.get("text"), "document text").encode())
     return documents
 
 
@@ -531,29 +508,29 @@ class RoundReport:
 
 def parse_report(node: str, value: object) -> RoundReport:
     """One round from one full node. Raises ``panel.shape``."""
-    fields = _object(value, "a round")
-    number = _number(fields.get("number"), "number")
-    attempt = _number(fields.get("attempt", 0), "attempt")
+    fields = as_object(value, "a round")
+    number = as_count(fields.get("number"), "number")
+    attempt = as_count(fields.get("attempt", 0), "attempt")
     candidate = None
     if fields.get("candidate") is not None:
-        inner = _object(fields["candidate"], "candidate")
+        inner = as_object(fields["candidate"], "candidate")
         candidate = Candidate(
             number,
-            _number(inner.get("attempt", attempt), "attempt"),
-            _number(inner.get("size"), "size"),
-            _text(inner.get("root"), "root"),
-            _text(inner.get("verdict_root", ""), "verdict_root"),
-            _text(inner.get("blob_id", ""), "blob_id"),
-            _text(inner.get("previous", ""), "previous"),
-            _number(inner.get("epoch", 0), "epoch"),
+            as_count(inner.get("attempt", attempt), "attempt"),
+            as_count(inner.get("size"), "size"),
+            as_text(inner.get("root"), "root"),
+            as_text(inner.get("verdict_root", ""), "verdict_root"),
+            as_text(inner.get("blob_id", ""), "blob_id"),
+            as_text(inner.get("previous", ""), "previous"),
+            as_count(inner.get("epoch", 0), "epoch"),
         )
     voters = []
-    for item in _list(fields.get("votes", []), "votes"):
-        entry = _object(item, "a vote")
+    for item in as_list(fields.get("votes", []), "votes"):
+        entry = as_object(item, "a vote")
         vote = entry.get("vote")
-        if vote is None or _object(vote, "a vote").get("attempt") == attempt:
-            voters.append(_text(entry.get("voter"), "voter"))
-    state = _text(fields.get("state", "unknown"), "state")
+        if vote is None or as_object(vote, "a vote").get("attempt") == attempt:
+            voters.append(as_text(entry.get("voter"), "voter"))
+    state = as_text(fields.get("state", "unknown"), "state")
     return RoundReport(
         node, number, attempt, state, candidate, tuple(dict.fromkeys(voters)), bool(fields.get("finality"))
     )
@@ -561,7 +538,7 @@ def parse_report(node: str, value: object) -> RoundReport:
 
 def parse_reports(node: str, value: object) -> tuple[RoundReport, ...]:
     """``GET /v1/rounds`` of one full node. Raises ``panel.shape``."""
-    rounds = _list(_object(value, "the rounds").get("rounds"), "rounds")
+    rounds = as_list(as_object(value, "the rounds").get("rounds"), "rounds")
     return tuple(parse_report(node, item) for item in rounds)
 
 
@@ -742,12 +719,12 @@ def parse_status(origin: str, status: object) -> tuple[str, str]:
 
     Raises ``panel.shape``. The second is a sentence without its full stop; it is empty where the node says nothing.
     """
-    fields = _object(status, "a status")
+    fields = as_object(status, "a status")
     doing: list[str] = []
-    for item in _list(fields.get("rounds", []), "rounds"):
-        about = _object(item, "rounds")
+    for item in as_list(fields.get("rounds", []), "rounds"):
+        about = as_object(item, "rounds")
         if about.get("origin") == origin:
-            doing.append(_text(about.get("doing", ""), "doing"))
-            doing.append(_text(about.get("abstains", ""), "abstains"))
-            doing += [_text(text, "problem") for text in _object(about.get("problems", {}), "problems").values()]
-    return _text(fields.get("address", ""), "address"), "; ".join(part for part in doing if part)
+            doing.append(as_text(about.get("doing", ""), "doing"))
+            doing.append(as_text(about.get("abstains", ""), "abstains"))
+            doing += [as_text(text, "problem") for text in as_object(about.get("problems", {}), "problems").values()]
+    return as_text(fields.get("address", ""), "address"), "; ".join(part for part in doing if part)

@@ -54,6 +54,7 @@ function place() {
   if (lane) return `details[data-lane="${lane.dataset.lane}"] > summary`;
   const act = active.closest("details[data-keep]");
   if (act) return `details[data-keep="${act.dataset.keep}"] > summary`;
+  if (active.matches("[role=treeitem]")) return `[id="${active.id}"]`;
   const named = active.closest("#fresh [id]");
   return named ? `[id="${named.id}"] a` : null;
 }

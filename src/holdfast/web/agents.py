@@ -1,0 +1,198 @@
+"""The pages of agent runs: which there are, one as a tree on a common time axis, and one child of it.
+
+Everything here is what the gateway says, child by child and lane by lane; acts stand with the state of their cases as
+this panel knows them. A page opens with what the gateway has looked at by then; the rest comes while it is read.
+
+Not covered: what moves a case (``holdfast.review``), and checking a parent's list (``holdfast verify --child``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from holdfast.errors import MalformedError, UsageError
+from holdfast.nodes.edge import json_response
+from holdfast.nodes.panel import views
+from holdfast.nodes.panel.agents import KINDS, AgentList, Child, Tree
+from holdfast.nodes.panel.people import ActRoute
+from holdfast.nodes.panel.service import PanelService
+from holdfast.ports.case_store import CaseRow
+from holdfast.review.events import SYSTEM
+from holdfast.web.cases import Page
+from holdfast.web.filters import url_of
+
+LISTED = 30
+"""Agent runs on one page."""
+WITHIN_MS = 120
+"""How long a page waits for children to be looked at; the stream tells of the rest."""
+STATES = {"open": "Open", "closed": "Closed"}
+_MOST_DIGITS = 18
+
+
+class AgentPages:
+    """The handlers."""
+
+    def __init__(self, service: PanelService, page: Page) -> None:
+        self._service = service
+        self._page = page
+
+    def routes(self) -> list[BaseRoute]:
+        """Those that are matched first."""
+        people = self._service.people
+        return [
+            ActRoute(people, "run:read", "/agents", self.list),
+            ActRoute(people, "run:read", "/agents.json", self.list_json),
+            ActRoute(people, "run:read", "/agents/{run}.json", self.tree_json),
+            ActRoute(people, "run:read", "/agents/{run}/steps/{child}.json", self.child_json),
+            ActRoute(people, "run:read", "/agents/{run}/steps/{child}", self.child),
+        ]
+
+    def late_routes(self) -> list[BaseRoute]:
+        """Those that would take a twin's path."""
+        return [ActRoute(self._service.people, "run:read", "/agents/{run}", self.tree)]
+
+    # The list
+
+    async def list(self, request: Request) -> Response:
+        """``GET /agents?name=&state=&before=``."""
+        asked = _parse_asked(request)
+        found = await self._agents(asked)
+        return self._page(
+            request,
+            "agents.html",
+            "/agents",
+            agents=found.agents,
+            asked=asked,
+            states=STATES,
+            narrowed=any(name != "before" for name in asked),
+            more=None if found.next is None else url_of("/agents", asked, before=found.next),
+            first=url_of("/agents", asked, before=None) if "before" in asked else None,
+            narrow={state: url_of("/agents", asked, state=state, before=None) for state in STATES},
+            every=url_of("/agents", asked, state=None, before=None),
+            twin=url_of("/agents.json", asked),
+        )
+
+    async def list_json(self, request: Request) -> Response:
+        """``GET /agents.json``, under the same filters."""
+        found = await self._agents(_parse_asked(request))
+        return json_response({"agents": [row.to_json() for row in found.agents], "next": found.next})
+
+    async def _agents(self, asked: Mapping[str, str]) -> AgentList:
+        before = asked.get("before")
+        return await self._service.agents(
+            asked.get("name"), asked.get("state"), None if before is None else int(before), LISTED
+        )
+
+    # The tree
+
+    async def tree(self, request: Request) -> Response:
+        """``GET /agents/{run}?after=``."""
+        tree = await self._service.agent(request.path_params["run"], _after(request), within_ms=WITHIN_MS)
+        return self._page(
+            request,
+            "agent.html",
+            "/agents",
+            agent=tree.head,
+            tree=tree,
+            axis=tree.axis(self._service.clock.now()),
+            cases=await self._cases(tree),
+            spent=tree.spent,
+            kinds=KINDS,
+            own={lane.name: lane for lane in tree.lanes or ()},
+        )
+
+    async def tree_json(self, request: Request) -> Response:
+        """``GET /agents/{run}.json``: the same for programs, with every child looked at."""
+        tree = await self._service.agent(request.path_params["run"], _after(request))
+        cases = await self._cases(tree)
+        return json_response({**tree.to_json(), "cases": {run: _case_json(row) for run, row in cases.items()}})
+
+    async def _cases(self, tree: Tree) -> dict[str, CaseRow]:
+        """The cases of acts, by run, as far as this panel has them."""
+        if self._service.review is None:
+            return {}
+        queues = {child.run: child.queue for child in tree.every.values() if child.queue is not None}
+        queues |= {} if tree.head.queue is None else {tree.head.run: tree.head.queue}
+        if not queues:
+            return {}
+        found = await self._service.review.call(self._service.review.desk.cases_of_runs, SYSTEM, list(queues))
+        rows = {run: next((row for row in rows if row.queue == queues[run]), None) for run, rows in found.items()}
+        return {run: row for run, row in rows.items() if row is not None}
+
+    # One child
+
+    async def child(self, request: Request) -> Response:
+        """``GET /agents/{run}/steps/{child}``."""
+        tree, child, cases = await self._child(request)
+        view = await self._service.run(child.run)
+        outcome = next((other for other in tree.every.values() if other.of == child.run), None)
+        act = tree.every.get(child.of or "")
+        return self._page(
+            request,
+            "agent_child.html",
+            "/agents",
+            agent=tree.head,
+            child=child,
+            lanes=view.lanes,
+            bar=tree.axis(self._service.clock.now()).bars[child.run],
+            case=cases.get(child.run) or (None if act is None else cases.get(act.run)),
+            came=outcome,
+            act=act,
+        )
+
+    async def child_json(self, request: Request) -> Response:
+        """``GET /agents/{run}/steps/{child}.json``."""
+        tree, child, cases = await self._child(request)
+        view = await self._service.run(child.run)
+        row = cases.get(child.run)
+        return json_response(
+            {
+                **child.to_json(),
+                "agent": tree.head.run,
+                "lanes": {lane.name: lane.to_json() for lane in view.lanes},
+                "case": None if row is None else _case_json(row),
+            }
+        )
+
+    async def _child(self, request: Request) -> tuple[Tree, Child, dict[str, CaseRow]]:
+        wanted = views.parse_run_id(request.path_params["child"])
+        after: int | None = None
+        while True:
+            tree = await self._service.agent(request.path_params["run"], after, within_ms=0)
+            if wanted in tree.every:
+                return tree, tree.every[wanted], await self._cases(tree)
+            if tree.next is None:
+                raise UsageError("agent.child", "no such run is below this agent run", param="child", status=404)
+            after = tree.next
+
+
+def _case_json(row: CaseRow) -> dict[str, Any]:
+    return {"case": row.case, "queue": row.queue, "state": row.stands}
+
+
+def _parse_asked(request: Request) -> dict[str, str]:
+    """The filters of a list, as they were written. Raises ``panel.filter``."""
+    given = {name: value for name, value in request.query_params.items() if value}
+    for name, value in given.items():
+        known = name in ("name", "state", "before")
+        if not known or len(value) > 64 or (name == "state" and value not in STATES):
+            raise MalformedError("panel.filter", "agent runs are narrowed by name, and by state: open or closed")
+    if "before" in given:
+        _parse_place(given["before"], "before")
+    return given
+
+
+def _after(request: Request) -> int | None:
+    text = request.query_params.get("after")
+    return None if text is None else _parse_place(text, "after")
+
+
+def _parse_place(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
+        raise MalformedError("panel.filter", f"{name} is a number that an earlier page gave", param=name)
+    return int(text)
