@@ -122,7 +122,7 @@ CHILD: dict[str, Any] = {
 )
 def test_a_child_that_is_told_otherwise_is_refused_and_never_filled_in(change: dict[str, Any], code: str) -> None:
     whole = {**HEAD, "lanes": LANES_TOLD, "children": [CHILD], "next": None}
-    assert parse_tree(whole).unseen == 0
+    assert parse_tree(whole).unseen == ()
     with pytest.raises(MalformedError) as refused:
         parse_tree({**whole, "children": [{**CHILD, **change}]})
     assert refused.value.code == code

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel import views
-from holdfast.nodes.panel.agents import KINDS, AgentList, Child, Tree
+from holdfast.nodes.panel.agents import KINDS, AgentList, AgentTree, ChildRun
 from holdfast.nodes.panel.people import ActRoute
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.case_store import CaseRow
@@ -112,7 +112,7 @@ class AgentPages:
         cases = await self._cases(tree)
         return json_response({**tree.to_json(), "cases": {run: _case_json(row) for run, row in cases.items()}})
 
-    async def _cases(self, tree: Tree) -> dict[str, CaseRow]:
+    async def _cases(self, tree: AgentTree) -> dict[str, CaseRow]:
         """The cases of acts, by run, as far as this panel has them."""
         if self._service.review is None:
             return {}
@@ -159,7 +159,7 @@ class AgentPages:
             }
         )
 
-    async def _child(self, request: Request) -> tuple[Tree, Child, dict[str, CaseRow]]:
+    async def _child(self, request: Request) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:
         wanted = views.parse_run_id(request.path_params["child"])
         after: int | None = None
         while True:

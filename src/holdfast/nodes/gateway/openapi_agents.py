@@ -70,7 +70,7 @@ _LED = {
 }
 """What is told of an agent run."""
 _LOOKED: dict[str, Any] = {
-    "lanes": {"anyOf": [{"type": "null"}, _object({name: _object(_LANE) for name in LANES})]},
+    "lanes": {**_object({name: _object(_LANE) for name in LANES}), "type": ["object", "null"]},
     "rests": {
         "anyOf": [
             {"type": "null"},

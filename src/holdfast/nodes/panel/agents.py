@@ -107,7 +107,7 @@ class DeclaredTool:
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class ChildRun:
     """One run below an agent run."""
 
     run: str
@@ -128,7 +128,7 @@ class Child:
     """None where it was not looked at yet."""
     rests: Rests | None
     cost: Cost | None
-    children: tuple[Child, ...] = ()
+    children: tuple[ChildRun, ...] = ()
     next: int | None = None
     """Where the rest of its children begins, where not all are here."""
 
@@ -203,11 +203,11 @@ class AgentList:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LaneGroup:
     """Children whose lane has the same state and basis."""
 
     lane: LaneState
-    children: tuple[Child, ...]
+    children: tuple[ChildRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,20 +227,21 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class AgentTree:
     """An agent run with everything below it."""
 
     head: AgentHead
     lanes: tuple[LaneState, ...] | None
-    children: tuple[Child, ...]
+    children: tuple[ChildRun, ...]
     next: int | None
-    every: Mapping[str, Child] = field(default_factory=dict)
+    every: Mapping[str, ChildRun] = field(default_factory=dict)
     """All children at every depth, by run, in their order."""
 
     @property
-    def unseen(self) -> int:
-        """How many were not looked at yet."""
-        return sum(child.lanes is None for child in self.every.values()) + (self.lanes is None)
+    def unseen(self) -> tuple[str, ...]:
+        """The runs that were not looked at yet."""
+        own = [] if self.lanes is not None else [self.head.run]
+        return (*own, *(child.run for child in self.every.values() if child.lanes is None))
 
     @property
     def counts(self) -> tuple[tuple[str, int], ...]:
@@ -249,17 +250,17 @@ class Tree:
         return tuple((what, count) for what, count in found.items() if count)
 
     @property
-    def differing(self) -> tuple[tuple[str, tuple[Group, ...]], ...]:
+    def differing(self) -> tuple[tuple[str, tuple[LaneGroup, ...]], ...]:
         """Lane by lane, where children differ: each state and basis that there is, with its children."""
         return tuple((name, groups) for name in LANES if len(groups := self._groups(name)) > 1)
 
-    def _groups(self, name: str) -> tuple[Group, ...]:
-        found: dict[LaneState, list[Child]] = {}
+    def _groups(self, name: str) -> tuple[LaneGroup, ...]:
+        found: dict[LaneState, list[ChildRun]] = {}
         for child in self.every.values():
             for lane in child.lanes or ():
                 if lane.name == name:
                     found.setdefault(lane, []).append(child)
-        return tuple(Group(lane, tuple(children)) for lane, children in found.items())
+        return tuple(LaneGroup(lane, tuple(children)) for lane, children in found.items())
 
     @property
     def spent(self) -> Spent:
@@ -280,7 +281,7 @@ class Tree:
             "lanes": lanes_json(self.lanes),
             "children": [child.to_json() for child in self.children],
             "next": self.next,
-            "unseen": self.unseen,
+            "unseen": list(self.unseen),
             "spent": self.spent.to_json(),
             "differing": {
                 name: [{**group.lane.to_json(), "runs": [child.run for child in group.children]} for group in groups]
@@ -312,7 +313,7 @@ class Axis:
     open: bool
 
 
-def _axis(tree: Tree, now: dt.datetime) -> Axis:
+def _axis(tree: AgentTree, now: dt.datetime) -> Axis:
     begin = time_decode(tree.head.opened_at)
     told = {child.of: time_decode(child.opened_at) for child in tree.every.values() if child.of is not None}
     spans = {}
@@ -327,7 +328,7 @@ def _axis(tree: Tree, now: dt.datetime) -> Axis:
     until = max([last or max(now, begin), *ends])
     whole_ms = max(_ms(until - begin), 1)
 
-    def bar(child: Child) -> Bar:
+    def bar(child: ChildRun) -> Bar:
         start, end = spans[child.run]
         offset, over = _ms(start - begin), _ms((end or until) - begin)
         place = min(max(offset, 0) * AXIS // whole_ms, AXIS)
@@ -356,16 +357,18 @@ def parse_agents(value: object) -> AgentList:
     return AgentList(tuple(rows), _place(fields.get("next")))
 
 
-def parse_tree(value: object) -> Tree:
+def parse_tree(value: object) -> AgentTree:
     """``GET /v1/runs/{id}/tree`` of the gateway. Raises ``panel.shape``, ``panel.lanes`` and ``panel.run_id``."""
     fields = as_object(value, "an agent run")
     head = _head(fields)
     children = _children(fields.get("children"), head.tools)
     every = {child.run: child for child in _walk(children)}
-    return Tree(head, _lanes(fields.get("lanes")), _with_titles(children, every), _place(fields.get("next")), every)
+    return AgentTree(
+        head, _lanes(fields.get("lanes")), _with_titles(children, every), _place(fields.get("next")), every
+    )
 
 
-def _with_titles(children: tuple[Child, ...], every: dict[str, Child]) -> tuple[Child, ...]:
+def _with_titles(children: tuple[ChildRun, ...], every: dict[str, ChildRun]) -> tuple[ChildRun, ...]:
     """Outcomes are called by the act that they belong to; ``every`` is brought up to date."""
     found = []
     for child in children:
@@ -378,14 +381,14 @@ def _with_titles(children: tuple[Child, ...], every: dict[str, Child]) -> tuple[
     return tuple(found)
 
 
-def _replaced(child: Child, title: str, below: tuple[Child, ...]) -> Child:
+def _replaced(child: ChildRun, title: str, below: tuple[ChildRun, ...]) -> ChildRun:
     if title == child.title and below == child.children:
         return child
-    values = {name: getattr(child, name) for name in Child.__slots__}
-    return Child(**{**values, "title": title, "children": below})
+    values = {name: getattr(child, name) for name in ChildRun.__slots__}
+    return ChildRun(**{**values, "title": title, "children": below})
 
 
-def _walk(children: Iterable[Child]) -> Iterator[Child]:
+def _walk(children: Iterable[ChildRun]) -> Iterator[ChildRun]:
     for child in children:
         yield child
         yield from _walk(child.children)
@@ -421,12 +424,12 @@ def _objects(value: object, what: str) -> list[dict[str, Any]]:
     return [as_object(item, what) for item in as_list(value, what)]
 
 
-def _children(value: object, tools: Sequence[DeclaredTool]) -> tuple[Child, ...]:
+def _children(value: object, tools: Sequence[DeclaredTool]) -> tuple[ChildRun, ...]:
     effects = {tool.name: tool.effect for tool in tools}
     return tuple(_child(item, effects) for item in _objects(value, "children"))
 
 
-def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> Child:
+def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
     kind, step, agent = as_text(fields.get("kind"), "kind"), fields.get("step"), fields.get("agent")
     rests = _rests(fields.get("rests"))
     tool, of, what = None, None, "turn"
@@ -452,7 +455,7 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> Child:
         if usd is not None:
             parse_decimal(usd)
         cost = Cost(usd, as_text(told.get("event"), "event"))
-    return Child(
+    return ChildRun(
         run=parse_run_id(fields.get("run")),
         kind=kind,
         what=what,

@@ -30,7 +30,7 @@ from holdfast.core import canonical
 from holdfast.errors import HoldfastError, MalformedError, RefusedError, UnavailableError, UsageError
 from holdfast.nodes.panel import paying, views
 from holdfast.nodes.panel.access import Access
-from holdfast.nodes.panel.agents import AgentList, Tree, parse_agents, parse_tree
+from holdfast.nodes.panel.agents import AgentList, AgentTree, parse_agents, parse_tree
 from holdfast.nodes.panel.anchors import Anchors
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.faucet import Faucet
@@ -300,7 +300,7 @@ class PanelService:
         query = urlencode({key: value for key, value in asked.items() if value is not None})
         return parse_agents(await self._get_json(f"{self._gateway}/v1/agents?{query}", who="the gateway", auth=True))
 
-    async def agent(self, run: str, after: int | None = None, *, within_ms: int | None = None) -> Tree:
+    async def agent(self, run: str, after: int | None = None, *, within_ms: int | None = None) -> AgentTree:
         """An agent run with everything below it. What the gateway did not look at within ``within_ms`` has no lanes.
         Raises ``panel.run_id`` and what the gateway refuses (``agent.none``)."""
         asked = {"after": after, "within_ms": within_ms}
