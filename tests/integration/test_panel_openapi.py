@@ -151,7 +151,9 @@ def known_paths(live: LivePanel) -> list[str]:
         if (
             "get" in operations
             and path not in ENDLESS
-            and not re.match(r"/(?:agents|artifacts|index|memory|metrics|models|private|readyz|rounds|runs|sources)", path)
+            and not re.match(
+                r"/(?:agents|artifacts|index|memory|metrics|models|private|readyz|rounds|runs|sources)", path
+            )
         ):
             found.append(path.replace("{case}", live.clear).replace("{queue}", "default"))
     return found

@@ -9,6 +9,7 @@ look at all lanes and answer with one value does so only relative to a named req
 from __future__ import annotations
 
 import ast
+import asyncio
 import dataclasses
 import functools
 import importlib
@@ -34,6 +35,7 @@ from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from holdfast.web import openapi as pages_openapi
 from holdfast.web.app import create_app as create_pages
 from tests.helpers import asgi
+from tests.helpers.agent_pages import agent_pages
 from tests.helpers.case_world import HOST, CaseWorld, play_cases
 from tests.helpers.hub_pages import Asked, filled
 from tests.helpers.live_pages import add_webhooks
@@ -62,8 +64,8 @@ OF_ANOTHER_WIRE = {"nodes/memory/service.py": {"rerank_score"}, "adapters/render
 """MemSync's name for how close a row is to a query: a member of its answers, where no lane is.
 And a colour to draw with."""
 FACTS_BESIDE_LANES = {
-    "admitted", "claimed_until", "development", "flags", "fresh", "known", "news", "next", "number", "place", "position",
-    "released_early", "retold", "stale",
+    "admitted", "claimed_until", "development", "flags", "fresh", "known", "news", "next", "number", "place",
+    "position", "released_early", "retold", "stale",
     "trust_development",
 }  # fmt: skip
 """Booleans and numbers that stand beside lanes and say something else: looked at by a person, here."""
@@ -388,7 +390,8 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         }
         headers = [HOST, *await world.let_in("ada", *ROLES_SHOWN)]
         seen = set()
-        twins = [path for path, operations in pages_openapi.twins().items() if "get" in operations]
+        told_here = {path: one for path, one in pages_openapi.twins().items() if not path.startswith("/agents")}
+        twins = [path for path, operations in told_here.items() if "get" in operations]
         for path in [*twins, "/v1/cases", "/v1/queues", "/v1/cases/{case}"]:
             target = path
             for name, value in asked.items():
@@ -405,6 +408,20 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
         keeper.close()
 
     play_cases(story, tmp_path)
+
+
+@pytest.mark.enable_socket
+def test_no_twin_of_an_agent_run_shows_one_result(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with agent_pages(tmp_path) as pages:
+            agent = await pages.agent()
+            for path in (p for p in pages_openapi.twins() if p.startswith("/agents")):
+                target = path.replace("{run}", agent["run"]).replace("{child}", agent["act"])
+                reply = await asgi.request(pages.cases.app, "GET", target, headers=[HOST])
+                assert reply.status == 200, (path, reply.body)
+                assert flattened_json(reply.json()) == [], path
+
+    asyncio.run(main())
 
 
 # --- the database ---------------------------------------------------------------------------------------------------

@@ -92,6 +92,7 @@ HEAD: dict[str, Any] = {
     "settlement": "batch",
     "tools": [],
     "limits": {"steps": 5, "depth": 2},
+    "spend": {"unit": "USD", "limit": "2", "spent": "0.12", "held": "0"},
 }
 LANES_TOLD = {name: {"state": "unknown", "basis": None} for name in LANES}
 CHILD: dict[str, Any] = {
@@ -187,6 +188,7 @@ def test_a_tree_shows_each_child_with_its_own_lanes_and_its_acts_with_their_case
         assert set(value["differing"]) == {"artifact", "computation", "settlement"}
         assert [child["title"] for child in value["children"][4]["children"]] == ["search"]
         assert value["spent"] == {"usd": "0", "charged": 0, "open": 0, "untold": 1}
+        assert value["spend"] == {"unit": "USD", "limit": None, "spent": "0", "held": "0"}
         case = value["cases"][agent["act"]]["case"]
         assert f'href="/cases/{case}"' in text
 
@@ -215,6 +217,7 @@ def test_agent_runs_are_listed_and_narrowed(tmp_path: Path) -> None:
         listed = await twin(pages, "/agents.json")
         assert [row["name"] for row in listed["agents"]] == ["researcher", "treasurer"]
         assert [row["children"] for row in listed["agents"]] == [1, 7]
+        assert [row["spend"]["limit"] for row in listed["agents"]] == [None, None]
         text = (await get(pages, "/agents?state=open")).body.decode()
         assert f'href="/agents/{agent["run"]}"' in text
         assert f'data-run="{agent["below"]}"' not in text

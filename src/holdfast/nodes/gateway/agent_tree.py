@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ _PAUSE_S = 0.5
 _AT_A_TIME = 200
 STATES = ("open", "closed")
 """What a list can be narrowed to."""
+
+
+Spending = Callable[[RunRow], Mapping[str, Any] | None]
+"""What an agent run spends on its children (``agents.Agents.spending``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,11 @@ class AgentTrees:
 
     # The list
 
-    async def listed(self, workspace: str, name: str | None, state: str | None, before: int, limit: int) -> Any:
-        """A workspace's agent runs, newest first; ``next`` goes into the next ``before``. Raises ``agent.state``."""
+    async def listed(
+        self, workspace: str, name: str | None, state: str | None, before: int, limit: int, spending: Spending
+    ) -> dict[str, Any]:
+        """A workspace's agent runs, newest first; ``next`` goes into the next ``before``. Those past their retention
+        are left out: nobody knows their names any more. Raises ``agent.state``."""
         if state is not None and state not in STATES:
             raise MalformedError("agent.state", f"state is one of {', '.join(STATES)}", param="state")
         found: list[dict[str, Any]] = []
@@ -91,9 +98,12 @@ class AgentTrees:
             for row in rows:
                 before = row.open_place
                 opening = self._opening(row)
-                if name not in (None, _plan(opening)["name"]) or state == ("open" if row.outcome else "closed"):
+                if opening is None or name not in (None, _plan(opening)["name"]):
                     continue
-                found.append({**_agent_of(row, opening), "children": counts.get(row.run, 0)})
+                if state == ("open" if row.outcome else "closed"):
+                    continue
+                told = {"children": counts.get(row.run, 0), "spend": spending(row)}
+                found.append({**_agent_of(row, opening), **told})
                 if len(found) == limit:
                     return {"agents": found, "next": before}
             if len(rows) < _AT_A_TIME:
@@ -103,14 +113,15 @@ class AgentTrees:
 
     async def tree(self, row: RunRow, after: int, within_s: float | None) -> dict[str, Any]:
         """An agent run and everything below it, from behind the place ``after`` on; ``next`` goes into the next
-        ``after``. Raises ``agent.none``."""
+        ``after``. Raises ``agent.none`` and ``run.expired``."""
         if row.endpoint != AGENT:
             raise UsageError("agent.none", "this run is no agent run", status=404)
+        opening = parse_opening(self._ledger.read(row.open_place).record.header)
         until = None if within_s is None else self._clock.monotonic() + within_s
         wait, room = _Wait(until), iter(range(MOST_ROWS))
         own = await self._look(row, wait)
         children, last = await self._below(row.run, after, room, wait)
-        return {**_agent_of(row, self._opening(row)), **own, "children": children, "next": last}
+        return {**_agent_of(row, opening), **own, "children": children, "next": last}
 
     async def _below(
         self, run: str, after: int, room: Iterator[int], wait: _Wait
@@ -131,10 +142,10 @@ class AgentTrees:
                 "closed_at": row.closed_at,
                 "outcome": row.outcome,
                 "queue": row.queue,
-                "step": _step_of(opening),
+                "step": None if opening is None else _step_of(opening),
                 **await self._look(row, wait),
             }
-            if row.endpoint == AGENT:
+            if row.endpoint == AGENT and opening is not None:
                 plan = _plan(opening)
                 child["agent"] = {"name": plan["name"], "tools": plan["tools"]}
                 child["children"], child["next"] = await self._below(row.run, -1, room, wait)
@@ -169,9 +180,12 @@ class AgentTrees:
             return found.told
         if wait.until is not None and now >= wait.until:
             return {"lanes": None, "rests": None, "cost": None}
+        opening = self._opening(row)
+        if opening is None:
+            return {"lanes": None, "rests": None, "cost": None}
         appraisal, _ = await self._evidence.view(row)
         lanes = {name: {"state": lane.state, "basis": lane.basis} for name, lane in appraisal.lanes.items()}
-        rests = None if row.endpoint in (AGENT, STEP) else _rests(self._opening(row), appraisal)
+        rests = None if row.endpoint in (AGENT, STEP) else _rests(opening, appraisal)
         told = {"lanes": lanes, "rests": rests, "cost": await self._cost(row)}
         _keep(self._looked, row.run, _Looked(key, self._clock.monotonic(), told))
         return told
@@ -186,10 +200,16 @@ class AgentTrees:
         charged = next((document.charge for document in reversed(documents) if document.charge is not None), None)
         return {"usd": None if charged is None else charged.usd, "event": documents[-1].event}
 
-    def _opening(self, row: RunRow) -> Opening:
+    def _opening(self, row: RunRow) -> Opening | None:
+        """What is kept of a run's opening; None past its retention."""
         found = self._openings.get(row.run)
         if found is None:
-            found = parse_opening(self._ledger.read(row.open_place).record.header)
+            try:
+                found = parse_opening(self._ledger.read(row.open_place).record.header)
+            except UsageError as error:
+                if error.code != "run.expired":
+                    raise
+                return None
         _keep(self._openings, row.run, found)
         return found
 

@@ -493,12 +493,14 @@ class GatewayApp:
         limit = _number(query, "limit", 20, 1, MOST_LISTED)
         before = _number(query, "before", _LARGEST_POSITION, 0, _LARGEST_POSITION)
         name, state = _text(query, "name"), _text(query, "state")
-        await _json(send, await self._desk.trees.listed(workspace, name, state, before, limit))
+        spending = self._gateway.agents.spending
+        await _json(send, await self._desk.trees.listed(workspace, name, state, before, limit, spending))
 
     async def _show_tree(self, row: RunRow, query: bytes, send: Send) -> None:
         after = _number(query, "after", 0, 0, _LARGEST_POSITION) if b"after=" in query else -1
         within = _number(query, "within_ms", 0, 0, 60_000) if b"within_ms=" in query else None
-        await _json(send, await self._desk.trees.tree(row, after, None if within is None else within / 1000))
+        tree = await self._desk.trees.tree(row, after, None if within is None else within / 1000)
+        await _json(send, {**tree, "spend": self._gateway.agents.spending(row)})
 
     async def _watch(
         self, events: AsyncIterator[bytes], write: Callable[[bytes], bytes], receive: Receive, send: Send

@@ -53,6 +53,20 @@ _AGENT = _object(
     },
     ("goal", "limits"),
 )
+_SPEND: dict[str, Any] = {
+    "description": "Of an agent run: what its children cost, and what is held for those that are open",
+    "oneOf": [
+        {"type": "null"},
+        _object(
+            {
+                "unit": {"const": "USD"},
+                "limit": {"oneOf": [{"type": "null"}, _USD]},
+                "spent": {"oneOf": [{"type": "null"}, _USD]},
+                "held": _USD,
+            }
+        ),
+    ],
+}
 _MAYBE = {"type": ["string", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
 _NEXT = {"type": ["integer", "null"], "description": "Where the rest begins; null where this is all"}
@@ -122,8 +136,10 @@ SCHEMAS: dict[str, Any] = {
         },
         ("queue", "statements"),
     ),
-    "Agents": _object({"agents": {"type": "array", "items": _object({**_LED, "children": _COUNT})}, "next": _NEXT}),
-    "AgentTree": _object({**_LED, **_LOOKED, "children": _BELOW, "next": _NEXT}),
+    "Agents": _object(
+        {"agents": {"type": "array", "items": _object({**_LED, "children": _COUNT, "spend": _SPEND})}, "next": _NEXT}
+    ),
+    "AgentTree": _object({**_LED, **_LOOKED, "children": _BELOW, "next": _NEXT, "spend": _SPEND}),
     "AgentChild": _object(
         {
             "run": _RUN,
@@ -178,20 +194,7 @@ SCHEMAS: dict[str, Any] = {
                 }
             ),
             "differing": {"type": "array", "items": {"enum": list(LANES)}},
-            "spend": {
-                "description": "Of an agent run: what its children cost, and what is held for those that are open",
-                "oneOf": [
-                    {"type": "null"},
-                    _object(
-                        {
-                            "unit": {"const": "USD"},
-                            "limit": {"oneOf": [{"type": "null"}, _USD]},
-                            "spent": {"oneOf": [{"type": "null"}, _USD]},
-                            "held": _USD,
-                        }
-                    ),
-                ],
-            },
+            "spend": _SPEND,
         }
     ),
 }

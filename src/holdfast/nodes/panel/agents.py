@@ -34,6 +34,7 @@ KINDS = {
     "outcome": "What came of acts",
     "hint": "Hints, which prove nothing",
     "agent": "Agent runs below it",
+    "gone": "Past their retention",
 }
 """What a child is, and the word for many."""
 
@@ -154,6 +155,20 @@ class ChildRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Spend:
+    """What children cost by the gateway's count, in US dollars, and what may be spent (``agents.md`` §8)."""
+
+    limit: str | None
+    """None where there is no limit."""
+    spent: str | None
+    """None where nobody kept it."""
+    held: str
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"unit": "USD", "limit": self.limit, "spent": self.spent, "held": self.held}
+
+
+@dataclass(frozen=True, slots=True)
 class AgentHead:
     """What is told of an agent run beside its children."""
 
@@ -167,6 +182,8 @@ class AgentHead:
     settlement: str
     tools: tuple[DeclaredTool, ...]
     limits: Mapping[str, str]
+    spend: Spend | None
+    """None where the gateway does not tell."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -180,6 +197,7 @@ class AgentHead:
             "settlement": self.settlement,
             "tools": [tool.to_json() for tool in self.tools],
             "limits": dict(self.limits),
+            "spend": None if self.spend is None else self.spend.to_json(),
         }
 
 
@@ -408,7 +426,24 @@ def _head(fields: Mapping[str, Any]) -> AgentHead:
         settlement=as_text(fields.get("settlement"), "settlement"),
         tools=_tools(fields),
         limits=limits,
+        spend=_spend(fields.get("spend")),
     )
+
+
+def _spend(value: object) -> Spend | None:
+    if value is None:
+        return None
+    fields = as_object(value, "what is spent")
+    found = Spend(_usd(fields.get("limit")), _usd(fields.get("spent")), as_text(fields.get("held"), "held"))
+    parse_decimal(found.held)
+    return found
+
+
+def _usd(value: object) -> str | None:
+    """An amount in US dollars; raises ``pricing.decimal``."""
+    if value is not None:
+        parse_decimal(value)
+    return _maybe(value, "an amount")
 
 
 def _tools(fields: Mapping[str, Any]) -> tuple[DeclaredTool, ...]:
@@ -435,7 +470,9 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
     tool, of, what = None, None, "turn"
     title = (rests.label if rests is not None else None) or kind.replace(".", " ").replace("_", " ")
     declared: tuple[DeclaredTool, ...] = ()
-    if agent is not None:
+    if agent is None and step is None and kind in (AGENT, STEP):
+        what, title = "gone", f"{kind} past its retention"
+    elif agent is not None:
         own = as_object(agent, "an agent")
         what, title, declared = AGENT, as_text(own.get("name"), "name"), _tools(own)
     elif step is not None:
@@ -451,10 +488,7 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
     cost = fields.get("cost")
     if cost is not None:
         told = as_object(cost, "a cost")
-        usd = _maybe(told.get("usd"), "usd")
-        if usd is not None:
-            parse_decimal(usd)
-        cost = Cost(usd, as_text(told.get("event"), "event"))
+        cost = Cost(_usd(told.get("usd")), as_text(told.get("event"), "event"))
     return ChildRun(
         run=parse_run_id(fields.get("run")),
         kind=kind,

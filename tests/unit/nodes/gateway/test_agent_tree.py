@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import UnavailableError
+from holdfast.errors import UnavailableError, UsageError
 from tests.helpers import asgi
 from tests.helpers.gateway_world import KEY, OTHER_KEY, World, play
 from tests.unit.nodes.gateway.test_agents import LOOK, WIRE, lead, opened, turn
@@ -154,6 +154,39 @@ def test_a_large_tree_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
                 break
             after = f"?after={part['next']}"
         assert found == made
+
+    play(story)
+
+
+def test_what_is_spent_is_told_of_each_agent_run_with_its_limit() -> None:
+    async def story(world: World) -> None:
+        agent = await opened(world, limits={"spend": "0.5"})
+        told = {"unit": "USD", "limit": "0.5", "spent": "0", "held": "0"}
+        assert (await tree(world, agent["run"]))["spend"] == told
+        assert (await agents(world))["agents"][0]["spend"] == told
+
+    play(story)
+
+
+def test_what_is_past_its_retention_is_told_without_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        agent = await opened(world)
+        old = (await lead(world, agent, "steps", LOOK)).json()["run"]
+        other = await opened(world)
+        gone = {(await world.row(run)).open_place for run in (old, other["run"])}
+        read = world.ledger.read
+
+        def expired(place: int) -> Any:
+            if place in gone:
+                raise UsageError("run.expired", "gone", status=410)
+            return read(place)
+
+        monkeypatch.setattr(world.ledger, "read", expired)
+        (child,) = (await tree(world, agent["run"]))["children"]
+        assert (child["run"], child["kind"], child["step"], child["lanes"]) == (old, "step", None, None)
+        assert [item["run"] for item in (await agents(world))["agents"]] == [agent["run"]]
+        reply = await get(world, f"/v1/runs/{other['run']}/tree")
+        assert (reply.status, reply.code) == (410, "run.expired")
 
     play(story)
 
