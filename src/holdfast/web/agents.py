@@ -130,7 +130,7 @@ class AgentPages:
         """``GET /agents/{run}/steps/{child}``."""
         tree, child, cases = await self._child(request)
         view = await self._service.run(child.run)
-        outcome = next((other for other in tree.every.values() if other.of == child.run), None)
+        outcome = next((x for x in tree.every.values() if x.of == child.run and x.what == "outcome"), None)
         act = tree.every.get(child.of or "")
         return self._page(
             request,

@@ -148,6 +148,7 @@ class AgentTrees:
             if row.endpoint == AGENT and opening is not None:
                 plan = _plan(opening)
                 child["agent"] = {"name": plan["name"], "tools": plan["tools"]}
+            if row.endpoint == AGENT or (child["step"] or {}).get("act"):
                 child["children"], child["next"] = await self._below(row.run, -1, room, wait)
             told.append(child)
         return told, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.core.agents import EFFECTS, MAX_GOAL, MAX_NAME, MOST_DEPTH, MOST_STEPS, MOST_TOOLS
+from holdfast.core.agents import EFFECTS, KINDS, MAX_GOAL, MAX_NAME, MOST_DEPTH, MOST_STEPS, MOST_TOOLS
 from holdfast.core.otlp import JSON, PROTOBUF
 from holdfast.core.statements import ENDPOINTS
 from holdfast.nodes.gateway.traces import PATH as TRACES
@@ -153,7 +153,7 @@ SCHEMAS: dict[str, Any] = {
                     {"type": "null"},
                     _object(
                         {
-                            "kind": {"enum": ["tool", "outcome", "hint"]},
+                            "kind": {"enum": list(KINDS)},
                             "tool": _MAYBE,
                             "act": {"type": "boolean"},
                             "of": _MAYBE,

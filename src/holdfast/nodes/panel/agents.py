@@ -31,6 +31,7 @@ KINDS = {
     "turn": "Turns of models",
     "call": "Calls that read",
     "act": "Acts that are proposed",
+    "reserved": "Acts that were taken to be carried out",
     "outcome": "What came of acts",
     "hint": "Hints, which prove nothing",
     "agent": "Agent runs below it",
@@ -149,7 +150,7 @@ class ChildRun:
             "rests": None if self.rests is None else self.rests.to_json(),
             "cost": None if self.cost is None else self.cost.to_json(),
         }
-        if self.what == AGENT:
+        if self.what in (AGENT, "act"):
             value |= {"children": [child.to_json() for child in self.children], "next": self.next}
         return value
 
@@ -333,7 +334,7 @@ class Axis:
 
 def _axis(tree: AgentTree, now: dt.datetime) -> Axis:
     begin = time_decode(tree.head.opened_at)
-    told = {child.of: time_decode(child.opened_at) for child in tree.every.values() if child.of is not None}
+    told = {child.of: time_decode(child.opened_at) for child in tree.every.values() if child.what == "outcome"}
     spans = {}
     for child in tree.every.values():
         start = time_decode(child.opened_at)
@@ -392,7 +393,7 @@ def _with_titles(children: tuple[ChildRun, ...], every: dict[str, ChildRun]) -> 
     for child in children:
         below = _with_titles(child.children, every)
         act = every.get(child.of or "")
-        title = child.title if act is None else f"{act.title}: what came of it"
+        title = child.title if act is None else f"{act.title}: {child.title}"
         known = _replaced(child, title, below)
         every[child.run] = known
         found.append(known)
@@ -483,8 +484,8 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
         if what == "tool":
             what = "act" if step.get("act") is True else "call"
         if what not in KINDS:
-            raise MalformedError("panel.shape", "a step is a tool, an outcome or a hint")
-        title = tool or {"outcome": "what came of an act", "hint": "hint"}.get(what, "a tool")
+            raise MalformedError("panel.shape", "a step is of a kind that there is")
+        title = tool or {"outcome": "what came of it", "reserved": "taken to be carried out"}.get(what, what)
     cost = fields.get("cost")
     if cost is not None:
         told = as_object(cost, "a cost")

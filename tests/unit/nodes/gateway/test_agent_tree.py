@@ -93,6 +93,7 @@ def test_a_tree_tells_what_each_child_was_and_nothing_that_was_said() -> None:
             None,
         ]
         assert found["children"][2]["queue"] == "treasury"
+        assert found["children"][2]["children"] == []
         assert found["children"][0]["rests"]["upstream"] == world.upstream.code
         assert found["children"][1]["rests"] is None
         nested = found["children"][5]
@@ -102,6 +103,18 @@ def test_a_tree_tells_what_each_child_was_and_nothing_that_was_said() -> None:
             assert len(child["lanes"]) == 11
             assert child["cost"] is None
         assert "secret" not in json.dumps(found) + json.dumps(await agents(world))
+
+    play(story)
+
+
+def test_what_is_told_to_an_act_stands_below_it() -> None:
+    async def story(world: World) -> None:
+        agent = await opened(world)
+        act = (await lead(world, agent, "steps", WIRE)).json()
+        assert (await lead(world, act, "steps", {"kind": "reserved", "of": act["run"]})).status == 200
+        (child,) = (await tree(world, agent["run"]))["children"]
+        told = {"kind": "reserved", "tool": None, "act": False, "of": act["run"]}
+        assert [item["step"] for item in child["children"]] == [told]
 
     play(story)
 
