@@ -129,6 +129,41 @@ def test_a_quote_leads_into_its_file_and_what_was_read_is_told(play: Play) -> No
     play(scene)
 
 
+def test_a_quote_is_a_link_in_the_answer_itself(play: Play) -> None:
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        said = f"He \U0001f600 wrote: **{SENTENCE[:19]}**\n\n> {SENTENCE[20:]}\n\n{SENTENCE}"
+        start = len(said) - len(SENTENCE)
+        panel.gateway.answer = said
+        elsewhere = {**QUOTE, "text": "these words are in no answer at all, whatever is told"}
+        panel.gateway.said_of_files = {
+            "files": [TOLD],
+            "quotes": [{**QUOTE, "start": start, "end": len(said)}, elsewhere, {**QUOTE, "file": 9}],
+        }
+        page = await opened(panel, browser)
+        await give(page, "pumps.pdf", "x")
+        await waiting(page, 1)
+        await ask(page, "How long?")
+        await answered(page)
+        await page.wait("document.querySelectorAll('.answer .cite').length === 1")
+        cited = "[...document.querySelectorAll('.answer .cited')].map((node) => node.textContent).join('')"
+        assert await page.run(cited) == SENTENCE
+        assert await page.run("document.querySelector('.answer .cited').closest('p, blockquote').tagName") == "P"
+        label = await page.run("document.querySelector('.cite').getAttribute('aria-label')")
+        assert label == "Quote 1: pumps.pdf, page 2, characters 900 to 949"
+        await page.click(".cite")
+        await page.wait("document.getElementById('quote').open")
+        assert await page.run("document.querySelector('#quote mark').textContent") == SENTENCE
+        await page.press("Escape", 27)
+        await page.wait("!document.getElementById('quote').open")
+        await axe.prepare(page)
+        assert await axe.violations(page) == []
+        await page.click('[data-act="source"]')
+        await page.wait("!document.querySelector('.answer .cite')")
+        assert await page.run("document.querySelector('.answer').textContent") == said
+
+    play(scene)
+
+
 def test_names_and_texts_of_files_stay_text(play: Play) -> None:
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         attack = " ".join(text for text in CORPUS if "\x00" not in text)
@@ -149,7 +184,7 @@ def test_names_and_texts_of_files_stay_text(play: Play) -> None:
         await page.wait("document.getElementById('quote').open")
         inside = "document.querySelectorAll('.talk-files *, #quote *, #attached *')"
         tags = await page.run(f"[...new Set([...{inside}].map((node) => node.tagName))].sort()")
-        assert set(tags) <= {"BUTTON", "DIV", "H2", "LI", "MARK", "P", "UL"}
+        assert set(tags) <= {"BUTTON", "DIV", "H2", "LI", "MARK", "OL", "P", "UL"}
         assert await page.run("window.hits") == 0
         assert [url for url in page.requests if not url.startswith(panel.url)] == []
 

@@ -96,7 +96,15 @@ def _runs(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
     return found
 
 
-def runs_around(chunks: Sequence[Chunk], place: int) -> tuple[int, int]:
+def words_around(quote: Quote, document: FileDocument, chunks: Sequence[Chunk]) -> tuple[str, str, str]:
+    """What stands in the file before a quote, the quote, and what stands behind it, as far as it was shown."""
+    first, last = (_run_around(chunks, place) for place in (quote.start, quote.end - 1))
+    text = document.text
+    before = text[max(first[0], quote.start - AROUND) : quote.start]
+    return before, text[quote.start : quote.end], text[quote.end : min(last[1], quote.end + AROUND)]
+
+
+def _run_around(chunks: Sequence[Chunk], place: int) -> tuple[int, int]:
     """The run of shown text that a place of a file is in."""
     return next(((start, end) for start, end in _runs(chunks) if start <= place < end), (place, place))
 

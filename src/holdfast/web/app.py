@@ -215,6 +215,7 @@ class Site:
             "run": view,
             "texts": said.texts,
             "pictures": said.pictures,
+            "quoted": said.quoted,
             "privacy": privacy_of(view.lanes),
             "recalled": said.recalled,
             "words": ROW_WORDS,

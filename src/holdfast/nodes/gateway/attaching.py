@@ -13,7 +13,7 @@ Not covered: keeping uploads (``uploads``), and when what was read becomes durab
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from holdfast.core.files import (
     safe_name,
     shown_name,
 )
-from holdfast.core.quotes import AROUND, Quote, find_quotes, runs_around
+from holdfast.core.quotes import Quote, find_quotes, words_around
 from holdfast.errors import MalformedError, RefusedError, UsageError
 from holdfast.nodes.gateway.admitting import question_of
 from holdfast.ports.extractor import Extracted, Extractor
@@ -119,6 +119,10 @@ class Attached:
             return []
         found = find_quotes(str(content), [(item.read.document, item.chunks) for item in self.files])
         return [_tell_quote(quote, self.files[quote.file - 1]) for quote in found]
+
+    def annotations(self, quotes: Iterable[canonical.JSON]) -> list[canonical.JSON]:
+        """The same as OpenAI's clients know citations of files (``files.md`` §8(6))."""
+        return [_annotation(quote, self.files) for quote in quotes if isinstance(quote, dict)]
 
 
 class Uploaded(Protocol):
@@ -257,8 +261,7 @@ def tell_read(read: Read) -> dict[str, canonical.JSON]:
 
 
 def _tell_quote(quote: Quote, shown: Shown) -> dict[str, canonical.JSON]:
-    text = shown.read.document.text
-    first, last = (runs_around(shown.chunks, place) for place in (quote.start, quote.end - 1))
+    before, text, after = words_around(quote, shown.read.document, shown.chunks)
     return {
         "start": quote.answer_start,
         "end": quote.answer_end,
@@ -266,9 +269,27 @@ def _tell_quote(quote: Quote, shown: Shown) -> dict[str, canonical.JSON]:
         "page": quote.page,
         "file_start": quote.start,
         "file_end": quote.end,
-        "before": text[max(first[0], quote.start - AROUND) : quote.start],
-        "text": text[quote.start : quote.end],
-        "after": text[quote.end : min(last[1], quote.end + AROUND)],
+        "before": before,
+        "text": text,
+        "after": after,
+    }
+
+
+def _annotation(quote: Mapping[str, Any], files: Sequence[Shown]) -> dict[str, canonical.JSON]:
+    read = files[quote["file"] - 1].read
+    return {
+        "type": "file_citation",
+        "text": quote["text"],
+        "start_index": quote["start"],
+        "end_index": quote["end"],
+        "file_citation": {
+            "file_id": read.digest,
+            "filename": read.document.name,
+            "quote": quote["text"],
+            "page": quote["page"],
+            "start_index": quote["file_start"],
+            "end_index": quote["file_end"],
+        },
     }
 
 

@@ -776,6 +776,7 @@ class Gateway:
         if run.attached is not None and not run.opening.sealed:
             value["files"] = run.attached.to_json()
             value["quotes"] = run.quotes
+            value["annotations"] = run.attached.annotations(run.quotes)
         if mark is not None:
             value["mark"] = mark
         if run.bound.ignored:

@@ -56,6 +56,7 @@ from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
 from holdfast.review.pictures import Pictures, pictures_of
+from holdfast.review.quoted import Quotes, quoted_of
 from holdfast.review.recalled import RecalledRows, recalled_of
 
 HEARTBEAT_SECONDS = 15.0
@@ -90,6 +91,8 @@ class Said:
     """Why there is nothing, where the gateway did not say."""
     pictures: Pictures = field(default_factory=lambda: Pictures(""))
     """The images of the answer."""
+    quoted: Quotes = field(default_factory=Quotes)
+    """What it repeats of its caller's files."""
 
 
 class SSELines:
@@ -540,6 +543,7 @@ class PanelService:
             pictures=pictures_of(documents.get("request"), documents.get("response")),
         )
         try:
+            said = replace(said, quoted=await asyncio.to_thread(quoted_of, raw, self.clock.now()))
             return replace(said, recalled=await asyncio.to_thread(recalled_of, raw, self.clock.now()))
         except HoldfastError as error:
             return replace(said, trouble=error.message)

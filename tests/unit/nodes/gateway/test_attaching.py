@@ -12,6 +12,7 @@ from holdfast.core.context import context_of, parse_context
 from holdfast.errors import HoldfastError
 from holdfast.nodes.gateway.attaching import Attaching
 from holdfast.nodes.gateway.request import parse_ask
+from holdfast.review.quoted import quoted_of
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from tests.helpers.gateway_world import World, play
@@ -209,3 +210,54 @@ def test_a_long_file_is_shown_in_part_and_the_answer_says_which():
 def test_files_are_read_apart_from_each_other():
     reads = asyncio.run(Attaching().read("a.csv", b"x,y\n1,2\n"))
     assert reads.document.media_type == "text/csv"
+
+
+LONG = "The south pump ran for forty days without a stop. The north pump did not.\n"
+
+
+def saying(text):
+    message = {"role": "assistant", "content": text}
+    return json.dumps({"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+
+
+def test_quotes_are_told_as_citations_too_and_anybody_finds_the_same_in_what_is_signed():
+    said = "It says: The south pump ran  for forty days without a stop. So it did."
+
+    async def story(world: World) -> None:
+        run = await world.gateway.open(asked(file(LONG)), "first")
+        told = json.loads(await world.gateway.answer(run))
+        assert "annotations" not in told["choices"][0]["message"]
+        [quote], [cited] = told["holdfast"]["quotes"], told["holdfast"]["annotations"]
+        assert said[quote["start"] : quote["end"]] == "The south pump ran  for forty days without a stop. "
+        assert (cited["type"], cited["start_index"], cited["end_index"]) == (
+            "file_citation",
+            quote["start"],
+            quote["end"],
+        )
+        inner = cited["file_citation"]
+        assert LONG[inner["start_index"] : inner["end_index"]] == inner["quote"] == cited["text"]
+        assert (inner["filename"], inner["page"]) == ("report.txt", None)
+        assert inner["file_id"] == told["holdfast"]["files"][0]["document"]
+        raw = await world.desk.bundle(await world.row(run.id), run.secret)
+        found = quoted_of(raw, world.clock.now())
+        [same] = found.found
+        assert (same.answer_start, same.answer_end, same.text) == (quote["start"], quote["end"], quote["text"])
+        assert "".join(text for text, _ in found.pieces()) == said
+        assert [number for _, number in found.pieces()] == [0, 1, 0]
+        changed = raw.replace(b"forty days without", b"fifty days without")
+        assert changed != raw
+        assert quoted_of(changed, world.clock.now()).found == ()
+
+    play(story, upstream=ScriptedUpstream(answers=[saying(said)]))
+
+
+def test_a_run_without_files_or_without_its_documents_has_no_quotes():
+    async def story(world: World) -> None:
+        run = await world.gateway.open(asked(question="Hello?"), "first")
+        told = json.loads(await world.gateway.answer(run))
+        assert "annotations" not in told["holdfast"]
+        row = await world.row(run.id)
+        for secret in (run.secret, None):
+            assert quoted_of(await world.desk.bundle(row, secret), world.clock.now()).found == ()
+
+    play(story, upstream=upstream())

@@ -2,6 +2,7 @@
    beside the answer. Names and texts come from anywhere: they are only ever set as text. */
 
 import { announce } from "../parts.js";
+import { cite } from "./cited.js";
 
 const MOST = 16;
 const MOST_BYTES = 5 << 20; // in base64, with a conversation, this is what a panel passes on
@@ -77,6 +78,14 @@ const extracted = (file) => {
   const shown = file.left_out ? `${file.shown.length} of ${file.chunks} chunks stood before the model` : "all of it stood before the model";
   return [`${file.name}: ${whole} read by ${file.extractor.name} ${file.extractor.version}, ${shown}`, ...file.notes.map((note) => note.replaceAll("-", " "))].join("; ");
 };
+
+/** Quotes of a whole answer as links in it: bound by marks to its end, and told by its last frame. */
+export function citeAnswer(answer, turn) {
+  const told = (turn.quotes ?? []).filter((quote) => turn.read?.[quote.file - 1]);
+  if (!told.length || turn.bound !== turn.answer.length || answer.querySelector(".cite")) return;
+  const label = (quote) => where(turn.read[quote.file - 1], quote);
+  cite(answer, turn.answer, told, { label, open: (quote) => openQuote(turn.read[quote.file - 1], quote) });
+}
 
 /** What came of a turn's files, and what its answer repeats of them. */
 export function showFiles(box, turn) {

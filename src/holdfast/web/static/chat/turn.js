@@ -6,7 +6,7 @@ import { figures } from "../picture.js";
 import { announce, clone, sentence, troubleBox } from "../parts.js";
 import { showChecked } from "./checked.js";
 import { differences } from "./differences.js";
-import { showFiles } from "./files.js";
+import { citeAnswer, showFiles } from "./files.js";
 import { render } from "./markdown.js";
 import { Strip } from "./strip.js";
 
@@ -79,6 +79,7 @@ export class TurnView {
       else render(answer, bound);
       this.#bound = turn.bound;
     }
+    if (!answer.classList.contains("raw")) citeAnswer(answer, turn);
     this.#pictures();
     this.#status();
     showFiles(this.node.querySelector(".talk-files"), turn);
