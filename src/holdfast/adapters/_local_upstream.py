@@ -4,7 +4,8 @@ It takes the OpenAI shapes for chat and text completions, whole or streamed, and
 
 * A stream carries one piece of the answer a chunk; ``usage`` counts pieces in the text of all messages and in the
   answer, and ``max_tokens`` limits them. What a piece is, the voice says.
-* ``n`` choices are ``n`` times the same answer, because there is only one. ``tools`` are accepted and never called.
+* ``n`` choices are ``n`` times the same answer, because there is only one. ``tools`` are accepted, and called where the
+  voice follows a script (``builtin.script``).
   ``response_format`` other than text is refused, because it could not be kept.
 * Sampling parameters are checked as a provider would and change nothing. Unknown parameters are accepted.
 * A malformed request is refused with the status and error body that a provider would send (``upstream.status``).
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.adapters._local_requests import BadRequestError, Fields, read_messages, refusing
 from holdfast.adapters.builtin.responder import Turn
+from holdfast.adapters.builtin.script import Call, Followed, ScriptError
 from holdfast.core.dialects.openai import LOCAL, Profile
 from holdfast.errors import UsageError
 from holdfast.ports.clock import Clock
@@ -65,6 +67,11 @@ class Voice(Protocol):
         """A text in pieces that a stream carries; together they are the text."""
         ...
 
+    def follow(self, messages: Sequence[Mapping[str, Any]], tools: Iterable[str]) -> Followed | None:
+        """The next step of a script that a conversation declares; None where there is none. Raises
+        :class:`ScriptError`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
@@ -78,6 +85,8 @@ class _Job:
     max_tokens: int | None
     include_usage: bool
     prompt_tokens: int
+    followed: Followed | None = None
+    """What a script says next, instead of the voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class _Choice:
     finish_reason: str
     counted: int
     """Tokens of the answer, without an echoed prompt."""
+    calls: tuple[dict[str, Any], ...] = ()
 
     @property
     def text(self) -> str:
@@ -140,11 +150,7 @@ class LocalUpstream:
         whole["choices"] = [
             {
                 "index": choice.index,
-                **(
-                    {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
-                    if job.chat
-                    else {"text": choice.text}
-                ),
+                **({"message": _message(choice)} if job.chat else {"text": choice.text}),
                 "logprobs": None,
                 "finish_reason": choice.finish_reason,
             }
@@ -173,6 +179,8 @@ class LocalUpstream:
         for choice in choices:
             if job.chat:
                 yield _chunk(frame, choice.index, {"role": "assistant", "content": "", "refusal": None})
+            for number, call in enumerate(choice.calls):
+                yield _chunk(frame, choice.index, {"tool_calls": [{"index": number, **call}]})
             for piece in choice.pieces:
                 await self._keep_pace(started, sent, timeout_s)
                 sent += 1
@@ -208,7 +216,21 @@ class LocalUpstream:
     async def _answer(self, job: _Job) -> list[_Choice]:
         if self._voice.computes:
             return await asyncio.to_thread(_answer, self._voice, job)
+        if job.followed is not None and job.followed.calls:
+            return [self._calling(job.followed.calls, number) for number in range(job.n)]
         return _answer(self._voice, job)
+
+    def _calling(self, calls: Sequence[Call], index: int) -> _Choice:
+        shown = tuple(
+            {
+                "id": f"call_{self._new_id()}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in calls
+        )
+        counted = sum(len(self._voice.split(call.arguments)) for call in calls)
+        return _Choice(index, (), "tool_calls", counted, shown)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -222,7 +244,8 @@ def _answer(voice: Voice, job: _Job) -> list[_Choice]:
     choices: list[_Choice] = []
     for turns in job.prompts:
         said = turns[-1].text if job.echo else ""
-        text, finish_reason = _cut_at_stop(voice.say(turns), job.stop)
+        whole = voice.say(turns) if job.followed is None else job.followed.text
+        text, finish_reason = _cut_at_stop(whole, job.stop)
         pieces = voice.split(text)
         if job.max_tokens is not None and len(pieces) > job.max_tokens:
             pieces, finish_reason = pieces[: job.max_tokens], "length"
@@ -234,6 +257,11 @@ def _answer(voice: Voice, job: _Job) -> list[_Choice]:
 def _cut_at_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str]:
     ends = [at for at in (text.find(stop) for stop in stops) if at >= 0]
     return (text[: min(ends)] if ends else text), "stop"
+
+
+def _message(choice: _Choice) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    return said if not choice.calls else {**said, "content": None, "tool_calls": list(choice.calls)}
 
 
 def _usage(job: _Job, choices: list[_Choice]) -> dict[str, int]:
@@ -290,6 +318,7 @@ def _parse(voice: Voice, path: str, request: dict[str, Any]) -> _Job:
     options = request.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise BadRequestError("'stream_options' is an object.", param="stream_options")
+    followed = _follow(voice, request) if chat else None
     limits = [fields.integer(name, 1, 1 << 31) for name in ("max_completion_tokens", "max_tokens")]
     return _Job(
         chat=chat,
@@ -300,7 +329,18 @@ def _parse(voice: Voice, path: str, request: dict[str, Any]) -> _Job:
         max_tokens=min((limit for limit in limits if limit is not None), default=None),
         include_usage=Fields(options or {}).boolean("include_usage"),
         prompt_tokens=prompt_tokens,
+        followed=followed,
     )
+
+
+def _follow(voice: Voice, request: Mapping[str, Any]) -> Followed | None:
+    tools = request.get("tools")
+    listed = [item.get("function") for item in tools if isinstance(item, dict)] if isinstance(tools, list) else []
+    names = [str(item.get("name")) for item in listed if isinstance(item, dict)]
+    try:
+        return voice.follow(request["messages"], names)
+    except ScriptError as error:
+        raise BadRequestError(f"The script cannot be followed: {error}.", param="messages") from error
 
 
 def _prompts(value: Any) -> list[str]:

@@ -1,17 +1,19 @@
 """The built-in responder as an upstream: answers without a key, a network or a model, and says that it is none.
 
 The model id is ``holdfast-builtin``, owned by ``holdfast``; ``system_fingerprint`` changes when corpus or engine do.
-A token is a word or one other sign, with the white space before it (``builtin.words.tokens``). Everything else of the
-shape is ``_local_upstream``'s.
+A script that a conversation declares for its tools is followed (``builtin.script``). A token is a word or one other
+sign, with the white space before it (``builtin.words.tokens``). Everything else of the shape is ``_local_upstream``'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from holdfast.adapters._local_upstream import DEFAULT_PACE_TOKENS_S, LocalUpstream
 from holdfast.adapters.builtin.corpus import fingerprint
 from holdfast.adapters.builtin.responder import Turn, prepare, respond
+from holdfast.adapters.builtin.script import Followed, follow
 from holdfast.adapters.builtin.words import tokens
 from holdfast.ports.clock import Clock
 
@@ -39,6 +41,9 @@ class BuiltinVoice:
 
     def split(self, text: str) -> list[str]:
         return tokens(text)
+
+    def follow(self, messages: Sequence[Mapping[str, Any]], tools: Iterable[str]) -> Followed | None:
+        return follow(messages, tools)
 
 
 class BuiltinUpstream(LocalUpstream):

@@ -11,7 +11,8 @@ Not covered: being right. Its card (``shipped/chat/card.json``) says how often i
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from holdfast.adapters._local_upstream import DEFAULT_PACE_TOKENS_S, LocalUpstream
 from holdfast.adapters.builtin.responder import Turn
@@ -72,6 +73,10 @@ class TinyVoice:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         pieces = [decoder.decode(self._tokenizer.piece(token)) for token in self._tokenizer.encode(text)]
         return [piece for piece in [*pieces, decoder.decode(b"", final=True)] if piece]
+
+    def follow(self, messages: Sequence[Mapping[str, Any]], tools: Iterable[str]) -> None:
+        """It calls no tools: it has learnt to answer questions, and nothing else."""
+        del messages, tools
 
 
 class TinyUpstream(LocalUpstream):

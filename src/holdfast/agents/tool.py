@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from holdfast.core.canonical import JSON
 from holdfast.ports.settings import Secret
@@ -65,6 +65,7 @@ class Fate(enum.Enum):
     UNKNOWN = "cannot be known"
 
 
+@runtime_checkable
 class ReadTool(Protocol):
     """A tool without an effect outside."""
 
@@ -79,6 +80,7 @@ class ReadTool(Protocol):
         ...
 
 
+@runtime_checkable
 class ActTool(Protocol):
     """A tool that does something outside."""
 

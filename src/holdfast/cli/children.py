@@ -66,7 +66,12 @@ def children_lines(found: ChildrenFound) -> Iterator[str]:
     yield f"children  {found.answer}: {found.says}" + (f" ({found.code})" if found.code else "")
     for child in found.missing:
         yield f"          not shown: {child.run}, {child.endpoint}"
-    for name, kinds in found.lanes.items():
+    yield from beside_lines(found.lanes)
+
+
+def beside_lines(lanes: Mapping[str, list[dict[str, canonical.JSON]]]) -> Iterator[str]:
+    """Lanes of several runs side by side: of each lane which states there are, and which runs have them."""
+    for name, kinds in lanes.items():
         for number, kind in enumerate(kinds):
             runs = kind["runs"]
             listed = [str(run) for run in runs] if isinstance(runs, list) else []

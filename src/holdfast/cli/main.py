@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proxy": ("holdfast.cli.proxy:proxy", "Answer OpenAI's clients on this machine, each answer checked"),
     "image": ("holdfast.cli.images:image", "Have an image made, its bytes checked"),
     "run": ("holdfast.cli.runs:run", "Show runs, export their bundles and images"),
+    "agent": ("holdfast.cli.agent:agent", "Lead an agent, its acts only proposed"),
     "pay": ("holdfast.cli.pay:pay", "Look after a wallet, see what runs cost"),
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents, make the next version"),
     "keys": ("holdfast.cli.keys:keys", "Show key documents, hand a node over to new keys"),

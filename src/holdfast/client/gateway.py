@@ -198,6 +198,11 @@ class GatewayClient:
         self._attester: Attester | None = None
         self._attested_at = 0.0
 
+    @property
+    def http(self) -> HTTP:
+        """The transport to this gateway: for what else is said to it once :meth:`attester` says who answers."""
+        return self._http
+
     def _headers(self, capability: str | None = None) -> dict[str, str]:
         if capability is not None:
             return {"x-holdfast-capability": capability}

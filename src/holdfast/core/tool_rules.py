@@ -19,6 +19,7 @@ from typing import Any
 
 from holdfast.core import canonical
 from holdfast.core.canonical import NumberText
+from holdfast.core.quantities import format_decimal
 from holdfast.errors import HoldfastError, MalformedError, RefusedError
 
 ANY = "any"
@@ -82,6 +83,18 @@ class Rule:
         if (self.least is not None and number < self.least) or (self.most is not None and number > self.most):
             return "is not within its bounds"
         return None
+
+    def described(self) -> str:
+        """The rule in words."""
+        if self.values is not None:
+            return f"one of {', '.join(map(_shown, self.values))}"
+        bounds = [
+            f"begins with {self.prefix}" if self.prefix is not None else "",
+            f"at most {self.characters} characters" if self.characters is not None else "",
+            f"from {format_decimal(self.least)}" if self.least is not None else "",
+            f"up to {format_decimal(self.most)}" if self.most is not None else "",
+        ]
+        return ", ".join(filter(None, bounds)) or "whatever its schema takes"
 
 
 @dataclass(frozen=True, slots=True)
