@@ -226,18 +226,96 @@ def test_agent_runs_are_listed_and_narrowed(tmp_path: Path) -> None:
     play(story, tmp_path)
 
 
+async def said_in(pages: AgentPages, agent: Any, child: str, *headers: tuple[str, str], read: bool = True) -> str:
+    query = "?read=1" if read else ""
+    return (await get(pages, f"/agents/{agent['run']}/steps/{child}{query}", *HTML, *headers)).body.decode()
+
+
+def test_what_was_said_is_read_by_whoever_opens_the_case_of_the_agent_run_and_by_nobody_else(tmp_path: Path) -> None:
+    async def story(pages: AgentPages) -> None:
+        agent = await pages.agent(queue="default")
+        tree = await twin(pages, f"/agents/{agent['run']}.json")
+        turn, rates = tree["children"][0]["run"], tree["children"][1]["run"]
+        assert "sign in first" in await said_in(pages, agent, rates)
+        cookie = (await pages.cases.let_in("rea", "reviewer"))[0]
+        case = tree["cases"][agent["run"]]["case"]
+
+        async def views() -> int:
+            events = (await get(pages, f"/v1/cases/{case}", HOST, *pages.cases.reader())).json()["events"]
+            return sum(event["kind"] == "viewed" for event in events)
+
+        closed = await said_in(pages, agent, rates, cookie, read=False)
+        assert "EUR/USD" not in closed
+        assert "Read what was said" in closed
+        assert await views() == 0
+        shown = await said_in(pages, agent, rates, cookie)
+        assert "&#34;EUR/USD&#34;" in shown
+        assert "&#34;1.07&#34;" in shown
+        assert "What is due?" in await said_in(pages, agent, turn, cookie)
+        assert await views() == 2
+
+    play(story, tmp_path)
+
+
+def test_without_a_case_nothing_of_a_child_is_read(tmp_path: Path) -> None:
+    async def story(pages: AgentPages) -> None:
+        agent = await pages.agent()
+        cookie = (await pages.cases.let_in("rea", "reviewer"))[0]
+        tree = await twin_as(pages, f"/agents/{agent['run']}.json", cookie)
+        shown = await said_in(pages, agent, tree["children"][1]["run"], cookie)
+        assert "neither it nor its agent run has a case here" in shown
+        assert "EUR/USD" not in shown
+        own = await said_in(pages, agent, agent["act"], cookie)
+        assert "&#34;0xabc&#34;" in own
+
+    play(story, tmp_path)
+
+
+async def twin_as(pages: AgentPages, path: str, cookie: tuple[str, str]) -> Any:
+    return (await get(pages, path, HOST, cookie)).json()
+
+
+def test_the_case_of_an_act_shows_its_tool_its_effect_its_arguments_and_its_agent_run(tmp_path: Path) -> None:
+    async def story(pages: AgentPages) -> None:
+        agent = await pages.agent()
+        case = (await twin(pages, f"/agents/{agent['run']}.json"))["cases"][agent["second"]]["case"]
+        closed = (await get(pages, f"/cases/{case}")).body.decode()
+        assert "Whoever opens this case reads its arguments" in closed
+        assert "0xdef" not in closed
+        cookie = (await pages.cases.let_in("rea", "reviewer"))[0]
+        shown = (await get(pages, f"/cases/{case}", *HTML, cookie)).body.decode()
+        assert f'href="/agents/{agent["run"]}#run-{agent["second"]}">agent treasurer</a>' in shown
+        assert '<b class="act-tool">wire</b>' in shown
+        assert 'data-effect="pay"' in shown
+        assert "&#34;0xdef&#34;" in shown
+        assert shown.index("0xdef") < shown.index('id="acts-title"')
+
+    play(story, tmp_path)
+
+
 def test_nothing_that_an_agent_says_becomes_markup(tmp_path: Path) -> None:
     async def story(pages: AgentPages) -> None:
         texts = [text for text in CORPUS if "\x00" not in text]
-        agent = await open_agent(pages.world, goal=" ".join(texts))
+        agent = await open_agent(pages.world, goal=" ".join(texts), queue="default")
         for text in texts:
             await step(pages.world, agent, call("rates", {text: text}, result=text))
             await step(pages.world, agent, {"kind": "hint", "name": text[:256], "attributes": {text: text}})
-        run = agent["run"]
-        value = await twin(pages, f"/agents/{run}.json")
-        for path in (f"/agents/{run}", f"/agents/{run}/steps/{value['children'][0]['run']}"):
-            body = (await get(pages, path)).body.decode()
-            assert "hit()" not in body.replace("&lt;", "")
-            assert "evil.example" not in body
+        await step(pages.world, agent, call("wire", {text: text for text in texts}))
+        await pages.look()
+        run, cookie = agent["run"], (await pages.cases.let_in("rea", "reviewer"))[0]
+        value = await twin_as(pages, f"/agents/{run}.json", cookie)
+        read = [f"/agents/{run}/steps/{child['run']}?read=1" for child in value["children"]]
+        case = value["cases"][value["children"][-1]["run"]]["case"]
+        own = value["cases"][run]["case"]
+        paths = [f"/agents/{run}", *read, f"/cases/{case}", f"/cases/{own}"]
+        said = 0
+        for path in paths:
+            body = (await get(pages, path, *HTML, cookie)).body.decode()
+            said += "hit()" in body
+            for word in ("<script>hit", "<img src=x", "<svg/onload", "<iframe", "<base href=https", "<body onload=hit"):
+                assert word not in body, path
+            assert 'href="javascript' not in body
+            assert "href='javascript" not in body
+        assert said > 10
 
     play(story, tmp_path)

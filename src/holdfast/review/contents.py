@@ -23,6 +23,7 @@ from holdfast.core.statements import Execution, Route
 from holdfast.errors import RefusedError
 from holdfast.review.decisions import add_items
 from holdfast.review.pictures import Pictures, pictures_of
+from holdfast.review.step_contents import StepContent, step_content
 from holdfast.verifier.checks import CheckPolicy
 from holdfast.verifier.evidence import Evidence, check_evidence
 from holdfast.verifier.judgement import rule_in_request
@@ -90,6 +91,8 @@ class Content:
     parts: tuple[ShownPart, ...]
     pictures: Pictures = field(default_factory=lambda: Pictures(""))
     """The images of the answer."""
+    step: StepContent | None = None
+    """Of a step or an agent run: what it says of itself."""
 
 
 def evidence_of(raw: bytes, at: dt.datetime) -> Evidence:
@@ -147,7 +150,15 @@ def content_of(raw: bytes, at: dt.datetime) -> Content | None:
         canonical.decode(evidence.documents.get(name, "{}").encode()) for name in ("request", "response")
     )
     rest = tuple(item for item in said if item[0] not in FRAMING_ROLES)
-    return Content(framing, rest, tuple(shown), pictures_of(asked, answered))
+    return Content(framing, rest, tuple(shown), pictures_of(asked, answered), _step(evidence))
+
+
+def _step(evidence: Evidence) -> StepContent | None:
+    route = evidence.route.statement.body if evidence.route is not None else None
+    request = evidence.documents.get("request")
+    if not isinstance(route, Route) or route.endpoint not in ("agent", "step") or request is None:
+        return None
+    return step_content(request, evidence.documents.get("response"))
 
 
 def _shown(document: str, part: Part, *, metadata: bool) -> ShownPart:

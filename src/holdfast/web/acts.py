@@ -9,23 +9,28 @@ Not covered: whether an act goes through (``review.desk``), and what is offered 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from holdfast.core.statements import Route
 from holdfast.errors import HoldfastError
 from holdfast.nodes.panel.acts import ACTS, FIELDS, WEIGHTY, open_acts, perform
+from holdfast.nodes.panel.agents import AGENT, STEP
 from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
-from holdfast.review.contents import asked_of, evidence_of
+from holdfast.review.contents import Content, asked_of, evidence_of
 from holdfast.review.events import SYSTEM
 from holdfast.review.recalled import recalled_of
 from holdfast.review.roles import may
+from holdfast.verifier.evidence import Evidence
 from holdfast.verifier.queue_policy import QueuePolicy
+from holdfast.web.agents import find_child
 from holdfast.web.background import privacy_of, shown_background
 from holdfast.web.cases import Page, shown_file
 from holdfast.web.forms import only, read_form
@@ -73,6 +78,22 @@ class CaseActPages:
         self._review.notify()
         return back
 
+    async def _led(self, evidence: Evidence, content: Content | None, *, opened: bool) -> dict[str, Any] | None:
+        """Of an act: its tool, effect and arguments, and the agent run that proposed it. What the gateway does not
+        tell is left out."""
+        found = _led_by(evidence)
+        if found is None:
+            return None
+        endpoint, run, parent = found
+        led: dict[str, Any] = {"act": endpoint == STEP, "run": run, "parent": parent, "agent": None}
+        led |= {"tool": None, "effect": None, "content": content.step if content is not None else None}
+        led["why"] = "Its arguments cannot be read here." if opened else "Whoever opens this case reads its arguments."
+        if endpoint == STEP:
+            with contextlib.suppress(HoldfastError):
+                tree, child, _ = await find_child(self._service, parent, run)
+                led |= {"agent": tree.head.name, "tool": child.title, "effect": child.effect}
+        return led
+
     async def _show(self, request: Request, *, opened: bool, status: int = 200, **values: Any) -> Response:
         """The page; ``opened`` is false where nobody opened anything."""
         desk, case, principal = self._review.desk, request.path_params["case"], person_of(request)
@@ -90,6 +111,8 @@ class CaseActPages:
         kept = file.bundle if file.bundle is not None else await self._review.call(desk.evidence, SYSTEM, case)
         background = await self._review.call(desk.background, SYSTEM, case)
         case_shown = shown_file(file)
+        evidence = evidence_of(kept, self._service.clock.now())
+        content = reading.content if reading is not None else None
         shown = {
             "case": case_shown,
             "privacy": privacy_of(case_shown["lanes"]),
@@ -100,9 +123,10 @@ class CaseActPages:
             "weighty": WEIGHTY,
             "asks": _asks(file.policy),
             "recorded": _asks(file.policy),
-            "asked": asked_of(evidence_of(kept, self._service.clock.now())),
+            "asked": asked_of(evidence),
+            "led": await self._led(evidence, content, opened=reading is not None),
             "opened": file.bundle is not None,
-            "content": reading.content if reading is not None else None,
+            "content": content,
             "unread": reading.trouble if reading is not None else "This panel reads no runs.",
             "recalled": recalled_of(reading.bundle if reading is not None else kept, self._service.clock.now()),
             "words": ROW_WORDS,
@@ -114,6 +138,16 @@ class CaseActPages:
             "typed": {},
         }
         return self._page(request, "case.html", "/queues", status, **(shown | values))
+
+
+def _led_by(evidence: Evidence) -> tuple[str, str, str] | None:
+    """Endpoint, run and parent of a case's run, where an agent leads it or it is one."""
+    route = evidence.route
+    if route is None or not isinstance(route.statement.body, Route):
+        return None
+    endpoint, statement = route.statement.body.endpoint, route.statement
+    parent = statement.run if endpoint == AGENT else statement.parent_run
+    return None if endpoint not in (AGENT, STEP) or parent is None else (endpoint, statement.run, parent)
 
 
 def _asks(policy: QueuePolicy) -> dict[str, str]:

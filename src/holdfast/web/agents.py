@@ -19,7 +19,7 @@ from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.agents import KINDS, AgentList, AgentTree, ChildRun
-from holdfast.nodes.panel.people import ActRoute
+from holdfast.nodes.panel.people import ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.case_store import CaseRow
 from holdfast.review.events import SYSTEM
@@ -100,7 +100,7 @@ class AgentPages:
             agent=tree.head,
             tree=tree,
             axis=tree.axis(self._service.clock.now()),
-            cases=await self._cases(tree),
+            cases=await cases_of(self._service, tree),
             spent=tree.spent,
             kinds=KINDS,
             own={lane.name: lane for lane in tree.lanes or ()},
@@ -109,26 +109,14 @@ class AgentPages:
     async def tree_json(self, request: Request) -> Response:
         """``GET /agents/{run}.json``: the same for programs, with every child looked at."""
         tree = await self._service.agent(request.path_params["run"], _after(request))
-        cases = await self._cases(tree)
+        cases = await cases_of(self._service, tree)
         return json_response({**tree.to_json(), "cases": {run: _case_json(row) for run, row in cases.items()}})
-
-    async def _cases(self, tree: AgentTree) -> dict[str, CaseRow]:
-        """The cases of acts, by run, as far as this panel has them."""
-        if self._service.review is None:
-            return {}
-        queues = {child.run: child.queue for child in tree.every.values() if child.queue is not None}
-        queues |= {} if tree.head.queue is None else {tree.head.run: tree.head.queue}
-        if not queues:
-            return {}
-        found = await self._service.review.call(self._service.review.desk.cases_of_runs, SYSTEM, list(queues))
-        rows = {run: next((row for row in rows if row.queue == queues[run]), None) for run, rows in found.items()}
-        return {run: row for run, row in rows.items() if row is not None}
 
     # One child
 
     async def child(self, request: Request) -> Response:
         """``GET /agents/{run}/steps/{child}``."""
-        tree, child, cases = await self._child(request)
+        tree, child, cases = await find_child(self._service, *_child_of(request))
         view = await self._service.run(child.run)
         outcome = next((x for x in tree.every.values() if x.of == child.run and x.what == "outcome"), None)
         act = tree.every.get(child.of or "")
@@ -143,11 +131,12 @@ class AgentPages:
             case=cases.get(child.run) or (None if act is None else cases.get(act.run)),
             came=outcome,
             act=act,
+            read=await self._read(request, tree, child, cases),
         )
 
     async def child_json(self, request: Request) -> Response:
         """``GET /agents/{run}/steps/{child}.json``."""
-        tree, child, cases = await self._child(request)
+        tree, child, cases = await find_child(self._service, *_child_of(request))
         view = await self._service.run(child.run)
         row = cases.get(child.run)
         return json_response(
@@ -159,16 +148,52 @@ class AgentPages:
             }
         )
 
-    async def _child(self, request: Request) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:
-        wanted = views.parse_run_id(request.path_params["child"])
-        after: int | None = None
-        while True:
-            tree = await self._service.agent(request.path_params["run"], after, within_ms=0)
-            if wanted in tree.every:
-                return tree, tree.every[wanted], await self._cases(tree)
-            if tree.next is None:
-                raise UsageError("agent.child", "no such run is below this agent run", param="child", status=404)
-            after = tree.next
+    async def _read(
+        self, request: Request, tree: AgentTree, child: ChildRun, cases: Mapping[str, CaseRow]
+    ) -> dict[str, Any]:
+        """What was said in a child, for whoever opens the case of its agent run, or its own: the journal says so
+        (``sealed.md`` §4). Nothing is opened unless the page is asked for that."""
+        review, row = self._service.review, cases.get(child.run) or cases.get(tree.head.run)
+        found: dict[str, Any] = {"content": None, "why": "", "offer": None}
+        if review is None or review.contents is None:
+            return {**found, "why": "This panel reads no runs."}
+        if row is None:
+            return {**found, "why": "It is read with its capability: neither it nor its agent run has a case here."}
+        if person_of(request) is None:
+            return {**found, "why": "Whoever opens the case of its agent run reads it here: sign in first."}
+        if "read" not in request.query_params:
+            return {**found, "offer": f"/agents/{tree.head.run}/steps/{child.run}?read=1"}
+        principal = await require_person(self._service.people, request, "case:read")
+        await review.call(review.desk.view, actor_of(principal), row.case)
+        reading = await review.contents.read(child.run, await self._service.evidence(child.run))
+        return {**found, "content": reading.content, "why": reading.trouble, "case": row.case}
+
+
+async def find_child(service: PanelService, run: str, wanted: str) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:
+    """A run below an agent run, with the part of the tree that it stands in. Raises ``agent.child``."""
+    after: int | None = None
+    while True:
+        tree = await service.agent(run, after, within_ms=0)
+        if wanted in tree.every:
+            return tree, tree.every[wanted], await cases_of(service, tree)
+        if tree.next is None:
+            raise UsageError("agent.child", "no such run is below this agent run", param="child", status=404)
+        after = tree.next
+
+
+async def cases_of(service: PanelService, tree: AgentTree) -> dict[str, CaseRow]:
+    """The cases of acts and of the agent run itself, by run, as far as this panel has them."""
+    queues = {child.run: child.queue for child in tree.every.values() if child.queue is not None}
+    queues |= {} if tree.head.queue is None else {tree.head.run: tree.head.queue}
+    if service.review is None or not queues:
+        return {}
+    found = await service.review.call(service.review.desk.cases_of_runs, SYSTEM, list(queues))
+    rows = {run: next((row for row in rows if row.queue == queues[run]), None) for run, rows in found.items()}
+    return {run: row for run, row in rows.items() if row is not None}
+
+
+def _child_of(request: Request) -> tuple[str, str]:
+    return request.path_params["run"], views.parse_run_id(request.path_params["child"])
 
 
 def _case_json(row: CaseRow) -> dict[str, Any]:

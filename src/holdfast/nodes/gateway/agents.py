@@ -133,6 +133,11 @@ class Agents:
 
     # Children
 
+    def is_reviewed(self, run: str | None) -> bool:
+        """Whether this is an open agent run that the workspace's panel can read (``sealed.md`` §2(2))."""
+        state = self._open.get(run or "")
+        return state is not None and state.opening.wrap is not None
+
     @contextlib.asynccontextmanager
     async def child(
         self, parent: str | None, workspace: str, *, sealed: bool = False, agent: bool = False
@@ -297,7 +302,8 @@ class Agents:
         try:
             await self._refuse_told(act, asked.kind)
             kept = {"kind": asked.kind, "act": False, "of": asked.of}
-            made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, act.requester, retry)
+            told, wraps = {"step": kept}, act.wrap is not None
+            made = self._make(STEP, asked.request, options, row.workspace, told, act.requester, retry, wraps=wraps)
             above = self._open.get(act.parent_run or "")
             if above is not None and asked.kind == "outcome":
                 above.told[row.run] = made.opening.run  # before anything waits: nobody tells it to the agent run now
@@ -546,10 +552,14 @@ class Agents:
         kept: Mapping[str, Any],
         requester: str | None,
         retry: Retry | None,
+        *,
+        wraps: bool = False,
     ) -> _Made:
-        """A run of this caller's own making: nothing of it is sent to anybody."""
+        """A run of this caller's own making: nothing of it is sent to anybody. ``wraps``: the run above it was made
+        readable for the workspace's panel, and so is this one."""
         now = self._clock.now()
         private = options.settlement == "private"
+        read = wraps or options.queue is not None or self.is_reviewed(options.parent_run)
         run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=not private)
         secret = self._random(32)
         key = pseudo_random_key(run, secret)
@@ -570,7 +580,7 @@ class Agents:
             reader=reader_of(key),
             queue=options.queue,
             requester=requester if options.queue is not None else None,
-            wrap=self._wraps.make(workspace, run, secret) if options.queue is not None and not private else None,
+            wrap=self._wraps.make(workspace, run, secret) if read and not private else None,
             subject=options.subject,
             agent=kept,
             retry=None if retry is None else retry.kept(run, secret),

@@ -260,7 +260,8 @@ class Gateway:
         timed = not private and path is None
         run = make_run_id(int(now.timestamp() * 1000), self._random(16), timed=timed)
         secret = self._random(32)
-        reviewed = ask.options.queue is not None and not private
+        named = ask.options.queue is not None or self.agents.is_reviewed(ask.options.parent_run)
+        reviewed = named and not private
         wrap = self._wraps.make(workspace, run, secret) if reviewed else None
         if ask.options.sealed and wrap is None:
             raise UsageError(

@@ -528,6 +528,11 @@ class PanelService:
                 self._refuse_error(response.status, await self._read(response, self.config.max_view_bytes))
             yield response.content.iter_any()
 
+    async def evidence(self, run: str) -> bytes:
+        """A run's bundle as the gateway shows it to its workspace: without what was asked and answered."""
+        url = f"{self._gateway}/v1/runs/{views.parse_run_id(run)}/bundle"
+        return await self._get(url, who="the gateway", auth=True, limit_bytes=self.config.max_bundle_bytes)
+
     async def said(self, run: str) -> Said:
         """What was asked and answered when the run was asked here, and which rows of memory went before its model as
         far as the gateway shows them; nothing where it shows nothing."""

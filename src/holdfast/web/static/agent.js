@@ -59,7 +59,14 @@ function load(path) {
   });
 }
 
-async function show(item) {
+/** Open what was said, where it is. */
+function read(event, item) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  show(item, event.currentTarget.href);
+}
+
+async function show(item, path = item.querySelector(".tree-link").href) {
   const link = item.querySelector(".tree-link");
   if (!wide.matches) {
     location.href = link.href;
@@ -68,9 +75,10 @@ async function show(item) {
   shown = item.id;
   settle();
   try {
-    const found = (await load(link.href)).getElementById("detail");
+    const found = (await load(path)).getElementById("detail");
     if (shown !== item.id || !found) return;
     const detail = document.importNode(found, true);
+    for (const offer of detail.querySelectorAll("[data-read]")) offer.addEventListener("click", (event) => read(event, item));
     for (const node of detail.querySelectorAll("[id]")) node.removeAttribute("id");
     for (const node of detail.querySelectorAll(".lanes-wide")) node.classList.remove("lanes-wide");
     const open = document.createElement("p");

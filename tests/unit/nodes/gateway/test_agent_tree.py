@@ -10,8 +10,10 @@ import pytest
 
 from holdfast.errors import UnavailableError, UsageError
 from tests.helpers import asgi
+from tests.helpers.decisions import trust_with_panel
 from tests.helpers.gateway_world import KEY, OTHER_KEY, World, play
-from tests.unit.nodes.gateway.test_agents import LOOK, WIRE, lead, opened, turn
+from tests.helpers.upstreams import MODEL
+from tests.unit.nodes.gateway.test_agents import AUTHORIZED, LOOK, TOOLS, WIRE, lead, opened, post, turn
 
 
 async def get(world: World, path: str, key: str = KEY) -> asgi.Reply:
@@ -220,6 +222,35 @@ def test_agent_runs_are_listed_newest_first_and_narrowed_by_name_and_state() -> 
         assert [item["run"] for item in rest["agents"]] == [second["run"], first["run"]]
         assert (await agents(world, "?name=somebody"))["agents"] == []
         assert len((await agents(world, "?name=treasurer"))["agents"]) == 3
+
+    play(story)
+
+
+# Who may read
+
+
+def test_the_panel_reads_what_is_below_an_agent_run_that_names_a_queue_and_nothing_below_another() -> None:
+    async def story(world: World) -> None:
+        world.wrap_trust = trust_with_panel(world.network)
+        headers = [*AUTHORIZED, ("x-holdfast-queue", "treasury")]
+        whole = {"agent": {"name": "treasurer", "tools": TOOLS}}
+        read = (await post(world, "/v1/runs", whole, headers)).json()
+        closed = await opened(world)
+        for agent, status in ((read, 200), (closed, 404)):
+            chat = (await turn(world, agent["run"])).json()["holdfast"]["run"]
+            look = (await lead(world, agent, "steps", LOOK)).json()["run"]
+            below = await opened(world, agent["run"])
+            deeper = (await lead(world, below, "steps", LOOK)).json()["run"]
+            for run in (chat, look, below["run"], deeper):
+                reply = await get(world, f"/v1/runs/{run}/wrap")
+                assert reply.status == status, run
+        act = (await lead(world, closed, "steps", WIRE)).json()
+        told = await lead(world, act, "steps", {"kind": "reserved", "of": act["run"]})
+        assert (await get(world, f"/v1/runs/{told.json()['run']}/wrap")).status == 200
+        private = [*AUTHORIZED, ("x-holdfast-parent", read["run"]), ("x-settlement-type", "private")]
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+        hidden = (await post(world, "/v1/chat/completions", asked, private)).json()["holdfast"]["run"]
+        assert (await get(world, f"/v1/runs/{hidden}/wrap")).code == "run.wrap"
 
     play(story)
 
