@@ -240,8 +240,7 @@ class ActJournal:
     def write(self, act: str, word: str, at: dt.datetime, body: Mapping[str, Any]) -> ActState:
         """Say a word of an act; durable on return. Raises ``acts.history`` and ``storage.failed``; after the latter
         nothing is written any more (``acts.stopped``)."""
-        if self._broken:
-            raise RefusedError("acts.stopped", "the journal could not be written: look at the disk and start again")
+        self.require_whole()
         told = time_encode(at)
         state = follow(self.state(act), word, told, body)
         text = canonical.encode({"n": self._lines + 1, "at": told, "act": act, "word": word, "body": dict(body)})
@@ -252,6 +251,11 @@ class ActJournal:
         self._broken = False
         self._acts[act], self._lines, self._end = state, self._lines + 1, self._end + len(line)
         return state
+
+    def require_whole(self) -> None:
+        """Raises ``acts.stopped`` once a line could not be written."""
+        if self._broken:
+            raise RefusedError("acts.stopped", "the journal could not be written: look at the disk and start again")
 
     def close(self) -> None:
         """Let go of the file and the lock."""

@@ -61,6 +61,7 @@ class Happened:
 class Fate(enum.Enum):
     """What else can be known of an act that was begun."""
 
+    NOT_YET = "did not happen, and sending the same bytes again does no more than sending them once"
     DID_NOT = "did not happen, and never will"
     UNKNOWN = "cannot be known"
 
@@ -89,6 +90,8 @@ class ActTool(Protocol):
     parameters: Mapping[str, Any]
     effect: str
     """``write``, ``pay`` or ``send``, as the agent file has it."""
+    spends: str
+    """What its acts spend from, such as an account on a chain: acts that share it come one after another."""
 
     async def prepare(self, act: Act) -> bytes:
         """Everything that will be sent, such as a signed transaction with its nonce. Nothing leaves. Raises
