@@ -83,15 +83,14 @@ class ReadTool(Protocol):
 
 @runtime_checkable
 class ActTool(Protocol):
-    """A tool that does something outside."""
+    """A tool that does something outside. It may have a text ``spends``, which names what its acts spend from, such as
+    an account on a chain: acts that share it come one after another. Without one, each tool's acts do."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     effect: str
     """``write``, ``pay`` or ``send``, as the agent file has it."""
-    spends: str
-    """What its acts spend from, such as an account on a chain: acts that share it come one after another."""
 
     async def prepare(self, act: Act) -> bytes:
         """Everything that will be sent, such as a signed transaction with its nonce. Nothing leaves. Raises
