@@ -33,11 +33,12 @@ def identity() -> dict[str, str]:
 
 
 class BoundAnswer:
-    """One run. ``request`` is the body that asked for it."""
+    """One run. ``request`` is the body that asked for it, ``nonce`` what came along."""
 
-    def __init__(self, run: str, secret: bytes, request: bytes) -> None:
+    def __init__(self, run: str, secret: bytes, request: bytes, nonce: str | None = None) -> None:
         self.run = run
         self.request = request
+        self.nonce = nonce
         self._key = pseudo_random_key(run, secret)
         self._chain = MarkChain(self._key)
         self._fold = Fold()
@@ -76,7 +77,7 @@ class BoundAnswer:
         response = commit_parts("response", map_parts("response", self._fold.document()), self._key).tree
         marks = MarkReference(self._chain.seq, self._chain.value)
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        payloads = closing(self.run, request, request, response, marks=marks, claimed_at=now)
+        payloads = closing(self.run, request, request, response, marks=marks, claimed_at=now, nonce=self.nonce)
         self.envelopes = [canonical.decode_object(network().seal(payload)) for payload in payloads]
         return [
             {"kind": kind, "digest": sha256_hex(payload)}
@@ -93,12 +94,14 @@ def closing(
     marks: MarkReference | None = None,
     rewrites: tuple[str, ...] = (),
     claimed_at: dt.datetime,
+    nonce: str | None = None,
 ) -> tuple[bytes, bytes]:
     """The payloads of a route and of the execution statement that closes its run."""
     common: dict[str, Any] = {
         "run": run,
         "attester": network().gateway_document.digest,
         "claimed_at": claimed_at,
+        "nonce": nonce,
     }
     route = Route(
         request, sent, "chat.completions", "stub", rewrites, (), cached=False, settlement="batch", streamed=True

@@ -173,6 +173,10 @@ class FakeGateway:
         self.asked: list[dict[str, Any]] = []
         self.memory_keys: list[str | None] = []
         """Of each question, the key of the rows that were to go along."""
+        self.nonces: list[str | None] = []
+        """What was drawn for each question that is streamed."""
+        self.other_nonce: str | None = None
+        """Signed in place of what was drawn."""
         self.named = True
         """Whether it shows its key document."""
         self.alter: Alter | None = None
@@ -292,7 +296,9 @@ class FakeGateway:
                 _error("upstream.status", "the upstream answered with status 500"), 502, headers=headers
             )
         if body.get("stream"):
-            run.bound = BoundAnswer(run.run, bytes.fromhex(run.capability), await request.body())
+            nonce = self.other_nonce or request.headers.get("x-holdfast-nonce")
+            self.nonces.append(nonce)
+            run.bound = BoundAnswer(run.run, bytes.fromhex(run.capability), await request.body(), nonce)
             return StreamingResponse(self._shown(run), media_type="text/event-stream", headers=headers)
         run.answer = self.answer
         await self.advance(run)

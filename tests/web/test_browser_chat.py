@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
-from holdfast.web.chat import CELLS, MODULES
+from holdfast.web.chat import CELLS, SCRIPT
 from tests.helpers import axe
 from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
@@ -573,7 +573,7 @@ def test_the_page_weighs_less_than_250_kilobytes_before_the_first_answer(play):
         await asyncio.sleep(0.3)
         assert 5_000 < page.received_bytes < 250_000
         loaded = {url.partition("/static/")[2].partition("/")[2] for url in page.requests if url.endswith(".js")}
-        assert loaded == {*MODULES, "chat/page.js", "theme.js"}  # named in the page: asked for at once
+        assert loaded == {*Assets().imported(SCRIPT), SCRIPT, "theme.js"}  # named in the page: asked for at once
         assert all(url.startswith(panel.url) for url in page.requests)
         assert page.complaints == []
 

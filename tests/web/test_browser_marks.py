@@ -122,6 +122,45 @@ def test_what_was_not_bound_is_neither_kept_nor_sent_on() -> None:
     play(scene)
 
 
+def test_an_answer_to_another_nonce_is_noticed_at_the_end() -> None:
+    async def scene(panel: PanelWorld, page: Page) -> None:
+        _, trouble, _ = await said(None, page, panel)
+        await said(None, page, panel)
+        first, second = panel.gateway.nonces
+        assert trouble == ""
+        assert len({first, second, None}) == 3, "one is drawn for each question"
+        panel.gateway.other_nonce = first
+        _, trouble, checked = await said(None, page, panel)
+        assert "their nonce is not the one that was drawn here" in trouble
+        assert "No: " in checked
+
+    play(scene)
+
+
+def test_the_first_page_shows_no_unbound_byte_either() -> None:
+    async def scene(panel: PanelWorld, page: Page) -> None:
+        await page.go(panel.url + "/")
+        await page.run(RECORD.replace("'talk'", "'turns'"))
+        for count, name in enumerate(DAMAGES, 1):
+            panel.gateway.alter = partial(DAMAGES[name], source=random.Random(7))
+            await page.click("#prompt")
+            await page.type("Go on.")
+            await page.press("Enter", 13, "\r")
+            await page.wait(f"document.querySelectorAll('.turn').length === {count}")
+            await page.wait("!document.querySelector('.answer[data-busy]')")
+            assert set(await page.run("[...globalThis.shown]")) <= PREFIXES, name
+            assert await page.run("document.querySelector('.turn:last-child .turn-trouble').textContent"), name
+        panel.gateway.alter = None
+        await page.type("And an honest one?")
+        await page.press("Enter", 13, "\r")
+        await page.wait("document.querySelector('.turn:last-child .checked-here')?.textContent.includes('closing')")
+        assert ANSWER in set(await page.run("[...globalThis.shown]"))
+        for message in panel.gateway.asked[-1]["messages"]:
+            assert message["role"] == "user" or message["content"] in PREFIXES
+
+    play(scene)
+
+
 def test_another_question_than_was_asked_is_noticed_at_the_end() -> None:
     async def scene(panel: PanelWorld, page: Page) -> None:
         close = BoundAnswer._close

@@ -82,7 +82,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         *MemoryPages(service, site.page).routes(),
         *InfluencePages(service, site.page).routes(),
         *agents.routes(),
-        *ChatPages(service, site.page).routes(),
+        *ChatPages(service, site.page, site.assets).routes(),
         *VerifyPages(service, site.page, site.assets).routes(),
         *SignInPages(service, site.page).routes(),
         *sign_in,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 """The only kinds of file that are served."""
+_IMPORT = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "(\.[^"]+)"', re.MULTILINE)
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -47,6 +50,19 @@ class Assets:
             self.files[name] = Asset(body, gzip.compress(body, 9, mtime=0), TYPES[path.suffix])
         self.version = digest.hexdigest()[:12]
         self.prefix = f"/static/{self.version}"
+
+    def imported(self, entry: str) -> tuple[str, ...]:
+        """The modules that a module needs before it runs, sorted: a page that names them is given all of them at once.
+
+        What is imported later (``import(…)``) is none of them.
+        """
+        found, ahead = set[str](), {entry}
+        while ahead:
+            name = ahead.pop()
+            found.add(name)
+            named = _IMPORT.findall(self.files[name].body.decode())
+            ahead |= {posixpath.normpath(posixpath.join(posixpath.dirname(name), other)) for other in named} - found
+        return tuple(sorted(found - {entry}))
 
     async def serve(self, request: Request) -> Response:
         """``GET /static/{version}/{name}``; an old version is gone, not answered with a newer file."""

@@ -19,6 +19,7 @@ from holdfast.nodes.panel import paying
 from holdfast.nodes.panel.models import ModelView
 from holdfast.nodes.panel.people import ActRoute
 from holdfast.nodes.panel.service import PanelService
+from holdfast.web.assets import Assets
 from holdfast.web.cases import Page
 
 CELLS = (
@@ -37,74 +38,17 @@ TRIES = (
     "What does it mean that a round is final?",
 )
 """What somebody may ask who is here for the first time."""
-MODULES = (
-    "chat/answering.js",
-    "chat/attached.js",
-    "chat/checked.js",
-    "chat/closing.js",
-    "chat/conversations.js",
-    "chat/differences.js",
-    "chat/differing.js",
-    "chat/export.js",
-    "chat/files.js",
-    "chat/head.js",
-    "chat/markdown.js",
-    "chat/memory.js",
-    "chat/policy.js",
-    "chat/private.js",
-    "chat/routes.js",
-    "chat/search.js",
-    "chat/shortcuts.js",
-    "chat/strip.js",
-    "chat/turn.js",
-    "chat/witness.js",
-    "keys.js",
-    "lanes.js",
-    "live.js",
-    "memory/node.js",
-    "parts.js",
-    "pay/dialog.js",
-    "pay/limits.js",
-    "pay/wallet.js",
-    "pay/x402.js",
-    "picture.js",
-    "stream.js",
-    "verify/answers.js",
-    "verify/appraise.js",
-    "verify/bundle.js",
-    "verify/bytes.js",
-    "verify/checks.js",
-    "verify/curves.js",
-    "verify/disclosed.js",
-    "verify/dsse.js",
-    "verify/fold.js",
-    "verify/gateway_key.js",
-    "verify/hashes.js",
-    "verify/json.js",
-    "verify/keys.js",
-    "verify/marks.js",
-    "verify/merkle.js",
-    "verify/notes.js",
-    "verify/panel.js",
-    "verify/parts.js",
-    "verify/pauses.js",
-    "verify/policy.js",
-    "verify/rounds.js",
-    "verify/settling.js",
-    "verify/statements.js",
-    "verify/trace.js",
-    "verify/transcript.js",
-    "verify/trust.js",
-)
-"""What the page's script needs, named in the page so that a browser asks for all of it at once."""
+SCRIPT = "chat/page.js"
+"""What the page begins with."""
 
 
 class ChatPages:
     """The handlers."""
 
-    def __init__(self, service: PanelService, page: Page) -> None:
+    def __init__(self, service: PanelService, page: Page, assets: Assets) -> None:
         self._service = service
         self._page = page
+        self._modules = assets.imported(SCRIPT)
 
     def routes(self) -> list[BaseRoute]:
         """The page and its twin."""
@@ -120,7 +64,7 @@ class ChatPages:
         values: dict[str, Any] = {"models": models, "trouble": trouble, "payee": payee, "credit": credit}
         values["faucet"] = self._service.faucet
         values["private_shown"] = self._service.relay is not None
-        values |= {"cells": CELLS, "modules": MODULES, "tries": TRIES, "not_evidence_of": paying.scope()}
+        values |= {"cells": CELLS, "modules": self._modules, "tries": TRIES, "not_evidence_of": paying.scope()}
         return self._page(request, "chat.html", "/chat", **values)
 
     async def chat_json(self, _: Request) -> Response:

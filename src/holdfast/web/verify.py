@@ -36,7 +36,7 @@ class VerifyPages:
     def __init__(self, service: PanelService, page: Page, assets: Assets) -> None:
         self._service = service
         self._page = page
-        self._modules = tuple(name for name in assets.files if name.startswith("verify/") and name.endswith(".js"))
+        self._modules = assets.imported("verify/page.js")
 
     def routes(self) -> list[BaseRoute]:
         """The page, its twin, and what it loads at its beginning."""
@@ -51,8 +51,7 @@ class VerifyPages:
     async def verify(self, request: Request) -> Response:
         """``GET /verify``."""
         lanes = [{"name": name, "question": QUESTIONS[name], "judged": name in JUDGED} for name in LANES]
-        modules = (*self._modules, "parts.js", "lanes.js")
-        return self._page(request, "verify.html", "/verify", lane_cells=lanes, modules=modules, icons=ICONS)
+        return self._page(request, "verify.html", "/verify", lane_cells=lanes, modules=self._modules, icons=ICONS)
 
     async def verify_json(self, _: Request) -> Response:
         """``GET /verify.json``."""

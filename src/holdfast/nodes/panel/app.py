@@ -45,6 +45,7 @@ from holdfast.nodes.panel.cases import case_routes
 from holdfast.nodes.panel.faucet import give
 from holdfast.nodes.panel.live import agent_route, live_routes
 from holdfast.nodes.panel.memory import carrying, pass_on
+from holdfast.nodes.panel.nonces import drawn
 from holdfast.nodes.panel.openapi import document
 from holdfast.nodes.panel.paying import asking_headers
 from holdfast.nodes.panel.people import FRESH, PROGRAMS, SIGN_IN_PREFIX, ActRoute, check_routes
@@ -376,7 +377,8 @@ def data_routes(service: PanelService, described: Callable[[], dict[str, Any]] =
         messages = parse_messages(body["messages"])
         source = contextlib.AsyncExitStack()
         user = body.get("memory")
-        passed_on = asking_headers(request.headers) | carrying(user, request.headers) | routing(request.headers)
+        passed_on = asking_headers(request.headers) | carrying(user, request.headers)
+        passed_on |= routing(request.headers) | drawn(request.headers)
         answer = await source.enter_async_context(service.ask_streaming(body["model"], messages, passed_on, user))
         headers = ({"x-holdfast-run": answer.run} if answer.run else {}) | dict(answer.paying)
         if answer.capability is not None:

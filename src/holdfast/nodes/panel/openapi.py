@@ -119,6 +119,12 @@ _ROUTE = {
     "description": "The conversation's route policy, which the gateway reads",
     "schema": _TEXT,
 }
+_NONCE = {
+    "name": "x-holdfast-nonce",
+    "in": "header",
+    "description": "What the page drew for this question; it comes back in what is signed",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"},
+}
 _MEMORY_KEY = {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "maxLength": 512}}
 
 
@@ -155,7 +161,7 @@ def _paths() -> Schema:
         },
         "/ask": {
             "post": answer("Ask from a page", _TEXT, content_type="text/event-stream", body=ref("Question"))
-            | {"parameters": [TOKEN, _MEMORY_KEY, _ROUTE]}
+            | {"parameters": [TOKEN, _MEMORY_KEY, _ROUTE, _NONCE]}
         },
         "/memory/acts/{act}": {
             "post": answer(

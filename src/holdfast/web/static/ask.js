@@ -1,15 +1,15 @@
 /* The first page: ask, read the answer as it comes, watch its lanes.
 
-   The conversation lives in this tab (sessionStorage) and nowhere else. Text that no mark covers yet is grey; when the
-   mark arrives it turns to ink. The page counts marks and checks none: `holdfast verify` does. */
+   The conversation lives in this tab (sessionStorage) and nowhere else. Of an answer nothing is shown, kept or sent on but what a mark binds
+   that was checked here, by the chat page's own rule (`chat/answering.js`). What asks and checks comes after the page stands. */
 
+import { showChecked } from "./chat/checked.js";
 import { updateLanes } from "./lanes.js";
 import { LiveRuns } from "./live.js";
 import { announce, clone, keepTimes, sentence, troubleBox } from "./parts.js";
-import { events, refusal, token } from "./stream.js";
 import { typeset } from "./typeset.js";
 
-const KEY = "holdfast-conversation";
+const KEY = "holdfast-asked";
 const form = document.getElementById("ask");
 const prompt = document.getElementById("prompt");
 const model = document.getElementById("model");
@@ -18,6 +18,10 @@ const fresh = document.getElementById("new");
 const list = document.getElementById("turns");
 const turns = [];
 let running = null;
+let answering = null;
+
+/* The modules that ask and check, once. */
+const asking = () => (answering ??= import("./chat/answering.js"));
 
 const live = new LiveRuns(
   (view) => {
@@ -31,7 +35,7 @@ const live = new LiveRuns(
 function save() {
   const kept = turns
     .filter((turn) => turn.question)
-    .map(({ question, answer, run, complete }) => ({ question, answer, run, complete }));
+    .map(({ question, answer, run, outcome }) => ({ question, answer, run, outcome }));
   try {
     sessionStorage.setItem(KEY, JSON.stringify(kept));
   } catch {
@@ -54,12 +58,13 @@ function addTurn(question) {
   const turn = {
     node,
     question,
+    model: model.value,
     answer: "",
     run: null,
-    complete: false,
+    followed: null,
     marks: 0,
-    bound: node.querySelector(".bound"),
-    tail: node.querySelector(".tail"),
+    waiting: 0,
+    text: node.querySelector(".bound"),
     status: node.querySelector(".turn-status"),
     foot: node.querySelector(".turn-foot"),
   };
@@ -77,9 +82,10 @@ function fold(turn) {
   if (!lanes.contains(document.activeElement)) lanes.open = false;
 }
 
-function setRun(turn, run) {
-  if (!run || turn.run === run) return;
-  turn.run = run;
+function showRun(turn) {
+  const { run } = turn;
+  if (!run || turn.followed === run) return;
+  turn.followed = run;
   turn.node.dataset.run = run;
   const link = turn.node.querySelector(".turn-run");
   link.href = `/runs/${run}`;
@@ -117,30 +123,18 @@ function conversation() {
   return messages;
 }
 
-/** Everything up to here is covered by a mark. */
-function bind(turn) {
-  typeset(turn.bound, turn.answer);
-  turn.tail.textContent = "";
+/** What changed of a turn while its answer comes: `turn.answer` is what marks bind so far. */
+function showTurn(turn, status) {
+  showRun(turn);
+  if (turn.text.dataset.size !== String(turn.answer.length)) typeset(turn.text, turn.answer);
+  turn.text.dataset.size = turn.answer.length;
+  turn.status.textContent = status;
 }
 
-function takeEvent(turn, data) {
-  if (data === "[DONE]") return;
-  const frame = JSON.parse(data);
-  if (frame.error) throw frame.error;
-  setRun(turn, frame.holdfast?.run);
-  for (const choice of frame.choices ?? []) {
-    const text = choice.delta?.content;
-    if (choice.index === 0 && text) {
-      turn.answer += text;
-      turn.tail.textContent += text;
-    }
-    if (choice.finish_reason) turn.complete = true;
-  }
-  if (frame.holdfast?.mark) {
-    turn.marks += 1;
-    bind(turn);
-  }
-}
+const BROKEN = { message: "The connection broke", hint: "What was marked until then is shown; the rest is not" };
+
+/* A payment is not made from here. */
+const refused = (error) => error.error ?? (error.message && error.code !== undefined ? error : BROKEN);
 
 async function ask(question) {
   const turn = addTurn(question);
@@ -153,50 +147,37 @@ async function ask(question) {
   answer.dataset.busy = "";
   turn.status.textContent = "Waiting for the first word";
   turn.node.scrollIntoView({ block: "start" });
+  const moved = () => {
+    const follow = inSight(turn);
+    if (turn.answer) first ||= performance.now() - started;
+    showTurn(turn, turn.marks ? progress(turn) : "Waiting for the first mark");
+    if (follow) turn.foot.scrollIntoView({ block: "nearest" });
+  };
   try {
-    const response = await fetch("/ask", {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-holdfast-token": token() },
-      body: JSON.stringify({ model: model.value, messages: conversation() }),
-      signal: control.signal,
-    });
-    setRun(turn, response.headers.get("x-holdfast-run"));
-    if (!response.ok) throw await refusal(response);
-    for await (const data of events(response.body)) {
-      const follow = inSight(turn);
-      first ||= performance.now() - started;
-      takeEvent(turn, data);
-      turn.status.textContent = status(turn, first, null);
-      if (follow) turn.foot.scrollIntoView({ block: "nearest" });
-    }
-    bindAtEnd(turn);
-    turn.status.textContent = status(turn, first, performance.now() - started);
+    const messages = conversation();
+    const module = await asking();
+    await module.answer(turn, messages, { signal: control.signal, moved });
+    showTurn(turn, `First word after ${seconds(first)}, all after ${seconds(performance.now() - started)}, ${marks(turn)} checked in this page`);
     announce(`Answered: ${turn.answer.slice(0, 600)}`);
   } catch (error) {
     if (control.signal.aborted) {
-      turn.status.textContent = "You stopped it. The gateway signs that too";
+      showTurn(turn, "You stopped it. The gateway signs that too");
     } else {
-      turn.status.textContent = turn.answer ? "Broken off" : "";
-      showTrouble(turn, error.message && error.code !== undefined ? error : { message: "The connection broke", hint: "What was marked until then stays bound; the rest is not" });
+      showTurn(turn, turn.answer ? "Broken off" : "");
+      showTrouble(turn, refused(error));
     }
   } finally {
     delete answer.dataset.busy;
     running = null;
     busy(false);
+    showChecked(turn.node, turn.checked ?? []);
     save();
   }
 }
 
-/** A finished answer is bound by its closing statement; a stream without marks by nothing the page has seen. */
-function bindAtEnd(turn) {
-  if (turn.complete && turn.marks) bind(turn);
-}
-
-function status(turn, first, whole) {
-  const marks = turn.marks === 1 ? "1 mark" : `${turn.marks} marks`;
-  if (whole === null) return `Answering, ${marks}`;
-  return `First word after ${(first / 1000).toFixed(2)} s, all after ${(whole / 1000).toFixed(2)} s, ${marks}`;
-}
+const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
+const marks = (turn) => (turn.marks === 1 ? "1 mark" : `${turn.marks} marks`);
+const progress = (turn) => `Answering, ${marks(turn)}${turn.waiting ? `, ${turn.waiting} characters wait for one` : ""}`;
 
 function busy(on) {
   send.classList.toggle("busy", on);
@@ -267,13 +248,13 @@ function begin() {
   }
   for (const kept of restore()) {
     const turn = addTurn(kept.question);
-    Object.assign(turn, { answer: kept.answer, complete: kept.complete });
-    typeset(kept.complete ? turn.bound : turn.tail, kept.answer);
-    setRun(turn, kept.run);
+    Object.assign(turn, { answer: kept.answer, outcome: kept.outcome, run: kept.run });
+    showTurn(turn, "");
   }
   if (turns.length) scrollToEnd();
   keepTimes();
   prompt.focus({ preventScroll: true });
+  prompt.addEventListener("input", asking, { once: true });
 }
 
 begin();

@@ -7,6 +7,7 @@ import { PaymentNeeded, parseRequired } from "../pay/x402.js";
 import { urlsOf } from "../picture.js";
 import { events, refusal, token } from "../stream.js";
 import { Refusal } from "../verify/answers.js";
+import { hex } from "../verify/bytes.js";
 import { gatewayKey } from "../verify/gateway_key.js";
 import { heard } from "./attached.js";
 import { checkClosing } from "./closing.js";
@@ -84,7 +85,8 @@ const broken = (error) => (error instanceof Refusal ? { answer: "no", says: erro
     broke the connection, or why what came does not hold; a gateway whose answers could not be checked is asked nothing. */
 export async function answer(turn, messages, { signal, moved, payment = null, memory = null, route = null, path = null }) {
   const gateway = await gatewayKey();
-  const response = path ? await path.send(turn, messages, signal, route) : await send(turn, messages, { signal, payment, memory, route });
+  const nonce = hex(crypto.getRandomValues(new Uint8Array(24)));
+  const response = path ? await path.send(turn, messages, { signal, route, nonce }) : await send(turn, messages, { signal, payment, memory, route, nonce });
   turn.run = response.headers.get("x-holdfast-run") ?? turn.run;
   turn.paid = PAID[response.headers.get("x-holdfast-payment")]?.(turn.paid) ?? turn.paid;
   moved();
@@ -95,7 +97,7 @@ export async function answer(turn, messages, { signal, moved, payment = null, me
   turn.checked = [];
   try {
     await follow(turn, response.body, witness, { moved, path });
-    turn.checked = [marked(witness), ...(await checkClosing(witness, { model: turn.model, messages, memory: memory?.user }, path?.bundle))];
+    turn.checked = [marked(witness), ...(await checkClosing(witness, { model: turn.model, messages, memory: memory?.user, nonce }, path?.bundle))];
   } catch (error) {
     turn.waiting = 0;
     turn.checked = [marked(witness), broken(error)];
@@ -120,13 +122,14 @@ function marked({ marks, gateway }) {
   return { answer: marks ? "yes" : "cannot_tell", says: `${count} held, each over the bytes as they came, signed by key ${gateway.key.id.slice(0, 12)}: ${gateway.says}` };
 }
 
-async function send(turn, messages, { signal, payment, memory, route }) {
+async function send(turn, messages, { signal, payment, memory, route, nonce }) {
   const asked = session;
   const response = await fetch("/ask", {
     method: "POST",
     headers: {
       "content-type": "application/json",
       "x-holdfast-token": token(),
+      "x-holdfast-nonce": nonce,
       ...(payment ? { "payment-signature": payment } : {}),
       ...(memory ? { "x-holdfast-memory-key": memory.key } : {}),
       ...(route ? { "x-holdfast-route": asHeader(route) } : {}),
@@ -137,5 +140,5 @@ async function send(turn, messages, { signal, payment, memory, route }) {
   });
   session = response.headers.get("x-upto-session") ?? (response.status === 402 ? null : session);
   if (response.status !== 402 || !asked || payment) return response;
-  return send(turn, messages, { signal, payment: null, memory, route }); // that payment is used up
+  return send(turn, messages, { signal, payment: null, memory, route, nonce }); // that payment is used up
 }

@@ -58,6 +58,7 @@ export async function checkClosing(witness, asked, ask = ofPanel) {
   const names = ({ kind, digest }) => !witness.named.has(kind) || witness.named.get(kind) === digest;
   return [
     check("Route and closing statement are signed by the gateway's key", names(route) && names(closing), "The gateway hands out other statements than the answer named"),
+    check("Both answer the nonce that was drawn here for this question", route.nonce === asked.nonce && closing.nonce === asked.nonce, "The statements answer another question: their nonce is not the one that was drawn here"),
     check("What was asked is what the route binds", sameTree(tree(requestOf(asked), "request", key), route.request), "The route binds another question than was asked here"),
     check("What is shown is what the closing statement binds", sameTree(tree(witness.response, "response", key), closing.response), "The closing statement binds another answer than is shown here"),
     check("The last mark is the one that the closing statement names", closing.marks?.seq === witness.last.seq && closing.marks.parts === witness.last.parts, "The closing statement names another last mark"),

@@ -14,12 +14,12 @@ let path = null;
 /** The path of the next question, or null where it goes directly. */
 export const privately = () => (here && at("on").checked && path !== null ? { send, heard, bundle } : null);
 
-/* The answer to a turn's question, as `fetch` would give it. A route policy is sealed in with it. */
-async function send(turn, messages, signal, route) {
+/* The answer to a turn's question, as `fetch` would give it. A route policy and a nonce are sealed in with it. */
+async function send(turn, messages, { signal, route, nonce }) {
   turn.private = true;
   const { body } = await import("../seal/path.js");
   const content = body({ model: turn.model, messages, stream: true, ...(route ? { holdfast: { route } } : {}) });
-  return path.ask("POST", "/v1/chat/completions", { fields: [["content-type", "application/json"]], content, signal, stream: true });
+  return path.ask("POST", "/v1/chat/completions", { fields: [["content-type", "application/json"], ["x-holdfast-nonce", nonce]], content, signal, stream: true });
 }
 
 /* What opens the run came with a frame. */

@@ -1,4 +1,4 @@
-/* Attestation evidence of any format (attestation.md §2): parsed, verified up to a root, and held against what is expected of it.
+/* Attestation evidence of any format (attestation.md §2): parsed, followed up to a root, and held against what is expected of it.
 
    Three steps with three names, each a function of its arguments. Written from spec/ alone. */
 
