@@ -140,6 +140,9 @@ OFFLINE = {
     "config show",
     "data seal",
     "data shipped",
+    "workflow check",
+    "workflow list",
+    "workflow replay",
     "data sign",
     "node",
 }

@@ -245,7 +245,7 @@ def reserve(**changes: Any) -> Definition:
 
 
 def engine_of(journal: Any, outside: Outside, clock: FakeClock, owner: str = "one", watch: Any = None) -> Engine:
-    return Engine(journal, outside, outside, Gate(outside), clock, owner=owner, watch=watch)
+    return Engine(journal, outside, outside, lambda _: Gate(outside), clock, owner=owner, watch=watch)
 
 
 def started(

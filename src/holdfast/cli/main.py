@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image": ("holdfast.cli.images:image", "Have an image made, its bytes checked"),
     "run": ("holdfast.cli.runs:run", "Show runs, export their bundles and images"),
     "agent": ("holdfast.cli.agent:agent", "Lead an agent, its acts only proposed"),
+    "workflow": ("holdfast.cli.workflow:workflow", "Do what a file declares, again and again, acts only proposed"),
     "pay": ("holdfast.cli.pay:pay", "Look after a wallet, see what runs cost"),
     "trust": ("holdfast.cli.trust:trust", "Export and show trust documents, make the next version"),
     "keys": ("holdfast.cli.keys:keys", "Show key documents, hand a node over to new keys"),

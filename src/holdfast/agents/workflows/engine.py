@@ -146,14 +146,15 @@ class _LostError(Exception):
 
 
 class Engine:
-    """One journal, one gateway. ``owner`` names this process in leases."""
+    """One journal, one gateway. ``acts_of`` says what becomes of the acts of a workflow, by its name; ``owner`` names
+    this process in leases."""
 
     def __init__(
         self,
         journal: Journal,
         runs: Runs,
         asker: Asker,
-        acts: Acts,
+        acts_of: Callable[[str], Acts],
         clock: Clock,
         *,
         owner: str,
@@ -162,7 +163,7 @@ class Engine:
         self._journal = journal
         self._runs = runs
         self._asker = asker
-        self._acts = acts
+        self._acts_of = acts_of
         self._clock = clock
         self._owner = owner
         self._watch = watch or _nobody
@@ -241,7 +242,7 @@ class Engine:
                     raise
                 self._over(definition, known, End(code=error.code, says=error.message))
                 return
-            await self._acts.opened(opened, agent)
+            await self._acts_of(definition.name).opened(opened, agent)
             self._journal.opened(known.id, opened.run, opened.capability)
             self._say(definition, known, None, "open", f"agent run {opened.run}")
             return
@@ -267,7 +268,7 @@ class Engine:
                 if _silent(error) or error.code == "agent.open":
                     raise  # a turn of a process that died is open until its gateway notices
                 _LOG.warning("execution %s could not be closed: %s", known.id[:16], error)
-            await self._acts.closed(self._agent(known))
+            await self._acts_of(definition.name).closed(self._agent(known))
         self._over(definition, known, end)
 
     def _over(self, definition: Definition, known: Snapshot, end: End) -> None:
@@ -289,7 +290,7 @@ class Engine:
     async def _ask(self, definition: Definition, known: Snapshot, step: Step, record: Record) -> None:
         self._say(definition, known, step, "asked", f"attempt {record.attempt}" if record.attempt > 1 else "")
         try:
-            made = await self._attempt(known, step, record)
+            made = await self._attempt(definition, known, step, record)
         except HoldfastError as error:
             if isinstance(step, ActionStep) and _silent(error):
                 raise  # whether it was proposed is asked again under the same key
@@ -308,11 +309,11 @@ class Engine:
             made = moves.failed(made, error.code, error.message)  # what the agent run does not have does not count
         self._journal.write(known.id, step.name, made)
 
-    async def _attempt(self, known: Snapshot, step: Step, record: Record) -> Record:
+    async def _attempt(self, definition: Definition, known: Snapshot, step: Step, record: Record) -> Record:
         if isinstance(step, RuleStep):
             return moves.answered(step, record, moves.decide_rule(step, known.outputs()))
         if isinstance(step, ActionStep):
-            return await self._propose(known, step, record)
+            return await self._propose(definition, known, step, record)
         if isinstance(step, AdmissionStep):
             asking = self._asker.admit(step, record.input)
         else:
@@ -330,17 +331,17 @@ class Engine:
         except TimeoutError as error:
             raise UnavailableError("workflow.timeout", f"no answer came within {step.seconds} s") from error
 
-    async def _propose(self, known: Snapshot, step: ActionStep, record: Record) -> Record:
+    async def _propose(self, definition: Definition, known: Snapshot, step: ActionStep, record: Record) -> Record:
         if known.dry:
             return moves.answered(step, record, {"run": None, "result": None})
         agent, arguments = self._agent(known), record.input["arguments"]
         body = {"kind": "tool", "tool": step.tool, "arguments": arguments}
         act = await self._runs.step(agent, body, idempotency_key=moves.key_of(known.id, step.name, 0))
-        await self._acts.proposed(agent, act, step.tool, arguments)
+        await self._acts_of(definition.name).proposed(agent, act, step.tool, arguments)
         return replace(moves.proposed(step, record, act.run, self._clock.now()), shown=act.capability)
 
     async def _look(self, definition: Definition, known: Snapshot, step: ActionStep, record: Record) -> None:
-        found = await self._acts.look(record.run or "")
+        found = await self._acts_of(definition.name).look(record.run or "")
         if isinstance(found, Waits):
             self._journal.write(known.id, step.name, moves.looked(record, self._clock.now(), found.run))
             return
@@ -362,7 +363,8 @@ class Engine:
         """Take an act back that is waited for no longer. False where somebody carries it out: what comes of it is then
         waited for, whatever the time."""
         why = f"{code}: {says}"
-        if not await self._acts.withdraw(self._agent(known), record.run or "", record.shown or "", why):
+        acts = self._acts_of(definition.name)
+        if not await acts.withdraw(self._agent(known), record.run or "", record.shown or "", why):
             await self._look(definition, known, step, record)
             _, again = self._journal.load(known.id)
             if again.records[step.name].state == "waiting":

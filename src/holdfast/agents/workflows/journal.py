@@ -16,7 +16,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,10 @@ _COUNT_LIVE = "SELECT count(*) AS n FROM executions WHERE workflow = ? AND state
 _COUNT_BEGUN = "SELECT count(*) AS n FROM executions WHERE workflow = ? AND begun_at > ?"
 _COUNT_LEFT = (
     "SELECT count(*) AS n FROM executions WHERE state IN ('waiting', 'open', 'closing') AND (? IS NULL OR workflow = ?)"
+)
+_COUNT_BUSY = (
+    "SELECT count(*) AS n FROM executions WHERE state IN ('waiting', 'open', 'closing') AND (? IS NULL OR workflow = ?)"
+    " AND id NOT IN (SELECT execution FROM steps WHERE state = 'waiting')"
 )
 _BUSY_S = 30.0
 _CACHE_KIB = 4096
@@ -390,9 +394,14 @@ class Journal:
             )
         return _listed(rows[0])
 
-    def live(self, workflow: str | None = None) -> int:
-        """How many executions have not ended."""
-        return self._count(_COUNT_LEFT, workflow, workflow)
+    def live(self, workflow: str | None = None, *, but_waiting: bool = False) -> int:
+        """How many executions have not ended; ``but_waiting`` leaves out those that wait for the gate."""
+        return self._count(_COUNT_BUSY if but_waiting else _COUNT_LEFT, workflow, workflow)
+
+    def unended(self, workflows: Iterable[str]) -> list[str]:
+        """The executions of some workflows that have not ended."""
+        query = "SELECT id FROM executions WHERE workflow = ? AND state IN ('waiting', 'open', 'closing')"
+        return [row["id"] for name in workflows for row in self._all(query, name)]
 
     # The file
 

@@ -56,6 +56,8 @@ class Service:
         self._triggers: dict[Trigger, dt.datetime] = {}
         self._moving: dict[str, asyncio.Task[dt.datetime | None]] = {}
         self._woken = asyncio.Event()
+        self.told: set[str] = set()
+        """Executions that were asked for here, also where they had been started before."""
         for item in definitions:
             journal.keep(item)
 
@@ -68,21 +70,23 @@ class Service:
 
         def start(cause: Cause) -> None:
             made, new = self._journal.start(definition, cause, dry=self._dry, now=self._clock.now())
+            self.told.add(made)
             if new:
                 self._say(f"{definition.name} {made[:16]} is started by {cause.kind} {cause.key}")
             self._woken.set()
 
         return start
 
-    async def run(self, *, until_idle: bool = False) -> None:
-        """Go on for ever; or, where ``until_idle``, until every execution of these workflows has ended."""
+    async def run(self, *, until_idle: bool = False, until_waiting: bool = False) -> None:
+        """Go on for ever. Where ``until_idle``, follow no trigger and end once every execution of these workflows has
+        ended, or, where ``until_waiting`` too, does nothing but wait for the gate."""
         try:
             while True:
                 if not until_idle:
-                    await self._look()
-                self._begin()
+                    await self.look()
+                self.begin()
                 self._move()
-                if until_idle and not self._moving and not self._left():
+                if until_idle and not self._moving and not self._left(but_waiting=until_waiting):
                     return
                 await self._pause()
         finally:
@@ -90,10 +94,11 @@ class Service:
                 task.cancel()
             await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
-    def _left(self) -> int:
-        return sum(self._journal.live(name) for name in self._definitions)
+    def _left(self, *, but_waiting: bool) -> int:
+        return sum(self._journal.live(name, but_waiting=but_waiting) for name in self._definitions)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Start what came of every trigger that it is time to look at."""
         now = self._clock.now()
         for trigger, at in list(self._triggers.items()):
             if at > now:
@@ -104,7 +109,8 @@ class Service:
                 self._say(f"a trigger cannot be asked: {error}")
                 self._triggers[trigger] = now + dt.timedelta(seconds=_AFTER_TROUBLE_S)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin what there is room for."""
         for definition in self._definitions.values():
             _, skipped = self._journal.begin(definition, self._clock.now())
             for execution in skipped:
