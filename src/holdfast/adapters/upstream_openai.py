@@ -32,7 +32,7 @@ __all__ = ["PATHS", "OpenAIEvents", "OpenAIUpstream", "OpenAIUpstreamConfig", "m
 
 MAX_OUTPUTS = 8
 """Of what a provider says a model can give, so many words are kept."""
-PATHS = frozenset({"/chat/completions", "/completions", "/images/generations"})
+PATHS = frozenset({"/chat/completions", "/completions", "/images/generations", "/embeddings"})
 """The only paths a body is sent to."""
 
 _NO_LISTING = frozenset({404, 405, 501})

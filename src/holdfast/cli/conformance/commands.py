@@ -22,6 +22,7 @@ from holdfast.cli.conformance import (
     private,
     rounds,
     statements,
+    vectors,
     workflows,
 )
 from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, Undecided
@@ -31,6 +32,7 @@ COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     **documents.COMMANDS,
     **parts.COMMANDS,
     **images.COMMANDS,
+    **vectors.COMMANDS,
     **files.COMMANDS,
     **artifacts.COMMANDS,
     **blobs.COMMANDS,

@@ -21,6 +21,7 @@ OPENAI_PATHS = {
     "chat.completions": "/chat/completions",
     "completions": "/completions",
     "images.generations": "/images/generations",
+    "embeddings": "/embeddings",
 }
 """Endpoint names of statements (``statement.md`` §4.1) to OpenAI's paths below a base URL."""
 
@@ -30,10 +31,13 @@ _KNOWN = frozenset(
         "audio",
         "background",
         "best_of",
+        "dimensions",
         "echo",
+        "encoding_format",
         "frequency_penalty",
         "function_call",
         "functions",
+        "input",
         "logit_bias",
         "logprobs",
         "max_completion_tokens",

@@ -47,7 +47,7 @@ class Profile:
         for profile in known:
             given = {name for name, value in sent.items() if value is not None}
             ignored |= given & profile.unheeded
-            if profile.heeded is not None:
+            if profile.heeded is not None and endpoint != "embeddings":  # what is known is of chats
                 ignored |= given - profile.heeded
             gone = (given & profile.refused) | (
                 {"n"} if profile.one_choice and sent.get("n") not in (None, "1") else set()

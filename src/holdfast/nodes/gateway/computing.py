@@ -87,6 +87,12 @@ class Computing:
             )
         return offer
 
+    async def runs(self, label: str) -> bool:
+        """Whether a node here runs a label."""
+        if label not in self._offers:
+            await self._refresh()
+        return label in self._offers
+
     async def models(self) -> list[NodeOffer]:
         """Everything on offer, by label."""
         await self._refresh()

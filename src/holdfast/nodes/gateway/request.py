@@ -31,6 +31,8 @@ from holdfast.core.opengradient import ENDPOINTS as SIGNED
 from holdfast.core.parts import CARRIER_PREFIX, MAX_PARTS, Commitment, commit_parts, map_parts, pseudo_random_key
 from holdfast.core.statements import SETTLEMENTS, is_code, is_nonce, is_run_id
 from holdfast.core.texts import parse_texts
+from holdfast.core.vectors import ENDPOINT as VECTORS
+from holdfast.core.vectors import parse_vectors_request
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.admit_tool import OFFERED, check_tools, offer_tool, parse_offer
 from holdfast.nodes.gateway.admit_tool import Offer as AdmitOffer
@@ -208,6 +210,8 @@ def parse_ask(
         raise MalformedError("request.stream", "stream is true or false", param="stream")
     if endpoint == "inference":
         parse_inference(value)
+    elif endpoint == VECTORS:
+        parse_vectors_request(value)
     elif endpoint in COMPUTED:
         parse_texts(endpoint, value)
     elif endpoint == IMAGES:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from holdfast.core.texts import parse_texts
+from holdfast.core.vectors import ENDPOINT as VECTORS
+from holdfast.core.vectors import refuse_for_upstream
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.request import COMPUTED, Ask
@@ -88,7 +91,11 @@ class Router:
         given = [*([("workspace", own)] if own is not None else []), *ask.options.route]
         force = RoutePolicies(tuple(given))
         retries = self._routing.retries if force.retries is None else min(force.retries, self._routing.retries)
-        if ask.endpoint in COMPUTED:
+        if ask.endpoint == VECTORS and not await self._computing.runs(ask.model):
+            refuse_for_upstream(ask.value, ask.model)
+        elif ask.endpoint in COMPUTED:
+            if ask.endpoint == VECTORS:
+                parse_texts(ask.endpoint, ask.value)
             node = await self._computing.find(ask.model, ask.endpoint)
             decide_route(force, [self._of_node(ask, node)], lambda _start: ())
             return Plan((node,), force, retries)

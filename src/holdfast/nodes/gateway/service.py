@@ -90,6 +90,7 @@ from holdfast.nodes.gateway.turn import (
     signed_elsewhere,
     without_carriers,
 )
+from holdfast.nodes.gateway.vectors import hold_vectors
 from holdfast.nodes.gateway.way import Way
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.messages import error_of
@@ -408,6 +409,8 @@ class Gateway:
                 value = without_carriers(value)
                 text = canonical.encode_exact(value)
             hold_images(run.ask, value)
+            if not isinstance(run.offer, NodeOffer):
+                hold_vectors(run.ask, value)
             if CREDENTIALS in run.opening.rewrites:
                 upstream = run.offer.upstream.code
                 value = await self._crediting.credit(value, run.id, self.identity.attester, upstream)
