@@ -149,7 +149,7 @@ def test_what_is_not_judged_is_never_told_as_a_state():
 
 def test_a_requirement_of_a_lane_that_is_not_judged_is_never_met():
     name, folder, case = next(case for case in load_cases() if case[0] == "lanes/settled")
-    for requirement in ("payment=not_applicable", "judgement=not_applicable"):
+    for requirement in ("payment=not_applicable", "memory=not_applicable"):
         words = [*case["run"][:-1], "--require", requirement, case["run"][-1]]
         assert ask([(name, folder, {"run": words})])[0]["verdict"] == "undecided"
 

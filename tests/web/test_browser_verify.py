@@ -27,7 +27,7 @@ TRUST = VECTORS / "shared" / "trust.json"
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 LANES = """Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) =>
   [lane.dataset.lane ?? lane.dataset.unjudged, lane.dataset.lane ? lane.dataset.state : 'not judged']))"""
-JUDGED = {"enclave", "bytes", "route", "privacy", "settlement"}
+JUDGED = {"enclave", "bytes", "route", "privacy", "settlement", "judgement"}
 SIGNED = {"bytes", "route", "settlement"}
 
 
@@ -94,7 +94,7 @@ def test_a_bundle_is_judged_without_a_network_and_nothing_leaves(play: Play) -> 
         before = len(page.requests)
         lanes = await judge(page, bundle_of("lanes/settled"))
         assert {name: lanes[name] for name in SIGNED} == dict.fromkeys(SIGNED, "proven")
-        assert (lanes["enclave"], lanes["privacy"]) == ("unknown", "unknown")
+        assert (lanes["enclave"], lanes["privacy"], lanes["judgement"]) == ("unknown", "unknown", "not_applicable")
         assert {state for name, state in lanes.items() if name not in JUDGED} == {"not judged"}
         assert len(lanes) == 11
         assert page.requests[before:] == []
@@ -115,6 +115,30 @@ def test_what_was_changed_is_refused_in_its_lane_and_in_no_other(play: Play) -> 
         assert "parts.root" in refused[0]
         shown = await page.run("document.getElementById('shown').textContent")
         assert "not what was signed" in shown
+
+    play(scene)
+
+
+def test_enclave_hops_and_decisions_are_told_each_in_its_lane(play: Play) -> None:
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        await page.click("#trust-own")
+
+        async def under(trust: str, case: str) -> dict[str, str]:
+            await choose(page, VECTORS / "shared" / trust, "#trust-file")
+            return await judge(page, bundle_of(f"lanes/{case}"))
+
+        lanes = await under("trust-with-sealed-enclaves.json", "privacy-sealed")
+        assert (lanes["enclave"], lanes["privacy"]) == ("proven", "proven")
+        hops = await page.run("[...document.querySelectorAll('.lane-hops tbody th')].map((node) => node.textContent)")
+        assert [hop.split()[0] for hop in hops] == ["client", "relay", "gateway", "upstream", "log", "panel"]
+        lanes = await under("trust-with-enclaves.json", "enclave-other-measurement_fail")
+        assert (lanes["enclave"], lanes["bytes"]) == ("refuted", "proven")
+        lanes = await under("trust-with-panel.json", "decision-approved")
+        assert lanes["judgement"] == "proven"
+        says = await page.run("document.querySelector('[data-lane=judgement] .lane-says').textContent")
+        assert "approve" in says
+        assert page.complaints == []
 
     play(scene)
 

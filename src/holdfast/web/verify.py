@@ -22,7 +22,7 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.cases import Page
 
-JUDGED = ("enclave", "bytes", "route", "privacy", "settlement")
+JUDGED = ("enclave", "bytes", "route", "privacy", "settlement", "judgement")
 """The lanes that the page judges (``static/verify/lanes.js``); of the others it says that it does not."""
 ICONS = ("chevron", "copied", "copy", "expired", "not_applicable", "pending", "proven", "refuted", "unknown")
 """Pictures that a result may need, loaded with the page: afterwards it asks for nothing."""

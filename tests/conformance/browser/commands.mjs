@@ -13,6 +13,7 @@ import { splitCertificates } from "../../../src/holdfast/web/static/verify/attes
 import { appraiseEvidence, verifyEvidence } from "../../../src/holdfast/web/static/verify/attestation/evidence.js";
 import { base64, concat, equal, hex, text, time, timeText, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
+import { readDecision } from "../../../src/holdfast/web/static/verify/decisions.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { sha256 } from "../../../src/holdfast/web/static/verify/hashes.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
@@ -80,6 +81,7 @@ const all = async (source) => {
 const uncoded = (name) => name === "aes-128-gcm" || fail("a page has AES-128-GCM alone");
 
 const DECODE = {
+  "decision-document": readDecision,
   hex: (bytes) => unhex(text(bytes)),
   base64: (bytes) => unbase64(text(bytes)),
   time: (bytes) => time(text(bytes)),

@@ -2,6 +2,7 @@
 
 import { Malformed } from "./answers.js";
 import { hex, hexText, text, time, unbase64, unhex, utf8 } from "./bytes.js";
+import { readDecision } from "./decisions.js";
 import { sha256 } from "./hashes.js";
 import { Numeral, canonical, exactly, object, parse, parseCanonical, plain } from "./json.js";
 import { readMark } from "./marks.js";
@@ -71,9 +72,9 @@ function batchPath(value) {
 }
 
 /* What opens a record: a document in its one spelling, and its salt. */
-function opening(item) {
+function opening(item, read = parseCanonical) {
   const document = string(item.document);
-  parseCanonical(utf8(document));
+  read(utf8(document));
   return { digest: hexText(item.digest), document, salt: unhex(item.salt, 32) };
 }
 
@@ -152,12 +153,12 @@ const KINDS = {
       return { round: readCandidate(plain(object(item.round, "round.fields"))), messages: messages.map((message) => readFinality(plain(object(message, "round.fields")))) };
     },
   ],
-  decision: [[...OPENING, "path"], (item) => ({ ...opening(item), path: batchPath(item.path) })],
-  payment: [OPENING, opening],
+  decision: [[...OPENING, "path"], (item) => ({ ...opening(item, readDecision), path: batchPath(item.path) })],
+  payment: [OPENING, (item) => opening(item)],
   admission: [[...OPENING, "definition"], (item) => ({ ...opening(item), definition: item.definition === null ? null : string(item.definition) })],
-  proof: [OPENING, opening],
-  change: [OPENING, opening],
-  recall: [OPENING, opening],
+  proof: [OPENING, (item) => opening(item)],
+  change: [OPENING, (item) => opening(item)],
+  recall: [OPENING, (item) => opening(item)],
   file: [
     ["digest", "document"],
     (item) => {

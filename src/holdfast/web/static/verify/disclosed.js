@@ -1,6 +1,7 @@
 /* What a bundle discloses of the turn, against the roots that were signed (bundle.md §3(4), parts.md §4, §7, §8). */
 
 import { Refusal, Rejected, attempt } from "./answers.js";
+import { text } from "./bytes.js";
 import { parse, written } from "./json.js";
 import { checkMarkSignature } from "./marks.js";
 import { checkPart, runKey, treeSlowly } from "./parts.js";
@@ -18,6 +19,14 @@ export class Disclosed {
 
   constructor(journal, { run, route, closing, key, transcript }) {
     Object.assign(this, { journal, run, route, closing, key, transcript });
+  }
+
+  /** The text of a leaf that is bound as it is shown, in its document or by itself, by its label; null where none is. */
+  held(name, label) {
+    const whole = this.documents.find((document) => document.name === name && document.holds === "yes")?.parts.find((part) => part.label === label);
+    const single = this.parts.find(({ part, holds }) => holds === "yes" && part.document === name && part.label === label)?.part;
+    const { bytes } = whole ?? single ?? {};
+    return bytes === undefined ? null : text(bytes, "parts.bytes");
   }
 
   *check() {

@@ -1,11 +1,12 @@
 /* The lanes that are judged here, each by itself, and why the others are not (lanes.md §3). */
 
 import { doesNotSay as ofEnclave, judgeEnclave } from "./lanes/enclave.js";
+import { doesNotSay as ofJudgement, judgeJudgement } from "./lanes/judgement.js";
 import { doesNotSay as ofPrivacy, judgePrivacy } from "./lanes/privacy.js";
 import { doesNotSay as ofSettlement, judgeSettlement } from "./lanes/settlement.js";
 import { doesNotSay as ofTurn, judgeBytes, judgeRoute } from "./lanes/turn.js";
 
-export const JUDGED = ["enclave", "bytes", "route", "privacy", "settlement"];
+export const JUDGED = ["enclave", "bytes", "route", "privacy", "settlement", "judgement"];
 
 /** Why a lane is not judged here; told to whoever reads the result. */
 export const NOT_JUDGED = {
@@ -14,10 +15,9 @@ export const NOT_JUDGED = {
   inputs: "Admitted facts are not replayed here: their documents and blocks are not read.",
   memory: "Recalled rows are not compared here with what went before the model.",
   payment: "Payment statements and their documents are not added up here.",
-  judgement: "Decisions and their documents are not opened here.",
 };
 
-const DOES_NOT_SAY = { ...ofTurn, enclave: ofEnclave, privacy: ofPrivacy, settlement: ofSettlement };
+const DOES_NOT_SAY = { ...ofTurn, enclave: ofEnclave, judgement: ofJudgement, privacy: ofPrivacy, settlement: ofSettlement };
 
 /* Lanes that do not rest on trust for as long as it holds (lanes.md §2). */
 const outlasts = (name, { route }) => name === "artifact" || name === "computation" || (name === "privacy" && !route?.path);
@@ -35,6 +35,8 @@ export function* judgeLanes(appraisal) {
   yield;
   const privacy = judgePrivacy(appraisal, enclave);
   yield;
-  const found = { enclave, privacy, bytes: judgeBytes(appraisal), route: judgeRoute(appraisal), settlement: judgeSettlement(appraisal) };
+  const judgement = judgeJudgement(appraisal);
+  yield;
+  const found = { enclave, privacy, judgement, bytes: judgeBytes(appraisal), route: judgeRoute(appraisal), settlement: judgeSettlement(appraisal) };
   return Object.fromEntries(JUDGED.map((name) => [name, shaped(name, found[name], appraisal)]));
 }
