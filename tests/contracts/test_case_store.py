@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from holdfast.adapters.case_store_sql import SQLCaseStore
 from holdfast.core.encoding import sha256_hex
 from holdfast.errors import ConflictError, UnavailableError
-from holdfast.ports.case_store import CaseFilter, CaseRow, CaseStore, Head, StoredEvent
+from holdfast.ports.case_store import CaseFilter, CaseRow, CaseStore, Head, LedAct, LedChild, StoredEvent
 from holdfast.review.cases import LET_THROUGH
 from tests.helpers.network import RUN
 from tests.helpers.review import AUDITOR, CONSUMER, Clinic
@@ -292,6 +292,41 @@ def test_what_relied_on_a_case_is_found_at_any_remove_and_circles_end(store: Cas
         assert reader.references([case_id(number) for number in range(1, 6)]) == [(case_id(3), "order 7")]
         assert reader.dependants(case_id(3)) == [("case", case_id(1)), ("reference", "order 7")]
         assert reader.bases(case_id(3)) == [case_id(2)]
+
+
+def test_what_came_after_a_run_is_found_by_its_evidence_and_by_its_case(store: CaseStore) -> None:
+    runs = [f"01900000-0000-7000-8000-{number:012d}" for number in range(20)]
+    top, low = runs[18], runs[19]
+    fill(store, *(row(number) for number in range(1, 7)), row(7, "RECALLED"))
+    children = [
+        LedChild(runs[1], (top,), 10, ("d" * 64,)),  # a turn with a case of its own
+        LedChild(runs[2], (top, low), 30, ("e" * 64,)),  # an act below the lower one
+        LedChild(runs[7], (top,), 60, ("f" * 64,)),
+    ]
+    with store.write() as writer:
+        writer.lead(case_id(2), LedAct("wire", "pay"), [(low, 30), (top, 20)], children[:1])
+        writer.lead(case_id(3), LedAct("wire", "pay"), [(top, 40)], children[1:2])
+        writer.lead(case_id(4), None, [(low, 50), (top, 20)], [])
+        writer.lead(case_id(5), LedAct("post", "send"), [(top, 70)], children[2:])
+        writer.lead(case_id(6), LedAct("post", "send"), [(top, 10)], children[2:])
+        assert writer.led_by_recalled(case_id(5)) == runs[7]
+        assert writer.led_by_recalled(case_id(3)) is None
+        writer.note_recalled(["e" * 64])
+        writer.note_recalled(["e" * 64])
+        assert writer.led_by_recalled(case_id(3)) == runs[2]
+        assert writer.led_by_recalled(case_id(6)) is None
+    with store.read() as reader:
+        assert reader.relying(["d" * 64]) == [case_id(number) for number in (2, 3, 4, 5)]
+        assert reader.relying(["e" * 64]) == [case_id(number) for number in (3, 4, 5)]
+        assert reader.reach([case_id(1)]) == {case_id(number) for number in (2, 3, 4, 5)}
+        assert reader.reach([case_id(2)]) == {case_id(number) for number in (3, 4, 5)}
+        assert reader.bases(case_id(3)) == [case_id(1), case_id(2)]
+        assert reader.led_place(top) == 60
+        assert reader.led_place(runs[0]) == 0
+        assert reader.acts_of([case_id(number) for number in range(1, 5)]) == {
+            case_id(2): LedAct("wire", "pay"),
+            case_id(3): LedAct("wire", "pay"),
+        }
 
 
 def test_what_waits_waits_until_it_is_done(store: CaseStore) -> None:

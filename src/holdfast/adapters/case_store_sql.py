@@ -32,6 +32,8 @@ from holdfast.ports.case_store import (
     LabelMove,
     LaneMark,
     LaneSpans,
+    LedAct,
+    LedChild,
     SeriesTotal,
     StoredEvent,
 )
@@ -165,11 +167,48 @@ _DEPENDANTS = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Index("dependants_by_target", "kind", "target"),
 )
+_LED = sa.Table(
+    "case_led",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("agent", _CASE, primary_key=True),
+    sa.Column("before", sa.BigInteger, nullable=False),
+    sa.Index("led_by_agent", "agent", "before"),
+)
+_LED_ACTS = sa.Table(
+    "case_acts",
+    _METADATA,
+    sa.Column("case", _CASE, primary_key=True),
+    sa.Column("tool", sa.String(64), nullable=False),
+    sa.Column("effect", sa.String(16), nullable=False),
+)
+_LED_RUNS = sa.Table(
+    "led_runs",
+    _METADATA,
+    sa.Column("run", _CASE, primary_key=True),
+    sa.Column("agent", _CASE, primary_key=True),
+    sa.Column("place", sa.BigInteger, nullable=False),
+    sa.Index("led_runs_by_agent", "agent", "place"),
+)
+_LED_EVIDENCE = sa.Table(
+    "led_evidence",
+    _METADATA,
+    sa.Column("digest", _SHA, primary_key=True),
+    sa.Column("run", _CASE, primary_key=True),
+    sa.Index("led_evidence_by_run", "run"),
+)
+_RECALLED_EVIDENCE = sa.Table("recalled_evidence", _METADATA, sa.Column("digest", _SHA, primary_key=True))
 _OUTBOX = sa.Table(
     "case_outbox",
     _METADATA,
     sa.Column("seq", sa.BigInteger, sa.ForeignKey("case_events.seq"), primary_key=True, autoincrement=False),
 )
+_BASES = _CASES.alias("bases")
+_TO_RUNS = (_LED_RUNS, _LED_RUNS.c.run == _LED_EVIDENCE.c.run)
+_TO_LED = (_LED, sa.and_(_LED.c.agent == _LED_RUNS.c.agent, _LED_RUNS.c.place < _LED.c.before))
+_TO_LED_RUNS = (_LED_RUNS, sa.and_(_LED.c.agent == _LED_RUNS.c.agent, _LED_RUNS.c.place < _LED.c.before))
+_TO_BASES = (_BASES, _BASES.c.run == _LED_RUNS.c.run)
+"""How what came after what is joined."""
 _COLUMNS = ", ".join(f'"{name}"' for name in _CASES.c.keys())  # noqa: SIM118 (columns)
 """All of a row, in the order of :class:`CaseRow`."""
 _TRUSTS = sa.Table(
@@ -485,6 +524,10 @@ class _Transaction:
             joined = sa.select(_CASES.c.case, _CASES.c.opened_seq).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
             named = joined.where(_EVIDENCE.c.digest.in_(chunk), _CASES.c.relied == 1, _CASES.c.stands != "RECALLED")
             found |= {row.case: row.opened_seq for row in self._connection.execute(named)}
+            after = sa.select(_CASES.c.case, _CASES.c.opened_seq).select_from(_LED_EVIDENCE).join(*_TO_RUNS)
+            after = after.join(*_TO_LED).join(_CASES, _CASES.c.case == _LED.c.case)
+            after = after.where(_LED_EVIDENCE.c.digest.in_(chunk), _CASES.c.stands != "RECALLED")
+            found |= {row.case: row.opened_seq for row in self._connection.execute(after)}
         return sorted(found, key=found.__getitem__)
 
     def reliances(self) -> dict[str, bytes]:
@@ -509,10 +552,56 @@ class _Transaction:
     def bases(self, case: str) -> list[str]:
         """The cases that a case relied on."""
         query = sa.select(_DEPENDANTS.c.base).where(_DEPENDANTS.c.kind == "case", _DEPENDANTS.c.target == case)
-        return list(self._connection.execute(query.order_by(_DEPENDANTS.c.base)).scalars())
+        before = sa.select(_BASES.c.case).select_from(_LED).join(*_TO_LED_RUNS).join(*_TO_BASES)
+        named = [*self._connection.execute(query).scalars()]
+        return sorted({*named, *self._connection.execute(before.where(_LED.c.case == case)).scalars()} - {case})
 
     def reach(self, cases: Collection[str]) -> set[str]:
-        """Every case that relied on one of these, at any remove; cycles end."""
+        """Every case that relied on one of these, or came after their runs, at any remove; cycles end."""
+        found: set[str] = set()
+        fresh = set(cases)
+        while fresh:
+            fresh |= (relied := self._reach_said(fresh))
+            led = self._led_after(fresh)
+            found |= relied | led
+            fresh = led - fresh
+        return found
+
+    def _led_after(self, cases: Collection[str]) -> set[str]:
+        """Cases that came after the runs of these."""
+        found: set[str] = set()
+        for chunk in _chunks(cases):
+            query = sa.select(_LED.c.case).select_from(_BASES).join(_LED_RUNS, _LED_RUNS.c.run == _BASES.c.run)
+            found.update(self._connection.execute(query.join(*_TO_LED).where(_BASES.c.case.in_(chunk))).scalars())
+        return found
+
+    def acts_of(self, cases: Collection[str]) -> dict[str, LedAct]:
+        """Those of these cases that are acts of an agent run."""
+        found: dict[str, LedAct] = {}
+        for chunk in _chunks(cases):
+            query = sa.select(_LED_ACTS).where(_LED_ACTS.c.case.in_(chunk))
+            found |= {row.case: LedAct(row.tool, row.effect) for row in self._connection.execute(query)}
+        return found
+
+    def led_place(self, agent: str) -> int:
+        """The greatest place of a run below an agent run that is known; 0 for none."""
+        query = sa.select(sa.func.max(_LED_RUNS.c.place)).where(_LED_RUNS.c.agent == agent)
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def led_by_recalled(self, case: str) -> str | None:
+        """A run that the case came after and whose own case stands RECALLED, or whose evidence was recalled."""
+        before = sa.select(_LED_RUNS.c.run).select_from(_LED).join(*_TO_LED_RUNS).where(_LED.c.case == case)
+        standing = before.join(*_TO_BASES).where(_BASES.c.stands == "RECALLED")
+        named = before.join(_LED_EVIDENCE, _LED_EVIDENCE.c.run == _LED_RUNS.c.run)
+        named = named.join(_RECALLED_EVIDENCE, _RECALLED_EVIDENCE.c.digest == _LED_EVIDENCE.c.digest)
+        for query in (standing, named):
+            found = self._connection.execute(query.limit(1)).scalar()
+            if found is not None:
+                return str(found)
+        return None
+
+    def _reach_said(self, cases: Collection[str]) -> set[str]:
+        """What was said to have relied on these."""
         found: set[str] = set()
         for chunk in _chunks(cases):
             first = sa.select(_DEPENDANTS.c.target).where(_DEPENDANTS.c.base.in_(chunk), _DEPENDANTS.c.kind == "case")
@@ -808,6 +897,22 @@ class _Transaction:
     def add_move(self, move: LabelMove) -> None:
         """Keep the move of a label."""
         self._connection.execute(sa.insert(_MOVES), asdict(move))
+
+    def lead(
+        self, case: str, act: LedAct | None, under: Sequence[tuple[str, int]], children: Sequence[LedChild]
+    ) -> None:
+        """A case came, in each of these agent runs, after what closed there before a place."""
+        self._insert_unknown(_LED, [{"case": case, "agent": agent, "before": before} for agent, before in under])
+        if act is not None:
+            self._insert_unknown(_LED_ACTS, [{"case": case, "tool": act.tool, "effect": act.effect}])
+        runs = [(child.run, agent, child.place) for child in children for agent in child.under]
+        self._insert_unknown(_LED_RUNS, [{"run": run, "agent": agent, "place": place} for run, agent, place in runs])
+        named = [(digest, child.run) for child in children for digest in child.evidence]
+        self._insert_unknown(_LED_EVIDENCE, [{"digest": digest, "run": run} for digest, run in named])
+
+    def note_recalled(self, evidence: Collection[str]) -> None:
+        """This evidence was recalled."""
+        self._insert_unknown(_RECALLED_EVIDENCE, [{"digest": digest} for digest in sorted(evidence)])
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""

@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from holdfast.client.lanes import parse_hops
+from holdfast.core.agents import EFFECTS
 from holdfast.core.encoding import hex_decode, time_decode
 from holdfast.core.statements import is_code, is_run_id
 from holdfast.errors import MalformedError
+from holdfast.ports.case_store import LedAct, LedChild
+from holdfast.review.led import Led
 from holdfast.verifier.lanes import BASES, LANES, STATES, Lane
 
+MAX_TOOL = 64
+"""Longest name of a tool (``agents.md`` §2(1))."""
 MAX_SUBJECT = 4_000
 """Longest subject of a case, in code points (``case.md`` §2)."""
 
@@ -51,6 +56,8 @@ class QueuedRun:
     closed_at: dt.datetime | None
     subject: str | None = None
     """What its case is about, in its caller's words."""
+    kind: str | None = None
+    """Its endpoint; None where the gateway does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,49 @@ def _parse_opening(value: object) -> QueuedRun:
         raise MalformedError("gateway.openings", f"a subject is a text of at most {MAX_SUBJECT} characters, or null")
     closed_at = None if item.get("closed_at") is None else time_decode(item["closed_at"])
     opened_at = time_decode(item.get("opened_at"))
-    return QueuedRun(position, str(run), str(queue), requester, opened_at, outcome, closed_at, subject)
+    return QueuedRun(
+        position, str(run), str(queue), requester, opened_at, outcome, closed_at, subject, item.get("kind")
+    )
+
+
+def parse_led(value: object) -> tuple[Led, bool]:
+    """The answer of ``GET /v1/runs/{id}/led``, and whether there is more; raises ``gateway.led``."""
+    if not isinstance(value, dict) or not isinstance(value.get("more"), bool):
+        raise _no_led()
+    act, under, children = (value.get(name) for name in ("act", "under", "children"))
+    if not isinstance(under, list) or not isinstance(children, list):
+        raise _no_led()
+    return Led(tuple(map(_parse_under, under)), tuple(map(_parse_led_child, children)), _parse_act(act)), value["more"]
+
+
+def _parse_under(value: object) -> tuple[str, int]:
+    run, before = (value.get(name) if isinstance(value, dict) else None for name in ("run", "before"))
+    if not is_run_id(run) or not _is_position(before):
+        raise _no_led()
+    return str(run), before
+
+
+def _parse_led_child(value: object) -> LedChild:
+    names = ("run", "under", "place", "evidence")
+    run, under, place, evidence = (value.get(name) if isinstance(value, dict) else None for name in names)
+    if not is_run_id(run) or not _is_position(place) or not isinstance(under, list) or not isinstance(evidence, list):
+        raise _no_led()
+    if not all(is_run_id(agent) for agent in under):
+        raise _no_led()
+    return LedChild(str(run), tuple(under), place, tuple(hex_decode(digest, 32).hex() for digest in evidence))
+
+
+def _parse_act(value: object) -> LedAct | None:
+    if value is None:
+        return None
+    tool, effect = (value.get(name) if isinstance(value, dict) else None for name in ("tool", "effect"))
+    if not isinstance(tool, str) or not 0 < len(tool) <= MAX_TOOL or effect not in EFFECTS:
+        raise _no_led()
+    return LedAct(tool, str(effect))
+
+
+def _no_led() -> MalformedError:
+    return MalformedError("gateway.led", "the answer does not say what a run came after")
 
 
 def _parse_lane(name: str, value: object) -> Lane:

@@ -203,6 +203,24 @@ class LaneSpans(NamedTuple):
     cases: int
 
 
+@dataclass(frozen=True, slots=True)
+class LedAct:
+    """The tool of an act, and what it does outside."""
+
+    tool: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedChild:
+    """A run below agent runs: where it closed among theirs, and the evidence (digests, hex) that its lanes name."""
+
+    run: str
+    under: tuple[str, ...]
+    place: int
+    evidence: tuple[str, ...]
+
+
 class CaseReader(Protocol):
     """A consistent view."""
 
@@ -279,7 +297,8 @@ class CaseReader(Protocol):
 
     def relying(self, evidence: Collection[str]) -> list[str]:
         """Cases that were let through since their last reopening, are not RECALLED, and whose lanes have named any of
-        this evidence since, in the order in which they were opened."""
+        this evidence since, in the order in which they were opened; and those not RECALLED that came after a run whose
+        lanes named it (:meth:`CaseWriter.lead`)."""
         ...
 
     def reliances(self) -> dict[str, bytes]:
@@ -300,11 +319,23 @@ class CaseReader(Protocol):
         ...
 
     def reach(self, cases: Collection[str]) -> set[str]:
-        """Every case that relied on one of these, at any remove; cycles end."""
+        """Every case that relied on one of these, or came after their runs, at any remove; cycles end."""
         ...
 
     def references(self, cases: Collection[str]) -> list[tuple[str, str]]:
         """(case, outside reference) of what relied on these from outside."""
+        ...
+
+    def acts_of(self, cases: Collection[str]) -> dict[str, LedAct]:
+        """Those of these cases that are acts of an agent run."""
+        ...
+
+    def led_place(self, agent: str) -> int:
+        """The greatest place of a run below an agent run that is known; 0 for none."""
+        ...
+
+    def led_by_recalled(self, case: str) -> str | None:
+        """A run that the case came after and whose own case stands RECALLED, or whose evidence was recalled."""
         ...
 
     def trust(self, digest: str) -> bytes | None:
@@ -444,6 +475,17 @@ class CaseWriter(CaseReader, Protocol):
 
     def add_move(self, move: LabelMove) -> None:
         """Keep the move of a label."""
+        ...
+
+    def lead(
+        self, case: str, act: LedAct | None, under: Sequence[tuple[str, int]], children: Sequence[LedChild]
+    ) -> None:
+        """A case came, in each of these agent runs, after what closed there before a place; and these are runs below
+        them that were not known."""
+        ...
+
+    def note_recalled(self, evidence: Collection[str]) -> None:
+        """This evidence was recalled: what comes after it later is recalled at once."""
         ...
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:

@@ -162,6 +162,8 @@ def _replay(replay: _Replay, event: Event) -> None:
     cited = replay.cited.setdefault(event.case, set())
     if event.lanes is not None:
         cited.add(event.lanes)
+    if event.kind == "led":
+        cited.add(str(event.body["children"]))
     if event.kind == "appraised":
         cited.add(str(event.body["bundle"]))
         if event.body["trust"] is not None:

@@ -78,6 +78,10 @@ class Case:
     dependants: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     """Cases it relied on that ran out of their early release, or were rejected after they had been let through."""
+    led: str | None = None
+    """Digest of the list of what it came after, where it is an act or an agent run."""
+    act: tuple[str, str] | None = None
+    """Of an act: its tool, and what that does outside."""
     label_moved_at: dt.datetime | None = None
     """When its label last came to mean another artifact while it was open."""
     marks: CaseMarks = field(default_factory=CaseMarks)
@@ -284,6 +288,13 @@ def _dependant_added(case: Case, event: Event) -> dict[str, Any]:
     return {"dependants": (*case.dependants, (event.body["kind"], event.body["target"]))}
 
 
+def _led(case: Case, event: Event) -> dict[str, Any]:
+    act = event.body["act"]
+    if case.led is not None or not isinstance(event.body["under"], list):
+        raise KeyError
+    return {"led": str(event.body["children"]), "act": None if act is None else (act["tool"], act["effect"])}
+
+
 def _flagged(case: Case, event: Event) -> dict[str, Any]:
     base = event.body["base"]
     return {"flags": case.flags if base in case.flags else (*case.flags, base)}
@@ -313,6 +324,7 @@ _STEPS: Mapping[str, _Step] = {
     "handed_over": _handed_over,
     "unsealed": _nothing,
     "dependant_added": _dependant_added,
+    "led": _led,
     "flagged": _flagged,
     "marked_stale": _marked_stale,
     "statement_logged": _nothing,

@@ -32,6 +32,7 @@ from holdfast.review.facts import MAX_NAME
 from holdfast.review.hand_over import HandOver
 from holdfast.review.intake import Intake
 from holdfast.review.labels import report_label
+from holdfast.review.led import Led, note_led
 from holdfast.review.outbox import DecisionLog, WaitingAct
 from holdfast.review.permissions import acting_role
 from holdfast.review.queues import Move, PolicyChange, Queue, appraisal_policy, moved, policy_of_queue
@@ -117,6 +118,18 @@ class Desk(Intake, Acts, HandOver):
                 order_recall(work, GATE, None, [str(target)], said, evidence=None)
             return work.case(case)
 
+    def led_place(self, agent: str) -> int:
+        """Up to which place what closed below an agent run is known."""
+        with self._store.read() as reader:
+            return reader.led_place(agent)
+
+    def note_led(self, actor: Actor, run: str, led: Led) -> None:
+        """Note what the cases of a run came after (``case.md`` §8(9)). Said again it changes nothing."""
+        self._permit(actor, "note")
+        with self._begin() as work:
+            for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE)):
+                note_led(work, row.case, led)
+
     def recall(self, actor: Actor, evidence: str, cause: str) -> Recalled:
         """Recall every case that was let through on this evidence (digest, hex), and all that relied on them."""
         held = self._permit(actor, "recall")
@@ -146,6 +159,7 @@ class Desk(Intake, Acts, HandOver):
             if self._believed is None:
                 return Recalled()
             refuted = refuted_statements(candidate, messages, blob, self._believed)
+            work.writer.note_recalled(refuted)
             direct = work.writer.relying(refuted)
             said = f"final round {candidate.number} refuted statements that it stood on"
             return order_recall(work, SYSTEM, None, direct, said, evidence=candidate.content.hex())

@@ -54,6 +54,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "handed_over": _ANYBODY,
     "unsealed": _ANYBODY,
     "dependant_added": _ANYBODY,
+    "led": frozenset({"system"}),
     "flagged": _GATE,
     "label_moved": frozenset({"system", "gate"}),
     "marked_stale": _GATE,

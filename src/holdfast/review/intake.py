@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.core.bundles import Bundle, build_bundle
-from holdfast.core.statements import is_run_id
+from holdfast.core.bundles import Bundle, StatementItem, build_bundle
+from holdfast.core.statements import Route, is_run_id
 from holdfast.errors import HoldfastError, RefusedError, UsageError
 from holdfast.ports.case_store import CaseFilter
 from holdfast.review.bench import Bench, parsed, shows_decision
@@ -16,6 +16,9 @@ from holdfast.review.events import Actor, parse_text
 from holdfast.review.queues import empty_policy
 from holdfast.review.views import MAX_PAGE
 from holdfast.review.work import Work
+
+LED = ("agent", "step")
+"""Endpoints of what comes after other runs (``case.md`` §8(9))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class TakenIn:
     run: str
     pending: tuple[str, ...]
     trouble: HoldfastError | None = None
+    came_after_unknown: bool = False
+    """Whether it is an act or a closed agent run, and one of its cases does not say yet what it came after."""
 
 
 class Intake(Bench):
@@ -115,9 +120,11 @@ class Intake(Bench):
                     taken.append(TakenIn(run, (), bundle))
                     continue
                 pending: dict[str, None] = {}
+                unknown = False
                 for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE)):
                     pending |= dict.fromkeys(self._note_evidence(work, row.case, bundle, raw))
-                taken.append(TakenIn(run, tuple(pending)))
+                    unknown = unknown or work.case(row.case).led is None
+                taken.append(TakenIn(run, tuple(pending), came_after_unknown=unknown and _is_led(bundle)))
         return taken
 
     def _note_evidence(self, work: Work, case: str, bundle: Bundle, raw: bytes) -> list[str]:
@@ -141,6 +148,12 @@ def _check_opening(opening: Opening) -> None:
     for name, value in (("subject", opening.subject), ("requester", opening.requester)):
         if value is not None:
             parse_text(value, name)
+
+
+def _is_led(bundle: Bundle) -> bool:
+    """Whether this is a step or an agent run that is closed."""
+    statements = (entry.item.statement for entry in bundle.journal if isinstance(entry.item, StatementItem))
+    return any(isinstance(item.body, Route) and item.body.endpoint in LED for item in statements)
 
 
 def _read_evidence(run: str, raw: bytes) -> Bundle | HoldfastError:

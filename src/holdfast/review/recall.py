@@ -20,6 +20,7 @@ from holdfast.core.trust import Trust
 from holdfast.ports.case_store import CaseReader, CaseRow
 from holdfast.review.cases import LET_THROUGH
 from holdfast.review.events import GATE, SYSTEM, Actor
+from holdfast.review.taken import TakenAct, taken_acts
 from holdfast.review.work import Work, rows_by_id
 from holdfast.verifier.reliance import OPEN, withdrawn
 
@@ -38,6 +39,8 @@ class Recalled:
     """(case, outside reference): who outside has to be told."""
     seq: int | None = None
     """Number of the order in the journal; None when nothing relied on it."""
+    acts: tuple[TakenAct, ...] = ()
+    """Acts among the cases that somebody took before: what they did outside is not undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class RecallPlan:
     """(case, outside reference) of what would have to be told outside."""
     recalled_already: int = 0
     """Cases on the way that stand recalled, and stay so."""
+    acts: tuple[TakenAct, ...] = ()
+    """Acts among the cases that somebody took: what they did outside is not undone."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as programs see it; each case with the state that it stands in before the recall."""
@@ -62,6 +67,7 @@ class RecallPlan:
             "dependants": [_planned(row) for row in self.dependants],
             "references": [{"case": case, "reference": reference} for case, reference in self.references],
             "recalled_already": self.recalled_already,
+            "acts": [act.to_json() for act in self.acts],
         }
 
 
@@ -76,6 +82,7 @@ def plan_recall(reader: CaseReader, evidence: str) -> RecallPlan:
         tuple(row for row in standing if row.case not in direct),
         tuple(reader.references([row.case for row in standing])),
         len(rows) - len(standing),
+        taken_acts(reader, {row.case: row for row in standing}),
     )
 
 
@@ -103,6 +110,8 @@ def order_recall(
     worded itself. ``actor`` is a person in a ``role``, the panel, or the gate.
     """
     direct = frozenset(direct)
+    if evidence is not None:
+        work.writer.note_recalled([evidence])
     reached = work.writer.reach(direct)
     rows = map(work.current, rows_by_id(work.writer, {*direct, *reached}).values())
     standing = [row for row in rows if row.stands != "RECALLED"]
@@ -145,7 +154,8 @@ def order_recall(
         for row in standing
     ]
     work.emit_alike("recalled", standing, written, "recall")
-    return Recalled(tuple(cases), tuple(work.writer.references(cases)), ordered.seq)
+    acts = taken_acts(work.writer, {row.case: row for row in standing})
+    return Recalled(tuple(cases), tuple(work.writer.references(cases)), ordered.seq, acts)
 
 
 def recall_withdrawn(work: Work, trust: Trust) -> list[Recalled]:

@@ -28,6 +28,7 @@ from holdfast.ports.case_store import StoredEvent
 from holdfast.ports.webhook_store import NewDelivery
 from holdfast.review.cases import LET_THROUGH
 from holdfast.review.events import STATE_OF, Actor, Event, parse_event
+from holdfast.review.taken import TakenAct
 from holdfast.verifier.gate import GATE_STATES
 
 WEBHOOK_TYPE = "urn:holdfast:webhook:v1"
@@ -225,23 +226,25 @@ def cases_of(events: Sequence[StoredEvent]) -> set[str]:
 
 
 def build_deliveries(
-    item: Told, hooks: Sequence[Hook], queue: str, run: str, vector: bytes | None
+    item: Told, hooks: Sequence[Hook], queue: str, run: str, vector: bytes | None, act: TakenAct | None = None
 ) -> list[NewDelivery]:
     """One delivery for each endpoint of the case's queue that wants to hear of this state. ``vector`` is the document
-    of the lane vector that the event names."""
+    of the lane vector that the event names; ``act`` is told where the case is an act that somebody took."""
     event = item.event
     found: list[NewDelivery] = []
     for hook in hooks:
         if hook.queue != queue or item.state not in hook.states or event.case is None:
             continue
         delivery = sha256_hex(DELIVERY_DOMAIN + hook.id.encode() + b"/" + event.digest.encode())
-        body = build_body(item, delivery, queue, run, vector)
+        body = build_body(item, delivery, queue, run, vector, act)
         at = time_encode(event.at)
         found.append(NewDelivery(delivery, hook.id, event.case, event.seq, item.state, item.lets_through, at, body))
     return found
 
 
-def build_body(item: Told, delivery: str, queue: str, run: str, vector: bytes | None) -> bytes:
+def build_body(
+    item: Told, delivery: str, queue: str, run: str, vector: bytes | None, act: TakenAct | None = None
+) -> bytes:
     """What is sent (``webhook.md`` §2): the gate's word and the lanes apart, nothing that was asked or answered."""
     event = item.event
     lanes = canonical.decode(vector)["lanes"] if vector is not None else {}
@@ -263,6 +266,7 @@ def build_body(item: Told, delivery: str, queue: str, run: str, vector: bytes | 
         "reasons": reasons,
         "clear_until": event.body["clear_until"],
         "released_early": event.body["released_early"],
+        "act": None if act is None else {"tool": act.tool, "effect": act.effect, "taken": act.taken},
         "event": {"seq": event.seq, "digest": event.digest},
         "at": time_encode(event.at),
     }

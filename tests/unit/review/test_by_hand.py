@@ -141,6 +141,7 @@ def test_nothing_relies_on_what_no_lane_names(clinic: Clinic) -> None:
         "dependants": [],
         "references": [],
         "recalled_already": 0,
+        "acts": [],
     }
 
 

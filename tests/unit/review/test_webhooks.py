@@ -242,7 +242,7 @@ def test_what_is_sent_holds_lanes_apart_and_nothing_that_was_asked_or_answered()
     value = json.loads(found.body)
     assert set(value) == {
         "type", "delivery", "queue", "case", "run", "state", "before", "policy", "lanes", "lanes_digest", "reasons",
-        "clear_until", "released_early", "event", "at",
+        "clear_until", "released_early", "act", "event", "at",
     }  # fmt: skip
     assert value["type"] == "urn:holdfast:webhook:v1"
     assert value["lanes"]["settlement"] == {"state": "proven", "basis": "development"}

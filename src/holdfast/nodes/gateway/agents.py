@@ -252,6 +252,8 @@ class Agents:
             self._refuse_outcome(state, asked.of)
         async with self.child(row.run, row.workspace) as joined:
             kept = {"kind": asked.kind, "act": asked.act is not None, "of": asked.of, "tool": asked.tool}
+            if asked.act is not None:
+                kept["effect"] = asked.act.effect
             made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, state.requester, retry)
             if asked.of is not None:
                 state.told[asked.of] = made.opening.run

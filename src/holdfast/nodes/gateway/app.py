@@ -71,7 +71,7 @@ _READS = {
 _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 """What a key is needed for, and any key will do."""
 _MODEL = re.compile(r"/v1/models/(.{1,512})\Z")
-_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/payment|/tree|/tree/events|/wrap)?\Z")
+_RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/led|/payment|/tree|/tree/events|/wrap)?\Z")
 _AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
 _AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close)\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
@@ -422,6 +422,9 @@ class GatewayApp:
                 await self._show_tree(row, scope["query_string"], send)
             elif match[2] == "/tree/events":
                 await self._watch(self._desk.trees.events(row), _tree_event, receive, send)
+            elif match[2] == "/led":
+                after = _number(scope["query_string"], "after", 0, 0, _LARGEST_POSITION)
+                await _json(send, await self._desk.led(row, after))
             elif match[2] == "/payment":
                 await _json(send, await self._desk.payment(row, secret))
             elif match[2] == "/wrap":

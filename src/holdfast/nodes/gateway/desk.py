@@ -22,6 +22,7 @@ from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.disputes import Disputes
 from holdfast.nodes.gateway.evidence import EvidenceDesk
 from holdfast.nodes.gateway.indexer import Indexer
+from holdfast.nodes.gateway.led import Led
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.turn import parse_opening, reader_of
 from holdfast.ports.run_index import RunRow
@@ -47,6 +48,7 @@ class RunDesk:
         disputes: Disputes | None = None,
     ) -> None:
         """``disputes`` shows payments, where this gateway takes any."""
+        self._led = Led(ledger, indexer, evidence)
         self._disputes = disputes
         self._ledger = ledger
         self._indexer = indexer
@@ -105,6 +107,7 @@ class RunDesk:
             {
                 "position": row.open_place,
                 "run": row.run,
+                "kind": row.endpoint,
                 "queue": row.queue,
                 "requester": row.requester,
                 "subject": row.subject,
@@ -152,6 +155,10 @@ class RunDesk:
             "lanes": side_by_side(lanes),
             "differing": list(differing(list(lanes.values()))),
         }
+
+    async def led(self, row: RunRow, after: int) -> dict[str, Any]:
+        """What an act or an agent run came after (``agents.md`` §10)."""
+        return await self._led.show(row, after)
 
     async def lacking(self, run: str, needs: Sequence[Requirement], within_s: float) -> list[str]:
         """Wait until a run's lanes meet every requirement: none is left then. What is left when the time is up."""

@@ -319,6 +319,17 @@ def document() -> dict[str, Any]:
                 _RUN_PARAMETER,
                 content_type="text/event-stream",
             ),
+            "/v1/runs/{run}/led": _get(
+                "What an act or an agent run came after, and the evidence of it",
+                _ref("Led"),
+                _RUN_PARAMETER,
+                {
+                    "name": "after",
+                    "in": "query",
+                    "description": "0, or the greatest place of an earlier answer",
+                    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+                },
+            ),
             "/v1/runs/{run}/steps": agents["/v1/runs/{run}/steps"],
             "/v1/runs/{run}/close": agents["/v1/runs/{run}/close"],
             "/v1/traces": agents["/v1/traces"],
@@ -786,10 +797,21 @@ def _schemas() -> dict[str, Any]:
         },
         "Opening": {
             "type": "object",
-            "required": ["position", "run", "queue", "requester", "subject", "opened_at", "outcome", "closed_at"],
+            "required": [
+                "position",
+                "run",
+                "kind",
+                "queue",
+                "requester",
+                "subject",
+                "opened_at",
+                "outcome",
+                "closed_at",
+            ],
             "properties": {
                 "position": {"type": "integer", "minimum": 0},
                 "run": _TEXT,
+                "kind": {"enum": list(ENDPOINTS)},
                 "queue": _CODE,
                 "requester": {
                     "type": ["string", "null"],

@@ -21,6 +21,7 @@ _RETRY_PARAMETER = {
 }
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}
 _USD = {"type": "string", "pattern": "^(?:0|[1-9][0-9]*)(?:\\.[0-9]*[1-9])?$"}
+_PLACE = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _LANE = {"state": {"enum": list(STATES)}, "basis": {"enum": [*BASES, None]}}
 
 
@@ -167,6 +168,32 @@ SCHEMAS: dict[str, Any] = {
             "next": _NEXT,
         },
         ("agent", "children", "next"),
+    ),
+    "Led": _object(
+        {
+            "run": _RUN,
+            "act": {
+                "description": "Of an act: its tool, and what that does outside, as its agent run declared it",
+                "oneOf": [{"type": "null"}, _object({"tool": _TEXT, "effect": {"enum": list(EFFECTS)}})],
+            },
+            "under": {
+                "description": "Agent runs, and before which place the run came after what is below them",
+                "type": "array",
+                "items": _object({"run": _RUN, "before": _PLACE}),
+            },
+            "children": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "run": _RUN,
+                        "under": {"type": "array", "items": _RUN},
+                        "place": _PLACE,
+                        "evidence": {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+                    }
+                ),
+            },
+            "more": {"type": "boolean"},
+        }
     ),
     "Children": _object(
         {

@@ -352,7 +352,8 @@ class Persons:
         found = await self._review.call(self._desk.recall, actor, evidence, body["cause"])
         self._review.notify()
         references = [{"case": case, "reference": reference} for case, reference in found.references]
-        return json_response({"cases": list(found.cases), "references": references})
+        acts = [act.to_json() for act in found.acts]
+        return json_response({"cases": list(found.cases), "references": references, "acts": acts})
 
     async def change_policy(self, request: Request) -> Response:
         """A policy as TOML: from now on the queue's. What it moves is in the answer."""

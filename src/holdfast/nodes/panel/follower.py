@@ -28,20 +28,21 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from holdfast.client.errors import parse_error
-from holdfast.client.run_views import QueuedRun, parse_openings
+from holdfast.client.run_views import QueuedRun, parse_led, parse_openings
 from holdfast.core import canonical
 from holdfast.core.bundles import MAX_BUNDLE_BYTES
 from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.schedule import Schedule
-from holdfast.ports.case_store import CaseFilter
+from holdfast.ports.case_store import CaseFilter, LedChild
 from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
 from holdfast.review.events import SYSTEM
 from holdfast.review.intake import Opening, TakenIn
+from holdfast.review.led import Led
 from holdfast.review.views import MAX_PAGE, CaseView
 
 _LOG = logging.getLogger("holdfast.panel.follower")
@@ -51,6 +52,12 @@ PAGE = 200
 """Openings asked for at once."""
 MAX_ANSWER_BYTES = 1 << 20
 """Largest answer to that."""
+MAX_LED_BYTES = 8 << 20
+"""Largest answer to what a run came after: 500 runs with a hundred digests each."""
+LAST_PLACE = 2**63 - 1
+"""Behind every place of a write-ahead log."""
+STEP = "step"
+"""The endpoint of acts (``agents.md`` §1)."""
 OPENED_AT_ONCE = 20
 """Cases opened in one transaction. Between them whoever waits for the desk gets it."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
@@ -195,9 +202,29 @@ class Follower:
     async def _open(self, runs: Sequence[QueuedRun]) -> None:
         openings = [Opening(item.run, item.queue, item.subject, item.requester) for item in runs]
         await self._review.call(self._review.desk.open_many, SYSTEM, openings)
+        for item in runs:
+            if item.kind == STEP:  # before its evidence: nothing is let through whose reliance is not known
+                await self._note_led(item.run)
         self._review.metrics.count("holdfast_panel_openings_total", amount=len(openings))
         self._schedule.ask([item.run for item in runs], self._clock.monotonic())
         self._review.notify()
+
+    async def _note_led(self, run: str) -> None:
+        """Keep what the cases of an act or a closed agent run came after, as far as it is not known already."""
+        desk, more = self._review.desk, True
+        children: tuple[LedChild, ...] = ()
+        place, _ = await self._led(run, LAST_PLACE)
+        if not place.under:
+            return
+        after = await self._review.call(desk.led_place, place.under[-1][0])
+        while more:
+            told, more = await self._led(run, after)
+            children += told.children
+            after = max([after, *(child.place for child in told.children)])
+        await self._review.call(desk.note_led, SYSTEM, run, Led(place.under, children, place.act))
+
+    async def _led(self, run: str, after: int) -> tuple[Led, bool]:
+        return parse_led(canonical.decode(await self._get(f"/v1/runs/{run}/led?after={after}", MAX_LED_BYTES)))
 
     async def _save(self) -> None:
         await self._review.call(self._storage.save, CURSOR_FILE, self._cursor.to_bytes())
@@ -285,7 +312,10 @@ class Follower:
         outcome = "refused"
         try:
             raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
-            again_s = self._poll_pause() if await self._take_in(run, raw) else None
+            found = await self._take_in(run, raw)
+            again_s = self._poll_pause() if found.pending else None
+            if found.came_after_unknown:
+                await self._note_led(run)
             outcome = "taken"
         except UnavailableError as error:
             outcome, again_s = "silent", self._poll_pause()
@@ -308,9 +338,9 @@ class Follower:
         """Seconds until evidence that is still to come is asked for without a reason."""
         return max(self._pending_s, self.waiting / MOST_POLLS_S)
 
-    async def _take_in(self, run: str, raw: bytes) -> Sequence[str]:
-        """Put a bundle before the desk, together with whatever else was fetched while the desk was busy. Returns the
-        lanes that are pending; raises what is wrong with it."""
+    async def _take_in(self, run: str, raw: bytes) -> TakenIn:
+        """Put a bundle before the desk, together with whatever else was fetched while the desk was busy. Raises what
+        is wrong with it."""
         taken: asyncio.Future[TakenIn] = asyncio.get_running_loop().create_future()
         self._fetched.append((run, raw, taken))
         async with self._intake:
@@ -319,7 +349,7 @@ class Follower:
         found = await taken
         if found.trouble is not None:
             raise found.trouble
-        return found.pending
+        return found
 
     async def _take_in_together(self) -> None:
         """One transaction for all that was fetched, up to a bound."""

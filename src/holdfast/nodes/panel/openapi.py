@@ -396,9 +396,22 @@ def _schemas() -> Schema:
                 "dependants": listed(closed(_PLANNED)),
                 "references": listed(ref("Reference")),
                 "recalled_already": _COUNT,
+                "acts": listed(ref("TakenAct")),
             }
         ),
-        "Recalled": closed({"cases": listed(_UUID), "references": listed(ref("Reference"))}),
+        "Recalled": closed(
+            {"cases": listed(_UUID), "references": listed(ref("Reference")), "acts": listed(ref("TakenAct"))}
+        ),
+        "TakenAct": closed(
+            {
+                "case": _UUID,
+                "queue": _TEXT,
+                "run": _TEXT,
+                "tool": _TEXT,
+                "effect": {"enum": ["write", "pay", "send"]},
+                "taken": {"enum": ["handed_over", "handed_out"]},
+            }
+        ),
         "Reference": closed({"case": _UUID, "reference": _TEXT}),
         "Queues": closed({"queues": listed(ref("Queue")), "trouble": {"type": "object"}}),
         "Queue": closed(

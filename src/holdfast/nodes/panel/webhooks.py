@@ -44,6 +44,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP, Answer
 from holdfast.ports.webhook_store import Cursor, Delivery, HookRow, NewDelivery, Outcome, Stands, WebhookStore
 from holdfast.review.events import STATE_OF, SYSTEM, Actor, parse_event
+from holdfast.review.taken import TakenAct, taken_acts
 from holdfast.review.webhooks import (
     Hook,
     Limits,
@@ -60,6 +61,7 @@ from holdfast.review.webhooks import (
     shorten_note,
     still_holds,
 )
+from holdfast.review.work import rows_by_id
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -93,6 +95,8 @@ class _Page:
     """By case: its queue and run."""
     vectors: Mapping[tuple[str, str], bytes]
     """By case and digest."""
+    acts: Mapping[str, TakenAct]
+    """By case: acts that somebody took."""
 
     @property
     def end(self) -> Cursor:
@@ -217,7 +221,9 @@ class Webhooks:
                         hint="restore the journal and the webhooks' database together, or remove the latter",
                     )
                 events = found[1:]
-            rows = {row.case: (row.queue, row.run) for row in reader.rows_of(cases_of(events))}
+            cases = rows_by_id(reader, cases_of(events))
+            rows = {row.case: (row.queue, row.run) for row in cases.values()}
+            acts = {act.case: act for act in taken_acts(reader, cases)}
             vectors = {}
             for event in events:
                 if event.kind in STATE_OF and event.case in rows and rows[event.case][0] in self._queues:
@@ -225,7 +231,7 @@ class Webhooks:
                     raw = reader.blob(event.case, digest) if digest is not None else None
                     if digest is not None and raw is not None:
                         vectors[event.case, digest] = raw
-            return _Page(events, rows, vectors)
+            return _Page(events, rows, vectors, acts)
 
     def _take_in(self, page: _Page) -> set[str]:
         """On the store's thread: write the deliveries that follow from a page. Returns the endpoints they are for."""
@@ -238,7 +244,7 @@ class Webhooks:
                 endpoint.hook for endpoint in self._endpoints.values() if endpoint.row.begins_after < item.event.seq
             ]
             vector = page.vectors.get((case, item.event.lanes or ""))
-            deliveries += build_deliveries(item, hooks, queue, run, vector)
+            deliveries += build_deliveries(item, hooks, queue, run, vector, page.acts.get(case))
         if deliveries or changed or page.end.seq - self._stored.seq >= STORED_EVERY:
             give_up = self._later(self._limits.give_up_s)
             self._store.add(self._stored, page.end, deliveries, changed, self._now(), give_up)
