@@ -179,6 +179,7 @@ def test_what_was_spent_and_what_was_cut_off_is_known_after_a_restart(tmp_path: 
         assert before["spent"] == COST
         cut.cancel()
         await asyncio.gather(cut, return_exceptions=True)
+        await world.charged()
         await world.stop()
         await world.start()
         after = await spending(world, top["run"])
