@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,12 @@ def test_nobody_there_is_said_plainly() -> None:
 def test_facts_are_admitted_replayed_and_logged(net: NetworkProcess, tmp_path: Path) -> None:
     state = ["--state", str(net.state)]
     listed = json.loads(holdfast("data", "sources", *state, "--json").stdout)
-    assert [item["id"] for item in listed["sources"]] == ["demo-chain", "demo-clock"]
+    assert [item["id"] for item in listed["sources"]] == [
+        "demo-chain",
+        "demo-clock",
+        "demo-price-north",
+        "demo-price-south",
+    ]
     tried = json.loads(holdfast("data", "try", "demo-clock", "zone=utc+9", *state, "--json").stdout)
     assert tried["value"]["text"].endswith("+09:00")
     assert (tried["statement"], tried["envelope"], tried["lane"]["state"]) == (None, None, "unknown")
@@ -228,6 +234,13 @@ def test_facts_are_admitted_replayed_and_logged(net: NetworkProcess, tmp_path: P
     assert replayed == {"equal": True, "value": admitted["value"]}
     refused = json.loads(holdfast("data", "admit", "demo-clock", "zone=mars", *state, "--json").stdout)
     assert (refused["value"], refused["statement"]["predicate"]["event"]) == (None, "refused")
+    second = {item["name"]: item["url"] for item in net.ready["data_nodes"]}["data-2"]
+    prices = [
+        json.loads(holdfast("data", "admit", f"demo-price-{name}", *state, "--json", *url).stdout)
+        for name, url in (("north", ()), ("south", ("--data", second)))
+    ]
+    assert abs(Decimal(prices[0]["value"]["text"]) - Decimal(prices[1]["value"]["text"])) < Decimal("0.01")
+    assert len({price["statement"]["predicate"]["attester"] for price in prices}) == 2
     block = json.loads(holdfast("data", "admit", "demo-chain", *state, "--json").stdout)
     assert json.loads(block["value"]["text"])["hash"].startswith("0x")
     assert "sources.unknown" in holdfast("data", "admit", "nowhere", *state).stderr

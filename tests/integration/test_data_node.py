@@ -12,7 +12,7 @@ from holdfast.adapters.clock_system import SystemClock
 from holdfast.adapters.metrics_memory import MemoryMetrics
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.adapters.wal import WriteAheadLog
-from holdfast.cli.demo_data import answer_clock
+from holdfast.cli.demo_data import answer_question
 from holdfast.client.data import judge_admission
 from holdfast.client.log_writer import Accepted
 from holdfast.core import canonical
@@ -401,9 +401,12 @@ def test_a_peer_that_signs_with_another_key_is_not_in_the_quorum(tmp_path):
     assert (len(shown.members), document.value) == (1, None)
 
 
-def test_the_clock_of_the_demonstration_answers_zones_and_nothing_else():
+def test_the_demonstration_answers_zones_and_exchanges_and_nothing_else():
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    answer = answer_clock(b"GET /clock?zone=utc%2B1 HTTP/1.1\r\nhost: localhost\r\n\r\n", now)
+    answer = answer_question(b"GET /clock?zone=utc%2B1 HTTP/1.1\r\nhost: localhost\r\n\r\n", now)
     told = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (told["now"], told["at"], told["demonstration"]) == ("2026-01-01T01:00:00.000+01:00", time_encode(now), True)
-    assert answer_clock(b"GET /etc HTTP/1.1\r\n\r\n", now).startswith(b"HTTP/1.1 404")
+    quoted = [answer_question(b"GET /price?exchange=%b HTTP/1.1\r\n\r\n" % name, now) for name in (b"north", b"south")]
+    assert [json.loads(item.partition(b"\r\n\r\n")[2])["price"] for item in quoted] == ["1.0890", "1.0897"]
+    assert answer_question(b"GET /price?exchange=west HTTP/1.1\r\n\r\n", now).startswith(b"HTTP/1.1 404")
+    assert answer_question(b"GET /etc HTTP/1.1\r\n\r\n", now).startswith(b"HTTP/1.1 404")

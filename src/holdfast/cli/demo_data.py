@@ -1,6 +1,7 @@
-"""What a development network's data node asks: a clock of our own under TLS, and the network's own chain.
+"""What a development network's data nodes ask: a clock and two exchanges of our own under TLS, and the network's own
+chain.
 
-Both are demonstrations and say so. The clock's certificate comes from an authority that is made in the state folder,
+All are demonstrations and say so; the exchanges' prices are made up from the time of day. The clock's certificate comes from an authority that is made in the state folder,
 and the definition believes that authority and pins that key: what is shown of a session is real, and nobody outside
 vouches for it.
 """
@@ -25,13 +26,15 @@ from holdfast.errors import UnavailableError
 if TYPE_CHECKING:
     from holdfast.cli.development import Layout
 
-DATA = "data"
-"""Fetches facts from outside; there is one where trust admits it."""
+DATA = ("data", "data-2")
+"""Nodes that fetch facts from outside, where trust admits them: two, for what two have to agree on."""
 DEMO_CLOCK = "demo-clock"
 """The source that every development network has."""
 SOURCES_TOML, SOURCES_FILE = "sources.toml", "sources.json"
 """What people write, and what the node takes: the same, signed."""
 _OURS = "# Written by `holdfast up` at every start. Remove this line to keep what you change here.\n"
+_EXCHANGES = {"north": 0, "south": 7}
+"""Two that quote a little apart: by so many hundredths of a cent."""
 _ZONES = {"utc": 0, "utc+1": 60, "utc-5": -300, "utc+9": 540}
 _REQUEST_BYTES = 8192
 _IDLE_S = 60.0
@@ -96,6 +99,7 @@ type = "text"
 length = 32
 fresh_s = 30
 
+{"".join(_exchange(layout, authority, leaf, name) for name in _EXCHANGES)}
 [[sources]]
 id = "demo-chain"
 version = 1
@@ -125,15 +129,45 @@ timestamp = {{ type = "integer", minimum = "0" }}
 """
 
 
-def data_table(layout: Layout, listen: str, signing: str) -> dict[str, Any]:
-    """The settings of the data node."""
+def _exchange(layout: Layout, authority: bytes, leaf: bytes, name: str) -> str:
+    return f"""
+[[sources]]
+id = "demo-price-{name}"
+version = 1
+title = "Demonstration: a price that a server of this machine makes up, as the exchange {name.capitalize()}"
+kind = "https"
+workspaces = ["*"]
+unit = "USD"
+
+[sources.request]
+url = "https://localhost:{layout.port(DEMO_CLOCK)}/price?exchange={name}"
+addresses = ["127.0.0.0/8", "::1/128"]
+pins = ["{spki_digest(leaf)}"]
+roots = ["{b64_encode(authority)}"]
+
+[sources.extract]
+method = "json"
+value = "$.price"
+time = "$.at"
+time_format = "rfc3339"
+
+[sources.expect]
+type = "decimal"
+minimum = "0.5"
+maximum = "2"
+fresh_s = 30
+"""
+
+
+def data_table(layout: Layout, name: str, listen: str, signing: str) -> dict[str, Any]:
+    """The settings of a data node."""
     state = layout.state.resolve()
     return {
         "listen": listen,
-        "state": str(state / DATA),
-        "signing_key": str(state / "keys" / "data.statement.pem"),
-        "key_document": str(state / "keys" / "data.json"),
-        "hpke_key": str(state / "keys" / "data.hpke.pem"),
+        "state": str(state / name),
+        "signing_key": str(state / "keys" / f"{name}.statement.pem"),
+        "key_document": str(state / "keys" / f"{name}.json"),
+        "hpke_key": str(state / "keys" / f"{name}.hpke.pem"),
         "sources": str(state / SOURCES_FILE),
         "sources_keys": [signing],
         "workspaces": [
@@ -147,8 +181,8 @@ def data_table(layout: Layout, listen: str, signing: str) -> dict[str, Any]:
     }
 
 
-class DemoClock:
-    """A small HTTPS server that tells the time."""
+class DemoServer:
+    """A small HTTPS server that tells the time, and the prices of two exchanges."""
 
     def __init__(self, host: str, port: int, key: Path, certificate: Path) -> None:
         self._host, self._port = host, port
@@ -163,7 +197,7 @@ class DemoClock:
         try:
             self._server = await asyncio.start_server(self._serve, self._host, self._port, ssl=self._context)
         except OSError as error:
-            raise UnavailableError("up.port", f"the demonstration's clock cannot listen: {error.strerror}") from error
+            raise UnavailableError("up.port", f"the demonstration's server cannot listen: {error.strerror}") from error
 
     async def close(self) -> None:
         """Stop listening."""
@@ -176,12 +210,12 @@ class DemoClock:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[writer] = asyncio.current_task()
         try:
-            await serve_clock(reader, writer)
+            await serve_questions(reader, writer)
         finally:
             del self._open[writer]
 
 
-async def serve_clock(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serve_questions(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection, as many questions as it has."""
     with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, TimeoutError, ValueError):
         while True:
@@ -189,27 +223,32 @@ async def serve_clock(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
                 head = await reader.readuntil(b"\r\n\r\n")
             if len(head) > _REQUEST_BYTES:
                 break
-            writer.write(answer_clock(head, dt.datetime.now(dt.UTC)))
+            writer.write(answer_question(head, dt.datetime.now(dt.UTC)))
             await writer.drain()
     writer.close()
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         await writer.wait_closed()
 
 
-def answer_clock(head: bytes, now: dt.datetime) -> bytes:
-    """The whole answer to a request's head."""
+def answer_question(head: bytes, now: dt.datetime) -> bytes:
+    """The whole answer to a request's head: the time in a zone, or what an exchange asks for a euro."""
     line = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
-    zone = line[1].removeprefix("/clock?zone=").replace("%2B", "+") if len(line) == 3 else ""
-    if zone not in _ZONES:
+    path, _, query = (line[1] if len(line) == 3 else "").replace("%2B", "+").partition("?")
+    name, _, asked = query.partition("=")
+    if (path, name) == ("/clock", "zone") and asked in _ZONES:
+        local = now.astimezone(dt.timezone(dt.timedelta(minutes=_ZONES[asked])))
+        shown = {"now": local.isoformat(timespec="milliseconds"), "zone": asked}
+    elif (path, name) == ("/price", "exchange") and asked in _EXCHANGES:
+        shown = {"price": _price(asked, now), "exchange": asked}
+    else:
         return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-    local = now.astimezone(dt.timezone(dt.timedelta(minutes=_ZONES[zone])))
-    shown = {
-        "now": local.isoformat(timespec="milliseconds"),
-        "at": time_encode(now),
-        "zone": zone,
-        "demonstration": True,
-    }
-    body = json.dumps(shown).encode()
+    body = json.dumps({**shown, "at": time_encode(now), "demonstration": True}).encode()
     date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
     fields = b"content-type: application/json\r\ndate: %b\r\ncontent-length: %d\r\n" % (date, len(body))
     return b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body
+
+
+def _price(exchange: str, now: dt.datetime) -> str:
+    """Made up: it goes up and down by a cent within an hour."""
+    hundredths = 10_800 + (abs(30 - now.minute) - 15) * 6 + _EXCHANGES[exchange]
+    return f"{hundredths // 10_000}.{hundredths % 10_000:04d}"

@@ -83,7 +83,7 @@ BLOB_SHARDS = 10
 """Shards of the development network's blob store: ids are not those of Walrus itself, and take milliseconds."""
 MEMORY = "memory"
 """Keeps people's rows; there is one where trust admits it."""
-SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS, MEMORY, DATA, DEMO_CLOCK)
+SERVICES = (*NODES, GATEWAY_TLS, FACILITATOR, HUB, *INFERENCE, BLOBS, MEMORY, DATA[0], DEMO_CLOCK, *DATA[1:])
 """What listens, in the order of the ports, counted from the base port."""
 ENCLAVE_ROOT = "insecure-enclave-root.pem"
 """Root of the simulated enclave that the gateway runs in: there is no enclave, and every lane says so."""
@@ -229,9 +229,9 @@ class Layout:
         return self.key(f"{INFERENCE[0]}.json").exists()
 
     @property
-    def admits_data(self) -> bool:
-        """Whether this network has a data node. One from before has none that its trust admits."""
-        return self.key(f"{DATA}.json").exists()
+    def data_names(self) -> list[str]:
+        """This network's data nodes. One from before has only those that its trust admits."""
+        return [name for name in DATA if self.key(f"{name}.json").exists()]
 
     @property
     def full_names(self) -> list[str]:
@@ -299,10 +299,10 @@ def make_keys(layout: Layout) -> Keys:
         for name in INFERENCE:
             signer = load_or_create_signer(layout.key(f"{name}.statement.pem"), "statement")
             documents[name] = _document(layout, name, ["inference"], [signer.key])
-    if layout.admits_data or not layout.trust.exists():
-        signer = load_or_create_signer(layout.key("data.statement.pem"), "statement")
-        sealed = load_or_create_recipient(layout.key("data.hpke.pem"))
-        documents[DATA] = _document(layout, DATA, ["data"], [signer.key, sealed.key])
+    for name in layout.data_names if layout.trust.exists() else DATA:
+        signer = load_or_create_signer(layout.key(f"{name}.statement.pem"), "statement")
+        sealed = load_or_create_recipient(layout.key(f"{name}.hpke.pem"))
+        documents[name] = _document(layout, name, ["data"], [signer.key, sealed.key])
     load_or_create_secret(layout.key("data.token"), "hfd_")
     load_or_create_secret(layout.key("inference.token"), "hfi_")
     load_or_create_secret(layout.key("inference.proofs.token"), "hfip_")
@@ -584,12 +584,14 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             "enclave": "insecure",
             "enclave_root": str(state / "keys" / ENCLAVE_ROOT),
         }
-    if layout.admits_data:
+    if layout.data_names:
+        token = f"file:{state / 'keys' / 'data.token'}"
         tables["gateway"]["data_nodes"] = [
-            {"code": DATA, "url": layout.url(DATA), "key": f"file:{state / 'keys' / 'data.token'}"}
+            {"code": name, "url": layout.url(name), "key": token} for name in layout.data_names
         ]
-        tables["panel"] |= {"data": layout.url(DATA), "data_key": f"file:{state / 'keys' / 'workspace.token'}"}
-        tables[DATA] = data_table(layout, listen[DATA], make_sources(layout, write_private))
+        tables["panel"] |= {"data": layout.url(DATA[0]), "data_key": f"file:{state / 'keys' / 'workspace.token'}"}
+        signing = make_sources(layout, write_private)
+        tables |= {name: data_table(layout, name, listen[name], signing) for name in layout.data_names}
     if layout.remembers:
         tables["panel"]["memory"] = layout.url(MEMORY)
     if layout.pays:
@@ -841,8 +843,9 @@ def network_json(layout: Layout) -> dict[str, Any]:
         "inference": [{"name": name, "url": layout.url(name)} for name in (INFERENCE if layout.computes else ())],
         "inference_token_file": str(layout.key("inference.token").resolve()) if layout.computes else None,
         "models": str((layout.state / MODELS).resolve()) if layout.computes else None,
-        "data": layout.url(DATA) if layout.admits_data else None,
-        "data_sources": str((layout.state / "sources.toml").resolve()) if layout.admits_data else None,
+        "data": layout.url(DATA[0]) if layout.data_names else None,
+        "data_nodes": [{"name": name, "url": layout.url(name)} for name in layout.data_names],
+        "data_sources": str((layout.state / "sources.toml").resolve()) if layout.data_names else None,
         "payment_network": layout.payment_network if layout.pays else None,
         "token": TEST_TOKEN if layout.pays else None,
         "hub": layout.url(HUB) if layout.has_hub else None,

@@ -33,7 +33,7 @@ from holdfast.adapters.logging_json import configure_logging
 from holdfast.adapters.storage_files import FileStorage
 from holdfast.cli import development
 from holdfast.cli.asks_contracts import make_asks
-from holdfast.cli.demo_data import DATA, DEMO_CLOCK, SOURCES_FILE, SOURCES_TOML, DemoClock
+from holdfast.cli.demo_data import DATA, DEMO_CLOCK, SOURCES_FILE, SOURCES_TOML, DemoServer
 from holdfast.cli.development import (
     BLOBS,
     FACILITATOR,
@@ -320,7 +320,7 @@ class Network:
         settings = layout.state / development.SETTINGS_FILE
         self._workers = [Worker(name, nodes, settings, console) for name, nodes in WORKERS.items()]
         self._serving: list[asyncio.Task[None]] = []
-        self._clock: DemoClock | None = None
+        self._demo: DemoServer | None = None
 
     def stop(self) -> None:
         """End the network, in order."""
@@ -450,16 +450,17 @@ class Network:
         await wait_ready(self._layout, [MEMORY], self._workers)
 
     async def _start_data(self, settings: Path) -> None:
-        """The data node, and the clock that it can ask."""
-        if not self._layout.admits_data:
+        """The data nodes, and the demonstrations that they can ask."""
+        names = self._layout.data_names
+        if not names:
             self._console.step("this folder's trust is older than data nodes: none runs; --fresh makes a new one")
             return
         files = self._layout.key(f"{DEMO_CLOCK}.key"), self._layout.key(f"{DEMO_CLOCK}.pem")
-        self._clock = DemoClock(HOST, self._layout.port(DEMO_CLOCK), *files)
-        await self._clock.start()
-        config = load_configs(settings, [DATA], os.environ)[DATA]
-        self._serve({DATA: make_node_server(DATA, config)})
-        await wait_ready(self._layout, [DATA], self._workers)
+        self._demo = DemoServer(HOST, self._layout.port(DEMO_CLOCK), *files)
+        await self._demo.start()
+        configs = load_configs(settings, names, os.environ)
+        self._serve({name: make_node_server(name, configs[name]) for name in names})
+        await wait_ready(self._layout, names, self._workers)
 
     def _serve(self, servers: dict[str, NodeServer]) -> None:
         task = asyncio.create_task(serve(servers, self._stop))
@@ -508,8 +509,8 @@ class Network:
 
     async def _end(self, keepers: list[asyncio.Task[None]]) -> None:
         self.stop()
-        if self._clock is not None:
-            await self._clock.close()
+        if self._demo is not None:
+            await self._demo.close()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
         await asyncio.gather(*keepers, return_exceptions=True)
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -592,7 +593,7 @@ def _forget(state: Path) -> None:
         *INFERENCE,
     }
     known |= {
-        DATA,
+        *DATA,
         SOURCES_FILE,
         SOURCES_TOML,
         development.SETTINGS_FILE,

@@ -219,7 +219,8 @@ def _acts_of(plan: Plan, runs: AgentRuns, network: Network, panel: PanelClient |
 
 def _data_nodes(plan: Plan, network: Network, http: AiohttpHTTP) -> dict[str | None, DataClient]:
     usual = network.given.get("data")
-    urls: dict[str | None, str] = {None: usual} if isinstance(usual, str) else {}
+    urls: dict[str | None, str] = {item["name"]: item["url"] for item in network.given.get("data_nodes", ())}
+    urls |= {None: usual} if isinstance(usual, str) else {}
     for text in plan.data:
         name, sign, url = text.partition("=")
         named = sign and is_code(name)
