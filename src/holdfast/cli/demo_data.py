@@ -1,9 +1,9 @@
 """What a development network's data nodes ask: a clock and two exchanges of our own under TLS, and the network's own
 chain.
 
-All are demonstrations and say so; the exchanges' prices are made up from the time of day. The clock's certificate comes from an authority that is made in the state folder,
-and the definition believes that authority and pins that key: what is shown of a session is real, and nobody outside
-vouches for it.
+All are demonstrations and say so; the exchanges' prices are made up from the time of day. The certificate comes from an
+authority that is made in the state folder, and the definitions believe that authority and pin that key: what is shown
+of a session is real, and nobody outside vouches for it.
 """
 
 from __future__ import annotations
