@@ -144,6 +144,36 @@ def close(network: Network, path: str, record: Path | None, as_json: bool) -> No
         emit("nothing is open by this record")
 
 
+@agent.command("tools")
+@click.argument("path", metavar="FILE")
+@optional_network_options
+@_AS_JSON
+def tools(network: Network | None, path: str, as_json: bool) -> None:
+    """Ask the MCP servers of FILE which tools they have, and show each with the digest that a file names it by."""
+    from holdfast.agents.mcp_tools import open_servers  # noqa: PLC0415 - only the extra has the SDK
+
+    del network
+    file, folder = read_agent_file(path), folder_of(path)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with open_servers(file.servers, folder, lambda secrets: find_secrets(secrets, folder)) as servers:
+            return [
+                {"server": name, "tool": tool.name, "digest": tool.digest, "description": tool.description}
+                | {"arguments": sorted(tool.schema.get("properties", {}))}
+                for name, server in servers.items()
+                for tool in server.tools.values()
+            ]
+
+    found = asyncio.run(ask())
+    if as_json:
+        emit_json({"tools": found})
+        return
+    for item in found:
+        emit(clean_line(f"{item['server']}  {item['tool']}  {item['digest']}"))
+        emit(clean_line(f"    arguments: {', '.join(item['arguments']) or 'none'}"))
+        emit(clean_line(f"    says: {item['description']}"))
+
+
 # Reading and making
 
 

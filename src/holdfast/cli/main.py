@@ -86,8 +86,8 @@ NODE_EXTRA = frozenset(
     }
 )
 """Top-level modules that only ``holdfast[node]`` installs."""
-AGENTS_EXTRA = frozenset({"jsonschema", "mcp", "mcp_types"})
-"""Those of ``holdfast[agents]``; ``mcp_types`` comes with ``mcp``."""
+AGENTS_EXTRA = frozenset({"httpx2", "jsonschema", "mcp", "mcp_types"})
+"""Those of ``holdfast[agents]``; ``httpx2`` and ``mcp_types`` come with ``mcp``."""
 
 
 class LazyGroup(click.Group):
