@@ -32,6 +32,7 @@ BENCHES = {
     "facilitator": "payments verified and captured, against x402's own classes",
     "payments": "a paid turn beside an unpaid one",
     "hub": "models pushed and pulled, against the disk and loopback",
+    "workflows": "steps and sleeping executions",
     "memory": "rows kept and found, against Mem0",
     "memory_suites": "what is tried against a memory node, and how often it did harm",
     "recall": "a case and everything that relied on it",

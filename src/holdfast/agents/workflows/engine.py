@@ -36,7 +36,9 @@ from holdfast.ports.clock import Clock
 
 _LOG = logging.getLogger(__name__)
 LEASE_S = 120
-"""How long an execution is held beyond what its step may take."""
+"""How long an execution is held at first, and beyond what a longer step may take."""
+_MARGIN_S = 45
+"""What is left of a lease while something is asked, beside the step's own seconds: calls of the gateway take 30."""
 _PAUSES_S = (1, 2, 5, 10, 30, 60)
 """Between tries to reach a gateway that is silent."""
 _BUSY = (429, 500, 502, 503, 504)
@@ -172,10 +174,11 @@ class Engine:
         """Move an execution on as far as it goes now. When it has something to do again; None where it ended, or
         another engine moves it."""
         now = self._clock.now()
-        if not self._journal.lease(execution, self._owner, now, now + dt.timedelta(seconds=LEASE_S)):
+        until = now + dt.timedelta(seconds=LEASE_S)
+        if not self._journal.lease(execution, self._owner, now, until):
             return None
         try:
-            return await self._move_on(execution)
+            return await self._move_on(execution, until)
         except _LostError:
             return None
         except HoldfastError as error:
@@ -183,7 +186,7 @@ class Engine:
         finally:
             self._journal.release(execution, self._owner)
 
-    async def _move_on(self, execution: str) -> dt.datetime | None:
+    async def _move_on(self, execution: str, held: dt.datetime) -> dt.datetime | None:
         while True:
             ending = self._journal.ending(execution)
             definition, known = self._journal.load(execution)
@@ -193,26 +196,30 @@ class Engine:
             now = self._clock.now()
             move = moves.next_move(definition, known, now)
             if isinstance(move, Sleep):
-                self._journal.sleep(execution, move.until)
+                self._journal.sleep(execution, move.until, self._owner)
                 return move.until
             if isinstance(move, End) and await self._held_by_act(definition, known, move):
                 continue
-            self._hold(execution, move, now)
+            held = self._hold(execution, move, now, held)
             await self._do(definition, known, move)
 
-    def _hold(self, execution: str, move: Move, now: dt.datetime) -> None:
-        """Keep the lease for as long as the move may take."""
+    def _hold(self, execution: str, move: Move, now: dt.datetime, held: dt.datetime) -> dt.datetime:
+        """Keep the lease for longer where the move may take longer than it lasts; until when it is held."""
         seconds = move.step.seconds if isinstance(move, Ask) and not isinstance(move.step, ActionStep) else 0
-        until = now + dt.timedelta(seconds=seconds + LEASE_S)
+        needed = now + dt.timedelta(seconds=seconds + _MARGIN_S)
+        if needed <= held:
+            return held
+        until = needed + dt.timedelta(seconds=LEASE_S)
         if not self._journal.lease(execution, self._owner, now, until):
             raise _LostError
+        return until
 
     async def _do(self, definition: Definition, known: Snapshot, move: Move) -> None:
         match move:
             case Open():
                 await self._open(definition, known)
             case Ask():
-                if move.fresh:
+                if move.fresh and not isinstance(move.step, RuleStep):  # a rule asks nobody
                     self._journal.write(known.id, move.step.name, move.record)
                 await self._ask(definition, known, move.step, move.record)
             case Tell():
@@ -224,7 +231,7 @@ class Engine:
             case End():
                 self._journal.closing(known.id, move)
             case Sleep():
-                self._journal.sleep(known.id, move.until)
+                self._journal.sleep(known.id, move.until, self._owner)
 
     # Beginning and ending
 
@@ -382,7 +389,7 @@ class Engine:
     def _stumble(self, execution: str, error: HoldfastError) -> dt.datetime:
         count = self._journal.stumble(execution, str(error)[:500])
         until = self._clock.now() + dt.timedelta(seconds=_PAUSES_S[min(count, len(_PAUSES_S)) - 1])
-        self._journal.sleep(execution, until)
+        self._journal.sleep(execution, until, self._owner)
         _LOG.info("execution %s waits: %s", execution[:16], error)
         return until
 

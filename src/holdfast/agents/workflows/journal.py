@@ -87,6 +87,7 @@ _COUNT_BUSY = (
     "SELECT count(*) AS n FROM executions WHERE state IN ('waiting', 'open', 'closing') AND (? IS NULL OR workflow = ?)"
     " AND id NOT IN (SELECT execution FROM steps WHERE state = 'waiting')"
 )
+_RELEASE = "UPDATE executions SET lease = NULL, lease_until = NULL WHERE id = ? AND lease = ?"
 _BUSY_S = 30.0
 _CACHE_KIB = 4096
 """Pages that SQLite remembers: sleeping executions are to cost little."""
@@ -253,11 +254,9 @@ class Journal:
             return found.rowcount == 1
 
     def release(self, execution: str, owner: str) -> None:
-        """Give a lease back."""
-        with self._transaction():
-            self._database.execute(
-                "UPDATE executions SET lease = NULL, lease_until = NULL WHERE id = ? AND lease = ?", (execution, owner)
-            )
+        """Give a lease back, where it was not with the last word."""
+        if self._one("SELECT 1 FROM executions WHERE id = ? AND lease = ?", execution, owner) is not None:
+            self._change(_RELEASE, execution, owner)
 
     def release_all(self) -> None:
         """Give back every lease: whoever had them is gone."""
@@ -328,9 +327,11 @@ class Journal:
             )
             self._database.execute("UPDATE executions SET stumbles = 0, trouble = NULL WHERE id = ?", (execution,))
 
-    def sleep(self, execution: str, until: dt.datetime) -> None:
-        """Nothing is to be done before."""
-        self._change("UPDATE executions SET next_at = ? WHERE id = ?", time_encode(until), execution)
+    def sleep(self, execution: str, until: dt.datetime, owner: str) -> None:
+        """Nothing is to be done before; the lease goes back with that."""
+        with self._transaction():
+            self._database.execute("UPDATE executions SET next_at = ? WHERE id = ?", (time_encode(until), execution))
+            self._database.execute(_RELEASE, (execution, owner))
 
     def stumble(self, execution: str, trouble: str) -> int:
         """What has to be said and could not be; how often in a row."""
@@ -348,8 +349,8 @@ class Journal:
         ending = {"result": end.result, "code": end.code, "says": end.says, "step": end.step}
         state = "done" if end.code is None else "failed"
         self._change(
-            "UPDATE executions SET state = ?, ended_at = ?, ending = ?, next_at = NULL, stumbles = 0, trouble = NULL"
-            " WHERE id = ?",
+            "UPDATE executions SET state = ?, ended_at = ?, ending = ?, next_at = NULL, stumbles = 0, trouble = NULL,"
+            " lease = NULL, lease_until = NULL WHERE id = ?",
             state,
             time_encode(now),
             _write(ending),
