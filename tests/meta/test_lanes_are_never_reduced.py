@@ -35,7 +35,7 @@ from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
 from holdfast.web import openapi as pages_openapi
 from holdfast.web.app import create_app as create_pages
 from tests.helpers import asgi
-from tests.helpers.agent_pages import agent_pages
+from tests.helpers.agent_pages import agent_pages, open_agent
 from tests.helpers.case_world import HOST, CaseWorld, play_cases
 from tests.helpers.hub_pages import Asked, filled
 from tests.helpers.live_pages import add_webhooks
@@ -414,9 +414,10 @@ def test_no_twin_of_a_page_shows_one_result(tmp_path: Path) -> None:
 def test_no_twin_of_an_agent_run_shows_one_result(tmp_path: Path) -> None:
     async def main() -> None:
         async with agent_pages(tmp_path) as pages:
-            agent = await pages.agent()
+            agent, other = await pages.agent(), await open_agent(pages.world)
             for path in (p for p in pages_openapi.twins() if p.startswith("/agents")):
                 target = path.replace("{run}", agent["run"]).replace("{child}", agent["act"])
+                target = target.replace("{other}", other["run"])
                 reply = await asgi.request(pages.cases.app, "GET", target, headers=[HOST])
                 assert reply.status == 200, (path, reply.body)
                 assert flattened_json(reply.json()) == [], path

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -34,7 +34,7 @@ def compare_words(one: str, other: str) -> tuple[Piece, ...]:
     bare, beside = [word.strip() for word in first], [word.strip() for word in second]
     return tuple(
         Piece(kind == "equal", "".join(first[start:end]), "".join(second[begin:stop]))
-        for kind, start, end, begin, stop in _compare(bare, beside)
+        for kind, start, end, begin, stop in compare_items(bare, beside)
     )
 
 
@@ -47,7 +47,9 @@ def _words(text: str) -> list[str]:
     return [*found[:-1], found[-1] + rest]
 
 
-def _compare(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+def compare_items(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
+    """What makes the second of the first, as ``difflib`` says it: (kind, begin and end in one, begin and end in the
+    other). The same bound on work holds."""
     repeated = Counter(other)
     work = sum(count * repeated[word] for word, count in Counter(one).items()) * min(len(one), len(other))
     if work <= MOST_WORK:
@@ -61,6 +63,6 @@ def _compare(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, int, i
     ]
 
 
-def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+def _alike(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     """How many words two texts begin with alike."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

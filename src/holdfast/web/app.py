@@ -29,6 +29,7 @@ from holdfast.nodes.panel.views import QUESTIONS
 from holdfast.review.roles import may
 from holdfast.verifier.lanes import DOES_NOT_SAY, LANES
 from holdfast.web.acts import CaseActPages
+from holdfast.web.agent_diff import AgentDiffPages
 from holdfast.web.agents import AgentPages
 from holdfast.web.assets import Assets
 from holdfast.web.background import privacy_of
@@ -81,6 +82,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
         *SourcePages(service, site.page).routes(),
         *MemoryPages(service, site.page).routes(),
         *InfluencePages(service, site.page).routes(),
+        *AgentDiffPages(service, site.page).routes(),
         *agents.routes(),
         *ChatPages(service, site.page, site.assets).routes(),
         *VerifyPages(service, site.page, site.assets).routes(),

@@ -76,6 +76,12 @@ def twins() -> dict[str, Any]:
             RUN,
             query("after", start),
         ),
+        "/agents/{run}/with/{other}.json": answer(
+            "Two runs of one agent beside each other, step by step and lane by lane",
+            {"type": "object", "required": ["one", "other", "pairs"]},
+            RUN,
+            place("other", {"type": "string", "format": "uuid"}),
+        ),
         "/agents/{run}/steps/{child}.json": answer(
             "One run below an agent run",
             {"type": "object", "required": ["run", "what", "title", "lanes", "agent", "case"]},
