@@ -1,4 +1,5 @@
-"""Two runs of one agent beside each other: aligned by what their children were, never added up."""
+"""Two runs of one agent beside each other, aligned by what their children were and never added up; and a turn that is
+asked again without what it stood on."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ import pytest
 
 from holdfast.nodes.panel.agent_diff import align
 from holdfast.nodes.panel.agents import parse_tree
+from tests.helpers import asgi
 from tests.helpers.agent_pages import AgentPages, ask, call, open_agent, step
 from tests.helpers.case_world import HOST
+from tests.unit.nodes.gateway.test_admitting import reference, signed
 from tests.web.test_agent_pages import CHILD, HEAD, HTML, LANES_TOLD, get, play
 
 pytestmark = pytest.mark.enable_socket
@@ -120,5 +123,38 @@ def test_outputs_are_compared_word_by_word_for_whoever_opens_both_cases(tmp_path
             (case,) = (await get(pages, f"/v1/cases?run={agent['run']}", HOST, *pages.cases.reader())).json()["cases"]
             events = (await get(pages, f"/v1/cases/{case['id']}", HOST, *pages.cases.reader())).json()["events"]
             assert [event["kind"] for event in events].count("viewed") == 1
+
+    play(story, tmp_path)
+
+
+def test_a_turn_is_asked_again_without_a_source_from_its_agent_runs_tree(tmp_path: Path) -> None:
+    async def story(pages: AgentPages) -> None:
+        world = pages.world
+        agent = await open_agent(world, queue="default")
+        made = signed(world)
+        await ask(world, agent["run"], "What is the rate?", holdfast={"admissions": [reference(made)]})
+        await pages.look()
+        who = await pages.cases.let_in("rea", "reviewer")
+        (turn,) = (await get(pages, f"/agents/{agent['run']}.json", HOST, who[0])).json()["children"]
+        assert turn["rests"]["admissions"] == [made.digest]
+        path = f"/agents/{agent['run']}/steps/{turn['run']}"
+        assert "Ask again without it" not in (await get(pages, path, *HTML, who[0])).body.decode()
+        read = (await get(pages, f"{path}?read=1", *HTML, who[0])).body.decode()
+        assert f'action="{path}/influence"' in read
+        form = f"token={who[1][1]}&without={made.digest}".encode()
+        kind = ("content-type", "application/x-www-form-urlencoded")
+        headers = [*HTML, who[0], who[2], kind, ("sec-fetch-site", "same-origin")]
+        refused = await asgi.request(pages.cases.app, "POST", f"{path}/influence", form, [*HTML, who[0], kind])
+        assert refused.status == 403
+        asked = len(world.upstream.sent)
+        reply = await asgi.request(pages.cases.app, "POST", f"{path}/influence", form, headers)
+        text = reply.body.decode()
+        assert reply.status == 200, text
+        assert "Asked again without admitted facts" in text
+        assert text.count("a re-run, not proof") == 2
+        assert "Asked again 1 of 4 times" in text
+        assert len(world.upstream.sent) == asked + 2
+        after = (await get(pages, f"/agents/{agent['run']}.json", HOST, who[0])).json()
+        assert [child["run"] for child in after["children"]] == [turn["run"]]
 
     play(story, tmp_path)

@@ -13,7 +13,7 @@ Not covered: whether an admission holds (``core.admissions``), and which ones a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ INTRODUCTION = (
 """What a gateway puts before the first block of a message; not a part of a block."""
 QUOTED_ROLES = ("user", "tool")
 """Roles of messages that a block may stand in (``admission.md`` §8(2))."""
+LEFT_OUT = '{"refused":"left-out"}'
+"""What stands in a re-run where a model had asked for an admission that is left out of it."""
 LEAST_CITED = 8
 """Digits of a digest that a citation has at least."""
 
@@ -96,6 +98,42 @@ def _escaped(found: re.Match[str]) -> str:
 def find_blocks(text: str) -> list[Block]:
     """The blocks of a text."""
     return [Block(found[1], found[0]) for found in _BLOCK.finditer(text)]
+
+
+def without_blocks(messages: Sequence[Any], digests: Collection[str]) -> list[Any]:
+    """A document's messages without the blocks of some admissions; a message that only introduced them goes too, and
+    a model that asked for one is told that it was left out."""
+    found = []
+    for message in messages:
+        changed = _without(message, digests)
+        if changed == message:
+            found.append(message)
+        elif changed.get("role") == "tool" and not find_blocks(str(changed.get("content"))):
+            found.append({**changed, "content": LEFT_OUT})
+        elif changed.get("content") != INTRODUCTION:
+            found.append(changed)
+    return found
+
+
+def _without(value: Any, digests: Collection[str]) -> Any:
+    if isinstance(value, str) and not isinstance(value, canonical.NumberText):
+        for block in find_blocks(value):
+            if block.digest in digests:
+                value = value.replace(f"\n\n{block.text}", "").replace(block.text, "")
+        return value
+    if isinstance(value, list):
+        return [_without(item, digests) for item in value]
+    if isinstance(value, dict):
+        return {name: _without(item, digests) for name, item in value.items()}
+    return value
+
+
+def admitted_in(value: Any) -> list[str]:
+    """The digests of the blocks that stand in texts of a document's messages, in their order, each once."""
+    if isinstance(value, str):
+        return list(dict.fromkeys(block.digest for block in find_blocks(value)))
+    inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return list(dict.fromkeys(digest for item in inner for digest in admitted_in(item)))
 
 
 def escape_openings(text: str) -> str:

@@ -8,23 +8,30 @@ Not covered: what moves a case (``holdfast.review``), and checking a parent's li
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from holdfast.errors import MalformedError, UsageError
+from holdfast.errors import MalformedError, UnavailableError, UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.agents import KINDS, AgentList, AgentTree, ChildRun
+from holdfast.nodes.panel.app import require_change
+from holdfast.nodes.panel.influence import parse_asked_again, question, wanted
 from holdfast.nodes.panel.people import ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.case_store import CaseRow
 from holdfast.review.events import SYSTEM
+from holdfast.review.recalled import recalled_of
+from holdfast.review.roles import may
 from holdfast.web.cases import Page
 from holdfast.web.filters import url_of
+from holdfast.web.forms import only, read_form
+from holdfast.web.memory import ROW_WORDS
 
 LISTED = 30
 """Agent runs on one page."""
@@ -50,6 +57,14 @@ class AgentPages:
             ActRoute(people, "run:read", "/agents/{run}.json", self.tree_json),
             ActRoute(people, "run:read", "/agents/{run}/steps/{child}.json", self.child_json),
             ActRoute(people, "run:read", "/agents/{run}/steps/{child}", self.child),
+            ActRoute(
+                people,
+                "run:ask",
+                "/agents/{run}/steps/{child}/influence",
+                self.influence,
+                methods=("GET", "POST"),
+                named=True,
+            ),
         ]
 
     def late_routes(self) -> list[BaseRoute]:
@@ -148,13 +163,33 @@ class AgentPages:
             }
         )
 
+    async def influence(self, request: Request) -> Response:
+        """``POST /agents/{run}/steps/{child}/influence`` with ``without``: the turn asked again without rows of memory
+        or an admission, for whoever opens the case that it is read in. It makes no child."""
+        run, wanted_child = _child_of(request)
+        back = f"/agents/{run}/steps/{wanted_child}"
+        if request.method != "POST":
+            return RedirectResponse(back, 303)
+        fields = await read_form(request)
+        require_change(self._service, request, fields.pop("token", ""))
+        without = wanted(only(fields, "without")["without"])
+        tree, child, cases = await find_child(self._service, run, wanted_child)
+        review, row = self._service.review, cases.get(child.run) or cases.get(tree.head.run)
+        if review is None or review.contents is None or row is None:
+            raise UnavailableError("content.key", "nobody here can read this run, so nobody has it asked again")
+        actor = actor_of(await require_person(self._service.people, request, "case:read"))
+        await review.call(review.desk.view, actor, row.case)
+        raw = await review.contents.ask_again(child.run, question(without))
+        found = await asyncio.to_thread(parse_asked_again, raw)
+        return self._page(request, "influence.html", "/agents", found=found, back=f"{back}?read=1")
+
     async def _read(
         self, request: Request, tree: AgentTree, child: ChildRun, cases: Mapping[str, CaseRow]
     ) -> dict[str, Any]:
         """What was said in a child, for whoever opens the case of its agent run, or its own: the journal says so
         (``sealed.md`` §4). Nothing is opened unless the page is asked for that."""
         review, row = self._service.review, cases.get(child.run) or cases.get(tree.head.run)
-        found: dict[str, Any] = {"content": None, "why": "", "offer": None}
+        found: dict[str, Any] = {"content": None, "why": "", "offer": None, "recalled": None}
         if review is None or review.contents is None:
             return {**found, "why": "This panel reads no runs."}
         if row is None:
@@ -166,7 +201,11 @@ class AgentPages:
         principal = await require_person(self._service.people, request, "case:read")
         await review.call(review.desk.view, actor_of(principal), row.case)
         reading = await review.contents.read(child.run, await self._service.evidence(child.run))
-        return {**found, "content": reading.content, "why": reading.trouble, "case": row.case}
+        asks = reading.content is not None and child.what == "turn" and may(principal.roles, "run:ask")
+        again = f"/agents/{tree.head.run}/steps/{child.run}/influence" if asks else ""
+        recalled = recalled_of(reading.bundle, self._service.clock.now())
+        more = {"case": row.case, "recalled": recalled, "words": ROW_WORDS, "again": again}
+        return {**found, "content": reading.content, "why": reading.trouble, **more}
 
 
 async def find_child(service: PanelService, run: str, wanted: str) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:

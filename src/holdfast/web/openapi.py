@@ -165,10 +165,13 @@ def twins() -> dict[str, Any]:
 
 def _influence(of: dict[str, Any]) -> dict[str, Any]:
     """Asking a run again without rows of memory."""
-    rows = listed({"type": "string", "pattern": "^mem_[0-9a-f]{32}$"}) | {"minItems": 1, "uniqueItems": True}
+    rows = listed({"type": "string", "pattern": "^(?:mem_[0-9a-f]{32}|[0-9a-f]{64})$"}) | {
+        "minItems": 1,
+        "uniqueItems": True,
+    }
     body = closed({"without": {"anyOf": [{"const": "all"}, rows]}})
     told = {"type": "object", "required": ["run", "original", "control", "answer", "control_differs", "proves"]}
-    return answer("A run asked again without rows of memory: no proof", told, of, TOKEN, body=body)
+    return answer("A run asked again without rows of memory or admitted facts: no proof", told, of, TOKEN, body=body)
 
 
 def _schemas(known: dict[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _influence() -> dict[str, Any]:
     answer = {"type": "object", "required": sorted(told), "properties": told, "additionalProperties": False}
     return {
         "post": {
-            "summary": "Ask a chat again without rows of memory, for whoever holds its capability; no proof",
+            "summary": "Ask a chat again without what was looked up, for whoever holds its capability; no proof",
             "parameters": [_RUN_PARAMETER],
             "security": [{"capability": []}],
             "requestBody": {"required": False, "content": {"application/json": {"schema": asked}}},

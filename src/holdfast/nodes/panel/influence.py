@@ -1,4 +1,4 @@
-"""What a page shows of a run that was asked again without rows of memory (``spec/recall.md`` §7).
+"""What a page shows of a run that was asked again without rows of memory or admitted facts (``spec/recall.md`` §7).
 
 The gateway asks and answers; here its answer is read, and each re-run compared with the original. Nothing of it is
 evidence, and nothing of it is kept: not in a case, not in a journal, not in the page's address.
@@ -8,6 +8,7 @@ Not covered: who may ask (the routes), and what a difference means: nobody knows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from holdfast.core.differences import Piece, compare_words
 from holdfast.core.memory import is_row_id
 from holdfast.errors import MalformedError
 
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 ALL = "all"
 """What a form says for all rows."""
 _TEXTS = ("original", "control", "answer", "note")
@@ -38,6 +40,11 @@ class AskedAgain:
     """The original against the run that was asked again as it was."""
     answer_pieces: tuple[Piece, ...]
     """The original against the run without the rows."""
+
+    @property
+    def kind(self) -> str:
+        """What was left out, as a word."""
+        return "rows" if is_row_id(self.without[0]) else "admissions"
 
     @property
     def control_differs(self) -> bool:
@@ -67,9 +74,14 @@ def wanted(value: object) -> tuple[str, ...] | None:
     if value == ALL:
         return None
     rows = [value] if isinstance(value, str) else value
-    if not isinstance(rows, list) or not rows or not all(map(is_row_id, rows)) or len(set(rows)) != len(rows):
-        raise MalformedError("panel.rows", f"rows are left out by their ids, each once, or {ALL}", param="without")
+    if not isinstance(rows, list) or not rows or not all(map(_is_one, rows)) or len(set(rows)) != len(rows):
+        said = f"rows are left out by their ids, admissions by their digests, each once, or {ALL}"
+        raise MalformedError("panel.rows", said, param="without")
     return tuple(rows)
+
+
+def _is_one(value: object) -> bool:
+    return isinstance(value, str) and (is_row_id(value) or _DIGEST.match(value) is not None)
 
 
 def question(without: tuple[str, ...] | None) -> bytes:
@@ -84,7 +96,7 @@ def parse_asked_again(raw: bytes) -> AskedAgain:
     texts = {name: value.get(name) for name in ("run", *_TEXTS)}
     counts, without = (value.get("times"), value.get("most")), value.get("without")
     good = all(isinstance(text, str) for text in texts.values()) and all(type(count) is int for count in counts)
-    if not good or not isinstance(without, list) or not all(map(is_row_id, without)):
+    if not good or not isinstance(without, list) or not all(map(_is_one, without)):
         raise MalformedError("panel.shape", "the gateway's answer is no run that was asked again")
     return _compared(value)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.blocks import INTRODUCTION, admitted_in, without_blocks
 from holdfast.core.context import context_of, parse_context
 from holdfast.errors import HoldfastError
 from holdfast.nodes.gateway.influence import MOST, parse_influence
@@ -16,6 +17,8 @@ from tests.helpers import asgi
 from tests.helpers.gateway import ask
 from tests.helpers.gateway_world import World, play
 from tests.helpers.upstreams import ScriptedUpstream
+from tests.unit.nodes.gateway.test_admitting import asked as asked_with
+from tests.unit.nodes.gateway.test_admitting import reference, signed
 from tests.unit.nodes.gateway.test_recalling import ANSWER, STREAM, asked, remembering
 
 CELLO, LISBON = f"mem_{1:032x}", f"mem_{2:032x}"
@@ -194,3 +197,69 @@ def test_answers_that_say_one_word_over_and_over_are_compared_in_pieces() -> Non
         assert str(difference["answer"]).split() == ["b", "a"] * 3999 + ["b"]
 
     play(story, upstream=ScriptedUpstream(answers=[many, many, more]))
+
+
+# Admitted facts
+
+
+async def admitted_run(world: World, *made: Any) -> Any:
+    run = await world.gateway.open(asked_with(*map(reference, made)), "first")
+    await world.gateway.answer(run)
+    return run
+
+
+def test_an_admission_is_left_out_and_the_others_stay() -> None:
+    async def story(world: World) -> None:
+        world.upstream.answers = [ANSWER, ANSWER, OTHER]
+        first, second = signed(world), signed(world, ago=9)
+        run = await admitted_run(world, first, second)
+        found = await world.influence().ask(await world.row(run.id), run.secret, (first.digest,))
+        whole, changed = (json.loads(body)["messages"] for _, body in world.upstream.sent[-2:])
+        assert admitted_in(whole) == [first.digest, second.digest]
+        assert admitted_in(changed) == [second.digest]
+        assert (found["without"], found["control_differs"], found["times"]) == ([first.digest], False, 1)
+        assert found["answer"] == "The old cello, maybe."
+
+    play(story, upstream=upstream())
+
+
+def test_without_any_admission_nothing_of_them_is_left_and_it_is_no_child_of_anybody() -> None:
+    async def story(world: World) -> None:
+        world.upstream.answers = [ANSWER, ANSWER, OTHER]
+        made = signed(world)
+        run = await admitted_run(world, made)
+        before = len(await world.indexer.recent("first", 50))
+        found = await world.influence().ask(await world.row(run.id), run.secret, None)
+        assert found["without"] == [made.digest]
+        changed = json.loads(world.upstream.sent[-1][1])["messages"]
+        assert INTRODUCTION not in json.dumps(changed)
+        assert len(await world.indexer.recent("first", 50)) == before
+
+    play(story, upstream=upstream())
+
+
+def test_an_admission_that_did_not_go_before_the_model_is_refused_before_anything_is_asked() -> None:
+    async def story(world: World) -> None:
+        run = await admitted_run(world, signed(world))
+        sent = len(world.upstream.sent)
+        for without in (("11" * 32,), (CELLO,)):
+            with pytest.raises(HoldfastError) as caught:
+                await world.influence().ask(await world.row(run.id), run.secret, without)
+            assert caught.value.code == "influence.row"
+        assert len(world.upstream.sent) == sent
+
+    play(story, upstream=upstream())
+
+
+def test_what_a_model_asked_for_itself_is_said_to_be_left_out() -> None:
+    block = "<admission " + "a" * 64 + ">\n{}\n</admission>"
+    messages = [
+        {"role": "user", "content": f"{INTRODUCTION}\n\n{block}"},
+        {"role": "tool", "tool_call_id": "1", "content": block},
+        {"role": "user", "content": [{"type": "text", "text": f"before {block} behind"}]},
+    ]
+    assert without_blocks(messages, ["b" * 64]) == messages
+    assert without_blocks(messages, ["a" * 64]) == [
+        {"role": "tool", "tool_call_id": "1", "content": '{"refused":"left-out"}'},
+        {"role": "user", "content": [{"type": "text", "text": "before  behind"}]},
+    ]
