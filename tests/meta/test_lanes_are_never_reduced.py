@@ -415,7 +415,7 @@ def test_no_twin_of_an_agent_run_shows_one_result(tmp_path: Path) -> None:
     async def main() -> None:
         async with agent_pages(tmp_path) as pages:
             agent, other = await pages.agent(), await open_agent(pages.world)
-            for path in (p for p in pages_openapi.twins() if p.startswith("/agents")):
+            for path in (p for p, told in pages_openapi.twins().items() if p.startswith("/agents") and "get" in told):
                 target = path.replace("{run}", agent["run"]).replace("{child}", agent["act"])
                 target = target.replace("{other}", other["run"])
                 reply = await asgi.request(pages.cases.app, "GET", target, headers=[HOST])

@@ -20,7 +20,7 @@ from holdfast.core.differences import Piece, compare_words
 from holdfast.errors import UsageError
 from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel.agent_diff import Pair, align, lanes_apart
-from holdfast.nodes.panel.agents import AgentTree, ChildRun
+from holdfast.nodes.panel.agents import AgentHead, AgentRow, AgentTree, ChildRun
 from holdfast.nodes.panel.people import ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
@@ -63,16 +63,25 @@ class AgentDiffPages:
         people = self._service.people
         return [
             ActRoute(people, "run:read", "/agents/{run}/with", self.choose),
+            ActRoute(people, "run:read", "/agents/{run}/with.json", self.choose_json),
             ActRoute(people, "run:read", "/agents/{run}/with/{other}.json", self.diff_json),
             ActRoute(people, "run:read", "/agents/{run}/with/{other}", self.diff),
         ]
 
     async def choose(self, request: Request) -> Response:
         """``GET /agents/{run}/with``: the other runs of the same agent."""
+        agent, others = await self._others(request)
+        return self._page(request, "agent_choice.html", "/agents", agent=agent, others=others)
+
+    async def choose_json(self, request: Request) -> Response:
+        """``GET /agents/{run}/with.json``."""
+        agent, others = await self._others(request)
+        return json_response({"run": agent.run, "name": agent.name, "others": [row.to_json() for row in others]})
+
+    async def _others(self, request: Request) -> tuple[AgentHead, list[AgentRow]]:
         tree = await self._service.agent(request.path_params["run"], within_ms=0)
         found = await self._service.agents(tree.head.name, None, None, _CHOICE)
-        others = [row for row in found.agents if row.head.run != tree.head.run]
-        return self._page(request, "agent_choice.html", "/agents", agent=tree.head, others=others)
+        return tree.head, [row for row in found.agents if row.head.run != tree.head.run]
 
     async def diff(self, request: Request) -> Response:
         """``GET /agents/{run}/with/{other}?read=1``."""

@@ -21,7 +21,7 @@ from holdfast.nodes.edge import json_response
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.agents import KINDS, AgentList, AgentTree, ChildRun
 from holdfast.nodes.panel.app import require_change
-from holdfast.nodes.panel.influence import parse_asked_again, question, wanted
+from holdfast.nodes.panel.influence import AskedAgain, parse_asked_again, question, wanted
 from holdfast.nodes.panel.people import ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.case_store import CaseRow
@@ -31,6 +31,7 @@ from holdfast.review.roles import may
 from holdfast.web.cases import Page
 from holdfast.web.filters import url_of
 from holdfast.web.forms import only, read_form
+from holdfast.web.influence import Rows, wanted_of
 from holdfast.web.memory import ROW_WORDS
 
 LISTED = 30
@@ -50,21 +51,15 @@ class AgentPages:
 
     def routes(self) -> list[BaseRoute]:
         """Those that are matched first."""
-        people = self._service.people
+        people, again = self._service.people, "/agents/{run}/steps/{child}/influence"
         return [
             ActRoute(people, "run:read", "/agents", self.list),
             ActRoute(people, "run:read", "/agents.json", self.list_json),
             ActRoute(people, "run:read", "/agents/{run}.json", self.tree_json),
             ActRoute(people, "run:read", "/agents/{run}/steps/{child}.json", self.child_json),
             ActRoute(people, "run:read", "/agents/{run}/steps/{child}", self.child),
-            ActRoute(
-                people,
-                "run:ask",
-                "/agents/{run}/steps/{child}/influence",
-                self.influence,
-                methods=("GET", "POST"),
-                named=True,
-            ),
+            ActRoute(people, "run:ask", f"{again}.json", self.influence_json, methods=("POST",), named=True),
+            ActRoute(people, "run:ask", again, self.influence, methods=("GET", "POST"), named=True),
         ]
 
     def late_routes(self) -> list[BaseRoute]:
@@ -172,7 +167,15 @@ class AgentPages:
             return RedirectResponse(back, 303)
         fields = await read_form(request)
         require_change(self._service, request, fields.pop("token", ""))
-        without = wanted(only(fields, "without")["without"])
+        found = await self._asked_again(request, wanted(only(fields, "without")["without"]))
+        return self._page(request, "influence.html", "/agents", found=found, back=f"{back}?read=1")
+
+    async def influence_json(self, request: Request) -> Response:
+        """``POST /agents/{run}/steps/{child}/influence.json``: the same for programs."""
+        return json_response((await self._asked_again(request, await wanted_of(self._service, request))).to_json())
+
+    async def _asked_again(self, request: Request, without: Rows) -> AskedAgain:
+        run, wanted_child = _child_of(request)
         tree, child, cases = await find_child(self._service, run, wanted_child)
         review, row = self._service.review, cases.get(child.run) or cases.get(tree.head.run)
         if review is None or review.contents is None or row is None:
@@ -180,8 +183,7 @@ class AgentPages:
         actor = actor_of(await require_person(self._service.people, request, "case:read"))
         await review.call(review.desk.view, actor, row.case)
         raw = await review.contents.ask_again(child.run, question(without))
-        found = await asyncio.to_thread(parse_asked_again, raw)
-        return self._page(request, "influence.html", "/agents", found=found, back=f"{back}?read=1")
+        return await asyncio.to_thread(parse_asked_again, raw)
 
     async def _read(
         self, request: Request, tree: AgentTree, child: ChildRun, cases: Mapping[str, CaseRow]

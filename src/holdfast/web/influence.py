@@ -69,7 +69,7 @@ class InfluencePages:
 
     async def run_json(self, request: Request) -> Response:
         """The same for programs."""
-        return json_response((await self._of_run(request, await self._body(request))).to_json())
+        return json_response((await self._of_run(request, await wanted_of(self._service, request))).to_json())
 
     async def case(self, request: Request) -> Response:
         """``POST /cases/{case}/influence`` with ``without``, from a page."""
@@ -80,7 +80,7 @@ class InfluencePages:
 
     async def case_json(self, request: Request) -> Response:
         """The same for programs."""
-        return json_response((await self._of_case(request, await self._body(request))).to_json())
+        return json_response((await self._of_case(request, await wanted_of(self._service, request))).to_json())
 
     async def _of_run(self, request: Request, without: Rows) -> AskedAgain:
         raw = await self._service.ask_again(request.path_params["run"], question(without))
@@ -105,12 +105,14 @@ class InfluencePages:
         require_change(self._service, request, fields.pop("token", ""))
         return wanted(only(fields, "without")["without"])
 
-    async def _body(self, request: Request) -> Rows:
-        require_change(self._service, request, request.headers.get("x-holdfast-token"))
-        body = await read_json(request)
-        if body.keys() != {"without"}:
-            raise MalformedError("panel.rows", "say which rows are left out", param="without")
-        return wanted(body["without"])
-
     async def _show(self, request: Request, back: str, found: AskedAgain) -> Response:
         return self._page(request, "influence.html", "", found=found, back=back)
+
+
+async def wanted_of(service: PanelService, request: Request) -> Rows:
+    """What a program's request leaves out. Raises ``panel.rows`` and as :func:`require_change` does."""
+    require_change(service, request, request.headers.get("x-holdfast-token"))
+    body = await read_json(request)
+    if body.keys() != {"without"}:
+        raise MalformedError("panel.rows", "say what is left out", param="without")
+    return wanted(body["without"])

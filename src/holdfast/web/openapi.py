@@ -41,6 +41,7 @@ def twins() -> dict[str, Any]:
         query("since", {"type": "string", "format": "date"}),
         AFTER,
     )
+    child = place("child", {"type": "string", "format": "uuid"})
     known = place("known", {"type": "integer", "minimum": 1, "maximum": 10**15})
     found = {
         "/about.json": answer("The words that the pages use", {"type": "object"}),
@@ -76,6 +77,9 @@ def twins() -> dict[str, Any]:
             RUN,
             query("after", start),
         ),
+        "/agents/{run}/with.json": answer(
+            "Other runs of the same agent", {"type": "object", "required": ["run", "name", "others"]}, RUN
+        ),
         "/agents/{run}/with/{other}.json": answer(
             "Two runs of one agent beside each other, step by step and lane by lane",
             {"type": "object", "required": ["one", "other", "pairs"]},
@@ -86,7 +90,7 @@ def twins() -> dict[str, Any]:
             "One run below an agent run",
             {"type": "object", "required": ["run", "what", "title", "lanes", "agent", "case"]},
             RUN,
-            place("child", {"type": "string", "format": "uuid"}),
+            child,
         ),
         "/verify.json": answer(
             "The lanes that the page judges", {"type": "object", "required": ["judged", "not_judged"]}
@@ -157,13 +161,17 @@ def twins() -> dict[str, Any]:
             *(query(name, start) for name in ("dead", "waiting", "dropped")),
         ),
     }
-    asked = {"/runs/{run}/influence.json": RUN, "/cases/{case}/influence.json": CASE}
+    asked = {
+        "/runs/{run}/influence.json": (RUN,),
+        "/cases/{case}/influence.json": (CASE,),
+        "/agents/{run}/steps/{child}/influence.json": (RUN, child),
+    }
     return {path: {"get": operation} for path, operation in found.items()} | {
-        path: {"post": _influence(of)} for path, of in asked.items()
+        path: {"post": _influence(*of)} for path, of in asked.items()
     }
 
 
-def _influence(of: dict[str, Any]) -> dict[str, Any]:
+def _influence(*of: dict[str, Any]) -> dict[str, Any]:
     """Asking a run again without rows of memory."""
     rows = listed({"type": "string", "pattern": "^(?:mem_[0-9a-f]{32}|[0-9a-f]{64})$"}) | {
         "minItems": 1,
@@ -171,7 +179,7 @@ def _influence(of: dict[str, Any]) -> dict[str, Any]:
     }
     body = closed({"without": {"anyOf": [{"const": "all"}, rows]}})
     told = {"type": "object", "required": ["run", "original", "control", "answer", "control_differs", "proves"]}
-    return answer("A run asked again without rows of memory or admitted facts: no proof", told, of, TOKEN, body=body)
+    return answer("A run asked again without rows of memory or admitted facts: no proof", told, *of, TOKEN, body=body)
 
 
 def _schemas(known: dict[str, Any]) -> dict[str, Any]:
