@@ -32,6 +32,7 @@ ALL = [EU, US, BARE, INSIDE]
 
 def write(out: Writer) -> None:
     """Write the suite."""
+    kept(out)
 
     def case(
         name: str,
@@ -117,3 +118,216 @@ def write(out: Writer) -> None:
         case(name, why, [policy], "route.fields", section="§1")
     case("price-with-a-sign", "A price is a decimal.", [{"max_usd": "-1"}], "pricing.decimal", section="§1")
     case("artifact-by-name", "An artifact is a digest.", [{"same_artifact": "small"}], "encoding.hex", section="§1")
+
+
+def kept(out: Writer) -> None:
+    """routes.md §7: a route held against the policies that it names."""
+
+    def attempt(upstream: str, why: str, end: str = "served") -> dict[str, Any]:
+        return {"upstream": upstream, "why": why, "end": end, "sent": True}
+
+    down = "upstream.unreachable"
+    one, two = [attempt("a", "first")], [attempt("a", "first", down), attempt("b", "fallback")]
+    again = [attempt("a", "first", down), attempt("a", "retry", down), attempt("a", "retry")]
+
+    def case(
+        name: str,
+        why: str,
+        policy: Any,
+        answers: list[list[str]] | None,
+        code: str | None = None,
+        *,
+        document: str | None = None,
+        **more: Any,
+    ) -> None:
+        attempts = more.pop("attempts", one)
+        value = {
+            "upstream": attempts[-1]["upstream"] if attempts else "a",
+            "attempts": attempts,
+            "fallback_from": [],
+            "label": "small",
+            "provider_model": "small-1",
+            "artifact": None,
+            "answered": True,
+            **more,
+        }
+        whole = {"type": "urn:holdfast:route-policy:v1", "policies": [{"by": "request", "policy": policy}]}
+        value["document"] = jcs(whole).decode() if document is None else document
+        expect = "accept" if code is None else "reject" if code == "route_policy.broken" else "malformed"
+        out.case(
+            f"routes/kept-{name}",
+            why,
+            spec="routes.md §7",
+            run=["keep-route-policy", "route.json"],
+            expect=expect,
+            code=code,
+            bug=None if code is None else "WRONG_ROUTE" if expect == "reject" else "MALFORMED_POLICY",
+            result=None if answers is None else {"rules": [["request", *answer] for answer in answers]},
+            files={"route.json": jcs(value)},
+        )
+
+    broken, broke = "route_policy.broken", "The gateway's own account breaks what its caller had forbidden."
+    allow, deny = {"providers": {"allow": ["a"]}}, {"providers": {"deny": ["b"]}}
+    case(
+        "providers",
+        "Both sides hold.",
+        {"providers": {"allow": ["a", "b"], "deny": ["c"]}},
+        [["providers.allow", "yes"], ["providers.deny", "yes"]],
+        attempts=two,
+    )
+    case("providers-not-allowed", broke, allow, [["providers.allow", "no"]], broken, attempts=two)
+    case("providers-denied", broke, deny, [["providers.deny", "no"]], broken, attempts=two)
+    case(
+        "providers-denied-that-failed",
+        broke,
+        {"providers": {"deny": ["a"]}},
+        [["providers.deny", "no"]],
+        broken,
+        attempts=two,
+    )
+    case(
+        "nobody-turned-to",
+        "A run that failed before anybody was asked broke nothing.",
+        {"providers": {"allow": []}, "jurisdictions": ["eu"]},
+        [["providers.allow", "yes"], ["jurisdictions", "yes"]],
+        attempts=[],
+        answered=False,
+    )
+    case(
+        "no-attempts-told",
+        "After a crash, whom it went to is what the route has.",
+        deny,
+        [["providers.deny", "yes"]],
+        attempts=None,
+        fallback_from=["c"],
+        upstream="a",
+    )
+    case(
+        "no-attempts-told-and-denied",
+        broke,
+        deny,
+        [["providers.deny", "no"]],
+        broken,
+        attempts=None,
+        fallback_from=["b"],
+        upstream="a",
+    )
+    case(
+        "models",
+        "By its label, by its label there, by what the provider calls it.",
+        {"models": {"allow": ["a:small-1"], "deny": ["b:small"]}},
+        [["models.allow", "yes"], ["models.deny", "yes"]],
+    )
+    case("models-not-allowed", broke, {"models": {"allow": ["large"]}}, [["models.allow", "no"]], broken)
+    case("models-denied", broke, {"models": {"deny": ["a:small"]}}, [["models.deny", "no"]], broken)
+    case(
+        "models-not-shown",
+        "Without the request nobody can tell.",
+        {"models": {"allow": ["large"], "deny": ["a:tiny"]}},
+        [["models.allow", "cannot_tell"], ["models.deny", "cannot_tell"]],
+        label=None,
+        provider_model=None,
+    )
+    case(
+        "models-half-shown",
+        "One name is enough where it settles the rule.",
+        {"models": {"allow": ["small"]}},
+        [["models.allow", "yes"]],
+        provider_model=None,
+    )
+    case("fallback-none", "Nobody followed.", {"fallback": "none"}, [["fallback", "yes"]], attempts=again)
+    case("fallback-none-broken", broke, {"fallback": "none"}, [["fallback", "no"]], broken, attempts=two)
+    case("fallback-named", "The one that followed is named.", {"fallback": ["b"]}, [["fallback", "yes"]], attempts=two)
+    case("fallback-another", broke, {"fallback": ["c"]}, [["fallback", "no"]], broken, attempts=two)
+    case(
+        "fallback-without-attempts",
+        broke,
+        {"fallback": ["c"]},
+        [["fallback", "no"]],
+        broken,
+        attempts=None,
+        fallback_from=["c"],
+        upstream="a",
+    )
+    case("retries", "Twice.", {"retries": 2}, [["retries", "yes"]], attempts=again)
+    case("retries-too-many", broke, {"retries": 1}, [["retries", "no"]], broken, attempts=again)
+    case(
+        "retries-not-told",
+        "A skipped check is never a pass.",
+        {"retries": 1},
+        [["retries", "cannot_tell"]],
+        attempts=None,
+        upstream="a",
+    )
+    case(
+        "artifact",
+        "The node computed with it.",
+        {"same_artifact": "ab" * 32},
+        [["same_artifact", "yes"]],
+        artifact="ab" * 32,
+    )
+    case("artifact-another", broke, {"same_artifact": "ab" * 32}, [["same_artifact", "no"]], broken, artifact="cd" * 32)
+    case("artifact-of-a-provider", broke, {"same_artifact": "ab" * 32}, [["same_artifact", "no"]], broken)
+    case(
+        "artifact-without-answer",
+        "Nothing was computed.",
+        {"same_artifact": "ab" * 32},
+        [["same_artifact", "cannot_tell"]],
+        answered=False,
+    )
+    case(
+        "what-no-route-says",
+        "A skipped check is never a pass.",
+        {"plaintext": "enclave", "jurisdictions": ["eu"], "max_usd": "1"},
+        [["plaintext", "cannot_tell"], ["jurisdictions", "cannot_tell"], ["max_usd", "cannot_tell"]],
+    )
+    case("nothing-asked", "A policy of no rule is kept.", {}, [])
+    why = "What is no policy could be read as one that allows everything."
+    case(
+        "empty-document",
+        why,
+        {},
+        None,
+        "route.fields",
+        document='{"policies":[],"type":"urn:holdfast:route-policy:v1"}',
+    )
+    case(
+        "another-type",
+        why,
+        {},
+        None,
+        "route.fields",
+        document='{"policies":[{"by":"request","policy":{}}],"type":"urn:holdfast:route-policy:v2"}',
+    )
+    case(
+        "a-stranger",
+        why,
+        {},
+        None,
+        "route.fields",
+        document='{"policies":[{"by":"operator","policy":{}}],"type":"urn:holdfast:route-policy:v1"}',
+    )
+    case(
+        "in-another-order",
+        why,
+        {},
+        None,
+        "route.fields",
+        document='{"policies":[{"by":"request","policy":{}},{"by":"workspace","policy":{}}],"type":"urn:holdfast:route-policy:v1"}',
+    )
+    case(
+        "unknown-rule",
+        why,
+        {},
+        None,
+        "route.fields",
+        document='{"policies":[{"by":"request","policy":{"quiet":true}}],"type":"urn:holdfast:route-policy:v1"}',
+    )
+    case(
+        "loose-spelling",
+        why,
+        {},
+        None,
+        "json.spelling",
+        document='{"type":"urn:holdfast:route-policy:v1","policies":[{"by":"request","policy":{}}]}',
+    )

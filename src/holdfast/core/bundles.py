@@ -47,8 +47,11 @@ MOST_OF = {
     "change": 64,
     "recall": 16,
     "file": 16,
+    "policy": 4,
 }
 """Most items of the kinds that cost much to check or are compared with each other (``bundle.md`` §2)."""
+POLICY_SALT_BYTES = 32
+"""Of the digest of a route's policies (``statement.md`` §4.1(7))."""
 MAX_PROOF = 64
 """Hashes in one Merkle path: a tree has at most 2^64 leaves."""
 
@@ -210,6 +213,15 @@ class FileItem:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyItem:
+    """What opens the policies that a route names: the exact bytes of their document, and the salt."""
+
+    digest: str
+    raw: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceItem:
     """Which of the full nodes that the exporter asked did not answer. Its word, and information only."""
 
@@ -242,6 +254,7 @@ Item: TypeAlias = (
     | ProofItem
     | AdmissionItem
     | ChangeItem
+    | PolicyItem
     | RecallItem
     | FileItem
     | SilenceItem
@@ -438,6 +451,10 @@ def _file(value: Mapping[str, Any]) -> Item:
     return FileItem(_digest(value["digest"]), parse_file_document(raw), raw)
 
 
+def _policy(value: Mapping[str, Any]) -> Item:
+    return PolicyItem(*_record(value, POLICY_SALT_BYTES))
+
+
 def _silence(value: Mapping[str, Any]) -> Item:
     _members(value, "silent asked")
     silent, asked = _array(value["silent"]), _count(value["asked"], 1)
@@ -478,6 +495,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "change": _change,
     "recall": _recall,
     "file": _file,
+    "policy": _policy,
     "silence": _silence,
     "note": _note,
 }
@@ -549,6 +567,11 @@ def recall_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -
 def file_item(at: dt.datetime, *, document: bytes) -> dict[str, canonical.JSON]:
     """The journal item that shows what was read in a file (``bundle.md`` §2)."""
     return {"kind": "file", "at": time_encode(at), "digest": sha256_hex(document), "document": document.decode()}
+
+
+def policy_item(at: dt.datetime, *, digest: str, document: bytes, salt: bytes) -> dict[str, canonical.JSON]:
+    """The journal item that opens the policies that a route names (``bundle.md`` §2)."""
+    return _opening("policy", at, digest, document, salt)
 
 
 def admission_item(

@@ -37,9 +37,9 @@ def parse_vectors_request(value: Mapping[str, Any]) -> int:
     given = value.get("input")
     if _is_text(given) or _is_tokens(given):
         return 1
-    known = isinstance(given, list) and (all(map(_is_text, given)) or all(map(_is_tokens, given)))
-    if known and 0 < len(given) <= MOST_INPUTS:
-        return len(given)
+    texts = given if isinstance(given, list) else []
+    if 0 < len(texts) <= MOST_INPUTS and (all(map(_is_text, texts)) or all(map(_is_tokens, texts))):
+        return len(texts)
     raise MalformedError(
         "infer.inputs",
         f"input is a text, a list of token numbers, or a list of at most {MOST_INPUTS} of one of them",

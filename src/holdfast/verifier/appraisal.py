@@ -22,6 +22,7 @@ from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidenc
 from holdfast.verifier.files import check_files
 from holdfast.verifier.inputs import inputs
 from holdfast.verifier.judgement import judged_at, judgement
+from holdfast.verifier.kept_policy import KeptPolicy, check_policy, tell_policy
 from holdfast.verifier.labels import add_history, check_histories
 from holdfast.verifier.lanes import LANES, Lane
 from holdfast.verifier.memory import check_recalls, memory
@@ -87,6 +88,7 @@ def appraise(
     items = [entry.item for entry in bundle.until(known)]
     recalled = check_recalls(items, evidence, record)
     attached = check_files(items, evidence, record)
+    kept = check_policy(items, evidence, record)
     expired = trust is not None and trust.current.expires_at <= at
     sealed = _is_sealed(evidence)
     if expired:
@@ -101,7 +103,7 @@ def appraise(
         "computation": _computation(evidence, development=trust is not None and trust.development),
         "inputs": inputs(evidence, trust, attached),
         "memory": memory(evidence, recalled, trust),
-        "route": _route(evidence),
+        "route": _route(evidence, kept),
         "privacy": privacy(evidence, trust, enclave, record),
         "payment": payment(evidence, trust),
         "settlement": _settlement(evidence, trust),
@@ -309,17 +311,19 @@ def _is_own(evidence: Evidence) -> bool:
     return isinstance(body, Route) and body.endpoint in OWN_ENDPOINTS
 
 
-def _route(evidence: Evidence) -> Lane:
+def _route(evidence: Evidence, kept: KeptPolicy) -> Lane:
     body = evidence.route.statement.body if evidence.route is not None else None
-    return replace(_route_lane(evidence), deviations=deviations(body) if isinstance(body, Route) else ())
+    return replace(_route_lane(evidence, kept), deviations=deviations(body) if isinstance(body, Route) else ())
 
 
-def _route_lane(evidence: Evidence) -> Lane:
+def _route_lane(evidence: Evidence, kept: KeptPolicy) -> Lane:
     checked = evidence.route
     if checked is None:
         return Lane("route", "pending", None, "No route statement is here yet.")
     digests = (checked.statement.digest,)
     body = checked.statement.body
+    if kept.refusals:
+        return Lane("route", "refuted", None, kept.refusals[0], digests)
     if not checked.judged or not isinstance(body, Route):
         return Lane("route", "unknown", None, "Without a trust document nobody can say who signed the route.", digests)
     if any(code.startswith("trace.") for code, _ in evidence.bytes_refusals):
@@ -329,7 +333,7 @@ def _route_lane(evidence: Evidence) -> Lane:
         return Lane("route", "refuted", None, f"Not acceptable: {refused[0]}.", digests)
     if run_out:
         return Lane("route", "expired", None, "The key has run out and no quorum dated its statement in time.", digests)
-    return Lane("route", "proven", "signature", describe_route(body), digests)
+    return Lane("route", "proven", "signature", describe_route(body) + tell_policy(kept), digests)
 
 
 def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:

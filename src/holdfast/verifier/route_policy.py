@@ -145,6 +145,24 @@ def parse_route_policy(value: object) -> RoutePolicy:
     )
 
 
+def parse_policies(raw: bytes) -> RoutePolicies:
+    """The document that a route names by its digest (``routes.md`` §3); raises ``json.*`` and ``route.fields``."""
+    value = canonical.decode_signed(raw)
+    if value.keys() != {"type", "policies"} or value["type"] != ROUTE_POLICY_TYPE:
+        raise _malformed(f"a document of route policies is a {ROUTE_POLICY_TYPE}")
+    given = value["policies"]
+    if not isinstance(given, list) or not given or not all(_is_source(item) for item in given):
+        raise _malformed("each policy says whose it is")
+    places = [SOURCES.index(item["by"]) for item in given]
+    if places != sorted(set(places)):
+        raise _malformed("policies stand in the order of whose they are, each once")
+    return RoutePolicies(tuple((item["by"], parse_route_policy(item["policy"])) for item in given))
+
+
+def _is_source(item: object) -> bool:
+    return isinstance(item, dict) and item.keys() == {"by", "policy"} and item["by"] in SOURCES
+
+
 def decide_route(
     force: RoutePolicies, starts: Sequence[Candidate], follow: Callable[[Candidate], Sequence[Candidate]]
 ) -> tuple[Candidate, ...]:

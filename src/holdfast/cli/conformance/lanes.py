@@ -8,16 +8,25 @@ from typing import Any
 
 from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, Undecided, fields_of, integer, read_trust
 from holdfast.core import canonical
+from holdfast.core.attempts import parse_attempts
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_decode, time_encode
 from holdfast.core.pricing import parse_decimal
 from holdfast.errors import UsageError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.gate import Decision, History, LaneVector, Release, decide
+from holdfast.verifier.kept_policy import Turned, holds
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import parse_policy, parse_requirement
 from holdfast.verifier.queue_policy import parse_queue_policy, parse_queue_policy_document
-from holdfast.verifier.route_policy import SOURCES, Candidate, RoutePolicies, decide_route, parse_route_policy
+from holdfast.verifier.route_policy import (
+    SOURCES,
+    Candidate,
+    RoutePolicies,
+    decide_route,
+    parse_policies,
+    parse_route_policy,
+)
 
 
 def _check_policy(arguments: Arguments) -> Answer:
@@ -62,6 +71,21 @@ def _decide_route(arguments: Arguments) -> Answer:
     )
     starts, follow = ([_candidate(item) for item in value[name]] for name in ("starts", "follow"))
     return {"order": [item.code for item in decide_route(force, starts, lambda _start: follow)]}
+
+
+def _keep_route_policy(arguments: Arguments) -> Answer:
+    value = canonical.decode_signed(arguments.file())
+    force = parse_policies(value.pop("document").encode())
+    upstream, told = value["upstream"], value["attempts"]
+    value |= {
+        "attempts": None if told is None else parse_attempts(told, upstream),
+        "fallback_from": tuple(value["fallback_from"]),
+    }
+    rules = holds(force, Turned(**value))
+    answer: Answer = {"rules": [[rule.by, rule.name, rule.answer] for rule in rules]}
+    if any(rule.answer == "no" for rule in rules):
+        raise Refused("route_policy.broken", answer)
+    return answer
 
 
 def _check_queue_policy(arguments: Arguments) -> Answer:
@@ -151,6 +175,7 @@ COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     "verify-bundle": _verify_bundle,
     "check-queue-policy": _check_queue_policy,
     "decide-route": _decide_route,
+    "keep-route-policy": _keep_route_policy,
     "lane-vector": _lane_vector,
     "decide": _decide,
 }

@@ -25,7 +25,7 @@ from typing import Any
 
 from holdfast.client.log import LogReader
 from holdfast.core import canonical, merkle, rounds
-from holdfast.core.bundles import build_bundle, change_item, file_item, parse_bundle, payment_item
+from holdfast.core.bundles import build_bundle, change_item, file_item, parse_bundle, payment_item, policy_item
 from holdfast.core.encoding import b64_encode, sha256_hex, time_decode, time_encode
 from holdfast.core.parts import pseudo_random_key
 from holdfast.core.payments import parse_payment_document
@@ -322,6 +322,10 @@ class EvidenceDesk:
             now = time_decode(at)
             documents = read_documents(open_document(key, "files", kept[FILES_READ]))
             items += [file_item(now, document=document) for document in documents]
+        policy = opening.policy
+        if policy is not None and policy.salt is not None and policy.document is not None:
+            opened = {"document": policy.document.encode(), "salt": bytes.fromhex(policy.salt)}
+            items.append(policy_item(time_decode(at), digest=policy.digest, **opened))
         return items
 
     async def _history(

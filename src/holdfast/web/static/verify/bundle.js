@@ -23,6 +23,7 @@ const MOST = {
   admission: 1024,
   recall: 16,
   file: 16,
+  policy: 4,
   candidate: 4096,
   finality: 256,
   attestation: 64,
@@ -159,6 +160,7 @@ const KINDS = {
   proof: [OPENING, (item) => opening(item)],
   change: [OPENING, (item) => opening(item)],
   recall: [OPENING, (item) => opening(item)],
+  policy: [OPENING, (item) => opening(item)],
   file: [
     ["digest", "document"],
     (item) => {

@@ -32,9 +32,10 @@ function contradicted({ transcript, route, closing }) {
   return transcript.checks.find((check) => check.answer === "no" && check.lanes.includes("route") && speaks(check));
 }
 
-function told({ upstream, rewrites, fallbackFrom, cached, endpoint }) {
+function told({ upstream, rewrites, fallbackFrom, cached, endpoint, policy }) {
   const how = [cached ? "from a cache" : "", fallbackFrom.length ? `after ${fallbackFrom.join(", ")} failed` : "", rewrites.length ? `rewritten (${rewrites.join(", ")})` : "not rewritten"].filter(Boolean);
-  return `The gateway says: ${endpoint} by ${upstream}, ${how.join(", ")}`;
+  const under = policy ? "; a route policy was in force, which is not compared here" : "";
+  return `The gateway says: ${endpoint} by ${upstream}, ${how.join(", ")}${under}`;
 }
 
 function routed(appraisal) {
