@@ -70,11 +70,13 @@ def children_lines(found: ChildrenFound) -> Iterator[str]:
 
 
 def beside_lines(lanes: Mapping[str, list[dict[str, canonical.JSON]]]) -> Iterator[str]:
-    """Lanes of several runs side by side: of each lane which states there are, and which runs have them."""
+    """Lanes of several runs side by side: of each lane which states there are, and which runs have them. Where all have
+    one, their number says which."""
     for name, kinds in lanes.items():
         for number, kind in enumerate(kinds):
             runs = kind["runs"]
             listed = [str(run) for run in runs] if isinstance(runs, list) else []
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+            which = f"all {len(listed)}" if len(kinds) == 1 and len(listed) > 1 else ", ".join(listed[:_SHOWN]) + more
             basis = f" by {kind['basis']}" if kind["basis"] else ""
-            yield f"  {name if number == 0 else '':<14}{kind['state']}{basis}: {', '.join(listed[:_SHOWN])}{more}"
+            yield f"  {name if number == 0 else '':<14}{kind['state']}{basis}: {which}"

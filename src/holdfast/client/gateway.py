@@ -37,6 +37,7 @@ from holdfast.client.run_views import Openings, RunView, parse_openings, parse_r
 from holdfast.client.streams import Marked, StreamReader
 from holdfast.client.turns import (
     ENDPOINTS,
+    STREAMED,
     Attester,
     BoundTurn,
     Question,
@@ -299,7 +300,9 @@ class GatewayClient:
     def _prepare(self, asked: Question, *, streamed: bool) -> tuple[Sent, dict[str, str]]:
         if asked.endpoint not in ENDPOINTS:
             raise UsageError("client.endpoint", f"an endpoint is one of {', '.join(ENDPOINTS)}")
-        body = asked.body if asked.body is not None else _body_of(asked.request, streamed=streamed)
+        if streamed and asked.endpoint not in STREAMED:
+            raise UsageError("client.stream", f"{asked.endpoint} is not streamed")
+        body = asked.body if asked.body is not None else _body_of(asked, streamed=streamed)
         if asked.queue is not None and not is_code(asked.queue):
             raise UsageError("client.queue", f"{asked.queue!r} is no name of a queue: a code is", param="queue")
         nonce = asked.nonce if asked.nonce is not None else secrets.token_urlsafe(24)
@@ -517,11 +520,12 @@ class GatewayClient:
                     yield view
 
 
-def _body_of(request: Mapping[str, Any], *, streamed: bool) -> bytes:
+def _body_of(asked: Question, *, streamed: bool) -> bytes:
     """The bytes of a request; raises ``client.options``."""
-    if "holdfast" in request:
+    if "holdfast" in asked.request:
         raise UsageError("client.options", "options of a run are arguments of this call", param="holdfast")
-    return json.dumps({**request, "stream": streamed}, ensure_ascii=False, separators=(",", ":")).encode()
+    value = {**asked.request, **({"stream": streamed} if asked.endpoint in STREAMED else {})}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def _with_paid(sent: Sent, attempt: Attempt | None, headers: Mapping[str, str]) -> Sent:

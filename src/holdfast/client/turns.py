@@ -40,6 +40,8 @@ ENDPOINTS = {
     "inference": "/v1/infer",
 }
 """Endpoint names of statements (``statement.md`` §4.1) and their paths."""
+STREAMED = frozenset({"chat.completions", "completions", "messages"})
+"""Those of which the request says whether a stream is wanted; of the others the gateway takes no such member."""
 
 
 @dataclass(frozen=True, slots=True)

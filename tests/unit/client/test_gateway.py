@@ -524,3 +524,11 @@ def test_a_queue_goes_out_as_a_header_and_no_statement_is_read_as_naming_it() ->
     [headers] = [headers for method, _, headers in gateway.requests if method == "POST"]
     assert headers["x-holdfast-queue"] == "desk"
     assert headers["x-holdfast-subject"] == "Claim%20204%20of%20M%C3%BCller"
+
+
+def test_what_is_never_streamed_is_not_asked_for_as_a_stream() -> None:
+    async def read() -> None:
+        async with SignedGateway().client(TRUST).stream(REQUEST, endpoint="inference"):
+            pass
+
+    assert code_of(lambda: asyncio.run(read())) == "client.stream"
