@@ -145,6 +145,7 @@ requests: public(uint256)
 states: HashMap[bytes32, uint256]
 closures: HashMap[bytes32, bytes32]  # Keccak-256 of a fulfilled request's Closure
 owed: public(HashMap[address, uint256])
+fulfilling_round: public(transient(uint256))  # while a target is called: the last round that its result rests on
 
 
 @deploy
@@ -582,7 +583,12 @@ def fulfil(
     self.owed[payee] += ask.fee
     called: bool = False
     if ask.target != empty(address):
+        rests_on: uint256 = max(closure.closing_round, max(closure.computed_round, closure.route_round))
+        if proof == PROVED:
+            rests_on = max(rests_on, shown.proved_verdict.number)
+        self.fulfilling_round = rests_on
         called = self._call(ask, id, response, closure.closing, mode, proof)
+        self.fulfilling_round = 0
     log Fulfilled(id=id, payee=payee, mode=mode, proof=proof, called=called, closure=closure, response=response)
 
 

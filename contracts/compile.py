@@ -30,6 +30,7 @@ NAMES = (
     "Settlement",
     "Inference",
     "Alpha",
+    "Workflow",
 )
 
 

@@ -13,11 +13,13 @@ import pytest
 from holdfast.adapters.evm_rpc import EvmConnection
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.cli import onchain as command
+from holdfast.cli import onchain_place
 from holdfast.core.asks import Requested, build_fulfilment
 from tests.cli.conftest import Outcome
 from tests.helpers.asks import REQUEST, AskWorld
 from tests.helpers.chain_thread import ChainThread
 from tests.helpers.chains import NEEDS_MACHINE
+from tests.helpers.processes import wait_for
 
 pytestmark = NEEDS_MACHINE
 Holdfast = Callable[..., Outcome]
@@ -62,7 +64,7 @@ class Node(ChainThread[AskWorld]):
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     """A chain, the network's description in ``.holdfast``, keys of accounts, and a request."""
     found = Node()
-    monkeypatch.setattr(command, "connect", lambda _: EvmConnection("memory:", provider=found))
+    monkeypatch.setattr(onchain_place, "connect", lambda _: EvmConnection("memory:", provider=found))
     monkeypatch.setattr(command, "LOOK_S", 0.01)
     secrets = {Secp256k1Signer(bytes([number]) * 32).address: bytes([number]) * 32 for number in range(1, 6)}
     for index, signer in enumerate(found.chain.signers):
@@ -171,3 +173,56 @@ def test_a_request_that_nobody_serves_is_undecided_and_expires(holdfast: Holdfas
     assert (outcome.code, code_of(outcome)) == (3, "onchain.deadline")
     identity = outcome.err.partition(": ")[2].split()[0]
     assert told(holdfast("onchain", "cancel", identity, *ASKER, "--json"))["state"] == "expired"
+
+
+# --- workflows --------------------------------------------------------------------------------------------------------
+
+
+def deployed(holdfast: Holdfast, *options: str) -> str:
+    made = holdfast("onchain", "workflow", "deploy", "request.json", *ASKER, *options, "--json")
+    assert made.code == 0, made.err
+    return str(told(made)["workflow"])
+
+
+def test_a_workflow_that_is_none_is_refused(holdfast: Holdfast, node: Node) -> None:
+    nobody = "0x" + "11" * 20
+    assert code_of(holdfast("onchain", "workflow", "show", nobody)) == "flow.none"
+    assert code_of(holdfast("onchain", "workflow", "run", nobody, *ASKER)) == "flow.none"
+    bad = holdfast("onchain", "workflow", "deploy", "request.json", *ASKER, "--fee", "1.5")
+    assert (bad.code, code_of(bad)) == (2, "onchain.amount")
+    paid = holdfast("onchain", "workflow", "deploy", "request.json", *ASKER, "--fee", "5", "--every", "0")
+    assert code_of(paid) == "flow.every"
+
+
+def test_a_workflow_is_run_when_it_is_due_and_its_result_told_with_how_it_stands(
+    holdfast: Holdfast, node: Node
+) -> None:
+    contract = deployed(holdfast, "--every", "600")
+    shown = told(holdfast("onchain", "workflow", "show", contract, "--json"))
+    assert (shown["due"], shown["results"], shown["result"]) == ("now", 0, None)
+    assert shown["document"]["model"] == "m"
+    asked = told(holdfast("onchain", "workflow", "run", contract, "--account", "account-3.key", "--json"))
+    wait_for(lambda: told(holdfast("onchain", "workflow", "show", contract, "--json"))["results"], what="a result")
+    kept = told(holdfast("onchain", "workflow", "history", contract, "--json"))["results"]
+    assert [item["stands"] for item in kept] == ["final"]
+    assert kept[0]["request"] == asked["request"]
+    assert kept[0]["response"]["outputs"]["y"]["data"] == [3.5]
+    text = holdfast("onchain", "workflow", "show", contract).out
+    assert f"final: round {kept[0]['round']}, " in text
+    assert code_of(holdfast("onchain", "workflow", "run", contract, *ASKER)) == "flow.early"
+
+
+def test_a_workflow_spends_what_it_was_given_and_its_owner_takes_the_rest_out(holdfast: Holdfast, node: Node) -> None:
+    node.answers = "refuses"
+    contract = deployed(holdfast, "--every", "600", "--fee", "500")
+    assert code_of(holdfast("onchain", "workflow", "run", contract, *ASKER)) == "flow.funds"
+    assert told(holdfast("onchain", "workflow", "fund", contract, "700", *ASKER, "--json"))["balance"] == "700"
+    made = told(holdfast("onchain", "workflow", "run", contract, *ASKER, "--json"))
+    wait_for(lambda: told(holdfast("onchain", "show", made["request"], "--json"))["state"] == "refused", what="an end")
+    stranger = holdfast("onchain", "workflow", "withdraw", contract, "1", "--account", "account-3.key")
+    assert code_of(stranger) == "flow.owner"
+    left = holdfast("onchain", "workflow", "withdraw", contract, "700", *ASKER)
+    assert left.out == f"{contract} holds 0 base units\n"
+    assert holdfast("onchain", "workflow", "stop", contract, *ASKER).out == f"stopped: {contract}\n"
+    assert code_of(holdfast("onchain", "workflow", "run", contract, *ASKER)) == "flow.stopped"
+    assert told(holdfast("onchain", "workflow", "show", contract, "--json"))["stopped"] is True

@@ -119,6 +119,10 @@ class AskWorld(EvmWorld):
 
     async def open(self) -> None:
         await super().open()
+        await self.set_up()
+
+    async def set_up(self) -> None:
+        """Begin an epoch and deploy ``Inference`` on a chain that is there."""
         await start_epoch(self)
         self.asks, self.first_block = await deploy_asks(self.connection, self.signers[0], self.domain, ORIGIN)
         self._seen = 0

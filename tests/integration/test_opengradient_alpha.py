@@ -17,7 +17,7 @@ import pytest
 
 from holdfast.core import canonical
 from tests.helpers import opengradient as peers
-from tests.helpers.processes import NetworkProcess, network
+from tests.helpers.processes import NetworkProcess, holdfast, network, wait_for
 
 pytestmark = [pytest.mark.enable_socket, peers.NEEDS_CLIENTS]
 HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "use-opengradient-clients.md").read_text("utf-8")
@@ -94,3 +94,65 @@ def test_infer_answers_what_the_gateway_answers_once_the_run_is_final(net: Netwo
     output = found["output"]["probabilities"]
     assert output["shape"] == [int(size) for size in expected["shape"]]
     assert output["data"][0] == pytest.approx([float(item) for item in expected["data"]])
+
+
+# --- workflows --------------------------------------------------------------------------------------------------------
+
+
+def workflow(net: NetworkProcess, contract: str, *calls: str) -> list[Any]:
+    """What their client got of a workflow, for each call."""
+    wanted = {
+        "rpc": net.ready["chain"],
+        "contract": contract,
+        "key": "0x" + (net.state / "keys" / "deployer.key").read_text().strip(),
+        "calls": list(calls),
+    }
+    found: list[Any] = peers.run_driver("workflow", wanted)["results"]
+    return found
+
+
+def deploy_workflow(net: NetworkProcess, folder: Path) -> str:
+    document = {"model": "risk", "mode": "VANILLA", "inputs": {"features": FEATURES}}
+    (folder / "request.json").write_bytes(canonical.encode_exact(exact(document)))
+    options = ["--state", str(net.state), "--account", str(net.state / "keys" / "deployer.key")]
+    made = holdfast("onchain", "workflow", "deploy", str(folder / "request.json"), "--every", "1", *options, "--json")
+    assert made.returncode == 0, made.stderr
+    return str(canonical.decode(made.stdout.encode())["workflow"])
+
+
+def exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [exact(item) for item in value]
+    return value if isinstance(value, str) else canonical.NumberText(value)
+
+
+def test_their_own_workflow_finds_no_price_feed_here(net: NetworkProcess) -> None:
+    (made,) = workflow(net, "0x" + "00" * 20, "new")
+    assert made["address"].startswith("0x"), "theirs deploys, and reads a precompile that this chain has not"
+    (ran,) = workflow(net, made["address"], "run")
+    assert ran["error"]
+
+
+def test_a_workflow_is_run_and_read_by_their_client_once_its_result_is_final(
+    net: NetworkProcess, tmp_path: Path
+) -> None:
+    contract = deploy_workflow(net, tmp_path)
+    before, ran = workflow(net, contract, "result", "run")
+    assert before == {"numbers": {}, "simulated": True}
+    assert ran == {"numbers": {}, "simulated": True}, "a run is final seconds after the transaction that asks for it"
+
+    def kept() -> Any:
+        shown = holdfast("onchain", "workflow", "show", contract, "--state", str(net.state), "--json")
+        return canonical.decode(shown.stdout.encode())["result"]
+
+    ours = wait_for(kept, 90, "a result")
+    assert (ours["stands"], ours["round"] >= 1) == ("final", True)
+    result, history = workflow(net, contract, "result", "history")
+    assert history == [result]
+    assert result["simulated"] is False
+    expected = ours["response"]["outputs"]["probabilities"]
+    found = result["numbers"]["probabilities"]
+    assert found["shape"] == expected["shape"]
+    assert found["data"][0] == pytest.approx(expected["data"])

@@ -27,7 +27,7 @@ CONFLICT_REASONS = frozenset(
     {"round.number", "round.attempt", "round.candidate", "round.content", "round.epoch", "registry.decided"}
 )
 """Reasons of the contracts that mean: the state moved on since you looked."""
-REASONS = ("round.", "stake.", "epoch.", "registry.", "heartbeat.", "signature.", "ask.", "alpha.")
+REASONS = ("round.", "stake.", "epoch.", "registry.", "heartbeat.", "signature.", "ask.", "alpha.", "flow.")
 """How every reason of the contracts begins."""
 
 

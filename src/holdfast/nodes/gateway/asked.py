@@ -117,7 +117,7 @@ class Terms:
     """Where the contract's events begin."""
     least_fee: int = 0
     """Base units of the chain's coin."""
-    most_gas: int = 1_000_000
+    most_gas: int = 3_000_000
     """Of the call to a target."""
     anybodys: bool = False
     """Whether requests that name no node are served too."""

@@ -292,7 +292,7 @@ class GatewayConfig:
     asks_block: int = setting(0, "Block in which the contract was created: requests are looked for from there on")
     asks_depth: int = setting(2, "Blocks that must lie on top of a request before it is served", maximum=10_000)
     asks_fee: str = setting("0", "Base units of the chain's coin that a request has to pay, as a decimal string")
-    asks_gas: int = setting(1_000_000, "Most gas that a request may want for its target", maximum=10_000_000)
+    asks_gas: int = setting(3_000_000, "Most gas that a request may want for its target", maximum=10_000_000)
     asks_anybodys: bool = setting(False, "Serve requests that name no node too; several gateways may race for them")
     asks_at_once: int = setting(4, "Runs for requests on chain at once", minimum=1, maximum=1024)
     # The private path (spec/ohttp.md)
