@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import random
 import socket
@@ -29,6 +28,7 @@ from holdfast.cli.workflow_hooks import serving_hooks
 from holdfast.core.agents import act_digest
 from holdfast.core.workflows.moves import Cause
 from holdfast.core.workflows.replays import replay
+from holdfast.errors import HoldfastError
 from holdfast.review.webhooks import sign
 from tests.helpers import crashes
 from tests.helpers.live_gateway import KEY, MODEL, LiveGateway, serving
@@ -160,6 +160,33 @@ def test_a_command_killed_at_its_work_goes_on_and_does_nothing_twice(tmp_path: P
         assert Counter(child["kind"] for child in shown["children"])["step"] == 5  # the act and its outcome too
 
 
+async def reserve(gateway: LiveGateway, act: str, capability: str) -> str:
+    """What an executor is answered that would carry an act out now."""
+    http = AiohttpHTTP()
+    try:
+        itself = AgentRun(act, capability, "", "")
+        await AgentRuns(http, gateway.url).step(itself, {"kind": "reserved", "of": act})
+    except HoldfastError as error:
+        return error.code
+    finally:
+        await http.close()
+    return "reserved"
+
+
+def test_an_act_that_nobody_let_through_in_time_can_be_carried_out_by_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path / "net") as gateway:
+        command = Command(tmp_path, gateway)
+        command.file.write_text(WORKFLOW + "seconds = 1\n")
+        command.words.remove("--no-wait")
+        code, out, err = command.finish()
+        assert code == 1, (out, err)
+        assert "workflow.act_expired" in out
+        lines = map(json.loads, (tmp_path / ".holdfast" / "agents" / "killed.jsonl").read_text().splitlines())
+        [act] = [line for line in lines if line["word"] == "proposed"]
+        refused = asyncio.run(reserve(gateway, act["run"], act["capability"]))
+        assert refused in ("agent.reserved", "agent.outcome")
+
+
 def deliver(url: str, body: bytes, key: bytes, delivery: str = "msg_1") -> tuple[int, Any]:
     stamp = int(time.time())
     headers = {"webhook-id": delivery, "webhook-timestamp": str(stamp), "content-type": "application/json"}
@@ -189,7 +216,6 @@ def test_a_delivery_over_http_starts_something_where_its_signature_holds() -> No
 
     asyncio.run(story())
     assert [cause.key for cause in causes] == ["msg_1"]
-    assert base64.b64encode(key)
 
 
 def test_an_address_that_is_taken_is_said() -> None:

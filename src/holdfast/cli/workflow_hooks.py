@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Mapping
 
 from starlette.requests import Request
@@ -16,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.agents.workflows.hooks import MAX_BODY_BYTES, Hook
-from holdfast.errors import UnavailableError, UsageError
+from holdfast.cli.listening import open_listener
+from holdfast.errors import UsageError
 from holdfast.nodes.edge import Edge, Limits, create_app, json_response
 from holdfast.nodes.server import make_server
 
@@ -38,15 +38,11 @@ def hooks_app(hooks: Mapping[str, Hook]) -> Edge:
 @contextlib.asynccontextmanager
 async def serving_hooks(hooks: Mapping[str, Hook], host: str, port: int) -> AsyncIterator[str]:
     """Listen; the base URL. Raises ``node.listen``."""
-    try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise UnavailableError("node.listen", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    name, bound = listener.getsockname()[:2]
-    server = make_server(hooks_app(hooks), host=name, port=bound)
+    listener, url = open_listener(host, port)
+    server = make_server(hooks_app(hooks))
     task = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
-        yield f"http://{f'[{name}]' if ':' in name else name}:{bound}"
+        yield url
     finally:
         server.should_exit = True
         await task

@@ -198,21 +198,23 @@ async def _engine(
     gateway = await stack.enter_async_context(direct_way(network, trust))
     data = _data_nodes(plan, network, http)
     runs = AgentRuns(http, network.gateway, network.require_key())
-    acts_of = _acts_of(plan, runs, network, _panel(plan, network, http))
+    acts_of = _acts_of(plan, runs, network, _panel(plan, network, http), clock)
     engine = Engine(
         journal, runs, NodesAsker(gateway, data), acts_of, clock, owner=random.token_hex(8), watch=view.happened
     )
     return engine, data
 
 
-def _acts_of(plan: Plan, runs: AgentRuns, network: Network, panel: PanelClient | None) -> Callable[[str], Acts]:
+def _acts_of(
+    plan: Plan, runs: AgentRuns, network: Network, panel: PanelClient | None, clock: Clock
+) -> Callable[[str], Acts]:
     """What becomes of the acts of each workflow: its record, and its executor's journal, lie under its name."""
 
     @functools.cache
     def acts_of(workflow: str) -> Acts:
         executor = FileStorage(plan.acts or plan.state / "agents" / f"{workflow}.acts")
         record = Record(plan.state / "agents" / f"{workflow}.jsonl")
-        return GatedActs(runs, record, network.gateway, panel, executor)
+        return GatedActs(runs, record, network.gateway, panel, executor, clock)
 
     return acts_of
 

@@ -12,8 +12,8 @@ Not covered: an executor whose journal is not on this machine. Then nothing is k
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from holdfast.agents.act_journal import ActState, read_journal
@@ -21,14 +21,18 @@ from holdfast.agents.runs import AgentRun, RecordedRun
 from holdfast.agents.workflows.engine import Came, Refused, Runs, Waits
 from holdfast.core import canonical
 from holdfast.core.agents import act_digest
-from holdfast.core.encoding import sha256_hex
-from holdfast.errors import HoldfastError
+from holdfast.core.encoding import sha256_hex, time_decode
+from holdfast.core.statements import is_run_id
+from holdfast.errors import HoldfastError, MalformedError
+from holdfast.ports.clock import Clock
 from holdfast.ports.storage import Storage
 
 WITHDRAWN_DOMAIN = b"urn:holdfast:workflow-withdrawn:v1"
 _SAID = {"REJECTED": "workflow.act_rejected", "RECALLED": "workflow.act_recalled"}
 _TOLD = ("told", "over")
 """Words of an executor's journal after which the gateway has the outcome."""
+_AMENDED_WITHIN = dt.timedelta(seconds=15)
+"""A panel names the act that stands in the place of another directly after it rejected that one."""
 _READ_S = 0.5
 """An executor's journal is read at most so often, however many acts wait."""
 
@@ -48,6 +52,8 @@ class Cases(Protocol):
 
     async def cases(self, states: tuple[str, ...] = (), **query: Any) -> dict[str, Any]: ...
 
+    async def case(self, case: str) -> dict[str, Any]: ...
+
 
 class GatedActs:
     """Acts of one gateway. ``panel`` None: nobody says how cases stand, so an act waits until its outcome is here or
@@ -60,14 +66,14 @@ class GatedActs:
         gateway: str,
         panel: Cases | None,
         executor: Storage | None,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ) -> None:
         self._runs = runs
         self._record = record
         self._gateway = gateway
         self._panel = panel
         self._executor = executor
-        self._monotonic = monotonic
+        self._now, self._monotonic = clock.now, clock.monotonic
         self._states: Mapping[str, ActState] = {}
         self._read_at: float | None = None
 
@@ -95,16 +101,23 @@ class GatedActs:
         code = _SAID.get(str(case.get("state"))) if case else None
         if code is None:
             return Waits(act)
+        if case["state"] == "REJECTED":
+            other = await self._amended(str(case.get("id")))
+            if other is not None or self._is_news(case):
+                return Waits(other or act)
         says = "; ".join(str(item.get("says")) for item in case.get("reasons") or [] if isinstance(item, dict))
         return Refused(code, says or f"its case is {case['state']}")
 
     async def withdraw(self, agent: AgentRun, act: str, capability: str, why: str) -> bool:
-        """Reserve the act, so that no executor carries it out, and tell its outcome."""
+        """Reserve the act, so that no executor carries it out, and tell its outcome. An act that a person proposed in
+        the place of ours cannot be reserved here: who amended it has its capability."""
+        if not capability:
+            return False
         itself = AgentRun(act, capability, agent.attester, agent.settlement)
         try:
             await self._runs.step(itself, {"kind": "reserved", "of": act}, idempotency_key=_key(act, "reserved"))
         except HoldfastError as error:
-            if error.code in ("agent.reserved", "agent.outcome"):
+            if error.code in ("agent.reserved", "agent.outcome", "agent.replaced"):
                 return False
             raise
         told = {"kind": "outcome", "of": act, "error": f"it was not carried out: {why}"[:8000]}
@@ -121,6 +134,23 @@ class GatedActs:
         if self._executor is not None and (self._read_at is None or now - self._read_at >= _READ_S):
             self._states, self._read_at = read_journal(self._executor), now
         return self._states.get(act)
+
+    async def _amended(self, case: str) -> str | None:
+        """The act that a person proposed in the place of a rejected one (``case.md`` §4)."""
+        told = await self._panel.case(case) if self._panel is not None else {}
+        for event in told.get("events") or []:
+            body = event.get("body") if isinstance(event, dict) and event.get("kind") == "amended" else None
+            if isinstance(body, dict) and is_run_id(body.get("run")):
+                return str(body["run"])
+        return None
+
+    def _is_news(self, case: Mapping[str, Any]) -> bool:
+        """Whether a case was rejected only just: an act that is amended is rejected first, and then named."""
+        try:
+            changed = time_decode(case.get("changed_at"))
+        except MalformedError:
+            return False
+        return abs(self._now() - changed) < _AMENDED_WITHIN
 
     async def _case(self, act: str) -> dict[str, Any]:
         if self._panel is None:

@@ -279,6 +279,7 @@ def looked(record: Record, now: dt.datetime, run: str | None = None) -> Record:
     return replace(
         record,
         run=run or record.run,
+        shown=None if moved else record.shown,
         looks=0 if moved else record.looks + 1,
         next_at=now + dt.timedelta(seconds=pause),
     )

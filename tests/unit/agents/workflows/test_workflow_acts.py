@@ -10,8 +10,9 @@ from holdfast.agents.runs import AgentRun, RecordedRun
 from holdfast.agents.workflows.acts import GatedActs
 from holdfast.agents.workflows.engine import Came, Refused, Waits
 from holdfast.core.agents import act_digest
+from holdfast.core.encoding import time_encode
 from holdfast.errors import UnavailableError, UsageError
-from tests.helpers.clock import START
+from tests.helpers.clock import START, FakeClock
 
 AGENT = AgentRun("00000000-0000-4000-8000-000000000001", "aa" * 32, "bb" * 32, "batch")
 ACT = "00000000-0000-4000-8000-000000000002"
@@ -35,12 +36,16 @@ class Runs:
 class Panel:
     """One case."""
 
-    def __init__(self, **case):
-        self.case = case
+    def __init__(self, events=(), **row):
+        self.row, self.events = row and {"id": "c1", **row}, list(events)
 
     async def cases(self, states=(), **query):
         assert query == {"run": ACT}
-        return {"cases": [self.case] if self.case else []}
+        return {"cases": [self.row] if self.row else []}
+
+    async def case(self, case):
+        assert case == self.row["id"]
+        return {**self.row, "events": self.events}
 
 
 class Lines(list):
@@ -74,7 +79,8 @@ def executor(*words):
 
 
 def acts(panel=None, storage=None, runs=None, record=None):
-    return GatedActs(runs or Runs(), Lines() if record is None else record, "http://gateway", panel, storage)
+    record = Lines() if record is None else record
+    return GatedActs(runs or Runs(), record, "http://gateway", panel, storage, FakeClock())
 
 
 def look(found):
@@ -95,6 +101,24 @@ def test_a_rejected_or_recalled_case_is_why_it_is_not_carried_out():
         "workflow.act_rejected", "no; never"
     )
     assert look(acts(Panel(run=ACT, state="RECALLED"))).code == "workflow.act_recalled"
+
+
+def test_an_act_that_a_person_amended_is_waited_for_in_its_place():
+    events = [{"kind": "decided", "body": {}}, {"kind": "amended", "body": {"run": AGENT.run}}]
+    assert look(acts(Panel(events, run=ACT, state="REJECTED"))) == Waits(AGENT.run)
+
+
+def test_a_case_that_was_rejected_just_now_may_be_amended_still():
+    now = Panel(run=ACT, state="REJECTED", changed_at=time_encode(START))
+    before = Panel(run=ACT, state="REJECTED", changed_at=time_encode(START.replace(year=2025)))
+    assert look(acts(now)) == Waits(ACT)
+    assert look(acts(before)).code == "workflow.act_rejected"
+
+
+def test_an_act_that_a_person_amended_is_not_taken_back():
+    runs = Runs()
+    assert not asyncio.run(acts(runs=runs).withdraw(AGENT, ACT, "", "too late"))
+    assert runs.told == []
 
 
 def test_a_case_of_another_run_says_nothing():
@@ -145,7 +169,7 @@ def test_what_is_taken_back_is_reserved_and_then_told():
     assert runs.told == [(ACT, "cc" * 32, {"kind": "reserved", "of": ACT}), (AGENT.run, AGENT.capability, told)]
 
 
-@pytest.mark.parametrize("code", ["agent.reserved", "agent.outcome"])
+@pytest.mark.parametrize("code", ["agent.reserved", "agent.outcome", "agent.replaced"])
 def test_an_act_that_an_executor_has_is_not_taken_back(code):
     runs = Runs()
     runs.refuses[ACT, "reserved"] = code
