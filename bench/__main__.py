@@ -28,6 +28,7 @@ BENCHES = {
     "gateway": "the gateway against a bare pass-through, LiteLLM and itself unsigned",
     "streams": "streams that keep pace, with marks, against the same",
     "queue_page": "pages over many cases, from evidence to hand-over",
+    "agent_pages": "an agent run of many steps, opened in the panel",
     "case_statistics": "counts by label and artifact, pages under filters",
     "facilitator": "payments verified and captured, against x402's own classes",
     "payments": "a paid turn beside an unpaid one",

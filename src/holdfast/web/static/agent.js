@@ -142,6 +142,15 @@ fresh.addEventListener("click", (event) => {
   show(item);
 });
 
+/* What a cell says stands in the label of its line; it becomes the cell's own title when somebody points at it. */
+fresh.addEventListener("pointerover", (event) => {
+  const cells = event.target.closest(".tree-cells[aria-label]");
+  if (!cells || cells.dataset.titled) return;
+  cells.dataset.titled = "true";
+  const says = cells.getAttribute("aria-label").split("; ");
+  for (const [number, cell] of [...cells.children].entries()) cell.title = says[number];
+});
+
 fresh.addEventListener("focusin", (event) => {
   const item = itemOf(event.target);
   if (!item || item.id === current) return;
