@@ -478,6 +478,6 @@ def _listed(row: sqlite3.Row) -> Listed:
         ended_at=row["ended_at"],
         next_at=row["next_at"],
         run=row["run"],
-        ending=None if row["ending"] is None else _read(row["ending"]),
+        ending=None if row["ending"] is None else canonical.decode(row["ending"].encode()),
         trouble=row["trouble"],
     )

@@ -316,7 +316,9 @@ def build_definition(value: Any) -> Definition:
     if len(document) > MAX_BYTES:
         raise MalformedError("workflow.size", f"a definition has at most {MAX_BYTES} bytes")
     digest = sha256_hex(document)
-    return Definition(whole["name"], whole["goal"], trigger, tools, limits, retry, steps, result, digest, document)
+    found = Definition(whole["name"], whole["goal"], trigger, tools, limits, retry, steps, result, digest, document)
+    agents.parse_agent_request(found.agent())  # what its gateway would refuse, is refused here
+    return found
 
 
 def shape_json(shape: Expectation) -> dict[str, canonical.JSON]:

@@ -87,6 +87,7 @@ def test_an_agreement_is_built_like_a_file_says_it():
         ({"trigger": {"kind": "cron"}}, "workflow.trigger"),
         ({"limits": {"overlap": "drop"}}, "workflow.number"),
         ({"limits": {"spend": 0.5}}, "workflow.value"),
+        ({"limits": {"spend": "much"}}, "agent.limits"),
         ({"steps": []}, "workflow.steps"),
         ({"steps": "x"}, "workflow.steps"),
         ({"tools": [{"name": "wire", "effect": "pay", "queue": "q"}] * 2}, "agent.tools"),
@@ -116,3 +117,8 @@ def test_an_argument_called_from_is_an_argument():
     tools = [{"name": "wire", "effect": "pay", "queue": "q"}]
     made = build_definition({"type": "urn:holdfast:workflow:v1", "name": "w", "tools": tools, "steps": steps})
     assert made.steps[0].arguments == {"from": "0x00"}
+
+
+def test_what_an_execution_may_spend_is_its_agent_runs_limit():
+    made = Workflow("w", limits={"spend": "0.5", "steps": 9, "depth": 2}).cases("choice", case(1)).definition()
+    assert made.agent()["agent"]["limits"] == {"steps": 9, "depth": 2, "spend": "0.5"}
