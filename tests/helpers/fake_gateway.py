@@ -177,6 +177,8 @@ class FakeGateway:
         """What was drawn for each question that is streamed."""
         self.other_nonce: str | None = None
         """Signed in place of what was drawn."""
+        self.first_delta: dict[str, Any] = {}
+        """More members of the first delta of every answer."""
         self.named = True
         """Whether it shows its key document."""
         self.alter: Alter | None = None
@@ -343,7 +345,9 @@ class FakeGateway:
             }
 
         marks = 0
-        yield bound.event(frame({"role": "assistant", "content": ""}), run=run.run, capability=run.capability)
+        yield bound.event(
+            frame({"role": "assistant", "content": "", **self.first_delta}), run=run.run, capability=run.capability
+        )
         for index, word in enumerate(self.answer.split(" ")):
             if self.break_after is not None and index >= self.break_after:
                 raise ConnectionError

@@ -120,6 +120,9 @@ def test_a_conversation_made_of_attacks_stays_text_everywhere(play):
         panel.gateway.answer = attack + "\n\n" + "\n\n".join(CORPUS)
         panel.gateway.served = CORPUS[0]
         panel.gateway.models = [CORPUS[2], *panel.gateway.models]
+        call = {"name": CORPUS[2], "arguments": json.dumps({CORPUS[4]: CORPUS[0]})}
+        calls = [{"index": 0, "id": CORPUS[2], "type": "function", "function": call}]
+        panel.gateway.first_delta = {"reasoning_content": attack, "tool_calls": calls}
         page = await browser.page()
         await page.call("Page.addScriptToEvaluateOnNewDocument", source="window.hits = 0; window.hit = () => hits++")
         await page.go(panel.url + "/chat")

@@ -17,6 +17,7 @@ from tests.conformance.test_browser_verifier import VECTORS
 from tests.helpers import axe
 from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
 from tests.helpers.panel import PanelWorld, open_panel
+from tests.helpers.xss import CORPUS
 from tests.web.test_browser import CONTRAST
 
 pytestmark = [*IN_A_BROWSER]
@@ -152,6 +153,34 @@ def test_documents_are_readable_and_say_what_binds_them(play: Play) -> None:
         assert "It holds." in shown
         assert "11 parts come to the root" in shown
         assert "execution statement" in shown
+
+    play(scene)
+
+
+def test_a_bundle_made_of_attacks_stays_text_everywhere(play: Play, tmp_path: Path) -> None:
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        texts = [text for text in CORPUS if "\x00" not in text]
+        bundle = json.loads(bundle_of("lanes/settled").read_text("utf-8"))
+        calls = [{"id": text, "type": "function", "function": {"name": text, "arguments": text}} for text in texts]
+        message = {"role": "assistant", "content": texts[0], "reasoning_content": " ".join(texts), "tool_calls": calls}
+        said = {"model": texts[2], "choices": [{"index": 0, "message": message, "finish_reason": texts[4]}]}
+        for item in bundle["journal"]:
+            if item["kind"] == "document":
+                item["text"] = json.dumps(said)
+        page = await opened(panel, browser)
+        await page.run("(globalThis.hits = 0, globalThis.hit = () => hits++)")
+        hostile = tmp_path / "<img src=x onerror=hit()>.json"
+        hostile.write_text(json.dumps(bundle), "utf-8")
+        lanes = await judge(page, hostile)
+        assert lanes["bytes"] == "refuted"
+        assert await page.run("document.getElementById('bundle-name').textContent") == hostile.name
+        await page.run("document.querySelectorAll('details').forEach((node) => (node.open = true))")
+        shown = await page.run("document.getElementById('shown').textContent")
+        assert texts[4] in shown
+        assert await page.run("document.querySelectorAll('main img, main iframe, main script, main svg').length") == 0
+        assert await page.run("globalThis.hits") == 0
+        assert [url for url in page.requests if not url.startswith(panel.url)] == []
+        assert await axe.violations(page) == []
 
     play(scene)
 
