@@ -33,6 +33,7 @@ BENCHES = {
     "facilitator": "payments verified and captured, against x402's own classes",
     "payments": "a paid turn beside an unpaid one",
     "hub": "models pushed and pulled, against the disk and loopback",
+    "agent_steps": "what an agent's step costs above model and tool",
     "workflows": "steps and sleeping executions",
     "memory": "rows kept and found, against Mem0",
     "memory_suites": "what is tried against a memory node, and how often it did harm",
