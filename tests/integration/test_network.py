@@ -344,3 +344,24 @@ def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_ou
     handed = fetch(f"{panel}/v1/queues/default/next?consumer=desk", key=net.key)["handed"]
     assert (handed["case"]["id"], handed["case"]["state"]) == (clear["id"], "CLEAR")
     assert fetch(f"{panel}/v1/queues/default/next?consumer=another", key=net.key)["handed"] is None
+
+
+def lead(net: NetworkProcess, file: str) -> list[dict[str, Any]]:
+    """What ``holdfast agent run`` tells of an agent of the examples, a document a line."""
+    path = Path(__file__).parents[2] / "examples" / "agents" / file
+    done = holdfast("agent", "run", str(path), "--state", str(net.state), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_moderator_of_the_examples_proposes_a_flag_that_waits(net: NetworkProcess) -> None:
+    told = lead(net, "moderation/agent.toml")
+    [proposed] = [item for item in told if item["what"] == "proposed"]
+    assert (proposed["name"], json.loads(proposed["arguments"])["file"]) == ("flag", "2.txt")
+    assert (told[-1]["error"], told[-1]["acts"]) == (None, [proposed["run"]])
+    children = told[-1]["children"]
+    assert sorted(child["kind"] for child in children) == ["chat.completions"] * 3 + ["inference"] + ["step"] * 3
+    shown = wait_for(
+        lambda: fetch(f"{net.ready['panel']}/v1/cases?run={proposed['run']}", key=net.key)["cases"], what="the case"
+    )
+    assert [case["queue"] for case in shown] == ["default"]

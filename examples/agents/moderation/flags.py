@@ -1,7 +1,6 @@
-"""An MCP server with one tool that acts: it writes a flag down. ``python flags.py`` speaks over its standard streams."""
+"""An MCP server with one tool that acts: it writes a flag down. It speaks over its standard streams."""
 
 import json
-import os
 from pathlib import Path
 
 import anyio
@@ -10,13 +9,19 @@ from mcp.server import Server
 from mcp.server.context import ServerRequestContext
 from mcp.server.stdio import stdio_server
 
-FLAGS = Path(os.environ.get("FLAGS_FILE", "flags.jsonl"))
+FLAGS = Path("flags.jsonl")
 TEXT = {"type": "string", "maxLength": 2000}
 FLAG = types.Tool(
     name="flag",
     description="Flags a message for whoever answers it.",
     input_schema={"type": "object", "properties": {"file": TEXT, "why": TEXT}, "required": ["file", "why"]},
 )
+
+
+def write_down(line: str) -> None:
+    """Append a line to the flags."""
+    with FLAGS.open("a", encoding="utf-8") as flags:
+        flags.write(line + "\n")
 
 
 async def list_tools(
@@ -27,9 +32,8 @@ async def list_tools(
 
 
 async def call_tool(_context: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
-    """Write the flag down."""
-    with FLAGS.open("a", encoding="utf-8") as flags:
-        flags.write(json.dumps(params.arguments) + "\n")
+    """Flag what it is given."""
+    write_down(json.dumps(params.arguments))
     return types.CallToolResult(content=[types.TextContent(text="flagged")])
 
 
