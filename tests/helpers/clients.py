@@ -9,14 +9,12 @@ import asyncio
 import json
 import os
 import subprocess
-import threading
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from tests.helpers import upstreams as fake
 from tests.helpers.live_gateway import KEY, LiveGateway
-from tests.helpers.upstreams import FaultyServer
 
 PYTHON = os.environ.get("HOLDFAST_CLIENTS", "")
 NEEDS_CLIENTS = pytest.mark.skipif(not PYTHON, reason="HOLDFAST_CLIENTS names no Python with clients of others")
@@ -69,31 +67,11 @@ async def scripted(request: fake.Request, writer: asyncio.StreamWriter) -> bool:
     return await fake.events([json.dumps(frame).encode() for frame in frames])(request, writer)
 
 
-class Server:
-    """The upstream on loopback, in a thread of its own."""
+class Server(fake.Server):
+    """The scripted upstream on loopback, in a thread of its own."""
 
     def __init__(self) -> None:
-        self.base_url = ""
-        self._ready, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upstream")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        async def main() -> None:
-            async with FaultyServer(scripted) as server:
-                self.base_url = server.base_url
-                self._ready.set()
-                await asyncio.to_thread(self._stop.wait)
-
-        asyncio.run(main())
+        super().__init__(scripted)
 
 
 def ask(gateway: LiveGateway, program: str, *more: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
@@ -16,6 +17,7 @@ from holdfast.client.wallet_file import load_wallet_file
 from holdfast.core.trust import parse_trust_chain, verify_trust
 from tests.helpers.chains import NEEDS_MACHINE
 from tests.helpers.processes import NetworkProcess, holdfast, network, wait_for
+from tests.helpers.proxies import proxying
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow, NEEDS_MACHINE]
 KEY = "42" * 32
@@ -153,3 +155,23 @@ def test_without_a_wallet_the_price_is_told(net: NetworkProcess) -> None:
         for line in done(net, "chat", "--once", "hello", "--wait", "0", "--json", code=1).stdout.splitlines()
     ]
     assert error_of(events)["code"] == "paying.asked"
+
+
+def test_a_proxy_pays_for_programs_that_know_nothing_of_it_within_the_wallets_limits(net: NetworkProcess) -> None:
+    done(net, "pay", "faucet")
+    before = {run for item in told(net, "pay", "history")["signed"] for run in item["runs"]}
+    asked: dict[str, Any] = {
+        "model": "holdfast-builtin",
+        "messages": [{"role": "user", "content": "What is a lane?"}],
+    }
+    with (
+        proxying(None, "--state", str(net.state), "--pay") as said,
+        openai.OpenAI(base_url=said["url"], api_key="nobody's", max_retries=0) as client,
+    ):
+        raw = client.chat.completions.with_raw_response.create(**asked)
+        with client.chat.completions.create(**asked, stream=True) as stream:
+            text = "".join(event.choices[0].delta.content or "" for event in stream if event.choices)
+    assert text == raw.parse().choices[0].message.content
+    signed = told(net, "pay", "history")["signed"]
+    assert len({run for item in signed for run in item["runs"]} - before) == 2
+    assert raw.headers["x-holdfast-run"] in {run for item in signed for run in item["runs"]}

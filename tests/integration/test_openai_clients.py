@@ -1,16 +1,11 @@
 """The official ``openai`` clients, unchanged, against a real gateway process: what they send works, what they are told
 they understand, and what Holdfast adds reaches whoever asks for it.
-
-The JavaScript client runs when ``node`` is there and ``HOLDFAST_NODE_MODULES`` names a folder into which ``openai`` was
-installed; tests never fetch it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +23,7 @@ from holdfast.core.keys import PublicKey, parse_key_document
 from holdfast.core.marks import MarkChain, parse_mark, verify_mark
 from holdfast.core.parts import pseudo_random_key, verify_document
 from holdfast.core.statements import is_run_id, parse_tree
+from tests.helpers.javascript import run_javascript
 from tests.helpers.live_gateway import KEY, MODEL, OTHER_KEY, LiveGateway, make_state
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import fetch, wait_for
@@ -333,7 +329,7 @@ def test_the_async_client_that_stops_reading_is_signed_for(gateway: LiveGateway)
 
 
 JAVASCRIPT = """
-const { default: OpenAI, NotFoundError, AuthenticationError } = require("openai");
+const { default: OpenAI, AuthenticationError, BadRequestError, NotFoundError } = require("openai");
 const [url, key, model] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: url + "/v1", apiKey: key, maxRetries: 0 });
 const ask = { model, messages: [{ role: "user", content: "What is a lane?" }] };
@@ -354,6 +350,10 @@ const ask = { model, messages: [{ role: "user", content: "What is a lane?" }] };
   found.outcome = last.holdfast.outcome;
   found.usage = last.usage.total_tokens;
   found.completion = (await client.completions.create({ model, prompt: "What is a lane?" })).choices[0].text;
+  const image = { model: "holdfast-render", prompt: "a red circle", size: "128x64" };
+  found.images = (await client.images.generate({ ...image, n: 2 })).data.map((item) => item.b64_json);
+  found.refused = await client.images.generate({ ...image, response_format: "url" })
+    .catch((error) => error instanceof BadRequestError && error.code);
   found.models = (await client.models.list()).data.map((item) => item.id);
   found.missing = await client.chat.completions.create({ ...ask, model: "none" })
     .catch((error) => error instanceof NotFoundError && error.code);
@@ -365,28 +365,15 @@ const ask = { model, messages: [{ role: "user", content: "What is a lane?" }] };
 
 
 def test_the_javascript_client_works_unchanged(gateway: LiveGateway, tmp_path: Path) -> None:
-    node, modules = shutil.which("node"), os.environ.get("HOLDFAST_NODE_MODULES", "")
-    if node is None:
-        pytest.skip("there is no node on the PATH")
-    if not (Path(modules) / "openai").is_dir() or not modules:
-        pytest.skip("HOLDFAST_NODE_MODULES names no folder with the openai package: npm install openai")
-    script = tmp_path / "client.cjs"
-    script.write_text(JAVASCRIPT)
-    done = subprocess.run(
-        [node, str(script), gateway.url, KEY, MODEL],
-        env={"NODE_PATH": modules, "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = run_javascript(tmp_path, JAVASCRIPT, gateway.url, KEY, MODEL)
     assert found["run"] == found["header"]
     assert found["streamed"] == found["text"]
     assert found["outcome"] == "complete"
     assert found["usage"] > 0
     assert found["completion"]
     assert MODEL in found["models"]
+    sides = [parse_image(b64_decode(item)) for item in found["images"]]
+    assert [(image.kind, image.width, image.height) for image in sides] == [("png", 128, 64)] * 2
+    assert found["refused"] == "image.url"
     assert (found["missing"], found["stranger"]) == ("request.unknown_model", "auth.wrong")
     assert {item["predicate"]["nonce"] for item in gateway.statements(found["run"])} == {"nonce-of-javascript"}

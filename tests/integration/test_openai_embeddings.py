@@ -8,6 +8,7 @@ import base64
 import json
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -16,7 +17,9 @@ import pytest
 from holdfast.core.parts import verify_document
 from holdfast.core.statements import parse_tree
 from tests.helpers import upstreams as fake
-from tests.helpers.live_gateway import KEY, LiveGateway, serving, upstream
+from tests.helpers.javascript import run_javascript
+from tests.helpers.live_gateway import KEY, LiveGateway, make_state, serving, upstream
+from tests.helpers.proxies import proxying
 from tests.helpers.upstreams import MODEL, Request, Server
 
 pytestmark = pytest.mark.enable_socket
@@ -148,3 +151,46 @@ def test_what_the_provider_refuses_is_its_refusal(client: openai.OpenAI, provide
     with pytest.raises(openai.APIStatusError) as refused:
         client.embeddings.create(model=MODEL, input="a")
     assert str(refused.value.code).startswith("upstream.status")
+
+
+JAVASCRIPT = """
+const { default: OpenAI } = require("openai");
+const [url, key, model] = process.argv.slice(2);
+const client = new OpenAI({ baseURL: url + "/v1", apiKey: key, maxRetries: 0 });
+(async () => {
+  const ask = { model, input: ["a text", "another"] };
+  const { data, response } = await client.embeddings.create(ask).withResponse();
+  const floats = await client.embeddings.create({ ...ask, encoding_format: "float" });
+  const refused = await client.embeddings.create({ model, input: [] }).catch((error) => error.code);
+  const vectors = (found) => found.data.map((item) => [...item.embedding]);
+  const run = response.headers.get("x-holdfast-run");
+  console.log(JSON.stringify({ packed: vectors(data), floats: vectors(floats), refused, run }));
+})();
+"""
+
+
+def test_the_javascript_client_as_it_is_gets_the_same_vectors(
+    client: openai.OpenAI, gateway: LiveGateway, tmp_path: Path
+) -> None:
+    found = run_javascript(tmp_path, JAVASCRIPT, gateway.url, KEY, MODEL)
+    assert found["packed"] == found["floats"] == [VECTOR, VECTOR]
+    assert found["refused"] == "infer.inputs"
+    [closing] = gateway.executions(found["run"])
+    assert closing["outcome"] == "complete"
+
+
+def test_a_proxy_hands_vectors_on_once_they_are_bound(
+    client: openai.OpenAI, provider: Server, gateway: LiveGateway
+) -> None:
+    options = ["--gateway", gateway.tls_url, "--trust", str(make_state(gateway.state).trust)]
+    with (
+        proxying(KEY, *options, "--require", "bytes=proven") as said,
+        openai.OpenAI(base_url=said["url"], api_key="x", max_retries=0) as proxied,
+    ):
+        raw = proxied.embeddings.with_raw_response.create(model=MODEL, input=["a text", "another"])
+        assert [item.embedding for item in raw.parse().data] == [VECTOR, VECTOR]
+        provider.behaviour = vectors(data=[])
+        with pytest.raises(openai.APIStatusError) as refused:
+            proxied.embeddings.create(model=MODEL, input=["a", "b"])
+        assert refused.value.code == "upstream.embeddings"
+    assert gateway.executions(raw.headers["x-holdfast-run"])[0]["outcome"] == "complete"

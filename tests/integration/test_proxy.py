@@ -10,6 +10,8 @@ from typing import Any
 import openai
 import pytest
 
+from holdfast.core.encoding import b64_decode
+from holdfast.core.images import parse_image
 from tests.helpers.live_gateway import KEY, MODEL, LiveGateway, make_state, serving
 from tests.helpers.processes import fetch, holdfast
 from tests.helpers.proxies import proxying
@@ -20,7 +22,7 @@ ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with serving(tmp_path_factory.mktemp("state")) as found:
+    with serving(tmp_path_factory.mktemp("state"), render=True) as found:
         yield found
 
 
@@ -62,6 +64,22 @@ def test_openais_client_is_answered_over_tls_that_ends_at_the_attested_key(
     assert json.loads(exported.stdout)["discloses"] == ["request", "response"]
     checked = holdfast("verify", str(bundle), "--trust", str(make_state(gateway.state).trust), "--json")
     assert json.loads(checked.stdout)["lanes"]["bytes"]["state"] == "proven"
+
+
+def test_an_image_is_handed_on_once_its_bytes_are_what_was_signed(gateway: LiveGateway) -> None:
+    options = [*options_of(gateway), "--require", "bytes=proven"]
+    asked: dict[str, Any] = {"model": "holdfast-render", "prompt": "a red circle", "size": "128x64"}
+    with (
+        proxying(KEY, *options) as said,
+        openai.OpenAI(base_url=said["url"], api_key="x", max_retries=0) as client,
+    ):
+        raw = client.images.with_raw_response.generate(**asked, n=2)
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.images.generate(**asked, response_format="url")
+        assert refused.value.code == "image.url"
+    made = [parse_image(b64_decode(item.b64_json or "")) for item in raw.parse().data or ()]
+    assert [(image.kind, image.width, image.height) for image in made] == [("png", 128, 64)] * 2
+    assert gateway.executions(raw.headers["x-holdfast-run"])[0]["outcome"] == "complete"
 
 
 def test_the_callers_bytes_are_the_request_that_is_signed(gateway: LiveGateway) -> None:
