@@ -27,6 +27,7 @@ BENCHES = {
     "upstream_client": "HTTP clients for upstreams",
     "gateway": "the gateway against a bare pass-through, LiteLLM and itself unsigned",
     "streams": "streams that keep pace, with marks, against the same",
+    "chat_page": "what the chat page's own checks cost in a browser, and what it weighs",
     "queue_page": "pages over many cases, from evidence to hand-over",
     "agent_pages": "an agent run of many steps, opened in the panel",
     "case_statistics": "counts by label and artifact, pages under filters",

@@ -48,12 +48,18 @@ class Network:
 
 @contextlib.contextmanager
 def running(
-    up: Sequence[str], folder: Path, port: int, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    up: Sequence[str],
+    folder: Path,
+    port: int,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    gateway: str = "",
 ) -> Iterator[Network]:
     """Start ``up`` (a command line up to that word) on a fresh state below ``folder``, and end it. The built-in
-    responder answers as fast as it can, for its pace is not the network's."""
+    responder answers as fast as it can, for its pace is not the network's; ``gateway`` are more of its settings."""
     settings = folder / "own.toml"
-    settings.write_text("[gateway]\ndiscover = false\nbuiltin_tokens_per_second = 0\n")
+    settings.write_text("[gateway]\ndiscover = false\nbuiltin_tokens_per_second = 0\n" + gateway)
     command = [*up, "--json", "--state", str(folder / "state"), "--config", str(settings), "--port", str(port)]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=cwd, env=env)
