@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.agent_acts import act, acts
 from holdfast.cli.children import beside_lines
 from holdfast.cli.network import DEFAULT_STATE, Network, gateway_options, optional_network_options, read_key
 from holdfast.cli.output import clean_line, emit, emit_json, read_file, wants_colour
@@ -46,6 +47,10 @@ _SHOWN = 400
 @click.group()
 def agent() -> None:
     """Lead an agent: its turns, calls and acts as runs below one, acts only proposed."""
+
+
+agent.add_command(act)
+agent.add_command(acts)
 
 
 @agent.command("run")
@@ -88,7 +93,7 @@ def check(network: Network | None, path: str, as_json: bool) -> None:
     file = read_agent_file(path)
 
     async def made() -> list[dict[str, Any]]:
-        async with _world(file, network, folder_of(path), None) as world, _offers(file, world) as offers:
+        async with open_world(file, network, folder_of(path), None) as world, open_tools(file, world) as offers:
             return [_shown(offer) for offer in offers.values()]
 
     tools = asyncio.run(made())
@@ -121,7 +126,7 @@ def close(network: Network, path: str, record: Path | None, as_json: bool) -> No
 
     async def end() -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
-        async with _client(network, need_key=False) as client:
+        async with open_client(network, need_key=False) as client:
             runs = AgentRuns(client.http, network.gateway)
             for item in left:
                 problem = None
@@ -213,7 +218,8 @@ def _nodes(file: AgentFile, network: Network | None) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _client(network: Network, *, need_key: bool = True) -> AsyncIterator[GatewayClient]:
+async def open_client(network: Network, *, need_key: bool = True) -> AsyncIterator[GatewayClient]:
+    """The gateway, once it is who it should be."""
     from holdfast.client.gateway import connect  # noqa: PLC0415 - the base install has no HTTP client
 
     trust = None if network.trust_path is None else network.load_trust()
@@ -224,9 +230,10 @@ async def _client(network: Network, *, need_key: bool = True) -> AsyncIterator[G
 
 
 @contextlib.asynccontextmanager
-async def _world(
+async def open_world(
     file: AgentFile, network: Network | None, folder: Path, client: GatewayClient | None
 ) -> AsyncGenerator[World]:
+    """What the tools of a file are made of; connections close at the end."""
     from holdfast.adapters.http_aiohttp import AiohttpHTTP  # noqa: PLC0415 - picked where it is wanted
     from holdfast.adapters.json_rpc_aiohttp import BatchingJSONRPC  # noqa: PLC0415
     from holdfast.agents.gateway import GatewayModel, NoModel  # noqa: PLC0415
@@ -246,7 +253,7 @@ async def _world(
         yield World(http, folder, _nodes(file, network), infers, ask_chain, key)
 
 
-def _offers(file: AgentFile, world: World) -> contextlib.AbstractAsyncContextManager[dict[str, Offer]]:
+def open_tools(file: AgentFile, world: World) -> contextlib.AbstractAsyncContextManager[dict[str, Offer]]:
     """Every tool of a file, made."""
     from holdfast.agents.offers import open_offers  # noqa: PLC0415 - the base install has no HTTP client
 
@@ -269,9 +276,9 @@ async def _lead(
     from holdfast.agents.runs import AgentRuns  # noqa: PLC0415
 
     async with (
-        _client(network) as client,
-        _world(file, network, folder, client) as world,
-        _offers(file, world) as offers,
+        open_client(network) as client,
+        open_world(file, network, folder, client) as world,
+        open_tools(file, world) as offers,
     ):
         runs = AgentRuns(client.http, network.gateway, network.require_key())
         runner = Runner(

@@ -42,6 +42,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evm_read": ("read",),
         "evm_transaction": ("write", "pay", "send"),
         "purchase": ("pay",),
+        "send": ("write", "send"),
         "mcp": EFFECTS,
     }
 )

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from holdfast.agents.tool import ActTool, ReadTool
 from holdfast.agents.tools.admission import AdmissionTool
 from holdfast.agents.tools.evm_read import EvmReadTool
+from holdfast.agents.tools.evm_transaction import EvmTransactionTool
 from holdfast.agents.tools.files import FilesTool
 from holdfast.agents.tools.get import GetTool
 from holdfast.agents.tools.hub import HubTool
+from holdfast.agents.tools.purchase import PurchaseTool
 from holdfast.agents.tools.recall import RecallTool
+from holdfast.agents.tools.send import SendTool
 from holdfast.agents.world import World
 from holdfast.core.agent_files import ToolFile
 from holdfast.errors import UsageError
@@ -22,6 +25,9 @@ MAKERS: Mapping[str, Callable[[ToolFile, World], ReadTool | ActTool]] = {
     "files": FilesTool,
     "get": GetTool,
     "evm_read": EvmReadTool,
+    "evm_transaction": EvmTransactionTool,
+    "purchase": PurchaseTool,
+    "send": SendTool,
 }
 
 
