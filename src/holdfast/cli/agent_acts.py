@@ -219,8 +219,7 @@ async def _rounds(executor: Executor, every: float, *, once: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     while True:
         await executor.round()
         if once or stop.is_set():
