@@ -60,6 +60,8 @@ for (let round = 0; round < rounds; round += 1) {
   for (const [key, said, signature] of variants(raw, message, new Uint8Array(node.sign(null, message, pair.privateKey)))) {
     compare("ed25519", ed25519(key, said, signature), theirs(() => node.verify(null, said, edKey(key), signature)));
   }
+  const again = new Uint8Array(node.sign(null, message, pair.privateKey));
+  compare("ed25519 of a key that was seen before", ed25519(raw, message, again), true);
   const other = node.generateKeyPairSync("ec", { namedCurve: "P-256" });
   const spki = other.publicKey.export({ format: "der", type: "spki" });
   const point = new Uint8Array(node.ECDH.convertKey(spki.subarray(-65), "prime256v1", undefined, undefined, "compressed"));

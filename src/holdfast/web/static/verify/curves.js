@@ -91,15 +91,48 @@ function compress([X, Y, Z]) {
 
 const BASE = decompress(bytesOf(mod(4n * inverse(5n, p), p), 32).reverse());
 
+/* Every multiple of a point by four bits at each of their places: what is used again and again is then added up without doubling. */
+function multiples(point) {
+  const places = [];
+  for (let at = point; places.length < 64; at = EDWARDS.add(places.at(-1)[15], at)) {
+    const row = [EDWARDS.zero];
+    while (row.length < 16) row.push(EDWARDS.add(row.at(-1), at));
+    places.push(row);
+  }
+  return places;
+}
+
+const times = (places, factor) => places.reduce((sum, row, at) => EDWARDS.add(sum, row[Number((factor >> BigInt(4 * at)) & 15n)]), EDWARDS.zero);
+
+const MOST_KEYS = 16;
+let ofBase = null;
+/* By key: the negated point, and its multiples from the second time on. */
+const keys = new Map();
+
+function opened(key) {
+  const name = integer(key);
+  const known = keys.get(name);
+  if (known) {
+    ofBase ??= multiples(BASE);
+    known.places ??= multiples(known.minus);
+    return known;
+  }
+  const A = decompress(key);
+  if (A === null) return null;
+  if (keys.size >= MOST_KEYS) keys.delete(keys.keys().next().value);
+  const found = { minus: [mod(-A[0], p), A[1], 1n, mod(-A[3], p)], places: null };
+  keys.set(name, found);
+  return found;
+}
+
 export function ed25519(key, message, signature) {
   if (key.length !== 32 || signature.length !== 64) return false;
-  const A = decompress(key);
+  const A = opened(key);
   const R = signature.slice(0, 32);
   const s = integer(signature.slice(32).reverse());
   if (A === null || s >= L) return false;
   const k = mod(integer(sha512(R, key, message).reverse()), L);
-  const minus = [mod(-A[0], p), A[1], 1n, mod(-A[3], p)];
-  const found = compress(combine(EDWARDS, s, BASE, k, minus));
+  const found = compress(A.places ? EDWARDS.add(times(ofBase, s), times(A.places, k)) : combine(EDWARDS, s, BASE, k, A.minus));
   return found.every((byte, at) => byte === R[at]);
 }
 
