@@ -142,7 +142,7 @@ def kept(out: Writer) -> None:
     ) -> None:
         attempts = more.pop("attempts", one)
         value = {
-            "upstream": attempts[-1]["upstream"] if attempts else "a",
+            "upstream": attempts[-1]["upstream"] if attempts else more.get("upstream", "a"),
             "attempts": attempts,
             "fallback_from": [],
             "label": "small",

@@ -577,6 +577,30 @@ def payloads(out: Writer) -> None:
         "statement.endpoint",
     )
     case("cached-as-text", "A boolean is true or false.", put("predicate", "cached", to="false"), "statement.predicate")
+
+    def again(**more: Any) -> Any:
+        def change(value: dict[str, Any]) -> None:
+            value["predicate"].update(
+                {"cached": True, "cached_run": "018f4e9a-2222-7abc-8def-0123456789ab", "attempts": [], **more}
+            )
+
+        return change
+
+    def of_itself(value: dict[str, Any]) -> None:
+        again(cached_run=value["predicate"]["run"])(value)
+
+    case("cached-run", "An answer that is given again: whose it was, and that nobody was turned to.", again())
+    why = "An old answer would pass for what somebody was asked now."
+    served = [{"upstream": "small.provider", "why": "first", "end": "served", "sent": True}]
+    for name, more in {
+        "not-cached": {"cached": False},
+        "that-is-no-run": {"cached_run": "yesterday"},
+        "after-a-fallback": {"fallback_from": ["large.provider"]},
+        "with-an-attempt": {"attempts": served},
+    }.items():
+        code = "statement.attempts" if name == "after-a-fallback" else "statement.cached"
+        case(f"cached-run-{name}", why, again(**more), code)
+    case("cached-run-of-itself", why, of_itself, "statement.cached")
     case("empty-tree", "A document has at least one part.", put("predicate", "request", "size", to=0), "statement.tree")
     case("size-as-boolean", "true is not 1.", put("predicate", "request", "size", to=True), "statement.tree")
     case(

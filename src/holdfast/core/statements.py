@@ -99,7 +99,7 @@ _OPTIONAL = frozenset({"nonce", "parent_run"})
 _ROUTE = frozenset(
     {"request", "sent", "endpoint", "upstream", "rewrites", "fallback_from", "cached", "settlement", "streamed"}
 )
-_ROUTE_MORE = frozenset({"path", "admitted_at", "attempts", "ignored", "policy"})
+_ROUTE_MORE = frozenset({"path", "admitted_at", "attempts", "ignored", "policy", "cached_run"})
 """Members of a route that are there only where there is something to say."""
 _EXECUTION = frozenset({"event", "outcome", "response", "marks", "upstream"})
 _OF_EVENT = {
@@ -177,6 +177,8 @@ class Route:
     """Parameters of the request that the upstream is known not to honour; sorted."""
     policy: str | None = None
     """Salted digest (hex) of the route policy in force; None where there was none."""
+    cached_run: str | None = None
+    """Of an answer from a cache: the run that it was first given to; None where the route does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +408,8 @@ def route_body(route: Route) -> dict[str, Any]:
         more["ignored"] = sorted(route.ignored)
     if route.policy is not None:
         more["policy"] = route.policy
+    if route.cached_run is not None:
+        more["cached_run"] = route.cached_run
     return {
         **more,
         "request": route.request.to_json(),
@@ -686,7 +690,18 @@ def _route(value: dict[str, Any]) -> Route:
         attempts=attempts,
         ignored=_ignored(value["ignored"]) if "ignored" in value else (),
         policy=hex_decode(value["policy"], 32).hex() if "policy" in value else None,
+        cached_run=_cached_run(value) if "cached_run" in value else None,
     )
+
+
+def _cached_run(value: dict[str, Any]) -> str:
+    """§4.1(8): what another run was answered, and nobody was turned to for this one."""
+    found = value["cached_run"]
+    if not is_run_id(found) or found == value["run"]:
+        raise MalformedError("statement.cached", "what is given again was another run's answer")
+    if not value["cached"] or value["fallback_from"] or value.get("attempts") != []:
+        raise MalformedError("statement.cached", "an answer from a cache is one that nobody was turned to for")
+    return str(found)
 
 
 def _ignored(value: object) -> tuple[str, ...]:

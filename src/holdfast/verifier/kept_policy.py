@@ -40,11 +40,12 @@ class Turned:
     artifact: str | None = None
     """Digest (hex) of what an inference node computed with; None where none did."""
     answered: bool = True
+    cached: bool = False
 
     @property
     def codes(self) -> tuple[str, ...]:
         """Every upstream that was turned to, each once."""
-        if self.attempts is None:
+        if self.attempts is None or self.cached:  # what is given again is an upstream's answer all the same
             return tuple(dict.fromkeys((*self.fallback_from, self.upstream)))
         return tuple(dict.fromkeys(item.upstream for item in self.attempts))
 
@@ -97,6 +98,8 @@ def _rules(policy: RoutePolicy, turned: Turned) -> Iterable[tuple[str, Answer]]:
         yield "fallback", _yes(policy.fallback.issuperset(turned.followed))
     if policy.retries is not None:
         yield "retries", _retries(policy.retries, turned.attempts)
+    if not policy.cache:
+        yield "cache", _yes(not turned.cached)
     if policy.same_artifact is not None:
         yield "same_artifact", _artifact(policy.same_artifact, turned)
     unsaid = {
@@ -191,6 +194,7 @@ def _turned(body: Route, evidence: Evidence) -> Turned:
         evidence.named(sent, "model"),
         computed_artifact_of(evidence) if computed_of(evidence) is not None else None,
         isinstance(closing, Execution) and closing.response is not None,
+        body.cached,
     )
 
 

@@ -39,6 +39,7 @@ _MEMBERS = frozenset(
         "jurisdictions",
         "max_usd",
         "show_after",
+        "cache",
     }
 )
 _MAX_LABEL = 256
@@ -78,6 +79,8 @@ class RoutePolicy:
     same_artifact: str | None = None
     jurisdictions: frozenset[str] | None = None
     max_usd: Fraction | None = None
+    cache: bool = True
+    """Whether an answer may come from a cache, and go into one."""
     show_after: tuple[Requirement, ...] = ()
     within_s: int = 60
     """How long an answer is held for ``show_after``."""
@@ -95,6 +98,11 @@ class RoutePolicies:
     def retries(self) -> int | None:
         """How often one upstream may be asked again; None where no policy says."""
         return min((item.retries for _, item in self.policies if item.retries is not None), default=None)
+
+    @property
+    def may_cache(self) -> bool:
+        """Whether an answer may come from a cache, and go into one."""
+        return all(item.cache for _, item in self.policies)
 
     @property
     def show_after(self) -> tuple[Requirement, ...]:
@@ -129,6 +137,8 @@ def parse_route_policy(value: object) -> RoutePolicy:
     models = _sides(value, "models", _is_label)
     if value.get("plaintext", "anywhere") not in ("anywhere", "enclave"):
         raise _malformed("plaintext is anywhere or enclave")
+    if value.get("cache", "allowed") not in ("allowed", "none"):
+        raise _malformed("cache is allowed or none")
     shown, within_s = _show_after(value.get("show_after"))
     return RoutePolicy(
         *providers,
@@ -139,6 +149,7 @@ def parse_route_policy(value: object) -> RoutePolicy:
         same_artifact=hex_decode(_text(value["same_artifact"]), 32).hex() if "same_artifact" in value else None,
         jurisdictions=_names(value["jurisdictions"], "jurisdictions", is_code) if "jurisdictions" in value else None,
         max_usd=parse_decimal(_text(value["max_usd"])) if "max_usd" in value else None,
+        cache=value.get("cache") != "none",
         show_after=shown,
         within_s=within_s,
         document=_plain(value),

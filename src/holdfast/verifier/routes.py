@@ -42,11 +42,19 @@ def describe_route(body: Route) -> str:
         words.append(f"the upstream is known not to honour {', '.join(body.ignored)}")
     if CREDENTIALS in body.rewrites:
         words.append("the gateway put content credentials into the images")
-    words.append("the answer came from a cache" if body.cached else "no cache was used")
+    words.append(_cached(body))
     return "; ".join(words) + "." + _told(body.attempts)
 
 
+def _cached(body: Route) -> str:
+    if body.cached_run is not None:
+        return f"the answer came from the gateway's cache: it is the one that run {body.cached_run} was given"
+    return "the answer came from a cache" if body.cached else "no cache was used"
+
+
 def _who(body: Route) -> str:
+    if body.cached_run is not None:
+        return f"By the gateway's own account, nobody was turned to, and upstream {body.upstream} had answered before"
     if body.attempts is not None and not body.attempts:
         return "By the gateway's own account, no upstream was turned to"
     served = body.attempts is None or body.attempts[-1].end == SERVED

@@ -64,6 +64,7 @@ from holdfast.nodes.gateway.asked import Asked, Asking, Terms
 from holdfast.nodes.gateway.attaching import Attaching
 from holdfast.nodes.gateway.attestations import Attestation, Attestations
 from holdfast.nodes.gateway.books import Books
+from holdfast.nodes.gateway.caching import Cache
 from holdfast.nodes.gateway.catalog import Catalog
 from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.checkout import WORKSPACE, Checkout
@@ -254,6 +255,7 @@ def build(config: GatewayConfig) -> App:
         ),
         attaching=attaching,
         crediting=crediting,
+        cache=Cache(clock, seconds=config.cache_seconds, most_bytes=config.cache_bytes),
     )
     chain = BatchingJSONRPC(config.payment_chain) if config.payment_chain is not None else None
     takings = None

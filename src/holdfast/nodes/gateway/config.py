@@ -196,6 +196,10 @@ class GatewayConfig:
     file_workspace_bytes: int = setting(1 << 30, "Uploads of one workspace altogether", minimum=1 << 20)
     file_memory_bytes: int = setting(512 << 20, "Memory for reading one file", minimum=64 << 20)
     file_seconds: int = setting(30, "Longest time for reading one file", minimum=1, maximum=600)
+    cache_seconds: int = setting(
+        0, "How long answers are kept for requests that ask for it with holdfast.cache; 0: none is", maximum=86_400
+    )
+    cache_bytes: int = setting(64 << 20, "Answers that are kept, altogether, in memory", minimum=1 << 20)
     c2pa_key: Path | None = setting(
         None, "Key that signs content credentials of images (P-256, PEM, mode 0600); without one they get none"
     )

@@ -500,6 +500,10 @@ def _schemas() -> dict[str, Any]:
                     "type": "boolean",
                     "description": "Refuse instead of asking an upstream that does not heed every parameter",
                 },
+                "cache": {
+                    "type": "boolean",
+                    "description": "Give an answer again that the very same request got before, and keep this one",
+                },
                 "credentials": {
                     "type": "boolean",
                     "description": "False: put no content credentials into the images. True is refused where the "

@@ -69,6 +69,7 @@ _MEMBERS = frozenset(
         *OPTION_HEADERS.values(),
         "admissions",
         "admit",
+        "cache",
         "credentials",
         "decision_rule",
         "memory",
@@ -128,6 +129,8 @@ class Options:
     """The route policies of its conversation and its own (``routes.md`` §2)."""
     credentials: bool | None = None
     """Whether images are to carry content credentials (``images.md`` §6(4)); None: as the gateway does it."""
+    cache: bool = False
+    """Whether an answer may be one that is kept (``routes.md`` §8), and may be kept."""
 
 
 @dataclass(slots=True)
@@ -335,13 +338,18 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
         _admit(found.get("admit"), value),
         required,
         _route(found.get("route"), headers, streamed=bool(value.get("stream"))),
-        _credentials(found.get("credentials")),
+        _flag(found.get("credentials"), "credentials"),
+        bool(_flag(found.get("cache"), "cache")),
     )
 
 
-def _credentials(value: object) -> bool | None:
+_FLAGS = {"cache": "request.cache", "credentials": "request.credentials"}
+"""By member: the code of one that is neither true nor false."""
+
+
+def _flag(value: object, name: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
-        raise MalformedError("request.credentials", "credentials is true or false", param="holdfast.credentials")
+        raise MalformedError(_FLAGS[name], f"{name} is true or false", param=f"holdfast.{name}")
     return value
 
 

@@ -60,6 +60,7 @@ from holdfast.nodes.gateway.admitting import (
 )
 from holdfast.nodes.gateway.agents import Agents
 from holdfast.nodes.gateway.attaching import Attached, Attaching, write_documents
+from holdfast.nodes.gateway.caching import Cache, Kept
 from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.imaging import Crediting, hold_images
@@ -161,6 +162,10 @@ class Run:
     """SHA-256 of the published blob, in mode ``individual``."""
     visit: Visit | None = None
     """Who pays for it; None where nothing costs anything."""
+    cache_key: bytes | None = None
+    """What its answer is kept under, where it is to be."""
+    cached: Kept | None = None
+    """The answer that is given again, where there is one."""
 
     @property
     def id(self) -> str:
@@ -190,6 +195,7 @@ class Gateway:
         routing: Routing | None = None,
         attaching: Attaching | None = None,
         crediting: Crediting | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -203,6 +209,7 @@ class Gateway:
         self._remembering = remembering or Remembering(None)
         self._attaching = attaching or Attaching()
         self._crediting = crediting or Crediting()
+        self._cache = cache or Cache(clock)
         self._recalling = recalling or Recalling(None, lambda: None, clock)
         self.computing = computing or Computing((), lambda: None, clock)
         self._router = Router(catalog, self.computing, clock, routing or Routing())
@@ -254,6 +261,8 @@ class Gateway:
         if ask.streamed:
             refuse_streamed(policy for _, policy in plan.force.policies)
         offer = plan.first
+        hidden = ask.options.settlement == "private" or path is not None
+        self._cache.require(ask, hidden=hidden, paid=visit is not None)
         if visit is not None:
             await visit.admit(ask, offer.model.id)
         now = self._clock.now()
@@ -287,8 +296,9 @@ class Gateway:
             taken=taken,
             dialect=offer.upstream.dialect if isinstance(offer, Offer) else PLAIN,
             attached=attached,
-            credited=self._crediting.wanted(ask, hidden=private or path is not None),
+            credited=self._crediting.wanted(ask, hidden=hidden),
         )
+        key = self._cache.key(ask, workspace, bound, offer) if plan.force.may_cache and not taken else None
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -338,6 +348,7 @@ class Gateway:
         self._indexer.opened(opening, place.start)
         self.catalog.busy[offer.upstream.code] += 1
         under_way = Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken, attached=attached)
+        under_way.cache_key, under_way.cached = key, self._cache.find(key)
         return under_way, packed, carried
 
     async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
@@ -401,7 +412,8 @@ class Gateway:
     async def answer(self, run: Run) -> bytes:
         """The answer's body with its ``holdfast`` member. Raises what the upstream raised, after signing that."""
         try:
-            text = await self._whole(run)
+            text = await self._whole(run) if run.cached is None else run.cached.text
+            came = text
             if run.opening.admissions:
                 text = tell_admitted(text, run.opening.admissions)
             value = canonical.decode_exact(text)
@@ -434,6 +446,8 @@ class Gateway:
         if run.attached is not None:
             run.quotes = await asyncio.to_thread(run.attached.quotes, value)
         sealed = await self._close(run, execution, text, response, usage_of(value))
+        if run.cached is None and run.offer is run.plan.first and len(run.way.made) == 1:
+            self._cache.keep(run.cache_key, run.id, came)
         await self._remember(run)
         if run.opening.sealed:
             return sealed_body(self.carrier(run, sealed=sealed))
@@ -590,6 +604,9 @@ class Gateway:
                 await events.aclose()
 
     async def _first_event(self, run: Run) -> tuple[EventStream, bytes | None]:
+        if run.cached is not None:
+            again: EventStream = OneEvent(as_event(run.cached.text))
+            return again, await anext(again, None)
         if run.ask.options.admit is not None:
             whole: EventStream = OneEvent(as_event(await self._whole(run)))
             return whole, await anext(whole, None)
@@ -627,7 +644,8 @@ class Gateway:
     @staticmethod
     def _told_route(run: Run) -> dict[str, canonical.JSON]:
         """Who serves, and every attempt: told with the first that is seen of an answer, before any statement."""
-        return {"upstream": run.offer.upstream.code, "attempts": [*run.way.to_json()]}
+        told: dict[str, canonical.JSON] = {"upstream": run.offer.upstream.code, "attempts": [*run.way.to_json()]}
+        return told if run.cached is None else {**told, "cached": True, "cached_run": run.cached.run}
 
     async def _mark(self, run: Run, binder: StreamBinder, now: float) -> dict[str, canonical.JSON]:
         mark = binder.seal(now)
@@ -695,6 +713,7 @@ class Gateway:
             attempts=run.way.told(SERVED if execution.outcome in ENDED_IN_ORDER else execution.outcome),
             key=run.bound.key,
             computed=run.computed.digest if run.computed is not None and execution.response is not None else None,
+            cached_run=run.cached.run if run.cached is not None else None,
         )
         published = b""
         if opening.settlement == "individual" and text:

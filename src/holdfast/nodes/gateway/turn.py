@@ -237,10 +237,12 @@ def close_statements(
     attempts: tuple[Attempt, ...] | None = None,
     key: bytes | None = None,
     computed: str | None = None,
+    cached_run: str | None = None,
 ) -> tuple[SignedStatement, SignedStatement]:
     """The route and the closing execution statement of a run. ``computed`` is the digest of the statement by the
     inference node that gave the answer, which both name (``inference.md`` §4(2)). ``attempts`` are None where nobody
-    knows any more whom the run was taken to.
+    knows any more whom the run was taken to. ``cached_run`` is the run that an answer from the
+    cache was first given to.
 
     ``key`` salts the log's commitments in mode ``private``. After a crash it is gone with the caller; then a signature
     that is never published salts them, and only this node could ever open them.
@@ -259,7 +261,7 @@ def close_statements(
         upstream=execution.upstream,
         rewrites=opening.rewrites,
         fallback_from=failed_before(attempts or ()),
-        cached=False,
+        cached=cached_run is not None,
         settlement=opening.settlement,
         streamed=opening.streamed,
         path=opening.path,
@@ -267,6 +269,7 @@ def close_statements(
         attempts=attempts,
         ignored=opening.ignored,
         policy=opening.policy.digest if opening.policy is not None else None,
+        cached_run=cached_run,
     )
     carried = () if computed is None else (computed,)
     recalled = () if opening.recall is None else (opening.recall,)

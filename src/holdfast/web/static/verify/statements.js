@@ -129,6 +129,10 @@ function route(value, common) {
   body.attempts = "attempts" in value ? attempts(value.attempts, body.upstream, body.fallbackFrom) : null;
   if (OWN.includes(body.endpoint) && (body.upstream !== "caller" || body.rewrites.length || body.fallbackFrom.length || body.streamed || body.cached || "attempts" in value || "ignored" in value)) refuse("endpoint", "what is sent to nobody is neither rewritten nor served by anybody");
   if (!body.rewrites.length && !sameTree(body.request, body.sent)) refuse("sent", "what was sent differs from the request, yet no rewrite is named");
+  if ("cached_run" in value) {
+    if (!isRun(value.cached_run) || value.cached_run === value.run) refuse("cached", "what is given again was another run's answer");
+    if (!body.cached || body.fallbackFrom.length || body.attempts?.length !== 0) refuse("cached", "an answer from a cache is one that nobody was turned to for");
+  }
   if (body.admittedAt !== null && (!common.parents.length || body.admittedAt > common.claimedAt || (body.path && body.admittedAt % MINUTE))) refuse("admitted_at", "what was admitted was there before the route");
   return { ...body, subject: ["request", "holdfast-parts-v1", body.request.root] };
 }
@@ -260,7 +264,7 @@ function identity(value, common) {
 const KINDS = {
   admission: [["event", "record", "until", "attestation"], admission],
   recall: [["model", "record"], recall],
-  route: [ROUTE, route, ["path", "admitted_at", "attempts", "ignored", "policy"]],
+  route: [ROUTE, route, ["path", "admitted_at", "attempts", "ignored", "policy", "cached_run"]],
   execution: [executionMembers, execution],
   payment: [["event", "record"], payment],
   decision: [["act", "case", "lanes", "policy", "record", "cases"], decision],
