@@ -338,19 +338,21 @@ def parse_options(value: dict[str, Any], headers: Mapping[bytes, bytes], settlem
         _admit(found.get("admit"), value),
         required,
         _route(found.get("route"), headers, streamed=bool(value.get("stream"))),
-        _flag(found.get("credentials"), "credentials"),
-        bool(_flag(found.get("cache"), "cache")),
+        _credentials(found.get("credentials")),
+        _cache(found.get("cache")),
     )
 
 
-_FLAGS = {"cache": "request.cache", "credentials": "request.credentials"}
-"""By member: the code of one that is neither true nor false."""
-
-
-def _flag(value: object, name: str) -> bool | None:
+def _credentials(value: object) -> bool | None:
     if value is not None and not isinstance(value, bool):
-        raise MalformedError(_FLAGS[name], f"{name} is true or false", param=f"holdfast.{name}")
+        raise MalformedError("request.credentials", "credentials is true or false", param="holdfast.credentials")
     return value
+
+
+def _cache(value: object) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise MalformedError("request.cache", "cache is true or false", param="holdfast.cache")
+    return bool(value)
 
 
 def _route(asked: object, headers: Mapping[bytes, bytes], *, streamed: bool) -> tuple[tuple[str, RoutePolicy], ...]:
