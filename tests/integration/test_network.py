@@ -348,14 +348,14 @@ def test_a_run_that_names_a_queue_is_held_and_then_clear_by_itself_and_handed_ou
 
 def lead(net: NetworkProcess, file: str) -> list[dict[str, Any]]:
     """What ``holdfast agent run`` tells of an agent of the examples, a document a line."""
-    path = Path(__file__).parents[2] / "examples" / "agents" / file
+    path = Path(__file__).parents[2] / "examples" / file
     done = holdfast("agent", "run", str(path), "--state", str(net.state), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_moderator_of_the_examples_proposes_a_flag_that_waits(net: NetworkProcess) -> None:
-    told = lead(net, "moderation/agent.toml")
+def test_the_example_with_an_mcp_server_proposes_a_flag_that_waits(net: NetworkProcess) -> None:
+    told = lead(net, "mcp/agent.toml")
     [proposed] = [item for item in told if item["what"] == "proposed"]
     assert (proposed["name"], json.loads(proposed["arguments"])["file"]) == ("flag", "2.txt")
     assert (told[-1]["error"], told[-1]["acts"]) == (None, [proposed["run"]])
