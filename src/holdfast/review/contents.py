@@ -126,7 +126,7 @@ def add_documents(kept: bytes, whole: bytes, at: dt.datetime) -> bytes:
     """A case's bundle with the documents of its run's whole one. Neither is believed yet (:func:`content_of`)."""
     items = canonical.decode_object(whole)["journal"]
     parse_bundle(whole)
-    return add_items(kept, [item for item in items if item["kind"] == "document"], at)
+    return add_items(kept, [item for item in items if item["kind"] in ("document", "file")], at)
 
 
 def content_of(raw: bytes, at: dt.datetime) -> Content | None:

@@ -24,6 +24,7 @@ from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
+from holdfast.review.attached import attached_of
 from holdfast.review.contents import Content, asked_of, evidence_of
 from holdfast.review.events import SYSTEM
 from holdfast.review.recalled import recalled_of
@@ -129,6 +130,7 @@ class CaseActPages:
             "content": content,
             "unread": reading.trouble if reading is not None else "This panel reads no runs.",
             "recalled": recalled_of(reading.bundle if reading is not None else kept, self._service.clock.now()),
+            "files": attached_of(reading.bundle, self._service.clock.now()) if content is not None and reading else (),
             "words": ROW_WORDS,
             "asks_again": principal is not None
             and may(principal.roles, "run:ask")

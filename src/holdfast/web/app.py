@@ -220,6 +220,7 @@ class Site:
             "quoted": said.quoted,
             "privacy": privacy_of(view.lanes),
             "recalled": said.recalled,
+            "files": said.files,
             "words": ROW_WORDS,
             "paid": paid,
         }

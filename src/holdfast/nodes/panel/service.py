@@ -55,6 +55,7 @@ from holdfast.nodes.panel.views import (
 from holdfast.nodes.panel.webhooks import Webhooks
 from holdfast.ports.clock import Clock
 from holdfast.ports.metrics import Metrics
+from holdfast.review.attached import AttachedFile, attached_of
 from holdfast.review.pictures import Pictures, pictures_of
 from holdfast.review.quoted import Quotes, quoted_of
 from holdfast.review.recalled import RecalledRows, recalled_of
@@ -87,6 +88,8 @@ class Said:
     texts: tuple[tuple[str, str], ...] = ()
     """(who, text), in order."""
     recalled: RecalledRows | None = None
+    files: tuple[AttachedFile, ...] = ()
+    """Those of the caller that went before the model."""
     trouble: str = ""
     """Why there is nothing, where the gateway did not say."""
     pictures: Pictures = field(default_factory=lambda: Pictures(""))
@@ -549,7 +552,9 @@ class PanelService:
         )
         try:
             said = replace(said, quoted=await asyncio.to_thread(quoted_of, raw, self.clock.now()))
-            return replace(said, recalled=await asyncio.to_thread(recalled_of, raw, self.clock.now()))
+            now = self.clock.now()
+            said = replace(said, files=await asyncio.to_thread(attached_of, raw, now))
+            return replace(said, recalled=await asyncio.to_thread(recalled_of, raw, now))
         except HoldfastError as error:
             return replace(said, trouble=error.message)
 
