@@ -873,9 +873,12 @@ def test_the_first_page_is_made_quickly_and_everything_it_loads_is_small():
             assert len(page) + sum(len(files[name].gzipped) for name in loaded) < 80_000
             checking = {name for name in files if name.startswith(("verify", "chat/che", "chat/clo", "chat/wit"))}
             sealing = {name for name in files if name.startswith("seal/")}
-            assert sum(len(files[name].gzipped) for name in files.keys() - checking - sealing) < 90_000, (
+            leading = {name for name in files if name.startswith("agent")}
+            assert leading & loaded == set()
+            assert sum(len(files[name].gzipped) for name in files.keys() - checking - sealing - leading) < 90_000, (
                 "what all load together"
             )
+            assert sum(len(files[name].gzipped) for name in leading) < 5_000, "what pages of agent runs load"
             assert sum(len(files[name].gzipped) for name in checking) < 180_000, "what checks, of some pages"
             assert sum(len(files[name].gzipped) for name in sealing) < 14_000, "what seals, once somebody asks for it"
 
