@@ -131,6 +131,7 @@ class CaseWorld:
             verdicts=self.settled().verdicts,
         )
         self.review.find_run, self.review.fetch_run = self.follower.find_run, self.follower.ask
+        self.review.ask_gateway = self.follower.send
         self.service = PanelService(PanelConfig(gateway=URL), self.world.clock, self.metrics, self.review, self.house)
         self.app = create_app(self.service)
         await self.review.call(self.review._read_policies, True)

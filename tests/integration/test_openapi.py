@@ -94,7 +94,9 @@ def test_the_document_names_every_path_that_is_served_and_no_other(gateway: Live
     of_a_run |= {
         f"/v1/runs/{{run}}/{name}" for name in ("events", "bundle", "payment", "wrap", "recompute", "influence")
     }
-    of_a_run |= {f"/v1/runs/{{run}}/{name}" for name in ("children", "led", "tree", "tree/events", "steps", "close")}
+    of_a_run |= {
+        f"/v1/runs/{{run}}/{name}" for name in ("children", "led", "tree", "tree/events", "steps", "close", "amend")
+    }
     of_a_run |= {"/v1/models/{model}", "/v1/traces"}
     of_files = {"/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content"}
     served = {*of_files, *app.ENDPOINTS, *app._READS, *oblivious.PATHS, *of_a_run, f"{app.ALPHA_RESULTS}{{id}}"}

@@ -151,6 +151,14 @@ def parse_act_step(value: object, act: str) -> StepAsk:
     return asked
 
 
+def parse_amended(value: object, tool: Tool, act: str) -> StepAsk:
+    """The body of a proposal in an act's place (§4(6)): its arguments, and nothing else. Raises ``agent.step``."""
+    if not isinstance(value, dict) or value.keys() != {"arguments"} or not isinstance(value["arguments"], dict):
+        raise MalformedError("agent.step", "another proposal has exactly arguments, an object", param="arguments")
+    request = {"kind": "tool", "tool": tool.name, "arguments": value["arguments"], "replaces": act}
+    return StepAsk("tool", request, {"proposed": True}, act=tool, tool=tool.name)
+
+
 def act_digest(request: Mapping[str, Any]) -> str:
     """Digest (hex) of a proposed act by its request document, as ``decode_exact`` reads it (``acts.md`` §1(3)): the
     same for the same tool and arguments, in whatever order they were written."""

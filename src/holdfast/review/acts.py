@@ -7,15 +7,17 @@ approval alone clears nothing: the gate does, when all else is met.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.decisions import DecisionDocument
 from holdfast.core.encoding import time_encode
 from holdfast.errors import ConflictError, RefusedError, UsageError
-from holdfast.review.bench import Bench, Look, evidence_named
+from holdfast.review.bench import Look, evidence_named
 from holdfast.review.cases import LET_THROUGH, Case
 from holdfast.review.contents import evidence_of
-from holdfast.review.events import Actor, parse_text
+from holdfast.review.events import SYSTEM, Actor, parse_text
+from holdfast.review.intake import Intake
 from holdfast.review.labels import follow_label
 from holdfast.review.permissions import (
     acting_role,
@@ -35,7 +37,16 @@ CLAIM_S = 900
 """How long a claim lasts unless it is renewed (``case.md`` §5)."""
 
 
-class Acts(Bench):
+@dataclass(frozen=True, slots=True)
+class ActToAmend:
+    """An act in whose place another may be proposed."""
+
+    run: str
+    agent: str
+    """The agent run that proposed it."""
+
+
+class Acts(Intake):
     """Commands of people about one case."""
 
     # --- looking and saying ---
@@ -108,6 +119,37 @@ class Acts(Bench):
             refuse_unseen(found, actor, lanes)
             self._act(work, look, actor, acting, act, reason, None)
             return self._settle(work, look, "decision")
+
+    # --- other arguments in an act's place ---
+
+    def act_to_amend(self, actor: Actor, case: str) -> ActToAmend:
+        """The act of a case in whose place another may be proposed. Raises ``case.role``, ``case.no_act`` and
+        ``case.amended``."""
+        self._permit(actor, "decide")
+        with self._store.read() as reader:
+            found = case_file(reader, case, None).case
+        return _to_amend(found)
+
+    def deny_to_amend(self, actor: Actor, case: str, *, reason: str, lanes: str | None = None) -> None:
+        """Reject the act, unless this person did so already: what was cut off after that may be sent again. Raises
+        what :meth:`decide` raises."""
+        with self._store.read() as reader:
+            found = case_file(reader, case, None).case
+        _to_amend(found)
+        last = found.decisions[-1] if found.decisions else None
+        if found.state != "REJECTED" or last is None or (last.person, last.act) != (actor.id, "reject"):
+            self.decide(actor, case, "reject", reason=reason, lanes=lanes)
+
+    def note_amended(self, actor: Actor, case: str, run: str) -> str:
+        """Another act was proposed in the place of this one, which is denied: both cases say so. Its requester is the
+        person who asked for it. Returns its case."""
+        self._permit(actor, "decide")
+        with self._begin() as work:
+            found = work.case(case)
+            if found.amended is None:
+                self._note(work, case, "amended", actor, {"run": run})
+        opened = self.open(SYSTEM, run, found.queue, subject=found.subject, requester=actor.id)
+        return opened.id
 
     def release(
         self,
@@ -208,3 +250,11 @@ class Acts(Bench):
             policy=look.policy.digest,
         )
         look.case = work.case(case.id)
+
+
+def _to_amend(case: Case) -> ActToAmend:
+    if case.act is None or case.agent is None:
+        raise UsageError("case.no_act", "this case is not about an act of an agent run", status=409)
+    if case.amended is not None:
+        raise ConflictError("case.amended", "another act was proposed in the place of this one")
+    return ActToAmend(case.run, case.agent)

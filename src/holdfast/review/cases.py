@@ -82,6 +82,10 @@ class Case:
     """Digest of the list of what it came after, where it is an act or an agent run."""
     act: tuple[str, str] | None = None
     """Of an act: its tool, and what that does outside."""
+    agent: str | None = None
+    """The agent run that it came after the runs of; of an act, the one that proposed it."""
+    amended: str | None = None
+    """The run of the act that was proposed in its place."""
     label_moved_at: dt.datetime | None = None
     """When its label last came to mean another artifact while it was open."""
     marks: CaseMarks = field(default_factory=CaseMarks)
@@ -292,7 +296,18 @@ def _led(case: Case, event: Event) -> dict[str, Any]:
     act = event.body["act"]
     if case.led is not None or not isinstance(event.body["under"], list):
         raise KeyError
-    return {"led": str(event.body["children"]), "act": None if act is None else (act["tool"], act["effect"])}
+    under = event.body["under"]
+    return {
+        "led": str(event.body["children"]),
+        "act": None if act is None else (act["tool"], act["effect"]),
+        "agent": str(under[0]["run"]) if under else None,
+    }
+
+
+def _amended(case: Case, event: Event) -> dict[str, Any]:
+    if case.act is None or case.amended is not None or case.state in LET_THROUGH:
+        raise KeyError
+    return {"amended": str(event.body["run"])}
 
 
 def _flagged(case: Case, event: Event) -> dict[str, Any]:
@@ -325,6 +340,7 @@ _STEPS: Mapping[str, _Step] = {
     "unsealed": _nothing,
     "dependant_added": _dependant_added,
     "led": _led,
+    "amended": _amended,
     "flagged": _flagged,
     "marked_stale": _marked_stale,
     "statement_logged": _nothing,

@@ -30,7 +30,6 @@ from holdfast.review.events import GATE, SYSTEM, Actor, Event, parse_event, pars
 from holdfast.review.export import export_case
 from holdfast.review.facts import MAX_NAME
 from holdfast.review.hand_over import HandOver
-from holdfast.review.intake import Intake
 from holdfast.review.labels import report_label
 from holdfast.review.led import Led, note_led
 from holdfast.review.outbox import DecisionLog, WaitingAct
@@ -64,7 +63,7 @@ class Tick:
     """What was recalled since the last turn because trust no longer stands behind what it rested on."""
 
 
-class Desk(Intake, Acts, HandOver):
+class Desk(Acts, HandOver):
     """Commands about cases."""
 
     # --- time passes ---

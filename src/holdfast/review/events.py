@@ -55,6 +55,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "unsealed": _ANYBODY,
     "dependant_added": _ANYBODY,
     "led": frozenset({"system"}),
+    "amended": _PEOPLE,
     "flagged": _GATE,
     "label_moved": frozenset({"system", "gate"}),
     "marked_stale": _GATE,

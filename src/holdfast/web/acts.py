@@ -16,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from holdfast.core.encoding import hex_decode
 from holdfast.core.statements import Route
 from holdfast.errors import HoldfastError
 from holdfast.nodes.panel.acts import ACTS, FIELDS, WEIGHTY, open_acts, perform
 from holdfast.nodes.panel.agents import AGENT, STEP
+from holdfast.nodes.panel.amending import amend
 from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
@@ -71,6 +73,16 @@ class CaseActPages:
         fields = only(fields, *FIELDS[act])
         now = self._service.clock.now()
         try:
+            if act == "amend":
+                other = await amend(
+                    self._review,
+                    actor_of(person),
+                    case,
+                    fields["arguments"],
+                    fields["reason"],
+                    hex_decode(fields["lanes"], 32).hex(),
+                )
+                return RedirectResponse(f"/cases/{other}", 303)
             await self._review.call(perform, self._review.desk, actor_of(person), case, act, fields, now)
         except HoldfastError as error:
             if error.code == "case.unknown":

@@ -28,6 +28,7 @@ from holdfast.core.agents import (
     closing_document,
     parse_act_step,
     parse_agent_request,
+    parse_amended,
     parse_plan,
     parse_step,
 )
@@ -91,6 +92,8 @@ class _Open:
     """Runs of the acts that it proposed."""
     told: dict[str, str] = field(default_factory=dict)
     """Those of which the outcome was told, and the step that told it (empty while it is written)."""
+    replaced: dict[str, str] = field(default_factory=dict)
+    """Those in whose place another was proposed, and the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +322,53 @@ class Agents:
             self._telling.discard(row.run)
         return self._told(made.opening, made.secret, _named(statements))
 
+    # Another proposal in an act's place
+
+    async def amend(
+        self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes], requester: str | None
+    ) -> dict[str, Any]:
+        """Propose other arguments in an act's place (``agents.md`` §4(6)); ``requester`` is who asks for it. Raises
+        ``agent.*``, ``request.*`` and ``json.*``."""
+        retry = parse_retry(headers, headers.get(b"authorization", b""), f"/v1/runs/{row.run}/amend", body)
+
+        async def once() -> dict[str, Any]:
+            return await self._told_before(retry) or await self._amend(row, body, headers, requester, retry)
+
+        return await self._turnstile.run(retry, once)
+
+    async def _amend(
+        self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes], requester: str | None, retry: Retry | None
+    ) -> dict[str, Any]:
+        act = parse_opening(self._ledger.read(row.open_place).record.header)
+        state = self._open.get(act.parent_run or "")
+        if not _step_of(act).get("act") or row.outcome == INTERRUPTED:
+            raise UsageError("agent.replaces", "this run is no act")
+        if state is None:
+            hint = "deny the act, and have it proposed anew in an agent run that is open"
+            raise UsageError("agent.closed", "the agent run that proposed it is closed", status=409, hint=hint)
+        tool = state.plan.tools[_step_of(act)["tool"]]
+        asked = parse_amended(_read(body), tool, row.run)
+        options = self._step_options(state.opening, tool.queue, headers)
+        if row.run in self._telling:
+            raise _told_already("reserved")
+        self._telling.add(row.run)  # whoever would reserve it meanwhile is refused
+        try:
+            await self._refuse_told(act, "reserved")
+            async with self.child(act.parent_run, row.workspace) as joined:
+                kept = {"kind": "tool", "act": True, "of": None, "tool": tool.name, "effect": tool.effect}
+                kept["replaces"] = row.run
+                made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, requester, retry)
+                statements = await self._at_once(made, asked)
+                joined(made.opening.run)
+            state.replaced[row.run] = made.opening.run
+            state.acts.add(made.opening.run)
+        finally:
+            self._telling.discard(row.run)
+        return self._told(made.opening, made.secret, _named(statements))
+
     async def _refuse_told(self, act: Opening, kind: str) -> None:
-        """Raises ``agent.reserved`` and ``agent.outcome`` for what was told of an act already. An agent run that is
+        """Raises ``agent.reserved``, ``agent.replaced`` and ``agent.outcome`` for what was told of an act already, or
+        proposed in its place. An agent run that is
         open knows its outcomes; of one that is closed the steps are read, which cannot become more."""
         told, parent = await self._told_of(act.run, act.run), act.parent_run or ""
         if parent not in self._open and "outcome" not in told:
@@ -328,6 +376,10 @@ class Agents:
         above = self._open.get(parent)
         if above is not None and act.run in above.told:
             told.add("outcome")
+        if above is not None and act.run in above.replaced:
+            told.add("replaced")
+        if kind == "reserved" and "replaced" in told:
+            raise UsageError("agent.replaced", "another act was proposed in the place of this one", status=409)
         if "outcome" in told or kind in told:
             raise _told_already("outcome" if "outcome" in told else kind)
 
@@ -340,6 +392,7 @@ class Agents:
             if row.endpoint == STEP and row.outcome != INTERRUPTED:
                 step = _step_of(parse_opening(self._ledger.read(row.open_place).record.header))
                 found |= {step["kind"]} if step.get("of") == act else set()
+                found |= {"replaced"} if step.get("replaces") == act else set()
         return found
 
     async def _at_once(self, made: _Made, asked: StepAsk) -> tuple[SignedStatement, SignedStatement]:
@@ -506,6 +559,8 @@ class Agents:
             state.children.add(opening.run)
             if step.get("act"):
                 state.acts.add(opening.run)
+            if "replaces" in step:
+                state.replaced[step["replaces"]] = opening.run
         if step.get("kind") == "outcome":  # of an act of the agent run's, or told to the act itself
             for open_run in self._open.values():
                 if step["of"] in open_run.acts:
@@ -520,6 +575,7 @@ class Agents:
         for state in self._open.values():
             state.acts.discard(run)
             state.told = {act: step for act, step in state.told.items() if step != run}
+            state.replaced = {act: step for act, step in state.replaced.items() if step != run}
 
     async def work(self) -> None:
         """Close what nobody closed, once an hour, for ever."""

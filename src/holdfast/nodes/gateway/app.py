@@ -27,7 +27,7 @@ from holdfast.nodes.gateway.checkout import Checkout, payment_headers
 from holdfast.nodes.gateway.desk import RunDesk
 from holdfast.nodes.gateway.files_app import FilesApp, refuse_shared
 from holdfast.nodes.gateway.influence import Influence, parse_influence
-from holdfast.nodes.gateway.keys import Caller, Workspaces
+from holdfast.nodes.gateway.keys import PERSON, Caller, Workspaces
 from holdfast.nodes.gateway.models import find_model, list_models
 from holdfast.nodes.gateway.oblivious import ORIGIN, SealedOrigin
 from holdfast.nodes.gateway.openapi import document
@@ -73,12 +73,14 @@ _READ_BY_ANY_KEY = frozenset({"/v1/models", "/v1/network"})
 _MODEL = re.compile(r"/v1/models/(.{1,512})\Z")
 _RUN = re.compile(r"/v1/runs/([^/]+)(/events|/bundle|/children|/led|/payment|/tree|/tree/events|/wrap)?\Z")
 _AGAIN = re.compile(r"/v1/runs/([^/]+)/(recompute|influence)\Z")
-_AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close)\Z")
+_AGENT = re.compile(r"/v1/runs/([^/]+)/(steps|close|amend)\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _NONCE = re.compile(rf"(?:[0-9a-f]{{2}}){{1,{MAX_NONCE_BYTES}}}\Z")
 _LARGEST_POSITION = 2**63 - 1
 _WATCH_AFTER_S = 0.25
 """A whole answer that takes longer is worth watching for a client that goes away."""
+REQUESTER = b"x-holdfast-requester"
+"""Who asks for another act, in the words of a panel (``agents.md`` §4(6))."""
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _JSON_HEADER = (b"content-type", b"application/json")
 _EVENT_HEADERS = [
@@ -305,6 +307,13 @@ class GatewayApp:
     async def _lead_agent(self, run: str, what: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Record a step of an agent run or close it, for whoever holds its capability."""
         headers = dict(scope["headers"])
+        if what == "amend" and ORIGIN not in scope:
+            caller = self._workspaces.caller(headers.get(b"authorization"))
+            refuse_shared(caller)
+            row, _ = await self._desk.find(run, caller.workspace, None)
+            requester = _requester(headers, caller)
+            await _json(send, await self._gateway.agents.amend(row, await read_body(receive), headers, requester))
+            return
         capability = headers.get(b"x-holdfast-capability", b"").decode("latin-1")
         if not capability or ORIGIN in scope:
             hint = "send x-holdfast-capability, which came when it was opened"
@@ -609,6 +618,18 @@ def _number(query: bytes, name: str, default: int, least: int, most: int) -> int
     if len(values) != 1 or _NUMBER.match(values[0]) is None or not least <= int(values[0]) <= most:
         raise MalformedError(f"request.{name}", f"{name} is an integer from {least} to {most}", param=name)
     return int(values[0])
+
+
+def _requester(headers: Mapping[bytes, bytes], caller: Caller) -> str | None:
+    """Who asks for another act: the person whose key it is, or whom a key of programs names. Raises
+    ``request.requester``."""
+    named = headers.get(REQUESTER)
+    if named is None:
+        return caller.person
+    text = named.decode("latin-1")
+    if PERSON.match(text) is None or caller.person not in (None, text):
+        raise MalformedError("request.requester", "x-holdfast-requester is a name of an account: the key's own, if any")
+    return text
 
 
 def _nonce(query: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from holdfast.errors import RefusedError, UsageError
 from holdfast.nodes.edge import bearer_token
 from holdfast.nodes.gateway.config import WorkspaceKey
 
-_PERSON = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}\Z")
+PERSON = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}\Z")
 """A name of an account (``people.md`` §2), in its one spelling."""
 
 
@@ -34,7 +34,7 @@ class Workspaces:
     def __init__(self, keys: Sequence[WorkspaceKey], relays: Mapping[str, str] | None = None) -> None:
         """``relays``: by workspace, the digest of the key document of the relay that it is for."""
         for item in keys:
-            if item.person is not None and _PERSON.match(item.person) is None:
+            if item.person is not None and PERSON.match(item.person) is None:
                 raise UsageError(
                     "gateway.person", f"{item.person[:64]!r} is no name of an account", param="workspaces.person"
                 )

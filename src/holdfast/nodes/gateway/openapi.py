@@ -332,6 +332,7 @@ def document() -> dict[str, Any]:
             ),
             "/v1/runs/{run}/steps": agents["/v1/runs/{run}/steps"],
             "/v1/runs/{run}/close": agents["/v1/runs/{run}/close"],
+            "/v1/runs/{run}/amend": agents["/v1/runs/{run}/amend"],
             "/v1/traces": agents["/v1/traces"],
             "/v1/runs/{run}": _get("Lanes and chronology of a run", _ref("Run"), _RUN_PARAMETER),
             "/v1/runs/{run}/events": _get(

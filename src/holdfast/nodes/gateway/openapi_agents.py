@@ -19,6 +19,12 @@ _RETRY_PARAMETER = {
     "description": "The same request under the same key is answered as before (agents.md §7)",
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
 }
+_REQUESTER_PARAMETER = {
+    "name": "x-holdfast-requester",
+    "in": "header",
+    "description": "Who asks for it: a name of an account",
+    "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._@+-]{0,63}$"},
+}
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}
 _USD = {"type": "string", "pattern": "^(?:0|[1-9][0-9]*)(?:\\.[0-9]*[1-9])?$"}
 _PLACE = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
@@ -125,6 +131,7 @@ _STEP = {
 SCHEMAS: dict[str, Any] = {
     "AgentRequest": _object({"agent": _AGENT}),
     "AgentStep": _STEP,
+    "AgentAmendment": _object({"arguments": {"type": "object"}}),
     "AgentEnd": {"oneOf": [_object({"result": {}}), _object({"error": _ENDED["error"]})]},
     "LedRun": _object(
         {
@@ -236,6 +243,12 @@ def operations(errors: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "post": {
                 **_post("Record a step of an agent run that is open, or tell of an act to itself", "AgentStep", errors),
                 **capability,
+            }
+        },
+        "/v1/runs/{run}/amend": {
+            "post": {
+                **_post("Propose other arguments in the place of an act", "AgentAmendment", errors),
+                "parameters": [_RUN_PARAMETER, _RETRY_PARAMETER, _REQUESTER_PARAMETER],
             }
         },
         "/v1/runs/{run}/close": {

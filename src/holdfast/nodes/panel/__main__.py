@@ -195,7 +195,7 @@ def _build_review(
         verdicts=settled.verdicts,
     )
     review.contents = Contents(http, config.gateway, config.workspace_key, _load_opener(config, document), clock)
-    review.find_run, review.fetch_run = follower.find_run, follower.ask
+    review.find_run, review.fetch_run, review.ask_gateway = follower.find_run, follower.ask, follower.send
     review.add_task("decisions", decisions.work)
     review.add_task("anchors", anchors.work)
     review.add_task("openings", follower.pull)

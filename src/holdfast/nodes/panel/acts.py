@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from holdfast.core.encoding import hex_decode
 from holdfast.errors import MalformedError
-from holdfast.review.cases import LET_THROUGH
+from holdfast.review.cases import LET_THROUGH, Case
 from holdfast.review.desk import Desk
 from holdfast.review.events import Actor, is_case_id
 from holdfast.review.permissions import deciding_roles
@@ -34,6 +34,7 @@ ACTS: Mapping[str, str] = MappingProxyType(
         "comment": "case:comment",
         "approve": "case:decide",
         "reject": "case:decide",
+        "amend": "case:decide",
         "release": "case:release",
         "reopen": "case:reopen",
         "dependants": "case:relate",
@@ -47,13 +48,14 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "comment": ("text",),
         "approve": ("reason", "lanes"),
         "reject": ("reason", "lanes"),
+        "amend": ("arguments", "reason", "lanes"),
         "release": ("minutes", "reason", "lanes"),
         "reopen": ("reason", "lanes"),
         "dependants": ("target",),
     }
 )
 """What the form of each act holds besides its token."""
-WEIGHTY = frozenset({"approve", "reject", "release", "reopen"})
+WEIGHTY = frozenset({"approve", "reject", "amend", "release", "reopen"})
 """Acts that rest on the lanes as somebody saw them."""
 MINUTES = (5, 15, 30, 60, 240, 720, 1_440, 10_080)
 """Spans offered for an early release, as far as the queue's policy goes."""
@@ -94,6 +96,8 @@ def open_acts(file: CaseFile, actor: Actor, at: dt.datetime) -> OpenActs:
         else:
             weighty |= {"approve"} if case.state in ("HOLD", "PROVISIONAL") else set()
             weighty |= {"reject"} if case.state in ("HOLD", *LET_THROUGH) else set()
+    if case.act is not None and case.amended is None and ("reject" in weighty or _denied_by(case, actor)):
+        weighty.add("amend")
     if releasing and may(roles, "case:release") and case.state == "HOLD":
         refuted = [name for name, lane in file.view.lanes.items() if lane.state == "refuted"]
         if refuted:
@@ -140,6 +144,12 @@ def perform(desk: Desk, actor: Actor, case: str, act: str, fields: Mapping[str, 
             desk.reopen(actor, case, reason=fields["reason"], lanes=lanes)
         else:
             desk.decide(actor, case, act, reason=fields["reason"], lanes=lanes)
+
+
+def _denied_by(case: Case, actor: Actor) -> bool:
+    """Whether this person denied it last: another proposal that was cut off after that may be sent again."""
+    last = case.decisions[-1] if case.decisions else None
+    return case.state == "REJECTED" and last is not None and (last.person, last.act) == (actor.id, "reject")
 
 
 def _role(held: Collection[str], allowed: Collection[str]) -> str:

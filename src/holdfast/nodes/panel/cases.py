@@ -30,6 +30,7 @@ from holdfast.errors import HoldfastError, MalformedError, RefusedError, Unavail
 from holdfast.nodes.edge import json_response, read_json
 from holdfast.nodes.panel import views
 from holdfast.nodes.panel.access import Session
+from holdfast.nodes.panel.amending import amend
 from holdfast.nodes.panel.people import (
     ActRoute,
     Handler,
@@ -83,6 +84,7 @@ def case_routes(review: Review, people: PanelPeople | None) -> list[BaseRoute]:
         "/v1/cases/{case}/let-go": ("case:claim", persons.let_go),
         "/v1/cases/{case}/comment": ("case:comment", persons.comment),
         "/v1/cases/{case}/decide": ("case:decide", persons.decide),
+        "/v1/cases/{case}/amend": ("case:decide", persons.amend),
         "/v1/cases/{case}/release": ("case:release", persons.release),
         "/v1/cases/{case}/reopen": ("case:reopen", persons.reopen),
         "/v1/recall": ("case:recall", persons.recall),
@@ -321,6 +323,14 @@ class Persons:
         act = body.pop("act")
         await self._review.call(self._desk.decide, actor, case, act, **body)
         return await self._done(actor, case)
+
+    async def amend(self, request: Request) -> Response:
+        """``arguments`` (the text of a JSON object) and ``reason``; ``lanes`` is optional. Answers with the case of the
+        act that is proposed in the place of this one."""
+        actor, case = await self._person(request, "case:decide"), _case_id(request)
+        body = await _body(request, {"arguments": str, "reason": str}, {"lanes": str})
+        other = await amend(self._review, actor, case, body["arguments"], body["reason"], body.get("lanes"))
+        return await self._done(actor, other)
 
     async def release(self, request: Request) -> Response:
         """``until`` and ``reason``; ``role`` and ``lanes`` are optional."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
@@ -379,9 +379,20 @@ class Follower:
         self.trouble = error.message
         self._answers.clear()
 
+    async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+        """The gateway's answer to a question with this panel's key; raises what it refuses."""
+        return await self._ask(method, path, MAX_BUNDLE_BYTES, body or b"", headers)
+
     async def _get(self, path: str, max_bytes: int) -> bytes:
+        return await self._ask("GET", path, max_bytes)
+
+    async def _ask(
+        self, method: str, path: str, max_bytes: int, body: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> bytes:
         headers = {} if self._key is None else {"authorization": f"Bearer {self._key.reveal()}"}
-        answer = await self._http.request("GET", self._gateway + path, headers=headers, max_bytes=max_bytes)
+        headers |= more or {}
+        url = self._gateway + path
+        answer = await self._http.request(method, url, body=body, headers=headers, max_bytes=max_bytes)
         if answer.status != HTTPStatus.OK:
             raise parse_error(answer.status, answer.body, "the gateway")
         return answer.body

@@ -233,6 +233,14 @@ def _paths() -> Schema:
                 act, ref("Case"), CASE, body=closed({"act": {"enum": ["approve", "reject"]}, **_ACT}, "role", "lanes")
             )
         },
+        "/v1/cases/{case}/amend": {
+            "post": answer(
+                "Deny an act, and propose another in its place",
+                ref("Case"),
+                CASE,
+                body=closed({"arguments": _TEXT, "reason": _WORDS, "lanes": _DIGEST}, "lanes"),
+            )
+        },
         "/v1/cases/{case}/release": {
             "post": answer(act, ref("Case"), CASE, body=closed({"until": _TIME, **_ACT}, "role", "lanes"))
         },

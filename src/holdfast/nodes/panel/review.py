@@ -61,6 +61,10 @@ class _PolicyFile:
     trouble: str = ""
 
 
+Send = Callable[[str, str, bytes | None, Mapping[str, str]], Awaitable[bytes]]
+"""Method, path, body and headers to the answer's body."""
+
+
 class Review:
     """The desk for code that runs on the event loop. ``store`` is closed at the end."""
 
@@ -87,6 +91,8 @@ class Review:
         this, and what comes next."""
         self.fetch_run: Callable[[str], None] = lambda _: None
         """Has the evidence of a run fetched soon, for the cases of it."""
+        self.ask_gateway: Send = _no_gateway_to_ask
+        """Asks the gateway with this panel's key: method, path, body, headers. Raises what it refuses."""
         self.decisions_wait = ""
         """Why decisions wait for the log, or empty; for the pages."""
         self.changed = asyncio.Event()
@@ -251,6 +257,10 @@ class Review:
         if change.digest != change.before:
             _LOG.info("queue %s has policy %s now", file.queue, change.digest)
         return change.digest != change.before
+
+
+async def _no_gateway_to_ask(_method: str, _path: str, _body: bytes | None, _headers: Mapping[str, str]) -> bytes:
+    raise UnavailableError("panel.no_gateway", "this panel follows no gateway")
 
 
 async def _no_gateway(_: str) -> None:
