@@ -11,7 +11,9 @@ import pytest
 
 from holdfast.agents.workflows.engine import Came
 from holdfast.agents.workflows.journal import Journal
+from holdfast.core.agent_files import parse_agent_file
 from holdfast.core.encoding import time_encode
+from holdfast.core.workflows.definitions import parse_workflow_toml
 from tests.cli.conftest import Outcome
 from tests.helpers.clock import START, FakeClock
 from tests.helpers.workflows import Outside, engine_of, reserve, started
@@ -51,7 +53,15 @@ def test_check_says_what_a_file_means(holdfast: Holdfast) -> None:
     shown = holdfast("workflow", "check", str(EXAMPLE))
     assert shown.code == 0
     assert "starts     schedule every_s=60" in shown.out
-    assert "acts       note  write, proposed to the queue default" in shown.out
+    assert "acts       note  send, proposed to the queue default" in shown.out
+
+
+def test_the_example_is_carried_out_by_the_agent_file_beside_it() -> None:
+    workflow = parse_workflow_toml(EXAMPLE.read_text())
+    agent = parse_agent_file(EXAMPLE.with_name("block-note.agent.toml").read_bytes())
+    assert agent.name == workflow.name
+    for name, tool in workflow.tools.items():
+        assert (agent.tools[name].effect, agent.tools[name].queue) == (tool.effect, tool.queue)
 
 
 def test_a_python_file_means_the_digest_of_its_toml(holdfast: Holdfast, tmp_path: Path) -> None:
