@@ -72,6 +72,25 @@ def test_a_fallback_is_told_while_the_answer_has_not_come_and_before_it_on_the_p
     play(scene, gateway)
 
 
+def test_an_answer_from_a_cache_is_told_as_one_before_it_on_the_page(play: Play) -> None:
+    gateway = FakeGateway()
+    gateway.route = {"upstream": "first", "attempts": [], "cached": True, "cached_run": "018f4e9a-1111"}
+    gateway.hold_after = 1
+
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        await ask(page, "Who serves this?")
+        await page.wait("document.querySelector('.differs li')")
+        assert await page.run(DIFFERS) == ["Nobody was asked: it is the answer that run 018f4e9a-1111 was given."]
+        assert await page.run("document.querySelector('.cell[data-lane=route] .cell-short').textContent") == (
+            "first, from the gateway's cache"
+        )
+        gateway.go.set()
+        await answered(page)
+
+    play(scene, gateway)
+
+
 def test_turns_that_differ_are_told_by_their_numbers_lane_by_lane(play: Play) -> None:
     gateway = FakeGateway()
 

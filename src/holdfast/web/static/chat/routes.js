@@ -9,6 +9,7 @@ const failed = (route) => (route.attempts ?? []).filter((attempt) => attempt.end
 /** For the strip: who serves, and instead of whom. */
 export function went(route) {
   if (!route) return "";
+  if (route.cached === true) return `${route.upstream}, from the gateway's cache`;
   const instead = [...new Set(failed(route).map((attempt) => attempt.upstream))].filter((code) => code !== route.upstream);
   return instead.length ? `${route.upstream}, not ${instead.join(", ")}` : "";
 }
@@ -16,6 +17,7 @@ export function went(route) {
 /** One sentence for every attempt that did not serve, with whether it may have read the question. */
 export function detours(route) {
   if (!route) return [];
+  if (route.cached === true) return [{ lane: "route", says: `Nobody was asked: it is the answer that run ${route.cached_run} was given.` }];
   return failed(route).map(({ upstream, why, end, sent }) => {
     const did = why === "retry" ? "was asked again and failed" : "failed";
     const read = sent ? "what you asked may have reached it" : "nothing was sent to it";
