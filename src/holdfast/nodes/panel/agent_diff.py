@@ -121,5 +121,6 @@ def _words(rests: Rests, name: str) -> str | None:
     if name == "memory":
         return "none recalled" if rests.recall is None else f"recall {rests.recall[:12]}"
     if name == "artifact":
-        return None if rests.artifact is None else f"{rests.artifact[:12]} ({rests.artifact_basis})"
+        basis = (rests.artifact_basis or "").replace("_", " ")
+        return None if rests.artifact is None else f"{rests.artifact[:12]} ({basis})"
     return rests.upstream if name == "route" else rests.label
