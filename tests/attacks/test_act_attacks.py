@@ -7,7 +7,7 @@ import datetime as dt
 
 import pytest
 
-from holdfast.agents.act_checks import HandOut
+from holdfast.agents.act_checks import TakenAct
 from holdfast.agents.record import ProposedAct, Recorded
 from holdfast.core.encoding import time_encode
 from tests.helpers.act_attacker import (
@@ -101,9 +101,9 @@ def test_an_act_that_the_agents_own_record_does_not_have_is_nobodys() -> None:
 
 
 def test_an_act_comes_out_of_no_other_queue_and_as_no_other_case() -> None:
-    easy = HandOut(CASE, ACT, "easy", KEY, AT)
+    easy = TakenAct(CASE, ACT, "easy", KEY, AT)
     assert refused(checks(Attacker()), easy) == "act.held"
-    elsewhere = HandOut(CASE, AGENT, "treasury", KEY, AT)
+    elsewhere = TakenAct(CASE, AGENT, "treasury", KEY, AT)
     assert refused(checks(Attacker()), elsewhere) == "act.unknown"
 
 
@@ -113,7 +113,7 @@ def test_a_hand_out_that_is_over_or_anothers_is_not_begun() -> None:
     attacker.hand_out()
     assert refused(checks(attacker), again=True) == "act.lease"
     assert refused(checks(Attacker(), consumer="second"), again=True) == "act.lease"
-    replayed = HandOut(CASE, ACT, "treasury", "cd" * 32, AT)
+    replayed = TakenAct(CASE, ACT, "treasury", "cd" * 32, AT)
     assert refused(checks(Attacker()), replayed, again=True) == "act.lease"
     done = Attacker()
     done.say("handed_over", {"kind": "key", "id": "k"}, consumer="first", key=KEY)

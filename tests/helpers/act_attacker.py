@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.agents.act_checks import ActChecks, HandOut
+from holdfast.agents.act_checks import ActChecks, TakenAct
 from holdfast.agents.record import OpenedAgent, ProposedAct, Recorded
 from holdfast.core import canonical
 from holdfast.core.agent_files import AgentFile, parse_agent_file
@@ -151,10 +151,10 @@ def checks(
     )
 
 
-HANDED = HandOut(CASE, ACT, "treasury", KEY, AT)
+HANDED = TakenAct(CASE, ACT, "treasury", KEY, AT)
 
 
-def refused(checking: ActChecks, handed: HandOut = HANDED, *, again: bool = False) -> str:
+def refused(checking: ActChecks, handed: TakenAct = HANDED, *, again: bool = False) -> str:
     """The code with which a hand-out is not carried out."""
     with pytest.raises(HoldfastError) as caught:
         asyncio.run(checking.held(handed) if again else checking.check(handed))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.adapters.storage_simulated import SimulatedDisk
-from holdfast.agents.act_checks import HandOut
+from holdfast.agents.act_checks import TakenAct
 from holdfast.agents.act_journal import ActJournal
 from holdfast.agents.acting import Executor, Tooling
 from holdfast.agents.record import ProposedAct
@@ -202,13 +202,13 @@ class FakeChecks(Wire):
     def agent_capability(self, agent: str) -> str | None:
         return f"capability-{agent}"
 
-    async def check(self, handed: HandOut) -> VerifiedAct:
+    async def check(self, handed: TakenAct) -> VerifiedAct:
         await self.point()
         case = self.world.cases[handed.run]
         self._gate(case)
         return VerifiedAct(case.run, AGENT, Tool(case.tool, "send", case.queue), {"to": case.run}, "digest")
 
-    async def held(self, handed: HandOut, *, begun: bool = False) -> None:
+    async def held(self, handed: TakenAct, *, begun: bool = False) -> None:
         await self.point()
         case = self.world.cases[handed.run]
         if not begun and (case.consumer != self._consumer or case.until < self.world.clock.time + 5):

@@ -61,7 +61,7 @@ class Bundles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HandOut:
+class TakenAct:
     """What a panel handed out, in its own words."""
 
     case: str
@@ -71,7 +71,7 @@ class HandOut:
     until: dt.datetime
 
 
-def parse_hand_out(value: Mapping[str, Any], queue: str) -> HandOut | None:
+def parse_hand_out(value: Mapping[str, Any], queue: str) -> TakenAct | None:
     """The answer of a queue; None where it has nothing now. Raises ``panel.answer``."""
     handed = value.get("handed")
     if handed is None:
@@ -83,7 +83,7 @@ def parse_hand_out(value: Mapping[str, Any], queue: str) -> HandOut | None:
     if not all(isinstance(text, str) for text in texts):
         raise MalformedError("panel.answer", "a hand-out has a case, a run, a key and an end")
     case, run, key, until = (str(text) for text in texts)
-    return HandOut(case, run, queue, key, time_decode(until))
+    return TakenAct(case, run, queue, key, time_decode(until))
 
 
 class ActChecks:
@@ -130,7 +130,7 @@ class ActChecks:
         found = self._record().agents.get(agent)
         return None if found is None else found.capability
 
-    async def check(self, handed: HandOut) -> VerifiedAct:
+    async def check(self, handed: TakenAct) -> VerifiedAct:
         """All of §3, for a hand-out that is under way. Raises ``act.*``, ``children.*`` and what a node refuses."""
         known = self.known(handed.run)
         case, policy = await self._case(handed)
@@ -143,7 +143,7 @@ class ActChecks:
             verify_declared(act, verified, above)
         return verified
 
-    async def held(self, handed: HandOut, *, begun: bool = False) -> None:
+    async def held(self, handed: TakenAct, *, begun: bool = False) -> None:
         """Look once more: raises ``act.held`` or ``act.recalled`` where the gate does not let it through at this
         moment, whatever it said before, and ``act.lease`` where it may be somebody else's by now. What was ``begun`` is
         nobody else's, whatever became of its lease."""
@@ -153,7 +153,7 @@ class ActChecks:
             self._ours(case, handed)
         self._gate(case, policy, await self._appraise(handed.run, known.capability, policy))
 
-    def _ours(self, case: Case, handed: HandOut) -> None:
+    def _ours(self, case: Case, handed: TakenAct) -> None:
         lease = case.lease
         held = lease is not None and (lease.key, lease.consumer) == (handed.key, self._consumer)
         if lease is None or not held or case.handed_over_at is not None:
@@ -163,7 +163,7 @@ class ActChecks:
 
     # What the panel tells
 
-    async def _case(self, handed: HandOut) -> tuple[Case, QueuePolicy]:
+    async def _case(self, handed: TakenAct) -> tuple[Case, QueuePolicy]:
         told = await self._panel.case(handed.case)
         case = _fold(told, handed.case)
         if case.run != handed.run or case.queue != handed.queue or told.get("state") != case.state:

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from holdfast.agents.act_checks import HandOut, Panel, parse_hand_out
+from holdfast.agents.act_checks import Panel, TakenAct, parse_hand_out
 from holdfast.agents.act_journal import ActJournal, ActState
 from holdfast.agents.record import ProposedAct
 from holdfast.agents.runs import AgentRun, AgentRuns
@@ -38,7 +38,7 @@ LEASE_S = 600
 """How long a hand-out is asked for."""
 AT_ONCE = 4
 """Acts under way at one time, unless the owner says otherwise."""
-MOST_PASSED_OVER = 50
+MOST_LEFT_BEHIND = 50
 """Hand-outs that a round may leave to wait before it leaves a queue."""
 AGAIN_S, MOST_AGAIN_S = 5.0, 3_600.0
 """How long an act that was not carried out is left alone: the first time, and at most."""
@@ -57,9 +57,9 @@ class Checks(Protocol):
 
     def agent_capability(self, agent: str) -> str | None: ...
 
-    async def check(self, handed: HandOut) -> VerifiedAct: ...
+    async def check(self, handed: TakenAct) -> VerifiedAct: ...
 
-    async def held(self, handed: HandOut, *, begun: bool = False) -> None: ...
+    async def held(self, handed: TakenAct, *, begun: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +125,22 @@ class Executor:
         written: what is begun has to be known."""
         self._journal.require_whole()
         before = self._ended()
-        async with self._passing_over() as passed:
+        async with self._leaving_behind() as behind:
             async with _ending([asyncio.ensure_future(self._go_on(state)) for state in self._journal.open_acts()]):
                 pass
             for queue in sorted({tooling.queue for tooling in self._tools.values()}):
-                await self._empty(queue, passed)
+                await self._empty(queue, behind)
         self._journal.require_whole()
         return self._ended() - before
 
     def _ended(self) -> int:
         return sum(state.word == "over" for state in self._journal.acts())
 
-    async def _empty(self, queue: str, passed: list[HandOut]) -> None:
+    async def _empty(self, queue: str, behind: list[TakenAct]) -> None:
         """Take what a queue has."""
         tasks: list[asyncio.Task[None]] = []
         async with _ending(tasks):
-            while len(passed) < MOST_PASSED_OVER:
+            while len(behind) < MOST_LEFT_BEHIND:
                 await self._room.acquire()
                 try:
                     handed = await self._take(queue)
@@ -150,40 +150,40 @@ class Executor:
                 if handed is None:
                     self._room.release()
                     return
-                tasks.append(asyncio.ensure_future(self._handed(handed, passed)))
+                tasks.append(asyncio.ensure_future(self._handed(handed, behind)))
 
-    async def _take(self, queue: str) -> HandOut | None:
+    async def _take(self, queue: str) -> TakenAct | None:
         told = await self._panel.next(queue, self._consumer, include_hold=False, lease_s=self._lease_s)
         return parse_hand_out(told, queue)
 
     @contextlib.asynccontextmanager
-    async def _passing_over(self) -> AsyncIterator[list[HandOut]]:
+    async def _leaving_behind(self) -> AsyncIterator[list[TakenAct]]:
         """Hand-outs that are not carried out now are kept until the round ends, so that it comes to the others, and
         then given back."""
-        passed: list[HandOut] = []
+        behind: list[TakenAct] = []
         try:
-            yield passed
+            yield behind
         finally:
-            for handed in passed:
+            for handed in behind:
                 await self._give_back(handed)
 
-    async def _give_back(self, handed: HandOut) -> None:
+    async def _give_back(self, handed: TakenAct) -> None:
         with contextlib.suppress(HoldfastError):  # its lease ends by itself
             await self._panel.end_lease(handed.case, "give-back", self._consumer, handed.key)
 
     # One hand-out
 
-    async def _handed(self, handed: HandOut, passed: list[HandOut]) -> None:
+    async def _handed(self, handed: TakenAct, behind: list[TakenAct]) -> None:
         try:
             if handed.run in self._under_way or self._is_left(handed.run):
-                passed.append(handed)
+                behind.append(handed)
                 return
             async with self._following(handed.run):
                 state = self._journal.state(handed.run)
                 if state.begun or state.word in ("ended", "told", "over"):
                     await self._again(state, handed)
                 elif not await self._begin(handed):
-                    passed.append(handed)
+                    behind.append(handed)
         finally:
             self._room.release()
 
@@ -204,7 +204,7 @@ class Executor:
         span = min(2 * self._left[act][1], MOST_AGAIN_S) if act in self._left else AGAIN_S
         self._left[act] = (self._clock.monotonic() + span, span)
 
-    async def _again(self, state: ActState, handed: HandOut) -> None:
+    async def _again(self, state: ActState, handed: TakenAct) -> None:
         """A hand-out of what was begun here before: it is gone on with where it was left, never begun again."""
         if state.word == "over":
             self._say(state.act, "over", "handed out again: it is acknowledged again and not carried out")
@@ -220,7 +220,7 @@ class Executor:
         except HoldfastError as error:
             self._say(state.act, "waiting", error.message)
 
-    async def _begin(self, handed: HandOut) -> bool:
+    async def _begin(self, handed: TakenAct) -> bool:
         """From hand-out to outcome; False where it is left to wait."""
         try:
             known = self._checks.known(handed.run)
@@ -254,7 +254,7 @@ class Executor:
         tooling = self._tools.get(state.tool)
         return tooling.spends if tooling is not None else f"tool {state.tool}"
 
-    async def _carry(self, state: ActState, handed: HandOut, verified: VerifiedAct, tooling: Tooling) -> bool:
+    async def _carry(self, state: ActState, handed: TakenAct, verified: VerifiedAct, tooling: Tooling) -> bool:
         """An act that was checked, alone with what it spends from."""
         kept = await self._reserve(state)
         act = Act(verified.agent, verified.run, verified.tool.name, verified.arguments, tooling.secrets)
@@ -324,7 +324,7 @@ class Executor:
         if not again:
             return state
         try:
-            handed = HandOut(state.case, state.act, state.queue, state.key, self._clock.now())
+            handed = TakenAct(state.case, state.act, state.queue, state.key, self._clock.now())
             await self._checks.held(handed, begun=True)
         except RefusedError as error:
             waited = self._clock.now() - time_decode(state.at)
@@ -338,7 +338,7 @@ class Executor:
         async with self._room, self._following(state.act):
             if state.word in ("taken", "prepared"):
                 self._write(state.act, "dropped", {"code": "act.interrupted", "says": "the executor ended before it"})
-                await self._give_back(HandOut(state.case, state.act, state.queue, state.key, self._clock.now()))
+                await self._give_back(TakenAct(state.case, state.act, state.queue, state.key, self._clock.now()))
                 return
             await self._settled(state)
 
