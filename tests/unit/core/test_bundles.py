@@ -70,6 +70,7 @@ JOURNAL = [
     opening_change(CHANGE),
     bundles.recall_item(at(5), digest="77" * 32, document=RECALLED.raw, salt=bytes(32)),
     bundles.file_item(at(5), document=READ.to_bytes()),
+    bundles.policy_item(at(5), digest="88" * 32, document=b"{}", salt=bytes(32)),
     opening_proof(PROVED),
     {"kind": "silence", "at": "2026-01-01T12:00:03.000Z", "silent": ["full-3", "full-4"], "asked": 4},
 ]

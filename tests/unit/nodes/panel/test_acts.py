@@ -280,7 +280,7 @@ def test_an_approver_recalls_what_relied_on_evidence_and_reopens_it(tmp_path: Pa
         bad = await world.post("/v1/recall", json.dumps({**order, "evidence": "x"}).encode(), *ada)
         assert bad.status == 400
         reply = await world.post("/v1/recall", json.dumps(order).encode(), *ada)
-        assert reply.json() == {"cases": [case["id"]], "references": []}
+        assert reply.json() == {"cases": [case["id"]], "references": [], "acts": []}
         assert await state(world, ada, case["id"]) == "RECALLED"
         await act(world, ada, case["id"], "view")
         assert (await act(world, ada, case["id"], "reopen", reason="it was not")).json()["state"] == "CLEAR"
