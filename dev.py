@@ -449,13 +449,20 @@ def lint(_: "List[str]") -> int:
 
 
 def test(rest: "List[str]") -> int:
-    """The tests, on every core; with ``CI=true`` every check there is, with full counts.
+    """The tests, on every core, without those that are marked slow; ``--slow`` runs these too, and with ``CI=true``
+    every check there is runs, with full counts.
 
     Chosen tests run in one process, as pytest runs them: a debugger works, and what is printed comes in order.
     """
     ensure("dev", "node")
+    if not rest and in_ci():
+        return everything()
     if not rest:
-        return everything() if in_ci() else call("pytest", "-q", *ON_EVERY_CORE, "tests")
+        code = call("pytest", "-q", *ON_EVERY_CORE, "-m", "not slow", "tests")
+        say("LEFT OUT: tests that are marked slow (whole networks, browsers, crashes); dev.py test --slow runs all")
+        return code
+    if rest == ["--slow"]:
+        return call("pytest", "-q", *ON_EVERY_CORE, "tests")
     paths = [] if any(not argument.startswith("-") and os.path.exists(argument) for argument in rest) else ["tests"]
     return call("pytest", "-q", *paths, *rest)
 
@@ -516,7 +523,7 @@ def bench(rest: "List[str]") -> int:
 
 def check(_: "List[str]") -> int:
     """Everything a change needs before review."""
-    return next((code for code in (lint([]), test([]), offline([]), conformance([])) if code), 0)
+    return next((code for code in (lint([]), test(["--slow"]), offline([]), conformance([])) if code), 0)
 
 
 def package(_: "List[str]") -> int:
@@ -885,7 +892,7 @@ WORDS: "Dict[str, Tuple[str, Callable[[List[str]], int]]]" = {
     "setup": ("Create the environment and install the git hooks", setup),
     "fix": ("Format and apply safe fixes", fix),
     "lint": ("Style, types, layers, spelling (changes nothing)", lint),
-    "test": ("Run the tests; with CI=true everything, with full counts", test),
+    "test": ("Run the tests; --slow: also the slow ones; with CI=true everything, with full counts", test),
     "offline": ("Unit, vector and property tests with the network removed", offline),
     "conformance": ("Drive our own command line over the vectors as a stranger would", conformance),
     "opengradient": ("Run OpenGradient's own clients, unchanged, against a network of ours", opengradient),

@@ -318,7 +318,7 @@ def test_a_recall_says_first_what_it_would_reach(holdfast: Holdfast, panel: Pane
     assert done.out.startswith(f"recalled 2\n    {base}\n    {leaning}\noutside, to be told by you: 1\n")
     assert panel.clinic.state(base) == panel.clinic.state(leaning) == "RECALLED"
     again = holdfast("case", "recall", "--evidence", digest, "--cause", "again", "--json", *NET)
-    assert json.loads(again.out) == {"cases": [], "references": []}
+    assert json.loads(again.out) == {"cases": [], "references": [], "acts": []}
 
 
 def test_a_key_that_takes_work_says_what_relied_on_it(

@@ -215,16 +215,18 @@ def test_arguments_after_the_word_are_passed_on(dev: ModuleType, monkeypatch: py
     assert seen == [("pytest", "-q", "tests", "-k", "merkle"), ("pytest", "-q", "tests/unit", "-x")]
 
 
-def test_all_tests_run_on_every_core_and_chosen_ones_in_one_process(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_tests_run_on_every_core_and_chosen_ones_in_one_process(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[tuple[str, ...]] = []
     monkeypatch.setattr(dev, "ensure", lambda *_: None)
     monkeypatch.setattr(dev, "call", lambda *command, **_: seen.append(command) or 0)
     assert dev.main(["test"]) == 0
-    assert seen == [("pytest", "-q", *dev.ON_EVERY_CORE, "tests")]
+    assert dev.main(["test", "--slow"]) == 0
+    assert seen == [("pytest", "-q", *dev.ON_EVERY_CORE, *some, "tests") for some in (("-m", "not slow"), ())]
+    assert "LEFT OUT" in capsys.readouterr().err
     assert dev.main(["test", "tests/meta"]) == 0
-    assert not set(dev.ON_EVERY_CORE) & set(seen[1])
+    assert not set(dev.ON_EVERY_CORE) & set(seen[2])
 
 
 Run = tuple[list[str], list[str]]
