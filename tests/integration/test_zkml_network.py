@@ -60,6 +60,15 @@ def lane(net: NetworkProcess, run: str) -> tuple[str, str | None]:
     return found["state"], found["basis"]
 
 
+def wait_until_proved(net: NetworkProcess, run: str) -> None:
+    """Wait for the proof's final verdict; what a failure needs to be understood is in its message."""
+    try:
+        wait_for(lambda: lane(net, run) == ("proven", "development"), LONG_S, "the proof's final verdict")
+    except AssertionError as error:
+        nodes = [fetch(node["url"] + "/v1/status", key="") for node in net.ready["full_nodes"]]
+        raise AssertionError(f"{error}: the lane is {lane(net, run)}, full nodes say {nodes}") from error
+
+
 def test_a_run_is_proved_and_every_full_node_finds_so(net: NetworkProcess, tmp_path: Path) -> None:
     refused = infer(net)
     assert refused["error"]["code"] == "infer.preparing"
@@ -73,7 +82,7 @@ def test_a_run_is_proved_and_every_full_node_finds_so(net: NetworkProcess, tmp_p
     assert answer["outputs"]["y"]["data"] == [0.75]
     run = answer["holdfast"]["run"]
     assert lane(net, run)[0] == "pending"
-    wait_for(lambda: lane(net, run) == ("proven", "development"), LONG_S, "the proof's final verdict")
+    wait_until_proved(net, run)
     for node in net.ready["full_nodes"]:
         (told,) = fetch(node["url"] + "/v1/status", key="")["proofs"]
         assert (told["unchecked"], told["waiting"], told["verifier"]) == (0, [], "23.0.5")
@@ -108,7 +117,7 @@ def test_a_contract_on_the_networks_chain_takes_the_proof_of_a_run(net: NetworkP
     assert made.returncode == 0, made.stderr
     answer = infer(net)
     run, bundle = answer["holdfast"]["run"], str(tmp_path / "bundle.json")
-    wait_for(lambda: lane(net, run) == ("proven", "development"), LONG_S, "the proof's final verdict")
+    wait_until_proved(net, run)
     place = ("--state", str(net.state))
     capability = ("--capability", answer["holdfast"]["capability"])
     assert holdfast("run", "export", run, *capability, *place, "--output", bundle).returncode == 0

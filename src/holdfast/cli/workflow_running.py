@@ -164,7 +164,7 @@ async def _world(
 ) -> AsyncIterator[tuple[Engine, Service]]:
     """Engine and service over the network, with what starts by a person's word started and triggers followed."""
     async with contextlib.AsyncExitStack() as stack:
-        _own(stack, journal, plan.journal)
+        _own(stack, journal, plan.journal, clock)
         engine, data = await _engine(stack, plan, network, trust, journal, clock, view)
         service = Service(journal, engine, clock, plan.definitions, dry=plan.dry, at_once=plan.at_once, say=view.say)
         for definition in plan.definitions:
@@ -174,14 +174,16 @@ async def _world(
         yield engine, service
 
 
-def _own(stack: contextlib.AsyncExitStack, journal: Journal, path: Path) -> None:
-    """Give back what a process held that is gone; where another one works on the journal too, leave it its leases."""
+def _own(stack: contextlib.AsyncExitStack, journal: Journal, path: Path, clock: Clock) -> None:
+    """Give back what a process held that is gone, and look at every act that waits; where another one works on the
+    journal too, leave it its leases and its pauses."""
     try:
         lock = FileStorage(path.parent).lock(f"{path.name}.lock")
     except ConflictError:
         return
     stack.callback(lock.release)
     journal.release_all()
+    journal.look_again(clock.now())
 
 
 async def _engine(

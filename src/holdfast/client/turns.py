@@ -142,7 +142,7 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     for statement in (route, execution):
         _check_statement(statement, turn, attester, trust, at)
     said, did = route.body, execution.body
-    follows = execution.parents[:1] == (route.digest,) and set(execution.parents[1:]) <= set(route.parents)
+    follows = route.digest in execution.parents and set(execution.parents) <= {route.digest, *route.parents}
     if not isinstance(said, Route) or not isinstance(did, Execution) or not follows:
         raise RefusedError("answer.trace", "the execution statement does not follow from this run's route")
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))

@@ -166,6 +166,18 @@ def test_what_is_not_what_was_signed_is_not_handed_out(alter: dict[str, Any], co
     assert refused.value.code == code
 
 
+def naming(*digests: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The statement names these among its parents too, in the order in which parents stand."""
+    return lambda value: {**value, "parents": sorted([*value["parents"], *digests])}
+
+
+@pytest.mark.parametrize("computed", ["00" * 32, "ff" * 32], ids=["before the route", "after the route"])
+def test_a_computed_statement_may_stand_on_either_side_of_the_route(computed: str) -> None:
+    gateway = SignedGateway(route=naming(computed), execution=naming(computed))
+    assert computed in ask(gateway).execution.parents
+    assert code_of(lambda: ask(SignedGateway(execution=naming(computed)))) == "answer.trace"
+
+
 def test_carriers_that_nothing_binds_are_not_handed_out() -> None:
     bound = ask(SignedGateway(body=changed(tee_note="proven by hardware")))
     assert bound.turn.response.keys() == {"id", "object", "choices"}

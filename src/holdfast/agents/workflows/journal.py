@@ -88,6 +88,9 @@ _COUNT_BUSY = (
     " AND id NOT IN (SELECT execution FROM steps WHERE state = 'waiting')"
 )
 _RELEASE = "UPDATE executions SET lease = NULL, lease_until = NULL WHERE id = ? AND lease = ?"
+_LOOK_AGAIN = (
+    "UPDATE executions SET next_at = ? WHERE state = 'open' AND id IN (SELECT execution FROM steps WHERE state = 'waiting')"
+)
 _BUSY_S = 30.0
 _CACHE_KIB = 4096
 """Pages that SQLite remembers: sleeping executions are to cost little."""
@@ -262,6 +265,12 @@ class Journal:
         """Give back every lease: whoever had them is gone."""
         with self._transaction():
             self._database.execute("UPDATE executions SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL")
+
+    def look_again(self, now: dt.datetime) -> None:
+        """Look now at every act that waits for the gate: who starts does not know what was decided meanwhile."""
+        with self._transaction():
+            self._database.execute(_LOOK_AGAIN, (time_encode(now),))
+            self._database.execute("UPDATE steps SET next_at = ?, looks = 0 WHERE state = 'waiting'", (time_encode(now),))
 
     # One execution
 

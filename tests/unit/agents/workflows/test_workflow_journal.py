@@ -91,6 +91,21 @@ def test_a_lease_is_one_process_and_ends_by_itself(journal):
     assert journal.due(later(21), 9) == [made]
 
 
+def test_who_starts_looks_at_once_at_what_waits_for_the_gate_and_at_nothing_else(journal):
+    waits, sleeps = (journal.start(reserve(), cause, dry=False, now=START)[0] for cause in causes(2))
+    journal.begin(reserve(), START)
+    journal.write(waits, "price", Record("waiting", 1, None, next_at=later(600), until=later(900), looks=7))
+    journal.sleep(waits, later(600), "one")
+    journal.write(sleeps, "price", Record("trying", 2, None, next_at=later(600)))
+    journal.sleep(sleeps, later(600), "one")
+    assert journal.due(later(1), 9) == []
+    journal.look_again(later(1))
+    assert journal.due(later(1), 9) == [waits]
+    records = {made: journal.load(made)[1].records["price"] for made in (waits, sleeps)}
+    assert (records[waits].next_at, records[waits].looks, records[waits].until) == (later(1), 0, later(900))
+    assert records[sleeps].next_at == later(600)
+
+
 def test_what_was_written_is_read_again_with_its_digits(journal, tmp_path):
     made = started(journal, reserve())
     record = Record(
