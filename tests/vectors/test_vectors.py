@@ -4,12 +4,14 @@ A case is a folder with a ``case.json``; ``run`` is a command line of the confor
 say how it must end, ``result`` is a part of the answer.
 """
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
-from holdfast.cli.conformance.commands import run
+from holdfast.cli import conformance
+from holdfast.cli.conformance.commands import ROOMS, run
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 CASES = sorted(path.parent for path in VECTORS.rglob("case.json"))
@@ -34,6 +36,16 @@ def test_vector(folder):
     assert code == EXITS[case["expect"]]
     expected = case.get("result", {})
     assert contains(answer, expected), {name: answer.get(name) for name in expected}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_module_has_the_commands_that_it_is_loaded_for(room):
+    assert tuple(importlib.import_module(f"holdfast.cli.conformance.{room}").COMMANDS) == ROOMS[room]
+
+
+def test_every_module_with_commands_is_loaded_for_them():
+    files = Path(conformance.__file__).parent.glob("*.py")
+    assert {path.stem for path in files if "\nCOMMANDS" in path.read_text(encoding="utf-8")} == set(ROOMS)
 
 
 def test_every_folder_has_a_readme_and_a_reason():

@@ -89,8 +89,10 @@ _COUNT_BUSY = (
 )
 _RELEASE = "UPDATE executions SET lease = NULL, lease_until = NULL WHERE id = ? AND lease = ?"
 _LOOK_AGAIN = (
-    "UPDATE executions SET next_at = ? WHERE state = 'open' AND id IN (SELECT execution FROM steps WHERE state = 'waiting')"
+    "UPDATE executions SET next_at = ? WHERE state = 'open'"
+    " AND id IN (SELECT execution FROM steps WHERE state = 'waiting')"
 )
+_LOOK_AGAIN_AT_STEPS = "UPDATE steps SET next_at = ?, looks = 0 WHERE state = 'waiting'"
 _BUSY_S = 30.0
 _CACHE_KIB = 4096
 """Pages that SQLite remembers: sleeping executions are to cost little."""
@@ -270,7 +272,7 @@ class Journal:
         """Look now at every act that waits for the gate: who starts does not know what was decided meanwhile."""
         with self._transaction():
             self._database.execute(_LOOK_AGAIN, (time_encode(now),))
-            self._database.execute("UPDATE steps SET next_at = ?, looks = 0 WHERE state = 'waiting'", (time_encode(now),))
+            self._database.execute(_LOOK_AGAIN_AT_STEPS, (time_encode(now),))
 
     # One execution
 

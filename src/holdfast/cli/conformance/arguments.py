@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from holdfast.core import canonical, trust
+from holdfast.core import canonical
 from holdfast.errors import MalformedError, UsageError
 
 Answer: TypeAlias = dict[str, Any]
@@ -95,12 +95,3 @@ def exact_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedError("json.object", "expected a JSON object")
     return value
-
-
-def trust_versions(arguments: Arguments, name: str) -> tuple[trust.TrustVersion, ...]:
-    return trust.parse_trust_chain(arguments.read(name))
-
-
-def read_trust(arguments: Arguments) -> trust.Trust | None:
-    name = arguments.maybe("trust")
-    return None if name is None else trust.verify_trust(trust_versions(arguments, name))

@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, Undecided, fields_of, integer, read_trust
+from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, Undecided, fields_of, integer
+from holdfast.cli.conformance.trusted import read_trust
 from holdfast.core import canonical
 from holdfast.core.attempts import parse_attempts
 from holdfast.core.bundles import parse_bundle

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from holdfast.cli.conformance.arguments import Answer, Arguments, fields_of, integer, read_trust
+from holdfast.cli.conformance.arguments import Answer, Arguments, fields_of, integer
+from holdfast.cli.conformance.trusted import read_trust
 from holdfast.core import canonical, rounds, trust
 from holdfast.core.encoding import hex_decode
 from holdfast.core.evm import address_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, fields_of, read_trust, trust_versions
+from holdfast.cli.conformance.arguments import Answer, Arguments, Refused, fields_of
+from holdfast.cli.conformance.trusted import read_trust, trust_versions
 from holdfast.core import canonical, statements, trust
 from holdfast.core.agents import parse_agent_request
 from holdfast.core.bundles import parse_bundle
