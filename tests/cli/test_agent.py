@@ -123,6 +123,13 @@ def test_what_a_killed_runner_left_open_is_closed_by_its_record(
     assert json.loads(holdfast("agent", "close", "clerk.toml", *options).out) == {"closed": []}
 
 
+def test_no_act_is_carried_out_by_trust_that_the_gateway_itself_serves(holdfast: Holdfast, place: list[str]) -> None:
+    done = holdfast("agent", "act", "clerk.toml", *place, "--panel", "http://127.0.0.1:9", "--once")
+    assert done.code == 3
+    assert "trust.missing" in done.err
+    assert "--trust FILE" in done.err
+
+
 def test_a_parent_is_the_id_of_a_run(holdfast: Holdfast, place: list[str]) -> None:
     assert "usage.run" in holdfast("agent", "run", "clerk.toml", *place, "--parent", "../x").err
     assert callable(run)

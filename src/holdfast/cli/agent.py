@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,12 @@ from holdfast.core.agent_files import AgentFile, parse_agent_file
 from holdfast.core.statements import is_run_id
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.ports.settings import Secret
-from holdfast.verifier.identity import Requirements
 
 if TYPE_CHECKING:
     from holdfast.agents.runner import Ended, Happening, Offer
     from holdfast.agents.world import World
     from holdfast.client.gateway import GatewayClient
+    from holdfast.core.trust import Trust
     from holdfast.ports.json_rpc import JSONRPC
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document a line instead of text.")
@@ -74,12 +74,15 @@ def run(
 
     Tools that do something outside are proposed: their cases wait in the queues that the file names.
     """
+    from holdfast.cli.ways import choose_trust  # noqa: PLC0415 - the base install has no HTTP client
+
     file = read_agent_file(path)
     if parent is not None and not is_run_id(parent):
         raise UsageError("usage.run", "--parent is the id of a run", param="parent")
     view = JSONLines() if as_json else Lines(no_color=no_color)
     place = record or record_path(network, file)
-    ended, children = asyncio.run(_lead(file, network, folder_of(path), goal, parent, place, view))
+    trust = choose_trust(network, None, None, private=False)
+    ended, children = asyncio.run(_lead(file, network, trust, folder_of(path), goal, parent, place, view))
     view.ended(ended, children)
     return 1 if ended.error is not None or ended.closed is None else 0
 
@@ -119,14 +122,16 @@ def close(network: Network, path: str, record: Path | None, as_json: bool) -> No
     """Close what the agent of FILE has open by its record, as a runner leaves it that was killed."""
     from holdfast.agents.record import Record, read_record  # noqa: PLC0415 - the base install has no HTTP client
     from holdfast.agents.runs import AgentRun, AgentRuns  # noqa: PLC0415
+    from holdfast.cli.ways import choose_trust, direct_way  # noqa: PLC0415
 
     file = read_agent_file(path)
     place = record or record_path(network, file)
+    trust = choose_trust(network, None, None, private=False)
     left = [item for item in read_record(place).open if item.gateway == network.gateway]
 
     async def end() -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
-        async with open_client(network, need_key=False) as client:
+        async with direct_way(network, trust, need_key=False) as client:
             runs = AgentRuns(client.http, network.gateway)
             for item in left:
                 problem = None
@@ -218,18 +223,6 @@ def _nodes(file: AgentFile, network: Network | None) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def open_client(network: Network, *, need_key: bool = True) -> AsyncIterator[GatewayClient]:
-    """The gateway, once it is who it should be."""
-    from holdfast.client.gateway import connect  # noqa: PLC0415 - the base install has no HTTP client
-
-    trust = None if network.trust_path is None else network.load_trust()
-    key = network.require_key() if need_key else None
-    required, plain = Requirements(network.attested), network.insecure_plain_http
-    async with connect(network.gateway, key, trust=trust, requirements=required, insecure_plain_http=plain) as client:
-        yield client
-
-
-@contextlib.asynccontextmanager
 async def open_world(
     file: AgentFile, network: Network | None, folder: Path, client: GatewayClient | None
 ) -> AsyncGenerator[World]:
@@ -263,6 +256,7 @@ def open_tools(file: AgentFile, world: World) -> contextlib.AbstractAsyncContext
 async def _lead(
     file: AgentFile,
     network: Network,
+    trust: Trust | None,
     folder: Path,
     goal: str | None,
     parent: str | None,
@@ -274,9 +268,10 @@ async def _lead(
     from holdfast.agents.record import Record  # noqa: PLC0415
     from holdfast.agents.runner import Runner  # noqa: PLC0415
     from holdfast.agents.runs import AgentRuns  # noqa: PLC0415
+    from holdfast.cli.ways import direct_way  # noqa: PLC0415
 
     async with (
-        open_client(network) as client,
+        direct_way(network, trust) as client,
         open_world(file, network, folder, client) as world,
         open_tools(file, world) as offers,
     ):

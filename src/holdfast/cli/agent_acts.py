@@ -47,6 +47,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 @gateway_options
 @click.option("--panel", "panel_url", metavar="URL", help="The panel that hands out.  [default: the network's]")
 @click.option("--api-key", metavar="REF", help="Key of the panel with queue:take: file:PATH or env:NAME.")
+@click.option("--trust", "trust_file", metavar="FILE", help="Trust file.  [default: the network's own]")
+@click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first trust version must have.")
 @click.option("--consumer", default="executor", show_default=True, metavar="WHO", help="Who takes the acts: a code.")
 @click.option("--policy", "policies", multiple=True, metavar="QUEUE=DIGEST", help="The only policy a queue may have.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="As of 'holdfast agent run'.")
@@ -61,6 +63,8 @@ def act(
     path: str,
     panel_url: str | None,
     api_key: str | None,
+    trust_file: str | None,
+    trust_pin: str | None,
     consumer: str,
     policies: tuple[str, ...],
     record: Path | None,
@@ -78,16 +82,22 @@ def act(
     effect has to be taken back, or of which it is not known whether they happened.
     """
     from holdfast.cli.agent import read_agent_file, record_path  # noqa: PLC0415 - that group has this command
+    from holdfast.cli.ways import choose_trust  # noqa: PLC0415 - the base install has no HTTP client
 
     file = read_agent_file(path)
     if not is_code(consumer):
         raise UsageError("case.consumer", "a consumer's name is a code", param="consumer")
+    trust = choose_trust(network, trust_file, trust_pin, private=True)  # what the gateway serves vouches for nothing
+    if trust is None:
+        hint = "--trust FILE, or --state DIR of a network that has one"
+        raise UndecidedError("trust.missing", "no act is carried out without a trust document", hint=hint)
     place = record or record_path(network, file)
     kept = journal or journal_path(place)
     panel = find_panel(None, panel_url or network.require("panel"), api_key)
     work = Work(
         file,
         network,
+        trust,
         path,
         panel,
         place,
@@ -150,6 +160,7 @@ class Work:
 
     file: AgentFile
     network: Network
+    trust: Trust
     path: str
     panel: Panel
     record: Path
@@ -158,30 +169,27 @@ class Work:
     options: Mapping[str, Any]
 
     async def run(self, every: float, *, once: bool) -> int:
-        """Rounds until it is enough; the command's exit code. Raises ``trust.missing`` and ``agent.acts``."""
+        """Rounds until it is enough; the command's exit code. Raises ``agent.acts``."""
         from holdfast.adapters.storage_files import FileStorage  # noqa: PLC0415 - picked where it is wanted
         from holdfast.agents.act_journal import ActJournal  # noqa: PLC0415
         from holdfast.cli import agent  # noqa: PLC0415 - that group has these commands
+        from holdfast.cli.ways import direct_way  # noqa: PLC0415 - the base install has no HTTP client
 
-        trust = self.network.find_trust()
-        if trust is None:
-            hint = "--trust FILE, or --state DIR of a network that has one"
-            raise UndecidedError("trust.missing", "no act is carried out without a trust document", hint=hint)
         async with (
-            agent.open_client(self.network, need_key=False) as client,
+            direct_way(self.network, self.trust, need_key=False) as client,
             agent.open_world(self.file, self.network, agent.folder_of(self.path), None) as world,
             agent.open_tools(self.file, world) as offers,
         ):
             journal = ActJournal(FileStorage(self.journal))
             try:
-                await _rounds(self._executor(client, world, offers, journal, trust), every, once=once)
+                await _rounds(self._executor(client, world, offers, journal), every, once=once)
                 states = list(journal.acts())
             finally:
                 journal.close()
         return 1 if any(state.to_take_back or state.why is not None for state in states) else 0
 
     def _executor(
-        self, client: GatewayClient, world: World, offers: Mapping[str, Offer], journal: ActJournal, trust: Trust
+        self, client: GatewayClient, world: World, offers: Mapping[str, Offer], journal: ActJournal
     ) -> Executor:
         from holdfast.adapters.clock_system import SystemClock  # noqa: PLC0415 - picked where it is wanted
         from holdfast.agents.act_checks import ActChecks  # noqa: PLC0415
@@ -205,7 +213,7 @@ class Work:
             lambda: read_record(self.record),
             self.file,
             {name: tooling.tool for name, tooling in tools.items()},
-            trust,
+            self.trust,
             clock,
             consumer=self.options["consumer"],
             policies=self.policies,

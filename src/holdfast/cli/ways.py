@@ -53,12 +53,12 @@ def sealed_way(
 
 
 def direct_way(
-    network: Network, trust: Trust | None, wallet: WalletFile | None = None
+    network: Network, trust: Trust | None, wallet: WalletFile | None = None, *, need_key: bool = True
 ) -> AbstractAsyncContextManager[GatewayClient]:
-    """Without a relay: with the workspace key, or paying from a wallet. Raises ``network.key``."""
+    """Without a relay: with the workspace key, or paying from a wallet. Who only shows capabilities needs no key, and
+    shows none. Raises ``network.key``."""
     required, plain = Requirements(network.attested), network.insecure_plain_http
     if wallet is not None:
         return connect_paying(network.gateway, wallet, trust=trust, requirements=required, insecure_plain_http=plain)
-    return connect(
-        network.gateway, network.require_key(), trust=trust, requirements=required, insecure_plain_http=plain
-    )
+    key = network.require_key() if need_key else None
+    return connect(network.gateway, key, trust=trust, requirements=required, insecure_plain_http=plain)
