@@ -27,7 +27,7 @@ from holdfast.agents.runs import AgentRuns
 from holdfast.agents.workflows.acts import GatedActs
 from holdfast.agents.workflows.asking import NodesAsker
 from holdfast.agents.workflows.engine import Acts, Engine, Progress
-from holdfast.agents.workflows.hooks import Hook, parse_secret
+from holdfast.agents.workflows.hooks import Hook
 from holdfast.agents.workflows.journal import Journal, Listed
 from holdfast.agents.workflows.service import Service
 from holdfast.agents.workflows.triggers import AdmissionTrigger, BlockTrigger, ScheduleTrigger, backfill
@@ -45,6 +45,7 @@ from holdfast.core.workflows.moves import Cause
 from holdfast.errors import ConflictError, UsageError
 from holdfast.nodes.server import split_listen
 from holdfast.ports.clock import Clock
+from holdfast.review.webhooks import parse_secrets
 
 Open = Callable[[], contextlib.AbstractAsyncContextManager[tuple[Engine, Service]]]
 WAITS = 3
@@ -274,7 +275,7 @@ async def _follow(
                 raise UsageError("workflow.node", f"no data node is known here as {trigger.node or 'the usual one'}")
             service.follow(AdmissionTrigger(definition, journal, start, node.source))
         elif trigger.kind == "webhook":
-            keys = [parse_secret(read_key(item).reveal()) for item in plan.secrets]
+            keys = [key for item in plan.secrets for key in parse_secrets(read_key(item).reveal())]
             if not keys:
                 raise UsageError("workflow.secret", f"{definition.name} starts by deliveries: --secret says whose")
             hooks[definition.name] = Hook(keys, start, clock.now)

@@ -27,7 +27,8 @@ def _bad(what: str) -> UnavailableError:
     return UnavailableError("chain.answer", f"the chain's {what} is not what it should be")
 
 
-def _quantity(value: object, what: str) -> int:
+def parse_quantity(value: object, what: str) -> int:
+    """A number as JSON-RPC endpoints write it; raises ``chain.answer`` (:class:`UnavailableError`)."""
     if not isinstance(value, str) or _QUANTITY.match(value) is None:
         raise _bad(what)
     return int(value, 16)
@@ -70,16 +71,16 @@ class ChainReader:
 
     async def chain_id(self) -> int:
         """Which chain this is."""
-        return _quantity(await self._rpc.request("eth_chainId"), "chain id")
+        return parse_quantity(await self._rpc.request("eth_chainId"), "chain id")
 
     async def height(self) -> int:
         """Number of the newest block."""
-        return _quantity(await self._rpc.request("eth_blockNumber"), "block number")
+        return parse_quantity(await self._rpc.request("eth_blockNumber"), "block number")
 
     async def nonce(self) -> int:
         """How many transactions of the account are in blocks."""
         answer = await self._rpc.request("eth_getTransactionCount", self.account, "latest")
-        return _quantity(answer, "transaction count")
+        return parse_quantity(answer, "transaction count")
 
     async def fees(self) -> Fees:
         """What gets a transaction into one of the next blocks: the maximum survives six full ones."""
@@ -87,8 +88,8 @@ class ChainReader:
             self._rpc.request("eth_getBlockByNumber", "latest", False),
             self._rpc.request("eth_maxPriorityFeePerGas"),
         )
-        base = _quantity(block.get("baseFeePerGas") if isinstance(block, dict) else None, "base fee")
-        priority = _quantity(suggested, "priority fee")
+        base = parse_quantity(block.get("baseFeePerGas") if isinstance(block, dict) else None, "base fee")
+        priority = parse_quantity(suggested, "priority fee")
         return Fees(priority, 2 * base + priority)
 
     async def revert_of(self, call: Call) -> bytes | None:
@@ -130,7 +131,7 @@ class ChainReader:
     async def block_time(self, number: int) -> int:
         """The unix second of a block."""
         block = await self._rpc.request("eth_getBlockByNumber", hex(number), False)
-        return _quantity(block.get("timestamp") if isinstance(block, dict) else None, "block time")
+        return parse_quantity(block.get("timestamp") if isinstance(block, dict) else None, "block time")
 
     async def events(self, address: str, topics: Sequence[bytes], first: int, last: int) -> list[tuple[bytes, Event]]:
         """Events of a contract in blocks ``first`` to ``last`` whose topics begin so, each with its transaction."""
@@ -168,7 +169,7 @@ class ChainReader:
         if not isinstance(logs, list):
             raise _bad("receipt")
         return Mined(
-            _quantity(receipt["blockNumber"], "block number"),
+            parse_quantity(receipt["blockNumber"], "block number"),
             _bytes(receipt.get("blockHash"), "block hash", 32),
             receipt.get("status") == "0x1",
             tuple(_event(entry) for entry in logs),

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.agents.tool import Act, Fate, Happened, ToolError
 from holdfast.agents.world import World, count_setting, describe_arguments, list_setting, only_settings, text_setting
-from holdfast.client.chain import ChainReader, Mined
+from holdfast.client.chain import ChainReader, Mined, parse_quantity
 from holdfast.core.agent_files import ToolFile
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import hex_decode
@@ -138,10 +138,10 @@ class EvmTransactionTool:
             if error.revert_data() is None:
                 raise
             raise ToolError(f"the chain refuses it: {error.text}") from error
-        return _quantity(answer) * GAS_MARGIN_PERCENT // 100
+        return parse_quantity(answer, "gas") * GAS_MARGIN_PERCENT // 100
 
     async def _nonce(self, address: str) -> int:
-        return _quantity(await self._rpc.request("eth_getTransactionCount", address, "pending"))
+        return parse_quantity(await self._rpc.request("eth_getTransactionCount", address, "pending"), "nonce")
 
     async def _is_deep(self, chain: ChainReader, block: int) -> bool:
         return await chain.height() - block + 1 >= self._depth
@@ -152,7 +152,7 @@ class EvmTransactionTool:
         if block < 0:
             return False
         answer = await self._rpc.request("eth_getTransactionCount", transaction.sender, hex(block))
-        return _quantity(answer) > transaction.nonce
+        return parse_quantity(answer, "nonce") > transaction.nonce
 
 
 def _signer(act: Act) -> Secp256k1Signer:
@@ -179,10 +179,3 @@ def _wei(text: str, param: str) -> int:
     if _WEI.match(text) is None:
         raise UsageError("tool.settings", "an amount is a decimal of wei, as a text", param=param)
     return int(text)
-
-
-def _quantity(value: object) -> int:
-    try:
-        return int(str(value), 16)
-    except ValueError as error:
-        raise UnavailableError("chain.rpc", "the endpoint answered otherwise than one does") from error

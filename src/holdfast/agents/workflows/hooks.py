@@ -13,27 +13,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.core import canonical
-from holdfast.core.encoding import b64_decode
 from holdfast.core.workflows.moves import Cause
-from holdfast.errors import MalformedError, RefusedError, UsageError
+from holdfast.errors import MalformedError, RefusedError
 from holdfast.review.webhooks import sign
 
 MAX_BODY_BYTES = 262_144
 MAX_SKEW_S = 300
 """How far a delivery's time may be from ours (``webhook.md`` §3(3))."""
 _ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
-_SECRET = "whsec_"  # noqa: S105 - what secrets begin with
-
-
-def parse_secret(text: str) -> bytes:
-    """``whsec_`` and base64 of 24 to 64 bytes (``webhook.md`` §1(3)); raises ``workflow.secret``."""
-    try:
-        key = b64_decode(text.removeprefix(_SECRET)) if text.startswith(_SECRET) else b""
-    except MalformedError:
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise UsageError("workflow.secret", "a secret is whsec_ and the base64 of 24 to 64 bytes")
-    return key
 
 
 def read_delivery(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, now: dt.datetime) -> Cause:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from holdfast.agents.workflows.journal import Journal
+from holdfast.client.chain import parse_quantity
 from holdfast.core.encoding import time_decode, time_encode
 from holdfast.core.workflows.definitions import Definition
 from holdfast.core.workflows.moves import Cause
@@ -106,7 +107,8 @@ class BlockTrigger:
 
     async def look(self, now: dt.datetime) -> dt.datetime:
         name, trigger = self._definition.name, self._definition.trigger
-        chain_id, head = _quantity(await self._chain.request("eth_chainId")), await self._head()
+        chain_id = _number(await self._chain.request("eth_chainId"), "chain id")
+        head = _number(await self._chain.request("eth_blockNumber"), "block number")
         top = head - trigger.behind
         known = self._journal.cursor(name, CURSOR)
         first = top + 1 if known is None else int(known) + 1
@@ -118,14 +120,11 @@ class BlockTrigger:
             self._journal.move_cursor(name, CURSOR, str(max(last, top if known is None else last)))
         return now + dt.timedelta(seconds=0 if last < top else LOOK_S)
 
-    async def _head(self) -> int:
-        return _quantity(await self._chain.request("eth_blockNumber"))
-
     async def _cause(self, chain_id: int, number: int) -> Cause:
         block = await self._chain.request("eth_getBlockByNumber", hex(number), False)
         if not isinstance(block, dict) or not isinstance(block.get("hash"), str):
             raise MalformedError("workflow.block", f"the chain shows no block {number}")
-        at = dt.datetime.fromtimestamp(_quantity(block.get("timestamp")), dt.UTC)
+        at = dt.datetime.fromtimestamp(_number(block.get("timestamp"), "block time"), dt.UTC)
         data = {"chain_id": chain_id, "number": number, "hash": block["hash"]}
         return Cause("block", f"{chain_id}/{number}", at, data)
 
@@ -170,10 +169,8 @@ def _glance(item: Any) -> tuple[str, str, str]:
     return at, digest, outcome
 
 
-def _quantity(value: Any) -> int:
-    if not isinstance(value, str) or not value.startswith("0x") or len(value) > 18:
-        raise MalformedError("workflow.block", "the chain answers no number")
-    try:
-        return int(value, 16)
-    except ValueError as error:
-        raise MalformedError("workflow.block", "the chain answers no number") from error
+def _number(value: object, what: str) -> int:
+    found = parse_quantity(value, what)
+    if found >= 2**63:
+        raise MalformedError("workflow.block", f"the chain's {what} is larger than any is")
+    return found

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from holdfast.core.agents import Tool
 from holdfast.core.canonical import JSON
 from holdfast.core.encoding import time_decode
 from holdfast.core.pricing import format_decimal, parse_decimal
@@ -96,19 +97,6 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredTool:
-    """A tool that an agent run declared."""
-
-    name: str
-    effect: str
-    queue: str | None
-
-    def to_json(self) -> dict[str, JSON]:
-        own: dict[str, JSON] = {"name": self.name, "effect": self.effect}
-        return own if self.queue is None else {**own, "queue": self.queue}
-
-
-@dataclass(frozen=True, slots=True)
 class ChildRun:
     """One run below an agent run."""
 
@@ -181,7 +169,7 @@ class AgentHead:
     queue: str | None
     parent_run: str | None
     settlement: str
-    tools: tuple[DeclaredTool, ...]
+    tools: tuple[Tool, ...]
     limits: Mapping[str, str]
     spend: Spend | None
     """None where the gateway does not tell."""
@@ -447,9 +435,9 @@ def _usd(value: object) -> str | None:
     return _maybe(value, "an amount")
 
 
-def _tools(fields: Mapping[str, Any]) -> tuple[DeclaredTool, ...]:
+def _tools(fields: Mapping[str, Any]) -> tuple[Tool, ...]:
     return tuple(
-        DeclaredTool(
+        Tool(
             as_text(item.get("name"), "name"), as_text(item.get("effect"), "effect"), _maybe(item.get("queue"), "queue")
         )
         for item in _objects(fields.get("tools"), "tools")
@@ -460,7 +448,7 @@ def _objects(value: object, what: str) -> list[dict[str, Any]]:
     return [as_object(item, what) for item in as_list(value, what)]
 
 
-def _children(value: object, tools: Sequence[DeclaredTool]) -> tuple[ChildRun, ...]:
+def _children(value: object, tools: Sequence[Tool]) -> tuple[ChildRun, ...]:
     effects = {tool.name: tool.effect for tool in tools}
     return tuple(_child(item, effects) for item in _objects(value, "children"))
 
@@ -470,7 +458,7 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
     rests = _rests(fields.get("rests"))
     tool, of, what = None, None, "turn"
     title = (rests.label if rests is not None else None) or kind.replace(".", " ").replace("_", " ")
-    declared: tuple[DeclaredTool, ...] = ()
+    declared: tuple[Tool, ...] = ()
     if agent is None and step is None and kind in (AGENT, STEP):
         what, title = "gone", f"{kind} past its retention"
     elif agent is not None:

@@ -1,17 +1,16 @@
 """What comes starts one execution each, what was missed is said, and only who has the secret starts anything."""
 
 import asyncio
-import base64
 import datetime as dt
 
 import pytest
 
-from holdfast.agents.workflows.hooks import Hook, parse_secret, read_delivery
+from holdfast.agents.workflows.hooks import Hook, read_delivery
 from holdfast.agents.workflows.journal import Journal
 from holdfast.agents.workflows.triggers import AdmissionTrigger, BlockTrigger, ScheduleTrigger, backfill
 from holdfast.core.encoding import time_encode
 from holdfast.core.workflows.build import Workflow, case
-from holdfast.errors import MalformedError, RefusedError, UsageError
+from holdfast.errors import MalformedError, RefusedError
 from holdfast.review.webhooks import sign
 from tests.helpers.clock import START
 
@@ -195,10 +194,3 @@ def test_a_delivery_is_json_and_has_a_size():
         with pytest.raises(MalformedError) as caught:
             read_delivery([KEY], headers(body), body, START)
         assert caught.value.code == code
-
-
-def test_a_secret_has_its_form():
-    assert parse_secret("whsec_" + base64.b64encode(KEY).decode()) == KEY
-    for text in ("", "secret", "whsec_", "whsec_AAAA", "whsec_!!"):
-        with pytest.raises(UsageError, match=r"workflow\.secret"):
-            parse_secret(text)
