@@ -8,10 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from holdfast.core import canonical, statements
+from holdfast.core.attempts import SERVED, Attempt, failed_before
 from holdfast.core.encoding import b64_encode, sha256_hex
 from holdfast.core.fold import Fold
 from holdfast.core.marks import MarkChain
@@ -33,12 +35,16 @@ def identity() -> dict[str, str]:
 
 
 class BoundAnswer:
-    """One run. ``request`` is the body that asked for it, ``nonce`` what came along."""
+    """One run. ``request`` is the body that asked for it, ``nonce`` what came along, ``way`` what its events told of
+    its route, which is what it signs too."""
 
-    def __init__(self, run: str, secret: bytes, request: bytes, nonce: str | None = None) -> None:
+    def __init__(
+        self, run: str, secret: bytes, request: bytes, nonce: str | None = None, way: dict[str, Any] | None = None
+    ) -> None:
         self.run = run
         self.request = request
         self.nonce = nonce
+        self.way = way
         self._key = pseudo_random_key(run, secret)
         self._chain = MarkChain(self._key)
         self._fold = Fold()
@@ -77,7 +83,8 @@ class BoundAnswer:
         response = commit_parts("response", map_parts("response", self._fold.document()), self._key).tree
         marks = MarkReference(self._chain.seq, self._chain.value)
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        payloads = closing(self.run, request, request, response, marks=marks, claimed_at=now, nonce=self.nonce)
+        more = {"claimed_at": now, "nonce": self.nonce, "way": self.way}
+        payloads = closing(self.run, request, request, response, marks=marks, **more)
         self.envelopes = [canonical.decode_object(network().seal(payload)) for payload in payloads]
         return [
             {"kind": kind, "digest": sha256_hex(payload)}
@@ -95,8 +102,10 @@ def closing(
     rewrites: tuple[str, ...] = (),
     claimed_at: dt.datetime,
     nonce: str | None = None,
+    way: dict[str, Any] | None = None,
 ) -> tuple[bytes, bytes]:
-    """The payloads of a route and of the execution statement that closes its run."""
+    """The payloads of a route and of the execution statement that closes its run. ``way`` is an account of the route as
+    events tell it, the last attempt under way."""
     common: dict[str, Any] = {
         "run": run,
         "attester": network().gateway_document.digest,
@@ -106,6 +115,18 @@ def closing(
     route = Route(
         request, sent, "chat.completions", "stub", rewrites, (), cached=False, settlement="batch", streamed=True
     )
+    if way is not None:
+        made = tuple(Attempt(**{**item, "end": item["end"] or SERVED}) for item in way["attempts"])
+        again = way.get("cached_run")
+        fell = failed_before(made)
+        route = replace(
+            route,
+            upstream=way["upstream"],
+            attempts=made,
+            fallback_from=fell,
+            cached=again is not None,
+            cached_run=again,
+        )
     asked = statements.build_payload(
         "route", **common, parents=[], subject=("request", request.root), body=statements.route_body(route)
     )
@@ -114,7 +135,7 @@ def closing(
         **common,
         parents=[sha256_hex(asked)],
         subject=("response", response.root),
-        body=statements.execution_body(Execution("generated", "complete", response, marks, "stub")),
+        body=statements.execution_body(Execution("generated", "complete", response, marks, route.upstream)),
     )
     return asked, closed
 

@@ -300,7 +300,7 @@ class FakeGateway:
         if body.get("stream"):
             nonce = self.other_nonce or request.headers.get("x-holdfast-nonce")
             self.nonces.append(nonce)
-            run.bound = BoundAnswer(run.run, bytes.fromhex(run.capability), await request.body(), nonce)
+            run.bound = BoundAnswer(run.run, bytes.fromhex(run.capability), await request.body(), nonce, self.route)
             return StreamingResponse(self._shown(run), media_type="text/event-stream", headers=headers)
         run.answer = self.answer
         await self.advance(run)

@@ -103,8 +103,21 @@ def test_a_message_is_bound_as_its_caller_gets_it(gateway: LiveGateway) -> None:
     run, secret = reply.headers["x-holdfast-run"], hex_decode(reply.headers["x-holdfast-capability"], 32)
     route, execution = (item["predicate"] for item in gateway.statements(run))
     assert (route["endpoint"], "messages-translated" in route["rewrites"]) == ("messages", True)
+    assert route["ignored"] == ["cache_control"]
     verify_document("request", json.dumps(ASK).encode(), run, secret, parse_tree(route["request"]))
     verify_document("response", reply.body, run, secret, parse_tree(execution["response"]))
+
+
+def test_a_failed_call_that_is_not_told_as_one_is_named_in_the_route(gateway: LiveGateway) -> None:
+    called = {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "look", "input": {}}]}
+    failed = {"type": "tool_result", "tool_use_id": "c", "content": "no", "is_error": True}
+    messages = [*ASK["messages"], called, {"role": "user", "content": [failed]}]
+    reply = post(gateway, messages=messages)
+    told = ["cache_control", "messages.content.is_error"]
+    assert reply.json()["holdfast"]["ignored"] == told
+    assert gateway.statements(reply.headers["x-holdfast-run"])[0]["predicate"]["ignored"] == told
+    needy = post(gateway, messages=messages, holdfast={"require_parameters": True})
+    assert error_of(needy) == (400, "invalid_request_error", "request.parameters")
 
 
 def test_a_streamed_message_folds_into_what_is_signed(gateway: LiveGateway) -> None:

@@ -6,22 +6,23 @@ Acknowledged means that a mark or the terminal frame has left the process (``sta
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from holdfast.core.statements import Execution, Statement
+from holdfast.core.statements import Execution, Route, Statement
 from holdfast.errors import HoldfastError
 from holdfast.nodes.gateway.ledger import Ledger
 from holdfast.nodes.gateway.records import OPEN
 from holdfast.ports.storage import Storage
-from holdfast.ports.upstream import UpstreamAnswer, UpstreamProtocolError
+from holdfast.ports.upstream import UpstreamAnswer, UpstreamProtocolError, UpstreamUnreachableError
 from tests.helpers import crashes
 from tests.helpers.clock import FakeClock
 from tests.helpers.gateway import Assembled, MemoryLog, ask, assemble
-from tests.helpers.upstreams import ScriptedUpstream, chat_chunks
+from tests.helpers.upstreams import ScriptedUpstream, chat_chunks, chat_completion
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Promises:
     """Questions that reached the upstream."""
     asked: dict[str, str] = field(default_factory=dict)
     """Question to its nonce."""
+    turned: set[tuple[str, str]] = field(default_factory=set)
+    """Questions and the upstreams that they reached."""
 
     def note(self, payload: bytes) -> None:
         holdfast = json.loads(payload).get("holdfast")
@@ -62,6 +65,7 @@ class Promises:
                 closing[statement.run] = statement
                 assert all(parent in by_digest for parent in statement.parents)
         assert all(count == 1 for count in routes.values())
+        self.check_turned(statements)
         for run, digests in self.closed.items():
             assert set(digests) <= by_digest.keys(), f"the closing of {run} was acknowledged and is lost"
             assert closing[run].digest in digests
@@ -71,6 +75,13 @@ class Promises:
         for question in self.called:
             assert self.asked[question] in nonces, "the upstream was called before the run was durable"
         assert {statement.run for statement in closing.values()} == set(_opened(ledger)), "an opened run is not closed"
+
+    def check_turned(self, statements: list[Statement]) -> None:
+        """Every upstream that a question reached is named by its route, whatever became of the process."""
+        told = {item.nonce: item.body for item in statements if isinstance(item.body, Route)}
+        for question, upstream in self.turned:
+            body = told[self.asked[question]]
+            assert upstream in {attempt.upstream for attempt in body.attempts or ()}, (question, upstream)
 
 
 def _check_mark(body: object, mark: dict[str, Any]) -> None:
@@ -88,12 +99,14 @@ def _opened(ledger: Ledger) -> list[str]:
 class NotingUpstream(ScriptedUpstream):
     """Notes each question that reaches it."""
 
-    def __init__(self, promises: Promises) -> None:
-        super().__init__()
+    def __init__(self, promises: Promises, name: str = "scripted") -> None:
+        super().__init__(name=name)
         self.promises = promises
 
     def _note(self, body: bytes) -> None:
-        self.promises.called.add(json.loads(body)["messages"][-1]["content"])
+        question = json.loads(body)["messages"][-1]["content"]
+        self.promises.called.add(question)
+        self.promises.turned.add((question, self.name))
 
     async def complete(self, path: str, body: bytes, *, timeout_s: float) -> UpstreamAnswer:
         self._note(body)
@@ -115,8 +128,15 @@ class Callers:
     def upstream(self) -> NotingUpstream:
         found = NotingUpstream(self._promises)
         broken: list[Any] = [*chat_chunks()[:2], UpstreamProtocolError("cut")]
-        found.streams = [self._chance.choice(([*chat_chunks()], broken)) for _ in range(40)]
+        unreached: list[Any] = [UpstreamUnreachableError("gone")]
+        found.streams = [self._chance.choice(([*chat_chunks()], broken, unreached)) for _ in range(40)]
+        answer = json.dumps(chat_completion()).encode()
+        found.answers = [self._chance.choice((answer, UpstreamUnreachableError("gone"))) for _ in range(40)]
         return found
+
+    def upstreams(self) -> tuple[list[NotingUpstream], dict[str, str]]:
+        """One that fails now and then, one that takes its place, and the settings that say so."""
+        return [self.upstream(), NotingUpstream(self._promises, "second")], {"scripted": "second"}
 
     async def one(self, parts: Assembled) -> None:
         self._count += 1
@@ -126,7 +146,8 @@ class Callers:
         request = ask(question, stream=streamed, holdfast={"nonce": nonce})
         run = await parts.gateway.open(request, "tests")
         if not streamed:
-            self._promises.note(await parts.gateway.answer(run))
+            with contextlib.suppress(HoldfastError):  # nobody answered, or the disk is gone
+                self._promises.note(await parts.gateway.answer(run))
             return
         leave_after = self._chance.choice((1, 2, 100, 100, 100))
         events = parts.gateway.stream(run)
@@ -154,8 +175,15 @@ def test_no_acknowledged_mark_or_answer_is_lost_and_every_run_is_closed_once(see
     callers = Callers(story, promises)
 
     def start(storage: Storage, number: int) -> Assembled:
+        upstreams, fallbacks = callers.upstreams()
         return assemble(
-            storage, promises.log, [callers.upstream()], FakeClock(), seed=seed * 10 + number, segment_bytes=8192
+            storage,
+            promises.log,
+            upstreams,
+            FakeClock(),
+            seed=seed * 10 + number,
+            segment_bytes=8192,
+            fallbacks=fallbacks,
         )
 
     def life(number: int) -> crashes.Life:

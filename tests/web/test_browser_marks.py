@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from holdfast.core.encoding import time_encode
+from holdfast.core.statements import Execution
 from holdfast.core.trust import build_trust_chain
+from tests.helpers import bound_answer
 from tests.helpers.bound_answer import BoundAnswer, network
 from tests.helpers.browser import IN_A_BROWSER, Page, open_browser
 from tests.helpers.damage import DAMAGES, damaged
@@ -174,6 +176,66 @@ def test_another_question_than_was_asked_is_noticed_at_the_end() -> None:
             _, trouble, checked = await said(None, page, panel)
         assert "binds another question" in trouble
         assert "No: The route binds another question" in checked
+
+    play(scene)
+
+
+def told(texts: list[bytes], **route: Any) -> list[bytes]:
+    """The events with an account of the route in the first frame and in the last."""
+    frames = [json.loads(text) for text in texts]
+    for frame in (frames[0], frames[-1]):
+        frame["holdfast"] = {**frame.get("holdfast", {}), "route": route}
+    return [json.dumps(frame).encode() for frame in frames]
+
+
+SERVED = {"upstream": "stub", "why": "first", "end": "served", "sent": True}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"upstream": "trusted", "attempts": [{**SERVED, "upstream": "trusted"}]},
+        {"upstream": "stub", "attempts": [{**SERVED, "upstream": "other", "end": "upstream.timeout"}, SERVED]},
+        {
+            "upstream": "stub",
+            "attempts": [SERVED],
+            "cached": True,
+            "cached_run": "018f4e9a-2222-7abc-8def-0123456789ab",
+        },
+    ],
+    ids=["another-upstream", "a-fallback", "a-cache"],
+)
+def test_another_route_than_is_signed_is_noticed_at_the_end_and_taken_back(route: dict[str, Any]) -> None:
+    async def scene(panel: PanelWorld, page: Page) -> None:
+        _, trouble, checked = await said(lambda texts: told(texts, **route), page, panel)
+        assert "told of another way than the route statement" in trouble
+        assert "No: " in checked
+        strip = await page.run("document.querySelector('.route-strip').innerText")
+        assert not any(name in strip for name in ("trusted", "other", "cache"))
+        assert await page.run("document.querySelectorAll('.differs li').length") == 0
+
+    play(scene)
+
+
+def test_the_route_that_is_signed_is_told_as_checked() -> None:
+    async def scene(panel: PanelWorld, page: Page) -> None:
+        _, trouble, checked = await said(lambda texts: told(texts, upstream="stub", attempts=[SERVED]), page, panel)
+        assert trouble == ""
+        assert "What the answer told of its way is what the route statement says" in checked
+
+    play(scene)
+
+
+def test_an_answer_that_is_signed_as_cut_off_is_not_told_as_whole() -> None:
+    async def scene(panel: PanelWorld, page: Page) -> None:
+        def cut(*args: Any, **more: Any) -> Execution:
+            return Execution(args[0], "upstream.unfinished", *args[2:], **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bound_answer, "Execution", cut)
+            _, trouble, checked = await said(None, page, panel)
+        assert "does not call the answer whole" in trouble
+        assert "No: " in checked
 
     play(scene)
 

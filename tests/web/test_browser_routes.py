@@ -21,6 +21,7 @@ pytestmark = [*IN_A_BROWSER]
 
 Scene = Callable[[PanelWorld, Browser], Awaitable[None]]
 Play = Callable[..., None]
+EARLIER = "018f4e9a-2222-7abc-8def-0123456789ab"
 FELL = {
     "upstream": "second",
     "attempts": [
@@ -74,14 +75,14 @@ def test_a_fallback_is_told_while_the_answer_has_not_come_and_before_it_on_the_p
 
 def test_an_answer_from_a_cache_is_told_as_one_before_it_on_the_page(play: Play) -> None:
     gateway = FakeGateway()
-    gateway.route = {"upstream": "first", "attempts": [], "cached": True, "cached_run": "018f4e9a-1111"}
+    gateway.route = {"upstream": "first", "attempts": [], "cached": True, "cached_run": EARLIER}
     gateway.hold_after = 1
 
     async def scene(panel: PanelWorld, browser: Browser) -> None:
         page = await opened(panel, browser)
         await ask(page, "Who serves this?")
         await page.wait("document.querySelector('.differs li')")
-        assert await page.run(DIFFERS) == ["Nobody was asked: it is the answer that run 018f4e9a-1111 was given."]
+        assert await page.run(DIFFERS) == [f"Nobody was asked: it is the answer that run {EARLIER} was given."]
         assert await page.run("document.querySelector('.cell[data-lane=route] .cell-short').textContent") == (
             "first, from the gateway's cache"
         )

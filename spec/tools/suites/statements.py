@@ -658,6 +658,48 @@ def attempt(upstream: str, why: str, end: str = "upstream.unreachable", *, sent:
     return {"upstream": upstream, "why": why, "end": end, "sent": sent or end == "served"}
 
 
+def served_or_not(case: Callable[..., None]) -> None:
+    """Whether a whole answer is one that its route says somebody served (trace.md §2(4))."""
+    us, other = "small.provider", "large.provider"
+
+    def told(name: str, attempts: list[Any], *, code: str = "refuted:trace", **more: Any) -> list[Any]:
+        fields = {"attempts": attempts, **more.pop("fields", {})}
+        turn = Turn(name, route_change=lambda value: value["predicate"].update(fields), **more)
+        return [[turn.route.entry, turn.execution.entry], ["ok", code], "§2(4)"]
+
+    failed = [attempt(other, "first", "upstream.timeout", sent=True), attempt(us, "fallback", "upstream.status.503")]
+    fell = {"fallback_from": [other]}
+    case(
+        "complete-and-nobody-served",
+        "A whole answer by a route that says every upstream failed: one of the two is made up.",
+        *told("unserved", failed, fields=fell),
+    )
+    case(
+        "complete-and-nobody-asked",
+        "A whole answer by a route that says nobody was turned to, and that it came from no cache.",
+        *told("unasked", []),
+    )
+    served = [*failed[:1], attempt(us, "fallback", "served")]
+    case(
+        "complete-after-a-fallback",
+        "The last upstream served, and the answer is whole.",
+        *told("served", served, code="ok", fields=fell),
+    )
+    again = {"cached": True, "cached_run": "018f4e9a-2222-7abc-8def-0123456789ab"}
+    case(
+        "complete-from-a-cache",
+        "Nobody was turned to, and the answer is whole: it was given before.",
+        *told("again", [], code="ok", fields=again),
+    )
+    case(
+        "cut-and-nobody-served",
+        "The caller went away in the middle: an answer that is not whole, and an upstream that did not get to its end.",
+        *told(
+            "cut", [attempt(us, "first", "client.disconnected", sent=True)], code="ok", outcome="client.disconnected"
+        ),
+    )
+
+
 def routed(case: Callable[..., None], put: Callable[..., Callable[[Any], None]]) -> None:
     """What a route says of attempts, ignored parameters and its policy (§4.1(5) to (7))."""
     us, other, third = "small.provider", "large.provider", "third.provider"
@@ -1140,6 +1182,7 @@ def traces(out: Writer) -> None:
         "§2(4)",
         "WRONG_ATTESTER",
     )
+    served_or_not(case)
     resigned = envelope(execution.payload, [GATEWAY.statement_key])
     case(
         "same-statement-twice",

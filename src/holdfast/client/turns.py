@@ -27,7 +27,7 @@ from holdfast.core.statements import (
 )
 from holdfast.core.trust import Trust
 from holdfast.errors import RefusedError, UndecidedError
-from holdfast.verifier.checks import refuse_attester
+from holdfast.verifier.checks import known_of, refuse_attester, refuse_trace
 from holdfast.verifier.identity import CheckedIdentity
 
 ENDPOINTS = {
@@ -145,6 +145,9 @@ def check_turn(raw: bytes, turn: Turn, attester: Attester, trust: Trust | None, 
     follows = route.digest in execution.parents and set(execution.parents) <= {route.digest, *route.parents}
     if not isinstance(said, Route) or not isinstance(did, Execution) or not follows:
         raise RefusedError("answer.trace", "the execution statement does not follow from this run's route")
+    parents = [known_of(found[digest], 0, "ok") for digest in execution.parents if digest in found]
+    if refuse_trace(execution, parents) is not None:
+        raise RefusedError("answer.trace", "the route statement says that another upstream, or none, gave this answer")
     key = pseudo_random_key(turn.run, bytes.fromhex(turn.capability))
     if said.endpoint != turn.endpoint or commit("request", turn.request, key).tree != said.request:
         raise RefusedError("answer.request", "the signed request is not the one that was sent")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.core.admission_body import AdmissionBody
+from holdfast.core.attempts import SERVED
 from holdfast.core.encoding import sha256_hex, time_encode
 from holdfast.core.keys import KeyDocument, verify_signature
 from holdfast.core.statements import (
@@ -39,6 +40,9 @@ OK = "ok"
 """Every check said yes."""
 CANNOT_TELL = "cannot_tell"
 """Commitments, and kinds whose predicate this version does not read."""
+COMPLETE = "complete"
+"""Outcome of a run whose answer is whole (``statement.md`` §4.2)."""
+UNSERVED = "unserved"
 ROLES_BY_KIND = {
     "route": {"gateway"},
     "execution": {"gateway", "inference"},
@@ -81,7 +85,7 @@ class KnownStatement:
     """Of a ``payment`` or ``artifact`` statement: what only one of its attester's may be about (:func:`step_of`)."""
     binds: str | None = None
     """Of a computation: the documents that it ties together (``Execution.binds``). Of an admission: since when and
-    until when a route can take it in (:func:`span_of`)."""
+    until when a route can take it in (:func:`span_of`). Of a route by which nobody served: :data:`UNSERVED`."""
 
     @property
     def closing(self) -> bool:
@@ -143,7 +147,7 @@ def known_of(statement: Statement, index: int, code: str) -> KnownStatement:
         journal=body.journal if isinstance(body, JournalHead) else None,
         seq=body.seq if isinstance(body, JournalHead) else None,
         pays=step_of(statement),
-        binds=body.binds if isinstance(body, Execution) else span_of(statement),
+        binds=body.binds if isinstance(body, Execution) else _unserved(body) or span_of(statement),
     )
 
 
@@ -385,6 +389,7 @@ def refuse_trace(statement: Statement, parents: Iterable[KnownStatement]) -> str
         routes = [parent for parent in known if parent.kind == "route"]
         fits = len(routes) == 1 and routes[0].upstream == body.upstream
         fits = fits and routes[0].attester == statement.attester
+        fits = fits and not (body.outcome == COMPLETE and routes[0].binds == UNSERVED)
         fits = fits and all(parent.kind in ("recall", "route") or parent.computed for parent in known)
         fits = fits and _computations_fit(known, "response", body.response)
     elif isinstance(body, Execution):
@@ -415,6 +420,14 @@ def span_of(statement: Statement) -> str | None:
     if not isinstance(body, AdmissionBody):
         return None
     return f"{time_encode(statement.claimed_at)} {time_encode(body.until) if body.until else ''}"
+
+
+def _unserved(body: object) -> str | None:
+    """:data:`UNSERVED` of a route whose attempts say that nobody served, and that came from no cache either
+    (``trace.md`` §2(4)); None for everything else."""
+    if not isinstance(body, Route) or body.attempts is None or body.cached:
+        return None
+    return None if body.attempts and body.attempts[-1].end == SERVED else UNSERVED
 
 
 def _span(parent: KnownStatement) -> tuple[str, str]:

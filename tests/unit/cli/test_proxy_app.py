@@ -199,6 +199,16 @@ def by_a_thief(_: Any) -> Any:
     return lambda payload: Network().seal(payload, ed25519_signer("thief", "statement"))
 
 
+def rewritten(**members: Any) -> Change:
+    def alter(value: dict[str, Any]) -> dict[str, Any]:
+        return {**value, "body": {**value["body"], **members}}
+
+    return alter
+
+
+unserved = rewritten(attempts=[{"upstream": "stub", "why": "first", "end": "upstream.timeout", "sent": True}])
+
+
 LIES: list[tuple[str, dict[str, Change], str]] = [
     ("another text", {"body": altered_text}, "answer.response"),
     ("another model's name", {"body": changed(model="large-9")}, "answer.response"),
@@ -207,6 +217,8 @@ LIES: list[tuple[str, dict[str, Change], str]] = [
     ("another key", {"seal": by_a_thief}, "answer.signature"),
     ("another request's route", {"route": other_request}, "answer.request"),
     ("no evidence", {"journal": lambda _: []}, "answer.statement"),
+    ("a route by which nobody served", {"route": unserved}, "answer.trace"),
+    ("a route to another upstream", {"route": rewritten(upstream="other")}, "answer.trace"),
 ]
 
 
@@ -292,6 +304,7 @@ STREAM_LIES: list[tuple[str, dict[str, Change], str, str]] = [
     ("another request's route", {"route": other_request}, "answer.request", TEXT),
     ("an old statement", {"execution": changed(nonce=NONCE)}, "answer.nonce", TEXT),
     ("no evidence", {"journal": lambda _: []}, "answer.statement", TEXT),
+    ("a route by which nobody served", {"route": unserved}, "answer.trace", TEXT),
 ]
 
 
@@ -325,13 +338,6 @@ def test_what_the_gateway_says_went_wrong_is_said_once_its_statements_are_checke
 
 
 # Rules
-
-
-def rewritten(**members: Any) -> Change:
-    def alter(value: dict[str, Any]) -> dict[str, Any]:
-        return {**value, "body": {**value["body"], **members}}
-
-    return alter
 
 
 def execution_of(upstream: str) -> dict[str, Change]:

@@ -31,6 +31,7 @@ _KNOWN = frozenset(
         "audio",
         "background",
         "best_of",
+        "cache_control",
         "dimensions",
         "echo",
         "encoding_format",
@@ -45,6 +46,7 @@ _KNOWN = frozenset(
         "messages",
         "messages.content.file.filename",
         "messages.content.image_url.detail",
+        "messages.content.is_error",
         "messages.name",
         "messages.reasoning_content",
         "messages.reasoning_details",
@@ -86,7 +88,8 @@ _KNOWN = frozenset(
         "web_search_options",
     }
 )
-"""Names of parameters that the API has, and places in them that a dialect may leave out."""
+"""Names of parameters that the APIs have, and places in them that a dialect, or what makes a chat of a message, may
+leave out."""
 
 
 def known_names(ignored: Iterable[str]) -> tuple[str, ...]:

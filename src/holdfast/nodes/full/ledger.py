@@ -57,7 +57,8 @@ class Row(NamedTuple):
     pays: str = ""
     """Of a ``payment`` statement: the step that it is about (``verifier.checks.step_of``)."""
     binds: str = ""
-    """What a statement ties together: of a computation documents, of an admission times (``KnownStatement.binds``)."""
+    """What a statement ties together: of a computation documents, of an admission times, of a route that nobody served
+    (``KnownStatement.binds``)."""
 
 
 def row(leaf: bytes, check: EntryCheck, possible: tuple[str, ...], seen_ms: int) -> Row:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from holdfast.core.attempts import Attempt
 from holdfast.core.encoding import hex_decode
 from holdfast.core.statements import MarkReference, parse_envelope
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway import records
-from holdfast.nodes.gateway.records import ADDED, ASKED, CLOSE, FOLLOW, MARK, OPEN, StoredRecord
-from holdfast.nodes.gateway.turn import Opening, SignedStatement, parse_opening
+from holdfast.nodes.gateway.records import ADDED, ASKED, CLOSE, FOLLOW, MARK, OPEN, TURNED, StoredRecord
+from holdfast.nodes.gateway.turn import NOBODY, Opening, SignedStatement, parse_opening
 from holdfast.ports.storage import RECORD_OVERHEAD_BYTES, Committer, RecordLog
 
 
@@ -57,6 +58,8 @@ class ShownMark:
 
 FILES_READ = 4
 """Which blob of an OPEN record holds what was read in files."""
+CRASHED = "gateway.interrupted"
+"""Outcome of a run that its gateway's process did not live to close."""
 SENT_LAST = "sent/last"
 """What the last document for an upstream is sealed as: each key encrypts one text."""
 
@@ -73,6 +76,21 @@ class Interrupted:
     """Digests of other nodes' statements that were durable."""
     admitted: bytes = b""
     """The admissions that it names (``admitting.pack``), of which some may not have become records of their own."""
+    turned: Sequence[Mapping[str, Any]] = ()
+    """Whom it was taken to (``Way.to_json``), where that was more than the one that its opening names."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...] | None:
+        """Whom it may have been taken to: nobody knows how far the last of them came. None where nobody knows at
+        all."""
+        if self.turned:
+            return tuple(
+                Attempt(item["upstream"], item["why"], item["end"] or CRASHED, item["sent"]) for item in self.turned
+            )
+        begins = self.opening.begins
+        if begins is None:
+            return None
+        return () if begins == NOBODY else (Attempt(self.opening.upstream, begins, CRASHED, sent=True),)
 
     @property
     def known(self) -> Opening:
@@ -182,6 +200,10 @@ class Ledger:
         """Make durable that a run is about to be asked again, for the ``times``-th time."""
         return await self._write(ASKED, records.encode({"run": run, "at": at, "times": times}))
 
+    async def turned(self, run: str, attempts: Sequence[Mapping[str, Any]]) -> Place:
+        """Make durable whom a run was taken to, before it is taken to the last of them."""
+        return await self._write(TURNED, records.encode({"run": run, "attempts": list(attempts)}))
+
     async def _write(self, kind: int, payload: bytes) -> Place:
         end = await self._commit.commit(kind, payload)
         return Place(end - RECORD_OVERHEAD_BYTES - len(payload))
@@ -212,6 +234,8 @@ class Ledger:
             elif item.kind == MARK and header["run"] in waiting:
                 shown = waiting[header["run"]].marks
                 shown[1:] = [ShownMark(header["at"], header["mark"])]
+            elif item.kind == TURNED and header["run"] in waiting:
+                waiting[header["run"]].turned = header["attempts"]
             elif item.kind == ADDED and header["run"] in waiting:
                 waiting[header["run"]].added.add(parse_envelope(parse_added(item.record).envelope).digest)
             elif item.kind == CLOSE:

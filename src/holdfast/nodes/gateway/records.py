@@ -15,6 +15,8 @@ FOLLOW   run, at                                                      envelope, 
 ADDED    run, at, private salt                                        another node's envelope, entry for the log,
                                                                       its attestation as JSON
 ASKED    run, at, how often the run was asked again by then           none
+TURNED   run, and whom it was taken to by then, before it is taken    none
+         to the last of them
 ======== ============================================================ =========================================
 
 An entry that is the same bytes as its envelope, as it is except in mode ``private``, is left empty: it need not be
@@ -36,7 +38,7 @@ import msgspec
 
 from holdfast.errors import MalformedError
 
-OPEN, MARK, CLOSE, FOLLOW, ADDED, ASKED = 1, 2, 3, 4, 5, 6
+OPEN, MARK, CLOSE, FOLLOW, ADDED, ASKED, TURNED = 1, 2, 3, 4, 5, 6, 7
 """Record kinds."""
 _LENGTH = struct.Struct(">I")
 _decode_header = msgspec.json.Decoder(dict[str, Any]).decode

@@ -65,7 +65,7 @@ from holdfast.nodes.gateway.catalog import Catalog, Offer
 from holdfast.nodes.gateway.computing import Computing, NodeOffer
 from holdfast.nodes.gateway.imaging import Crediting, hold_images
 from holdfast.nodes.gateway.indexer import Indexer
-from holdfast.nodes.gateway.ledger import SENT_LAST, Interrupted, Ledger, Place, ShownMark
+from holdfast.nodes.gateway.ledger import CRASHED, SENT_LAST, Interrupted, Ledger, Place, ShownMark
 from holdfast.nodes.gateway.opengradient import AnswerSigner, shape_answer, shape_stream
 from holdfast.nodes.gateway.recalling import Carried, Recalling
 from holdfast.nodes.gateway.remembering import INCOMPLETE, Remembering
@@ -74,6 +74,7 @@ from holdfast.nodes.gateway.routing import Plan, Router, Routing
 from holdfast.nodes.gateway.till import Closing, Visit, usage_of
 from holdfast.nodes.gateway.traces import Traces
 from holdfast.nodes.gateway.turn import (
+    NOBODY,
     Identity,
     Opening,
     SignedStatement,
@@ -92,7 +93,7 @@ from holdfast.nodes.gateway.turn import (
     without_carriers,
 )
 from holdfast.nodes.gateway.vectors import hold_vectors
-from holdfast.nodes.gateway.way import Way
+from holdfast.nodes.gateway.way import Way, first_reason
 from holdfast.nodes.gateway.wraps import Wraps
 from holdfast.nodes.messages import error_of
 from holdfast.ports.clock import Clock
@@ -299,6 +300,7 @@ class Gateway:
             credited=self._crediting.wanted(ask, hidden=hidden),
         )
         key = self._cache.key(ask, workspace, bound, offer) if plan.force.may_cache and not taken else None
+        cached = self._cache.find(key)
         opening = Opening(
             run=run,
             opened_at=time_encode(now if path is None else now.replace(second=0, microsecond=0)),
@@ -324,6 +326,7 @@ class Gateway:
             ignored=known_names(bound.ignored),
             policy=chosen_policy(plan.force, bound.key, told=not private),
             budget=visit.budget() if visit is not None and self.agents.budgets.of(ask.options.parent_run) else None,
+            begins=NOBODY if cached is not None else first_reason(balanced=plan.balanced),
         )
         if taken:
             opening = replace(opening, admitted_at=time_encode(opening.claim(self._clock.now())))
@@ -348,7 +351,7 @@ class Gateway:
         self._indexer.opened(opening, place.start)
         self.catalog.busy[offer.upstream.code] += 1
         under_way = Run(ask, bound, opening, secret, offer, plan, visit=visit, taken=taken, attached=attached)
-        under_way.cache_key, under_way.cached = key, self._cache.find(key)
+        under_way.cache_key, under_way.cached = key, cached
         return under_way, packed, carried
 
     async def _keep_admitted(self, run: Run, packed: Sequence[Packed]) -> None:
@@ -529,7 +532,7 @@ class Gateway:
             return await self._compute(run, run.offer)
         path, ends = run.bound.path, self._clock.monotonic() + self.limits.upstream_s
         while True:
-            upstream = self._turn_to(run)
+            upstream = await self._turn_to(run)
             try:
                 left_s = ends - self._clock.monotonic()
                 return (await upstream.complete(path, run.bound.sent_text, timeout_s=left_s)).body
@@ -537,11 +540,14 @@ class Gateway:
                 if not await self._go_on(run, error, ends):
                     raise
 
-    def _turn_to(self, run: Run) -> Upstream:
-        """The upstream that is turned to now, of a run that no inference node computes."""
+    async def _turn_to(self, run: Run) -> Upstream:
+        """The upstream that is turned to now, of a run that no inference node computes. Beyond the first, which the
+        opening names, it is durable before anything is sent."""
         if isinstance(run.offer, NodeOffer):
             raise UsageError("request.stream", "what a model computes comes in one piece", param="stream")
         run.way.turn_to(run.offer.upstream.code, balanced=run.plan.balanced)
+        if run.way.made:
+            await self._ledger.turned(run.id, run.way.to_json())
         return run.offer.upstream
 
     async def _go_on(self, run: Run, error: Exception, ends: float) -> bool:
@@ -612,7 +618,8 @@ class Gateway:
             return whole, await anext(whole, None)
         ends = self._clock.monotonic() + self.limits.upstream_s
         while True:
-            events = self._turn_to(run).stream(
+            upstream = await self._turn_to(run)
+            events = upstream.stream(
                 run.bound.path,
                 run.bound.sent_text,
                 timeout_s=ends - self._clock.monotonic(),
@@ -830,8 +837,10 @@ class Gateway:
                 key = self.identity.signer.sign(item.envelope)[:COMMITMENT_SALT_BYTES]
                 signed = signed_elsewhere(item.envelope, digest, opening, key, "admission")
                 await self._ledger.add(opening.run, opening.stamp(now), signed, item.evidence, item.kept)
-        execution = Execution("interrupted", "gateway.interrupted", None, interrupted.reference(), opening.upstream)
-        statements = close_statements(self.identity, opening, execution, now=now)
+        attempts = interrupted.attempts
+        upstream = attempts[-1].upstream if attempts else opening.upstream
+        execution = Execution("interrupted", CRASHED, None, interrupted.reference(), upstream)
+        statements = close_statements(self.identity, opening, execution, now=now, attempts=attempts)
         marks = interrupted.marks
         await self._ledger.close_run(opening, opening.stamp(now), execution.outcome, statements, marks=marks)
 

@@ -103,6 +103,10 @@ def chosen_policy(force: RoutePolicies, key: bytes, *, told: bool) -> PolicyInFo
     return PolicyInForce(digest, salt.hex(), document.decode()) if told else PolicyInForce(digest, None, None)
 
 
+NOBODY = "nobody"
+"""Whom a run is taken to that is answered from a cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What must be known to close a run, also after a crash: the header of an OPEN record."""
@@ -149,6 +153,9 @@ class Opening:
     """What is kept of the idempotency key that it was asked for under (``retries``)."""
     budget: Mapping[str, Any] | None = None
     """The most that it can cost, of a run below an agent run (``budgets.terms_of``)."""
+    begins: str | None = None
+    """Why its upstream is turned to first, :data:`NOBODY` where no upstream is; None where an older record does not
+    say, or nothing is sent to anybody."""
 
     @property
     def coarse(self) -> bool:
@@ -192,6 +199,7 @@ class Opening:
             **({} if self.agent is None else {"agent": dict(self.agent)}),
             **({} if self.retry is None else {"retry": dict(self.retry)}),
             **({} if self.budget is None else {"budget": dict(self.budget)}),
+            **({} if self.begins is None else {"begins": self.begins}),
         }
 
 
@@ -225,6 +233,7 @@ def parse_opening(header: dict[str, Any]) -> Opening:
         agent=header.get("agent"),
         retry=header.get("retry"),
         budget=header.get("budget"),
+        begins=header.get("begins"),
     )
 
 

@@ -13,6 +13,11 @@ from holdfast.core.attempts import MOST, SERVED, Attempt
 from holdfast.ports.upstream import UpstreamStatusError, may_have_sent
 
 
+def first_reason(*, balanced: bool) -> str:
+    """Why the first upstream is turned to; ``balanced`` where several offer the same."""
+    return "balance" if balanced else "first"
+
+
 @dataclass(slots=True)
 class Way:
     """The attempts of one run."""
@@ -41,7 +46,7 @@ class Way:
         if self._open is not None:  # what was under way has answered: only an answer leads to another turn
             self._end(SERVED, sent=True)
         if not self.made:
-            why = "balance" if balanced else "first"
+            why = first_reason(balanced=balanced)
         elif self.made[-1].end == SERVED:
             why = "next"
         else:

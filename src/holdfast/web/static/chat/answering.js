@@ -97,9 +97,10 @@ export async function answer(turn, messages, { signal, moved, payment = null, me
   turn.checked = [];
   try {
     await follow(turn, response.body, witness, { moved, path });
-    turn.checked = [marked(witness), ...(await checkClosing(witness, { model: turn.model, messages, memory: memory?.user, nonce }, path?.bundle))];
+    turn.checked = [marked(witness), ...(await checkClosing(witness, { model: turn.model, messages, memory: memory?.user, nonce, told: turn.route }, path?.bundle))];
   } catch (error) {
     turn.waiting = 0;
+    if (error instanceof Refusal) turn.route = null; // what it told of its way is bound by nothing any more
     turn.checked = [marked(witness), broken(error)];
     throw shaped(error);
   }

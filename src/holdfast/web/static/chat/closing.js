@@ -45,6 +45,16 @@ function check(says, fine, otherwise) {
   return told("yes", says);
 }
 
+/* Whether the way that the answer told before anything was signed is the one that the route statement says. */
+function sameWay(told, route) {
+  const same = ({ upstream, why, end, sent }, at) => upstream === at?.upstream && why === at.why && sent === at.sent && (end === null || end === at.end);
+  const attempts = told.attempts ?? [];
+  const failed = [...new Set(attempts.map((item) => item.upstream))].filter((code) => code !== route.upstream);
+  const listed = route.attempts === null || (attempts.length === route.attempts.length && attempts.every((item, at) => same(item, route.attempts[at])));
+  const came = (told.cached === true) === route.cached && (told.cached_run ?? null) === route.cachedRun;
+  return told.upstream === route.upstream && failed.join() === route.fallbackFrom.join() && listed && came;
+}
+
 /** Holds the closing statements against the turn, in the bundle that `ask` gives; a list of `{answer, says}`, or it refuses. Without them here nothing can be told. */
 export async function checkClosing(witness, asked, ask = ofPanel) {
   const bundle = await bundleOf(witness.run, hex(witness.secret), ask).catch((error) => {
@@ -60,7 +70,9 @@ export async function checkClosing(witness, asked, ask = ofPanel) {
     check("Route and closing statement are signed by the gateway's key", names(route) && names(closing), "The gateway hands out other statements than the answer named"),
     check("Both answer the nonce that was drawn here for this question", route.nonce === asked.nonce && closing.nonce === asked.nonce, "The statements answer another question: their nonce is not the one that was drawn here"),
     check("What was asked is what the route binds", sameTree(tree(requestOf(asked), "request", key), route.request), "The route binds another question than was asked here"),
+    ...(asked.told ? [check("What the answer told of its way is what the route statement says", sameWay(asked.told, route), "The answer told of another way than the route statement says")] : []),
     check("What is shown is what the closing statement binds", sameTree(tree(witness.response, "response", key), closing.response), "The closing statement binds another answer than is shown here"),
+    check("The closing statement calls the answer whole", closing.outcome === "complete", "The closing statement does not call the answer whole"),
     check("The last mark is the one that the closing statement names", closing.marks?.seq === witness.last.seq && closing.marks.parts === witness.last.parts, "The closing statement names another last mark"),
     check("The closing statement follows from the route", closing.parents.includes(route.digest) && misfit(closing, [route]) === null, "The closing statement does not follow from the route"),
   ];

@@ -73,7 +73,7 @@ export class Strip {
   /** What the answer itself says of its route, before any lane is told. */
   early(turn) {
     const says = went(turn.route);
-    if (says) this.#node.querySelector('[data-lane="route"] .cell-short').textContent = says;
+    if (says || !turn.route) this.#node.querySelector('[data-lane="route"] .cell-short').textContent = says;
   }
 
   #cells() {

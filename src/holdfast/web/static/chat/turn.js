@@ -21,7 +21,7 @@ const OUTCOMES = {
 export class TurnView {
   #bound = -1;
   #seen = false;
-  #routed = false;
+  #route = undefined;
 
   /** `acts` are `{retry, edit, choose, branch}`, called with the turn; `before` is the turn before it, or nothing. */
   constructor(turn, { before = null, beside = [turn], acts }) {
@@ -83,8 +83,8 @@ export class TurnView {
     this.#pictures();
     this.#status();
     showFiles(this.node.querySelector(".talk-files"), turn);
-    if (turn.route && !this.#routed) {
-      this.#routed = true;
+    if (turn.route !== this.#route) {
+      this.#route = turn.route;
       this.strip.early(turn);
       this.#differs();
     }

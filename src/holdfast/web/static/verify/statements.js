@@ -123,6 +123,7 @@ function route(value, common) {
     admittedAt: "admitted_at" in value ? time(value.admitted_at) : null,
     ignored: "ignored" in value ? codes(value.ignored, { sorted: true }) : [],
     policy: "policy" in value ? hexText(value.policy) : null,
+    cachedRun: value.cached_run ?? null,
   };
   if (new Set(body.fallbackFrom).size !== body.fallbackFrom.length) refuse("code", "an upstream is named twice");
   if ("ignored" in value && !body.ignored.length) refuse("code", "what is ignored is left out where there is nothing");

@@ -28,8 +28,12 @@ function closingFits(statement, parents) {
   const computed = parents.filter(isComputed);
   if (!only(parents, isRoute, isComputed, isRecall) || routes.length !== 1 || computed.length > 1) return false;
   if (routes[0].upstream !== statement.upstream || routes[0].attester !== statement.attester) return false;
+  if (statement.outcome === "complete" && unserved(routes[0])) return false;
   return computed.every((parent) => sameTree(parent.response, statement.response));
 }
+
+/* Whether a route's attempts say that nobody served, and it came from no cache either (4). */
+const unserved = ({ attempts, cached }) => attempts !== null && !cached && attempts.at(-1)?.end !== "served";
 
 /* Of `proved` and `recomputed` (12). */
 function fromComputed(statement, parents) {
