@@ -42,6 +42,8 @@ class Indexer:
         """Members of :class:`RunRow` by run: plain values, for each changes some times before anybody reads it."""
         self._fresh: set[str] = set()
         self._changed: dict[str, dict[str, Any]] = {}
+        self._writing: list[dict[str, dict[str, Any]]] = []
+        """Changes that are being written, oldest first: a row that was read before may lack them."""
         self._cursors: dict[str, int] = {}
         self._highest: int | None = None
         self._reached = -1
@@ -123,7 +125,7 @@ class Indexer:
         if waiting is not None:
             return RunRow(**waiting)
         row = await self.call(self._index.run, run)
-        return None if row is None else _changed(row, self._changed.get(run, {}))
+        return None if row is None else self._as_of_now(row)
 
     async def recent(self, workspace: str, limit: int) -> list[RunRow]:
         """A workspace's newest runs."""
@@ -135,7 +137,7 @@ class Indexer:
         memory = [RunRow(**row) for row in self._waiting.values() if row["parent_run"] == parent]
         found = {row.run: row for row in memory}
         for row in await self.call(self._index.children, parent):
-            found.setdefault(row.run, _changed(row, self._changed.get(row.run, {})))
+            found.setdefault(row.run, self._as_of_now(row))
         return sorted(found.values(), key=lambda row: row.open_place)
 
     async def asked_under(self, retry: str) -> RunRow | None:
@@ -144,7 +146,7 @@ class Indexer:
         if memory:
             return max(memory, key=lambda row: row.open_place)
         row = await self.call(self._index.asked_under, retry)
-        return None if row is None else _changed(row, self._changed.get(row.run, {}))
+        return None if row is None else self._as_of_now(row)
 
     async def agents(self, workspace: str, before: int, limit: int) -> list[RunRow]:
         """A workspace's agent runs whose openings lie before a place, the newest first."""
@@ -168,7 +170,7 @@ class Indexer:
         stored = await self.call(self._index.openings, workspace, after, end, limit)
         found = {row.run: row for row in memory if after <= row.open_place < end}
         for row in stored:
-            found.setdefault(row.run, _changed(row, self._changed.get(row.run, {})))
+            found.setdefault(row.run, self._as_of_now(row))
         listed = sorted(found.values(), key=lambda row: row.open_place)[:limit]
         if len(listed) == limit:
             end = listed[-1].open_place + 1
@@ -193,6 +195,7 @@ class Indexer:
             return
         self._fresh, self._changed, self._cursors = set(), {}, {}
         rows = [dict(self._waiting[run]) for run in fresh]
+        self._writing.append(changed)
         try:
             await self.call(self._write, rows, fresh, changed, cursors)
         except BaseException:  # cut off or failed: what was not written waits on, and writing it twice does no harm
@@ -202,9 +205,17 @@ class Indexer:
             self._cursors = {**cursors, **self._cursors}
             self._wake.set()
             raise
+        finally:
+            self._writing.remove(changed)
         for run in (*fresh, *changed):
             if run not in self._fresh and run not in self._changed:
                 self._waiting.pop(run, None)
+
+    def _as_of_now(self, row: RunRow) -> RunRow:
+        """A row that was read, with what was said of it since."""
+        for changed in (*self._writing, self._changed):
+            row = _changed(row, changed.get(row.run, {}))
+        return row
 
     def _write(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from holdfast.nodes.gateway.outbox import CURSOR
@@ -35,5 +36,33 @@ def test_what_waits_is_seen_at_once(tmp_path: Path) -> None:
         await world.stop()
         await world.start()
         assert await world.indexer.highest_entry() == 1
+
+    play(story, tmp_path)
+
+
+def test_a_row_that_was_read_before_a_write_is_told_with_what_is_being_written(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run = await world.answer()
+        await world.deliver()
+        await world.indexer.flush()
+        world.indexer.changed(run, asked_again=7)
+        row, _ = await asyncio.gather(world.indexer.run(run), world.indexer.flush())
+        assert row is not None
+        assert row.asked_again == 7
+
+    play(story, tmp_path)
+
+
+def test_what_others_added_to_a_run_outlives_a_write_in_between(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run = await world.answer()
+        await world.deliver()
+        await world.indexer.flush()
+        await world.indexer.added(run, 10)
+        await asyncio.gather(world.indexer.added(run, 20), world.indexer.flush())
+        await world.indexer.flush()
+        row = await world.indexer.run(run)
+        assert row is not None
+        assert [place for place, _, _ in row.additions] == [10, 20]
 
     play(story, tmp_path)
