@@ -9,7 +9,7 @@ from holdfast import __version__
 from holdfast.adapters.extractor_worker import WorkerExtractor
 from holdfast.core.file_bytes import kind_of
 from holdfast.errors import HoldfastError
-from tests.helpers.hostile_files import ENDLESS, MALFORMED, bomb, locked, text_pdf
+from tests.helpers.hostile_files import ENDLESS, MALFORMED, bomb, locked, packed_script, text_pdf
 from tests.helpers.office_files import (
     big_part,
     docx,
@@ -49,6 +49,15 @@ def test_a_pdf_is_read_page_by_page_and_says_by_what():
 def test_what_a_pdf_would_run_is_told_and_not_run():
     script = text_pdf(b"hello").replace(b"/Type /Catalog", b"/Type /Catalog /OpenAction << /S /JavaScript /JS (x) >>")
     assert "scripts" in extract(script).notes
+
+
+def test_what_a_pdf_would_run_is_told_where_its_name_is_spelled_otherwise_or_packed():
+    spelled = text_pdf(b"hello").replace(
+        b"/Type /Catalog", b"/Type /Catalog /OpenAction << /S /Java#53cript /JS (x) >>"
+    )
+    assert "scripts" in extract(spelled).notes
+    found = extract(packed_script())
+    assert (found.pages[0].strip(), found.notes) == ("hello", ("scripts",))
 
 
 def test_a_kind_that_nobody_reads_is_refused():

@@ -56,6 +56,30 @@ def locked():
     return out.getvalue()
 
 
+def packed_script():
+    """A PDF of one page whose objects, a script among them, stand in a packed stream (ISO 32000-1 §7.5.7)."""
+    catalog = b"<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /JavaScript /JS (x) >> >>"
+    pages = b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>"
+    inner, head, body = {1: catalog, 2: pages, 3: PAGE, 5: FONT}, b"", b""
+    for number, item in inner.items():
+        head += b"%d %d " % (number, len(body))
+        body += item + b" "
+    packed = zlib.compress(head + body)
+    more = b"/Type /ObjStm /N 4 /First %d /Filter /FlateDecode" % len(head)
+    data, places = b"%PDF-1.5\n", {}
+    for number, item in {4: stream(shown(b"hello")), 6: stream(packed, more)}.items():
+        places[number] = len(data)
+        data += b"%d 0 obj\n" % number + item + b"\nendobj\n"
+    rows = [(0, 0, 65535), (2, 6, 0), (2, 6, 1), (2, 6, 2), (1, places[4], 0), (2, 6, 3), (1, places[6], 0)]
+    rows.append((1, len(data), 0))
+    table = b"".join(kind.to_bytes() + place.to_bytes(4) + last.to_bytes(2) for kind, place, last in rows)
+    start = len(data)
+    return data + b"7 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n" % (
+        stream(table, b"/Type /XRef /Size 8 /W [1 4 2] /Root 1 0 R"),
+        start,
+    )
+
+
 def deflated(data, times):
     for _ in range(times):
         data = zlib.compress(data, 9)

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import re
 import runpy
 import sys
 import warnings
@@ -23,6 +24,7 @@ _CODECS = ("utf-16-be", "utf-16-le", "latin-1", "cp1252", "mac-roman", "gbk", "b
 """What texts in files are written in: found before nothing more can be opened."""
 _ACTIVE = ((b"/JavaScript", "scripts"), (b"/EmbeddedFile", "embedded-files"), (b"/Launch", "launches"))
 """Names in a PDF that a reader should hear of."""
+_ESCAPED = re.compile(rb"#([0-9A-Fa-f]{2})")
 
 
 Reader = Callable[[bytes, dict[str, int]], dict[str, Any]]
@@ -51,12 +53,25 @@ def _read_pdf(data: bytes, bounds: dict[str, int]) -> dict[str, Any]:
         if count > bounds["pages"]:
             raise _RefusedError("file.too_large", f"a PDF has at most {bounds['pages']} pages, this says {count}")
         pages = list(_bounded((page.extract_text() + "\n" for page in reader.pages), bounds["text_bytes"]))
+        told = {note for text in _spelled_out(data, reader) for name, note in _ACTIVE if name in text}
     except LimitReachedError as error:
         raise _RefusedError("file.too_large", "what would come out of the PDF is too large") from error
     except (PdfReadError, RecursionError) as error:
         raise _RefusedError("file.malformed", f"the PDF cannot be read: {type(error).__name__}") from error
-    notes = [note for name, note in _ACTIVE if name in data]
-    return {"pages": pages, "paged": True, "media_type": "application/pdf", "notes": notes}
+    return {"pages": pages, "paged": True, "media_type": "application/pdf", "notes": sorted(told)}
+
+
+def _spelled_out(data: bytes, reader: Any) -> Iterator[bytes]:
+    """A PDF's bytes and its packed objects, names as they are meant (ISO 32000-1 §7.3.5, §7.5.7)."""
+    from pypdf.generic import IndirectObject  # noqa: PLC0415
+
+    yield _ESCAPED.sub(_meant, data)
+    for number in sorted({packed for packed, _ in reader.xref_objStm.values()}):
+        yield _ESCAPED.sub(_meant, reader.get_object(IndirectObject(number, 0, reader)).get_data())
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    return bytes((int(found[1], 16),))
 
 
 def _bounded(texts: Iterator[str], most: int) -> Iterator[str]:

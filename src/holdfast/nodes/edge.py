@@ -4,6 +4,7 @@ Rules:
 
 * Whatever goes wrong (refused input, unknown path, wrong method, a bug), the answer is the one JSON shape of
   ``spec/conventions.md`` §6. A bug is logged under a random id; the caller learns the id and nothing else.
+* A header that says who asks, or what of us, comes once: of two none is chosen.
 * A body is read as it comes and refused at the limit, not after; a client that takes too long is refused too.
 * Pure ASGI, one wrapper, no ``BaseHTTPMiddleware`` (one of those costs 460 us a request).
 
@@ -46,6 +47,7 @@ _LOG = logging.getLogger("holdfast.edge")
 _JSON = (b"content-type", b"application/json")
 _CLOSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE}
 """After these the rest of the request is unread, so the connection cannot be used again."""
+_ONCE = frozenset({b"authorization", b"idempotency-key", b"x-api-key", b"x-settlement-type"})
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus text exposition format."""
 
@@ -180,6 +182,7 @@ class Edge:
             await send(message)
 
         try:
+            _refuse_doubles(scope)
             self._refuse_announced_size(scope)
             await self.app(scope, _BoundedBody(receive, self.limits), watch)
         except ClientDisconnect:
@@ -213,6 +216,16 @@ def too_large(limit_bytes: int) -> RefusedError:
     """The refusal of a body beyond the limit."""
     message = f"the request body is larger than {limit_bytes} bytes"
     return RefusedError("request.too_large", message, status=413)
+
+
+def _refuse_doubles(scope: Scope) -> None:
+    """Refuse two headers of a name that says who asks, or what of us: two readers could choose two of them."""
+    seen = set()
+    for name, _ in scope["headers"]:
+        if name.startswith(b"x-holdfast-") or name in _ONCE:
+            if name in seen:
+                raise UsageError("request.conflict", f"{name.decode('latin-1')[:64]} comes once", hint="send one")
+            seen.add(name)
 
 
 def _single(error: Exception) -> Exception:

@@ -60,8 +60,8 @@ class Cache:
             why = "this gateway keeps no answers"
         elif ask.endpoint not in ENDPOINTS or ask.signed is not None:
             why = "answers of this kind are not kept"
-        elif hidden or paid:
-            why = "no answer is kept of a run that is private, that came sealed, or that is paid for"
+        elif hidden or paid or ask.options.sealed:
+            why = "no answer is kept of a run that is private, that is or came sealed, or that is paid for"
         elif ask.options.memory is not None or ask.options.admissions or ask.options.admit is not None:
             why = "what memory or data nodes are asked has an answer of its own time"
         elif not _is_settled(ask):

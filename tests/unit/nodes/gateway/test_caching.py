@@ -78,10 +78,11 @@ def play(story: Any, **more: Any) -> Place:
         ask(holdfast={"cache": True}),
         ask(holdfast={"cache": True}, temperature=0.1),
         cached(holdfast={"settlement": "private"}),
+        cached(holdfast={"sealed": True, "queue": "a"}),
         cached(holdfast={"memory": {"user": "a", "recall": True}}),
         cached(endpoint="completions", prompt="a"),
     ],
-    ids=["no word of sameness", "warm", "private", "memory", "another endpoint"],
+    ids=["no word of sameness", "warm", "private", "sealed", "memory", "another endpoint"],
 )
 def test_what_has_no_answer_to_keep_is_refused_before_anything_is_sent(request_: Ask):
     async def story(place: Place) -> None:
