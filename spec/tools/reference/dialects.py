@@ -77,6 +77,31 @@ class Asked:
         return sorted(self.ignored | set(self.left))
 
 
+PLACES = {
+    "messages": "role content name tool_calls tool_call_id refusal reasoning reasoning_content reasoning_details",
+    "tools": "type function",
+    "tools.function": "name description parameters strict",
+}
+
+
+def without_place(document: dict[str, Any], asked: Asked, keeping: bool) -> None:
+    """§1(3): members that no section speaks of. ``keeping``: texts outside of instructions keep a cache's hint."""
+    found: list[tuple[str, dict[str, Any], list[str]]] = []
+    for message in document["messages"]:
+        found.append(("messages", message, PLACES["messages"].split()))
+        for part in message["content"] if isinstance(message.get("content"), list) else []:
+            more = ["cache_control"] if keeping and part["type"] == "text" else []
+            heeded = more if message["role"] in ("user", "assistant", "tool") else []
+            found.append(("messages.content", part, ["type", part["type"], *heeded]))
+    for tool in document.get("tools") or []:
+        found.append(("tools", tool, PLACES["tools"].split()))
+        found.append(("tools.function", tool["function"], PLACES["tools.function"].split()))
+    for place, value, names in found:
+        for name in value:
+            if value[name] is not None and name not in names:
+                asked.ignored.add(f"{place}.{name[:64]}")
+
+
 def joined(content: Any) -> str:
     if string(content):
         return content
@@ -246,6 +271,7 @@ def to_anthropic(document: dict[str, Any]) -> dict[str, Any]:
     if asked.get("n") not in (None, "1"):
         asked.ignored.add("n")
     claude_limits(asked, sent, rewrites)
+    without_place(document, asked, keeping=True)
     return {"path": "/messages", "document": sent, "rewrites": rewrites, "ignored": asked.done()}
 
 
@@ -590,6 +616,7 @@ def to_gemini(document: dict[str, Any]) -> dict[str, Any]:
         sent["generationConfig"] = tuned
     asked.get("stream_options")
     verb = "streamGenerateContent?alt=sse" if asked.get("stream") is True else "generateContent"
+    without_place(document, asked, keeping=False)
     rewrites = ["dialect-gemini", *(["system-moved"] if moved else [])]
     return {"path": f"/models/{model}:{verb}", "document": sent, "rewrites": rewrites, "ignored": asked.done()}
 

@@ -123,6 +123,20 @@ def requests(out: Writer) -> None:
             model,
             response_format=SCHEMA,
         )
+        hint = {"cache_control": {"type": "ephemeral"}}
+        case(
+            f"{dialect}-without-a-place",
+            "Members inside messages, parts and tools that have no place are named, none left out silently.",
+            dialect,
+            model,
+            messages=[
+                {"role": "system", "content": [{"type": "text", "text": "Be brief.", **hint}]},
+                {**USER, "weight": 1},
+                {"role": "assistant", "content": "Let me see.", "audio": None, "function_call": {"name": "weather"}},
+                {"role": "user", "content": [{"type": "text", "text": "And?", **hint, "lang": "en"}]},
+            ],
+            tools=[{**TOOL, **hint, "function": {**TOOL["function"], "title": "Weather"}}],
+        )
         case(f"{dialect}-any-json", "JSON of any kind.", dialect, model, response_format={"type": "json_object"})
         case(
             f"{dialect}-sampling",

@@ -76,6 +76,7 @@ def prepare(endpoint: str, document: dict[str, Any]) -> Prepared:
     if given.take("n") not in (None, "1"):
         given.ignore("n")
     _add_limits(given, sent, rewrites)
+    given.ignore_rest(cached=True)
     return Prepared(sent, PATH, tuple(rewrites), given.ignored)
 
 

@@ -78,6 +78,7 @@ def prepare(endpoint: str, document: dict[str, Any]) -> Prepared:
     if tuned:
         sent["generationConfig"] = tuned
     given.take("stream_options")  # usage is always reported
+    given.ignore_rest(cached=False)
     verb = "streamGenerateContent?alt=sse" if given.take("stream") is True else "generateContent"
     return Prepared(sent, f"/models/{model}:{verb}", tuple(rewrites), given.ignored)
 

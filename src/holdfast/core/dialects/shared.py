@@ -20,6 +20,20 @@ EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
 PROVIDER_FIELDS = "provider_fields"
 """Where what a provider said beside its answer stands (``dialects.md`` §4)."""
 
+_OF_MESSAGES = frozenset(
+    {
+        "role",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+    }
+)
+_OF_FUNCTIONS = frozenset({"name", "description", "parameters", "strict"})
 _DATA_URL = re.compile(r"data:([a-z]+/[A-Za-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})\Z")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}\Z")
 
@@ -52,6 +66,25 @@ class Parameters:
         """Everything that was not heeded, sorted."""
         rest = {name for name, value in self._document.items() if value is not None and name not in self._heeded}
         return tuple(sorted(rest | self._ignored))
+
+    def ignore_rest(self, *, cached: bool) -> None:
+        """Name what stands in messages, their parts and tools, all of the right shape, and has no place in any dialect:
+        ``cache_control`` but where ``cached`` says that texts of the conversation keep theirs."""
+        for message in self._document["messages"]:
+            self._rest(message, _OF_MESSAGES, "messages")
+            keeps = cached and message.get("role") not in ("system", "developer")
+            content = message.get("content")
+            for part in content if isinstance(content, list) else ():
+                known = {"type", str(part["type"])} | ({"cache_control"} if keeps and part["type"] == "text" else set())
+                self._rest(part, known, "messages.content")
+        for tool in self._document.get("tools") or ():
+            self._rest(tool, {"type", "function"}, "tools")
+            self._rest(tool["function"], _OF_FUNCTIONS, "tools.function")
+
+    def _rest(self, value: Mapping[str, Any], known: frozenset[str] | set[str], place: str) -> None:
+        self._ignored |= {
+            f"{place}.{name[:64]}" for name, item in value.items() if name not in known and item is not None
+        }
 
 
 def is_text(value: object) -> bool:
