@@ -154,12 +154,12 @@ const COMMANDS = {
     return { parts: shown(mapParts(fold.document(), "response")) };
   },
 
-  "verify-marks"(words, read) {
+  async "verify-marks"(words, read) {
     const [found, files] = options(words, ["run", "secret", "key-document"]);
     need(found, "run", "secret", "key-document");
     const key = readKeyDocument(read(found["key-document"])).key("statement");
     const chain = new MarkChain(found.run, unhex(found.secret, 32), key);
-    for (const line of lines(read(one(files)))) chain.add(parse(line));
+    for (const line of lines(read(one(files)))) await chain.add(parse(line));
     return { seq: chain.seq, parts: hex(chain.parts), covered: chain.covered };
   },
 

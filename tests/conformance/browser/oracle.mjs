@@ -4,8 +4,14 @@
 import * as node from "node:crypto";
 
 import { hex, integer, utf8 } from "../../../src/holdfast/web/static/verify/bytes.js";
-import { ed25519, p256, plainPoint, signsDigest } from "../../../src/holdfast/web/static/verify/curves.js";
+import { ed25519, holds, p256, plainPoint, signsDigest } from "../../../src/holdfast/web/static/verify/curves.js";
 import { expand, extract, hmac, sha256, sha384, sha512 } from "../../../src/holdfast/web/static/verify/hashes.js";
+import { Rejected } from "../../../src/holdfast/web/static/verify/answers.js";
+import { Numeral, canonical, parse } from "../../../src/holdfast/web/static/verify/json.js";
+import { MarkChain } from "../../../src/holdfast/web/static/verify/marks.js";
+import { root } from "../../../src/holdfast/web/static/verify/merkle.js";
+import { holdsSoon } from "../../../src/holdfast/web/static/verify/native.js";
+import { EventRoots, leaf, mapParts } from "../../../src/holdfast/web/static/verify/parts.js";
 import { rsaPss } from "../../../src/holdfast/web/static/verify/rsa.js";
 
 const rounds = Number(process.argv[2]);
@@ -53,12 +59,23 @@ function theirs(check) {
   }
 }
 
+/* What WebCrypto is asked first comes to the answers that there are without it. */
+async function bothWays(key, message, signature) {
+  const name = `${key.algorithm} by WebCrypto`;
+  compare(name, await holdsSoon(key, message, signature), holds(key.algorithm, key.bytes, message, signature));
+}
+
+/* Keys and signatures in spellings that RFC 8032 does not have, and of points that sign everything. */
+const small = [new Uint8Array(32), Uint8Array.of(1, ...new Uint8Array(31)), Uint8Array.of(0xee, ...new Uint8Array(30).fill(0xff), 0x7f), Uint8Array.of(1, ...new Uint8Array(30), 0x80)];
+for (const bytes of small) for (const R of small) await bothWays({ algorithm: "ed25519", bytes }, utf8("x"), Uint8Array.of(...R, ...new Uint8Array(32)));
+
 for (let round = 0; round < rounds; round += 1) {
   const message = new Uint8Array(node.randomBytes(1 + node.randomInt(200)));
   const pair = node.generateKeyPairSync("ed25519");
   const raw = new Uint8Array(pair.publicKey.export({ format: "der", type: "spki" }).subarray(-32));
   for (const [key, said, signature] of variants(raw, message, new Uint8Array(node.sign(null, message, pair.privateKey)))) {
     compare("ed25519", ed25519(key, said, signature), theirs(() => node.verify(null, said, edKey(key), signature)));
+    await bothWays({ algorithm: "ed25519", bytes: key }, said, signature);
   }
   const again = new Uint8Array(node.sign(null, message, pair.privateKey));
   compare("ed25519 of a key that was seen before", ed25519(raw, message, again), true);
@@ -72,8 +89,55 @@ for (let round = 0; round < rounds; round += 1) {
   };
   for (const [key, said, signature] of variants(point, message, new Uint8Array(node.sign("sha256", message, { key: other.privateKey, ...ieee })))) {
     compare("p256", p256(key, said, signature), theirs(() => node.verify("sha256", said, { key: full(key), ...ieee }, signature)));
+    await bothWays({ algorithm: "p256", bytes: key }, said, signature);
   }
 }
+
+/* Roots of events that are made from those of the event before are those that are made anew. */
+const salt = new Uint8Array(node.randomBytes(16));
+const roots = new EventRoots(salt);
+const texts = ["", " word", "\u00e9\u{1f600}", "1"];
+const values = [null, true, [], [{ "~a/b": "" }], new Numeral("1"), new Numeral("1.0"), ...texts];
+const any = (list) => list[node.randomInt(list.length)];
+for (let round = 0; round < 4 * rounds; round += 1) {
+  const event = { id: "x", model: any(texts), choices: Array.from({ length: node.randomInt(4) }, () => ({ delta: { content: any(values), ...(node.randomInt(3) ? {} : { "\uffff": "", "\u{10000}": "" }) } })) };
+  compare("a root from the one before", hex(roots.next(event)), hex(root(mapParts(event, "response").map((part) => leaf(part.key, salt, part.bytes)))));
+}
+
+/* A chain takes events one after another, also where nobody waits; after one that was refused, none. */
+const signer = node.generateKeyPairSync("ed25519");
+const run = "019b76da-a800-7066-b131-656264626562";
+const secret = new Uint8Array(node.randomBytes(32));
+const gateway = { algorithm: "ed25519", bytes: new Uint8Array(signer.publicKey.export({ format: "der", type: "spki" }).subarray(-32)) };
+const begun = new MarkChain(run, secret, gateway);
+let parts = begun.parts;
+const stream = Array.from({ length: 6 }, (_, number) => {
+  const event = { choices: [{ delta: { content: `piece ${number}` } }] };
+  const window = root([new EventRoots(begun.salt).next(event)]);
+  const [previous, next] = [parts, sha256(Uint8Array.of(2), parts, window)];
+  const bound = { events: 1, parts: hex(next), previous: hex(previous), seq: number + 1 };
+  const signature = node.sign(null, canonical({ ...bound, run, type: "urn:holdfast:mark:v1" }), signer.privateKey).toString("base64");
+  parts = next;
+  return JSON.stringify({ ...event, holdfast: { mark: { ...bound, signature } } });
+});
+const taken = async (events) => {
+  const chain = new MarkChain(run, secret, gateway);
+  const told = await Promise.allSettled(events.map((text) => chain.add(parse(text))));
+  return [chain.covered, ...told.map(({ status, reason }) => (status === "fulfilled" ? "held" : reason instanceof Rejected && reason.code))].join(" ");
+};
+const forged = stream.map((text, at) => (at === 2 ? text.replace(/"signature":"./, (found) => `${found.slice(0, -1)}${found.endsWith("A") ? "B" : "A"}`) : text));
+const refused = (count, code) => Array(count).fill(code).join(" ");
+compare("a stream at once", await taken(stream), `6 ${refused(6, "held")}`);
+compare("a forged mark", await taken(forged), `2 held held ${refused(4, "mark.signature")}`);
+compare("a mark left out", await taken(stream.toSpliced(3, 1)), `3 held held held ${refused(2, "mark.chain")}`);
+compare("marks in another order", await taken([stream[0], stream[2], stream[1]]), `1 held ${refused(2, "mark.chain")}`);
+
+/* The same on a page that came over plain HTTP, where there is no WebCrypto. */
+const webCrypto = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+Object.defineProperty(globalThis, "crypto", { value: {}, configurable: true });
+compare("a stream without WebCrypto", await taken(stream), `6 ${refused(6, "held")}`);
+compare("a forged mark without WebCrypto", await taken(forged), `2 held held ${refused(4, "mark.signature")}`);
+Object.defineProperty(globalThis, "crypto", webCrypto);
 
 /* What certificates and enclaves are signed with: ECDSA by uncompressed points, and RSA-PSS. */
 function ecdsa(name, curve, hash, digest) {

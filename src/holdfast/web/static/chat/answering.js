@@ -46,11 +46,11 @@ class Window {
   }
 }
 
-/** Take the text of one event into a turn; whether anything that is shown moved. Raises where a mark does not hold. */
-export function take(turn, text, window, witness) {
+/** Take the text of one event into a turn; whether anything that is shown moved. Rejects where a mark does not hold. */
+async function take(turn, text, window, witness) {
   const frame = JSON.parse(text);
   if (frame.error) throw frame.error;
-  const held = witness.take(text);
+  const held = await witness.take(text);
   window.add(frame);
   heard(turn, frame.holdfast);
   turn.route = routeOf(frame) ?? turn.route;
@@ -110,7 +110,7 @@ async function follow(turn, body, witness, { moved, path }) {
   const window = new Window();
   for await (const data of events(body)) {
     if (data === "[DONE]") continue;
-    take(turn, data, window, witness);
+    await take(turn, data, window, witness);
     path?.heard(JSON.parse(data));
     moved();
   }

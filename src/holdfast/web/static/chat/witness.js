@@ -26,10 +26,11 @@ export class Witness {
     return this.chain.seq;
   }
 
-  /** Take the text of one event; true where a mark in it holds. Raises where anything does not. */
-  take(text) {
+  /** Take the text of one event; resolves to true where a mark in it holds, and rejects where anything does not. Whoever asks waits for
+      the answer before the next. */
+  async take(text) {
     const event = parse(text);
-    const held = this.chain.add(event);
+    const held = await this.chain.add(event);
     this.#fold.add(event);
     const statements = isObject(event.holdfast) ? event.holdfast.statements : null;
     for (const item of Array.isArray(statements) ? statements : []) this.named.set(item?.kind, item?.digest);

@@ -1,11 +1,11 @@
 /* Signatures, checked and never made: Ed25519 (RFC 8032 §5.1.7), ECDSA over P-256 and P-384 (FIPS 186-5 §6.4.2), and the
    signer of an Ethereum signature over secp256k1 (SEC 1 §4.1.6).
 
-   Not WebCrypto's, which has neither secp256k1 nor compressed points, has Ed25519 in recent browsers only, and is missing
+   Not WebCrypto's alone (native.js), which has neither secp256k1 nor compressed points, has Ed25519 in recent browsers only, and is missing
    on a page that came over plain HTTP: what a reader can check must not depend on that. No secret is
    ever here, so nothing has to take the same time. */
 
-import { bytesOf, integer } from "./bytes.js";
+import { bytesOf, concat, integer } from "./bytes.js";
 import { keccak256, sha256, sha512 } from "./hashes.js";
 
 const mod = (value, modulus) => {
@@ -103,6 +103,9 @@ function multiples(point) {
 }
 
 const times = (places, factor) => places.reduce((sum, row, at) => EDWARDS.add(sum, row[Number((factor >> BigInt(4 * at)) & 15n)]), EDWARDS.zero);
+
+/** Whether 32 bytes are a point of edwards25519 in its one spelling. */
+export const isEdwardsPoint = (bytes) => bytes.length === 32 && decompress(bytes) !== null;
 
 const MOST_KEYS = 16;
 let ofBase = null;
@@ -220,6 +223,12 @@ const point = (curve, key) => (key.length === 33 && (key[0] === 2 || key[0] === 
 /** Whether 33 bytes are a point of the curve of this algorithm; of others nothing is asked. */
 export const isPoint = (algorithm, key) =>
   algorithm === "p256" ? point(P256, key) !== null : algorithm === "secp256k1" ? point(SECP256K1, key) !== null : true;
+
+/** A compressed P-256 key with both its coordinates (SEC 1 §2.3.3), or null. */
+export function uncompressed(key) {
+  const found = point(P256, key);
+  return found && concat(Uint8Array.of(4), bytesOf(found[0], 32), bytesOf(found[1], 32));
+}
 
 /* FIPS 186-5 §6.4.2, from the leftmost bits of a digest on. */
 function ecdsa(curve, Q, digest, r, s) {

@@ -6,7 +6,8 @@ import { holds } from "./curves.js";
 import { expand, sha256 } from "./hashes.js";
 import { Numeral, canonical, exactly, isObject } from "./json.js";
 import { root } from "./merkle.js";
-import { eventRoot, runKey } from "./parts.js";
+import { holdsSoon } from "./native.js";
+import { EventRoots, runKey } from "./parts.js";
 
 const LINK = Uint8Array.of(2);
 
@@ -23,41 +24,40 @@ export function readMark(value) {
 /** The bytes under a mark's signature. */
 const signed = ({ events, parts, previous, seq }, run) => canonical({ events, parts, previous, run, seq, type: "urn:holdfast:mark:v1" });
 
+const bySomebodyElse = (mark) => new Rejected("mark.signature", `mark ${mark.seq} is not signed by the gateway's key`);
+
 /** Refuses a mark that is not by this statement key. */
 export function checkMarkSignature(mark, run, key) {
-  if (!holds(key.algorithm, key.bytes, signed(mark, run), mark.signature)) throw new Rejected("mark.signature", `mark ${mark.seq} is not signed by the gateway's key`);
+  if (!holds(key.algorithm, key.bytes, signed(mark, run), mark.signature)) throw bySomebodyElse(mark);
 }
 
-/** Follows the events of one run and says up to which of them marks hold. A mark that does not hold raises, and for good: nothing after it counts. */
+/** Follows the events of one run and says up to which of them marks hold. A mark that does not hold rejects, and for good: nothing after it counts. */
 export class MarkChain {
   seq = 0;
   /** Events that the last good mark covers, and those received. */
   covered = 0;
   received = 0;
   #window = [];
-  #stopped = null;
+  #last = Promise.resolve();
 
   constructor(run, secret, key) {
     this.run = run;
     this.key = key;
     this.salt = expand(runKey(run, secret), utf8("holdfast/salt/v1/mark"), 16);
+    this.roots = new EventRoots(this.salt);
     this.parts = sha256(LINK, this.salt);
   }
 
-  /** Take the next event, an object of exact JSON; true where it carries a mark and that mark holds. */
+  /** Take the next event, an object of exact JSON; resolves to true where it carries a mark and that mark holds. Events are taken one
+      after another, however they are handed in, and none after one that was refused. */
   add(event) {
-    if (this.#stopped) throw this.#stopped;
-    try {
-      return this.#take(event);
-    } catch (error) {
-      this.#stopped = error;
-      throw error;
-    }
+    this.#last = this.#last.then(() => this.#take(event));
+    return this.#last;
   }
 
-  #take(event) {
+  async #take(event) {
     if (!isObject(event)) throw new Malformed("stream.fold", "an event is a JSON object");
-    this.#window.push(eventRoot(event, this.salt));
+    this.#window.push(this.roots.next(event));
     this.received += 1;
     const value = isObject(event.holdfast) ? event.holdfast.mark : undefined;
     if (value === undefined || value === null) return false;
@@ -65,7 +65,7 @@ export class MarkChain {
     const next = link(this.parts, root(this.#window));
     const right = mark.seq === this.seq + 1 && mark.previous === hex(this.parts) && mark.events === this.#window.length && mark.parts === hex(next);
     if (!right) throw new Rejected("mark.chain", `mark ${mark.seq} does not cover the events that were received`);
-    checkMarkSignature(mark, this.run, this.key);
+    if (!(await holdsSoon(this.key, signed(mark, this.run), mark.signature))) throw bySomebodyElse(mark);
     this.seq = mark.seq;
     this.parts = next;
     this.covered = this.received;
@@ -73,4 +73,3 @@ export class MarkChain {
     return true;
   }
 }
-

@@ -11,18 +11,28 @@ export const leafHash = (entry) => sha256(LEAF, entry);
 
 const node = (left, right) => sha256(NODE, left, right);
 
-/** The root over leaf hashes; over none, SHA-256 of nothing. */
-export function root(leaves) {
-  if (!leaves.length) return sha256(new Uint8Array());
+/** All levels over leaf hashes, the leaves first and the root's last; over none, the root is SHA-256 of nothing. A node whose two sides are
+    those that stand at its place in `before`, the levels of another tree, is taken from there. */
+export function levels(leaves, before = []) {
+  if (!leaves.length) return [[sha256(new Uint8Array())]];
   /* Pairing from the left and carrying an odd one up gives the tree of RFC 9162, whose left side is always the larger power of two. */
-  let level = leaves;
-  while (level.length > 1) {
+  const found = [leaves];
+  while (found.at(-1).length > 1) {
+    const level = found.at(-1);
+    const [same, over] = [before[found.length - 1] ?? [], before[found.length] ?? []];
     const above = [];
-    for (let at = 0; at < level.length; at += 2) above.push(at + 1 < level.length ? node(level[at], level[at + 1]) : level[at]);
-    level = above;
+    for (let at = 0; at < level.length; at += 2) {
+      const [left, right] = [level[at], level[at + 1]];
+      if (right === undefined) above.push(left);
+      else above.push(left === same[at] && right === same[at + 1] ? over[at / 2] : node(left, right));
+    }
+    found.push(above);
   }
-  return level[0];
+  return found;
 }
+
+/** The root over leaf hashes. */
+export const root = (leaves) => levels(leaves).at(-1)[0];
 
 /** The hashes of a proof: each 32 bytes, else refused with `code`. */
 export function hashes(proof, code, problem = Rejected) {

@@ -4,7 +4,7 @@ import { Malformed, Rejected } from "./answers.js";
 import { compare, hex, hexText, text, unbase64, unhex, utf8 } from "./bytes.js";
 import { expand, extract, sha256 } from "./hashes.js";
 import { Numeral, exactly, isObject } from "./json.js";
-import { hashes, leads, root } from "./merkle.js";
+import { hashes, leads, levels, root } from "./merkle.js";
 import { atOnce } from "./pauses.js";
 
 export const DOCUMENTS = ["request", "sent", "response"];
@@ -57,7 +57,7 @@ function placed(path) {
   return `${typeOf(path)}|${choice}|${index}`;
 }
 
-const pointer = (path) => path.map((segment) => `/${segment.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+const escaped = (segment) => (/[~/]/.test(segment) ? segment.replaceAll("~", "~0").replaceAll("/", "~1") : segment);
 
 /* The segments of a JSON Pointer (RFC 6901 §3), or null. */
 function segments(path) {
@@ -66,13 +66,13 @@ function segments(path) {
   return path.slice(1).split("/").map((segment) => segment.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-/* The letter of a value's kind, and its bytes (§3(3), §3(4)). */
+/* The letter of a value's kind, and the text whose UTF-8 its bytes are (§3(3), §3(4)). */
 function leafOf(value) {
-  if (typeof value === "string") return ["s", utf8(value)];
-  if (value instanceof Numeral) return ["n", utf8(value.text)];
-  if (Array.isArray(value)) return ["a", new Uint8Array()];
-  if (isObject(value)) return ["o", new Uint8Array()];
-  return ["l", utf8(String(value))];
+  if (typeof value === "string") return ["s", value];
+  if (value instanceof Numeral) return ["n", value.text];
+  if (Array.isArray(value)) return ["a", ""];
+  if (isObject(value)) return ["o", ""];
+  return ["l", String(value)];
 }
 
 /* §2: from the top level only, and a request keeps `holdfast`. */
@@ -85,27 +85,50 @@ function withoutCarriers(document, name) {
   return kept;
 }
 
-/** The parts of a document in label order: `label`, the label's bytes as `key`, and `bytes` (§3). */
-export function mapParts(document, name) {
+/* Labels by kind and pointer, with their bytes: events of a stream have the same ones again and again. */
+const MOST_KNOWN = 1024;
+const known = new Map();
+
+function labelOf(kind, path) {
+  const name = kind + path;
+  const found = known.get(name);
+  if (found) return found;
+  const label = `${placed(segments(path))}|${kind}|${path}`;
+  if (label.includes("\u0000")) throw new Malformed("parts.label", "a label holds no zero byte");
+  const made = { label, key: utf8(label) };
+  if (known.size === MOST_KNOWN) known.clear();
+  known.set(name, made);
+  return made;
+}
+
+/* Labels are ordered by their bytes; where each character is one byte, texts compare alike and faster. */
+const ascii = ({ label, key }) => label.length === key.length;
+const byLabel = (left, right) => (ascii(left) && ascii(right) ? (left.label < right.label ? -1 : 1) : compare(left.key, right.key));
+
+/* The parts of a document in label order: `label`, the label's bytes as `key`, and the text whose bytes it has. */
+function textsOf(document, name) {
   if (!isObject(document)) throw new Malformed("parts.document", "a document is a JSON object");
-  const parts = [];
+  const found = [];
   let labels = 0;
-  const walk = (value, path) => {
-    const members = Array.isArray(value) ? value.map((item, at) => [String(at), item]) : isObject(value) ? Object.entries(value) : [];
-    for (const [segment, item] of members) walk(item, [...path, segment]);
-    if (members.length) return;
-    const [kind, bytes] = leafOf(value);
-    const label = `${placed(path)}|${kind}|${pointer(path)}`;
-    if (label.includes("\u0000")) throw new Malformed("parts.label", "a label holds no zero byte");
-    const key = utf8(label);
+  const leaf = (value, path) => {
+    const [kind, text] = leafOf(value);
+    const { label, key } = labelOf(kind, path);
     labels += key.length;
     if (labels > MOST_LABELS) throw new Malformed("parts.labels", `the labels of a document have together at most ${MOST_LABELS} bytes`);
-    if (parts.length === MOST_PARTS) throw new Malformed("parts.count", `a document has at most ${MOST_PARTS} parts`);
-    parts.push({ label, key, bytes });
+    if (found.length === MOST_PARTS) throw new Malformed("parts.count", `a document has at most ${MOST_PARTS} parts`);
+    found.push({ label, key, text });
   };
-  walk(withoutCarriers(document, name), []);
-  return parts.sort((left, right) => compare(left.key, right.key));
+  const walk = (value, path) => {
+    const names = Array.isArray(value) || isObject(value) ? Object.keys(value) : [];
+    for (const segment of names) walk(value[segment], `${path}/${escaped(segment)}`);
+    if (!names.length) leaf(value, path);
+  };
+  walk(withoutCarriers(document, name), "");
+  return found.sort(byLabel);
 }
+
+/** The parts of a document in label order: `label`, the label's bytes as `key`, and `bytes` (§3). */
+export const mapParts = (document, name) => textsOf(document, name).map(({ label, key, text }) => ({ label, key, bytes: utf8(text) }));
 
 /** The pseudo-random key of a run (§4). */
 export const runKey = (run, secret) => extract(unhex(run.replaceAll("-", ""), 16), secret);
@@ -138,8 +161,30 @@ export function* treeSlowly(document, name, key) {
 /** The same at once. */
 export const tree = (document, name, key) => atOnce(treeSlowly(document, name, key));
 
-/** The root over the parts of one streamed event, each under one salt (§7). */
-export const eventRoot = (event, salt) => root(mapParts(event, "response").map((part) => leaf(part.key, salt, part.bytes)));
+/** Roots over the parts of streamed events, one after another, each part under one salt (§7). What stands in an event as it stood in the
+    one before is not hashed again: of most events that is all but a few characters of text. */
+export class EventRoots {
+  #leaves = new Map();
+  #levels = [];
+
+  constructor(salt) {
+    this.salt = salt;
+  }
+
+  /** The root of the next event. */
+  next(event) {
+    const before = this.#leaves;
+    this.#leaves = new Map();
+    const hashes = textsOf(event, "response").map(({ label, key, text }) => {
+      const same = before.get(label);
+      const found = same?.text === text ? same : { text, hash: leaf(key, this.salt, utf8(text)) };
+      this.#leaves.set(label, found);
+      return found.hash;
+    });
+    this.#levels = levels(hashes, this.#levels);
+    return this.#levels.at(-1)[0];
+  }
+}
 
 function checkBytes(kind, bytes) {
   const good = {
