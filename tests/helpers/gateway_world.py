@@ -90,6 +90,8 @@ class MemoryTree:
     log: MemoryLog
     note: bytes = b""
     silent: bool = False
+    _leaves: dict[bytes, bytes] = field(default_factory=dict)
+    """Leaf hashes by entry, each made once."""
 
     async def checkpoint(self) -> bytes:
         if self.silent or not self.note:
@@ -105,8 +107,14 @@ class MemoryTree:
     async def hashes(self, ranges: Sequence[tuple[int, int]], size: int) -> list[bytes]:
         if self.silent:
             raise UnavailableError("log.unavailable", "the log is silent")
-        leaves = [merkle.leaf_hash(entry) for entry in self.log.entries[:size]]
+        leaves = [self._leaf(entry) for entry in self.log.entries[:size]]
         return [merkle.root(leaves[begin:end]) for begin, end in ranges]
+
+    def _leaf(self, entry: bytes) -> bytes:
+        found = self._leaves.get(entry)
+        if found is None:
+            found = self._leaves[entry] = merkle.leaf_hash(entry)
+        return found
 
 
 @dataclass

@@ -63,26 +63,21 @@ _EXACT = json.JSONDecoder(
 )
 
 
+_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
 def _check_depth(data: bytes) -> None:
     """Refuse deep nesting; counts brackets outside strings only when there are enough of them to matter."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
-    depth, in_string, escaped = 0, False, False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+    between_strings = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    depth = 0
+    for byte in b"".join(between_strings).translate(None, _BUT_BRACKETS):
+        if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise MalformedError("json.depth", f"nested deeper than {MAX_DEPTH} levels")
-        elif byte in b"]}":
+        else:
             depth -= 1
 
 

@@ -50,12 +50,12 @@ def _next_level(hashes: Sequence[bytes]) -> list[bytes]:
     return above
 
 
-def _levels(leaf_hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
+def levels(leaf_hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
     """All levels, leaves first; entry ``i`` of level ``l`` covers leaves from ``i << l`` as far as there are any."""
-    levels: list[Sequence[bytes]] = [leaf_hashes]
-    while len(levels[-1]) > 1:
-        levels.append(_next_level(levels[-1]))
-    return levels
+    found: list[Sequence[bytes]] = [leaf_hashes]
+    while len(found[-1]) > 1:
+        found.append(_next_level(found[-1]))
+    return found
 
 
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
@@ -146,14 +146,18 @@ def _lookup(levels: Sequence[Sequence[bytes]], ranges: Iterable[tuple[int, int]]
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
     """The proof that leaf ``index`` is in the tree over ``leaf_hashes`` (RFC 9162 §2.1.3.1)."""
-    ranges = inclusion_ranges(index, len(leaf_hashes))
-    return _lookup(_levels(leaf_hashes), ranges)
+    return path(levels(leaf_hashes), index)
+
+
+def path(made: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """The same proof from the tree's :func:`levels`, for whoever proves many of its leaves."""
+    return _lookup(made, inclusion_ranges(index, len(made[0])))
 
 
 def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes]:
     """The proof that the tree over ``leaf_hashes`` extends its first ``old_size`` leaves (RFC 9162 §2.1.4.1)."""
     ranges = consistency_ranges(old_size, len(leaf_hashes))
-    return _lookup(_levels(leaf_hashes), ranges)
+    return _lookup(levels(leaf_hashes), ranges)
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:

@@ -127,7 +127,7 @@ def create_app(service: PanelService, sign_in: Sequence[BaseRoute] = ()) -> App:
             *OpeningPages(service, service.review, cases.show_queue).routes(),
             *acts.routes(),
         ]
-    return assemble(service, routes, late, refusal=site.refusal, described=document)
+    return assemble(service, routes, late, refusal=site.refusal, described=document, prepare=site.pages.compile)
 
 
 VERDICTS_SHOWN = 200

@@ -105,6 +105,11 @@ class Pages:
             static=static, blank=BLANK_LANES, blank_moment=BLANK_MOMENT, legend=LEGEND, trouble=None
         )
 
+    def compile(self) -> None:
+        """Every template, so that nobody who opens a page waits for that."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def render(self, template: str, **values: Any) -> str:
         """One page as HTML text."""
         return self._templates.get_template(template).render(**values)

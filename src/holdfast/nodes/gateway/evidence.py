@@ -62,6 +62,24 @@ class _Logged:
     at: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """A round's verdicts with what leads from each of them to their root; many runs are in one round."""
+
+    entries: tuple[rounds.VerdictEntry, ...]
+    levels: list[Sequence[bytes]]
+    places: dict[bytes, list[int]]
+    """Of each statement's digest, where its verdicts stand."""
+
+    @classmethod
+    def of(cls, blob: bytes) -> _Verdicts:
+        entries = rounds.parse_verdict_blob(blob)
+        places: dict[bytes, list[int]] = {}
+        for position, entry in enumerate(entries):
+            places.setdefault(entry.statement_digest, []).append(position)
+        return cls(entries, merkle.levels([merkle.leaf_hash(entry.leaf) for entry in entries]), places)
+
+
 class EvidenceDesk:
     """Answers "what is known of this run?"."""
 
@@ -91,7 +109,7 @@ class EvidenceDesk:
         self._policy = policy
         self.clock = clock
         self._attestation_at = attestation_at
-        self._blobs: OrderedDict[bytes, tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]] = OrderedDict()
+        self._blobs: OrderedDict[bytes, _Verdicts] = OrderedDict()
         self._settled: OrderedDict[str, tuple[tuple[str, int, str | None], Appraisal, list[dict[str, Any]]]] = (
             OrderedDict()
         )
@@ -186,13 +204,11 @@ class EvidenceDesk:
             {"kind": "entry", "at": item.at, "digest": item.digest, "index": item.index} for item in first
         ]
         last = max(item.index for item in first)
-        index = self._indexer.index
-        events: list[SettlementEvent] = []
-        for place in (last, *(step.index for step in paid)):
-            checkpoint = await self._indexer.call(index.first_covering, "checkpoint", place)
-            events += [] if checkpoint is None else [checkpoint]
-        for entry in (*entries, *paid):
-            events += await self._events_of(entry.index, entry.at)
+        events = await self._indexer.call(
+            self._events,
+            (last, *(step.index for step in paid)),
+            [(entry.index, entry.at) for entry in (*entries, *paid)],
+        )
         paths: set[tuple[str, int]] = set()
         for event in sorted({event.position: event for event in events}.values(), key=lambda event: event.position):
             while paid and paid[0].index < event.size:  # when the log took a step is not kept: it is known by now
@@ -208,16 +224,25 @@ class EvidenceDesk:
             _insert(items, [{"kind": "entry", "at": entry.at, "digest": entry.digest, "index": entry.index}])
         return items
 
-    async def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
+    def _events(self, places: Sequence[int], entries: Sequence[tuple[int, str]]) -> list[SettlementEvent]:
+        """Everything that the index has of a run's settlement, in one call on its thread: the first checkpoints that
+        cover ``places``, and what reached each of ``entries`` since it was logged."""
+        checkpoints = [self._indexer.index.first_covering("checkpoint", place) for place in places]
+        found = [event for event in checkpoints if event is not None]
+        for place, logged_at in entries:
+            found += self._events_of(place, logged_at)
+        return found
+
+    def _events_of(self, place: int, logged_at: str) -> list[SettlementEvent]:
         """Rounds that reached one entry since it was logged, and silence, up to its final one; then those that
         superseded its verdict. Nothing that was in this list once leaves it, so positions keep their meaning."""
         index = self._indexer.index
-        final = await self._indexer.call(index.first_covering, "final", place)
+        final = index.first_covering("final", place)
         until = final.at if final is not None else None
-        seen = await self._indexer.call(index.events_since, logged_at, until, place)
+        seen = index.events_since(logged_at, until, place)
         if final is not None:
             seen = [event for event in seen if event.position < final.position] + [final]
-        return seen + await self._indexer.call(index.superseding, place)
+        return seen + index.superseding(place)
 
     async def _event_items(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
         """One event with the proofs that lead from this run's entries to it."""
@@ -267,13 +292,11 @@ class EvidenceDesk:
 
     async def _verdicts(self, event: SettlementEvent, named: list[tuple[str, int]]) -> list[dict[str, Any]]:
         candidate = rounds.parse_candidate(event.body["round"])
-        entries, leaves = await self._verdict_tree(candidate.blob_id)
+        verdicts = await self._verdicts_of(candidate.blob_id)
         wanted = {bytes.fromhex(digest) for digest, _ in named}
         items: list[dict[str, Any]] = []
-        for position, entry in enumerate(entries):
-            if entry.statement_digest not in wanted:
-                continue
-            proof = await asyncio.to_thread(merkle.inclusion_proof, leaves, position)
+        for position in sorted(place for digest in wanted for place in verdicts.places.get(digest, ())):
+            entry, proof = verdicts.entries[position], merkle.path(verdicts.levels, position)
             items.append(
                 {
                     "kind": "verdict",
@@ -283,20 +306,19 @@ class EvidenceDesk:
                     "digest": entry.statement_digest.hex(),
                     "code": entry.code,
                     "position": position,
-                    "size": len(entries),
+                    "size": len(verdicts.entries),
                     "proof": [item.hex() for item in proof],
                 }
             )
         return items
 
-    async def _verdict_tree(self, blob_id: bytes) -> tuple[tuple[rounds.VerdictEntry, ...], list[bytes]]:
+    async def _verdicts_of(self, blob_id: bytes) -> _Verdicts:
         found = self._blobs.get(blob_id)
         if found is None:
             blob = await self._settlement.verdict_blob(blob_id)
             if blob is None:
                 raise UnavailableError("round.verdicts", "no full node serves this round's verdicts", hint="try again")
-            entries = rounds.parse_verdict_blob(blob)
-            found = self._blobs[blob_id] = (entries, [merkle.leaf_hash(entry.leaf) for entry in entries])
+            found = self._blobs[blob_id] = await asyncio.to_thread(_Verdicts.of, blob)
             while len(self._blobs) > 16:
                 self._blobs.popitem(last=False)
         return found

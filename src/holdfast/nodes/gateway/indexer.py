@@ -289,5 +289,7 @@ def _values_of(opening: Opening, place: int) -> dict[str, Any]:
 
 def _changed(row: RunRow, values: Mapping[str, Any]) -> RunRow:
     """The row with new values. What is delivered again was logged when it first was, as in the index."""
+    if not values:
+        return row
     kept = {"logged_at": row.logged_at} if row.logged_at is not None else {}
     return replace(row, **{**values, **kept})

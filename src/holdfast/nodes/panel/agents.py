@@ -11,6 +11,7 @@ Not covered: cases of acts (``holdfast.web.agents``), and what was said (it need
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -259,14 +260,13 @@ class AgentTree:
     @property
     def differing(self) -> tuple[tuple[str, tuple[LaneGroup, ...]], ...]:
         """Lane by lane, where children differ: each state and basis that there is, with its children."""
-        return tuple((name, groups) for name in LANES if len(groups := self._groups(name)) > 1)
+        return tuple((name, groups) for place, name in enumerate(LANES) if len(groups := self._groups(place)) > 1)
 
-    def _groups(self, name: str) -> tuple[LaneGroup, ...]:
+    def _groups(self, place: int) -> tuple[LaneGroup, ...]:
         found: dict[LaneState, list[ChildRun]] = {}
         for child in self.every.values():
-            for lane in child.lanes or ():
-                if lane.name == name:
-                    found.setdefault(lane, []).append(child)
+            if child.lanes is not None:
+                found.setdefault(child.lanes[place], []).append(child)
         return tuple(LaneGroup(lane, tuple(children)) for lane, children in found.items())
 
     @property
@@ -526,8 +526,14 @@ def _lanes(value: object) -> tuple[LaneState, ...] | None:
         state, basis = lane.get("state"), lane.get("basis")
         if state not in STATES or (basis is not None and basis not in BASES):
             raise MalformedError("panel.lane", f"lane {name} has no known state and basis")
-        found.append(LaneState(name, state, basis))
-    return tuple(found)
+        found.append((state, basis))
+    return _lane_states(tuple(found))
+
+
+@functools.lru_cache(maxsize=1024)
+def _lane_states(told: tuple[tuple[str, str | None], ...]) -> tuple[LaneState, ...]:
+    """States and bases in the order of the lanes; most children of a tree have the same ones, so they are made once."""
+    return tuple(LaneState(name, state, basis) for name, (state, basis) in zip(LANES, told, strict=True))
 
 
 def lanes_json(lanes: Sequence[LaneState] | None) -> dict[str, JSON] | None:

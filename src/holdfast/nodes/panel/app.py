@@ -458,17 +458,23 @@ def assemble(
     late: Sequence[BaseRoute] = (),
     refusal: Refusal | None = None,
     described: Callable[[], dict[str, Any]] = document,
+    prepare: Callable[[], None] = lambda: None,
 ) -> App:
     """Routes, the JSON side, the guard and the edge as one ASGI app; its lifespan starts the service.
 
-    ``late`` are matched last: ``/runs/{run}`` would otherwise take ``/runs/{run}.json``. Raises ``panel.route`` for a
-    route that asks for no act and is none of the open ones.
+    ``late`` are matched last: ``/runs/{run}`` would otherwise take ``/runs/{run}.json``. ``prepare`` is done on a
+    thread while the app answers already. Raises ``panel.route`` for a route that asks for no act and is none of the
+    open ones.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         async with service.running():
-            yield
+            prepared = asyncio.create_task(asyncio.to_thread(prepare))
+            try:
+                yield
+            finally:
+                await prepared
 
     probes = standard_routes(service.readiness, service.metrics.render)
     every = [*routes, *data_routes(service, described), *probes, *late]

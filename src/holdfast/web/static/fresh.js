@@ -123,7 +123,7 @@ function hush() {
 
 last = shown.innerHTML;
 if (shown.dataset.live && every) {
-  listen();
+  requestAnimationFrame(() => setTimeout(listen)); // once the page is painted: nobody waits for what may move
   setInterval(() => wanted && refresh(), every);
   document.addEventListener("visibilitychange", () => (document.hidden ? hush() : listen()));
   addEventListener("pagehide", hush);
