@@ -112,7 +112,7 @@ async def server(pages: AgentPages, run: str, steps: int) -> None:
     figure("cold: processor time of panel and gateway", cold.busy_ms, "ms")
     figure("cold: every child has its lanes", whole, "ms", note="(asked again and again)")
     walls = [each.wall_ms for each in warm]
-    note = f"(median of {TIMES}; slowest {max(walls):.0f} ms; {len(cold.text) // 1024} KiB)"
+    note = f"(median of {TIMES}; slowest {max(walls):.0f} ms; {len(warm[0].text) // 1024} KiB)"
     figure("warm: the page is answered", statistics.median(walls), "ms", at_most(300), note)
     figure("warm: processor time of panel and gateway", statistics.median(each.busy_ms for each in warm), "ms")
 

@@ -36,7 +36,7 @@ from holdfast.web.memory import ROW_WORDS
 
 LISTED = 30
 """Agent runs on one page."""
-WITHIN_MS = 120
+WITHIN_MS = 80
 """How long a page waits for children to be looked at; the stream tells of the rest."""
 STATES = {"open": "Open", "closed": "Closed"}
 _MOST_DIGITS = 18

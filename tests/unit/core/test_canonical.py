@@ -55,6 +55,14 @@ def test_depth_is_counted_outside_strings_only():
     assert canonical.decode(escaped)[0] == "\\"
 
 
+@pytest.mark.parametrize("said", [b'\\\\', b'\\"', b'\\\\\\"', b"[[", b'\\\\\\\\'])
+def test_a_string_hides_its_own_brackets_and_none_after_it(said):
+    text = b'"' + said + b"[" * MAX_DEPTH + said + b'"'
+    assert canonical.decode(b"[" + text + b',{"a":' + text + b"}]")
+    deep = b"[" + text + b"," + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"," + text + b"]"
+    assert refusal(canonical.decode, deep) == "json.depth"
+
+
 def test_depth_of_64_is_the_last_that_passes():
     assert canonical.decode(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     assert refusal(canonical.decode, b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1)) == "json.depth"
