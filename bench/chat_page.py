@@ -232,12 +232,12 @@ async def sealing(browser: Any, url: str) -> float:
 
 
 def median(found: list[dict[str, Any]], name: str) -> float:
-    return statistics.median(item[name] for item in found)
+    return statistics.median(float(item[name]) for item in found)
 
 
 def share(found: list[dict[str, Any]], name: str) -> float:
     """Per cent of the stream's time, in the middle of all answers."""
-    return 100 * statistics.median(item[name] / item["stream"] for item in found)
+    return 100 * statistics.median(float(item[name] / item["stream"]) for item in found)
 
 
 async def measure(network: Network, upstream: str, answers: int) -> bool:

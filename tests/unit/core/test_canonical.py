@@ -55,7 +55,7 @@ def test_depth_is_counted_outside_strings_only():
     assert canonical.decode(escaped)[0] == "\\"
 
 
-@pytest.mark.parametrize("said", [b'\\\\', b'\\"', b'\\\\\\"', b"[[", b'\\\\\\\\'])
+@pytest.mark.parametrize("said", [b"\\\\", b'\\"', b'\\\\\\"', b"[[", b"\\\\\\\\"])
 def test_a_string_hides_its_own_brackets_and_none_after_it(said):
     text = b'"' + said + b"[" * MAX_DEPTH + said + b'"'
     assert canonical.decode(b"[" + text + b',{"a":' + text + b"}]")
