@@ -110,6 +110,8 @@ class Ledger:
     def __init__(self, log: RecordLog, commit: Committer) -> None:
         self._log = log
         self._commit = commit
+        self._open: dict[str, int] = {}
+        """Where the openings of runs lie that are not closed."""
 
     @property
     def end(self) -> int:
@@ -132,7 +134,9 @@ class Ledger:
         kept = [sealed_request, disclosed, sealed_sent, admitted, read]
         while len(kept) > 2 and not kept[-1]:
             kept.pop()
-        return await self._write(OPEN, records.encode(opening.header(), kept))
+        place = await self._write(OPEN, records.encode(opening.header(), kept))
+        self._open[opening.run] = place.start
+        return place
 
     async def mark(self, run: str, shown: ShownMark) -> Place:
         """Make a mark durable."""
@@ -171,7 +175,9 @@ class Ledger:
         blobs = (route.envelope, execution.envelope, *entries, sealed, published, disclosed)
         if sealed_sent:
             blobs = (*blobs, sealed_sent)
-        return await self._write(CLOSE, records.encode(header, blobs))
+        place = await self._write(CLOSE, records.encode(header, blobs))
+        self._open.pop(opening.run, None)
+        return place
 
     async def follow_up(self, run: str, at: str, envelope: bytes, entry: bytes) -> Place:
         """Make a follow-up statement durable."""
@@ -240,11 +246,13 @@ class Ledger:
                 waiting[header["run"]].added.add(parse_envelope(parse_added(item.record).envelope).digest)
             elif item.kind == CLOSE:
                 waiting.pop(header["run"], None)
+        self._open = {run: item.place.start for run, item in waiting.items()}
         return list(waiting.values())
 
     def drop_before(self, position: int) -> None:
-        """Give up whole segments before a position (retention)."""
-        self._commit.drop_before(position)
+        """Give up whole segments before a position (retention), and before the oldest run that is open: without its
+        opening nobody could close it, nor an agent run over all its children."""
+        self._commit.drop_before(min((position, *list(self._open.values()))))
 
     async def close(self) -> None:
         await self._commit.close()
