@@ -22,7 +22,7 @@ from holdfast.ports.settings import Secret
 from holdfast.web.app import create_app
 from tests.helpers.browser import Browser, Page
 from tests.helpers.case_world import CaseWorld
-from tests.helpers.gateway_world import KEY, World
+from tests.helpers.gateway_world import PANEL_KEY, World
 from tests.helpers.panel import serving
 from tests.helpers.upstreams import MODEL
 from tests.unit.nodes.gateway.test_agents import AUTHORIZED, lead, post
@@ -129,7 +129,7 @@ async def agent_pages(folder: Path, **config: Any) -> AsyncIterator[AgentPages]:
     cases = await CaseWorld(folder).start()
     try:
         async with serving(cases.world.app(), lifespan="off") as gateway:
-            settings = PanelConfig(gateway=gateway, workspace_key=Secret(KEY, "test"), **config)
+            settings = PanelConfig(gateway=gateway, workspace_key=Secret(PANEL_KEY, "test"), **config)
             service = PanelService(settings, cases.world.clock, cases.metrics, cases.review, cases.house)
             cases.service, cases.app = service, create_app(service)
             await service.start()

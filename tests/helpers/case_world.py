@@ -36,7 +36,7 @@ from holdfast.review.roles import OPERATOR
 from holdfast.review.sign_in import SignIn
 from tests.helpers import asgi
 from tests.helpers.decisions import RECIPIENT, trust_with_panel
-from tests.helpers.gateway_world import KEY, World
+from tests.helpers.gateway_world import PANEL_KEY, World
 from tests.helpers.network import ORIGIN
 from tests.helpers.people import CHEAP, PASSWORD, Counted
 
@@ -117,12 +117,12 @@ class CaseWorld:
         self.review = Review(self.desk, store, storage, self.queues, self.world.clock, self.metrics)
         self.http = GatewayHTTP(self.world)
         opener = RECIPIENT.open if self.reads else None
-        self.review.contents = Contents(self.http, URL, Secret(KEY, "test"), opener, self.world.clock)
+        self.review.contents = Contents(self.http, URL, Secret(PANEL_KEY, "test"), opener, self.world.clock)
         self.follower = Follower(
             self.review,
             self.http,
             URL,
-            Secret(KEY, "test"),
+            Secret(PANEL_KEY, "test"),
             self.world.clock,
             storage,
             poll_s=0.25,

@@ -70,6 +70,7 @@ from tests.helpers.upstreams import ScriptedUpstream
 
 KEY, OTHER_KEY = "hf_first", "hf_second"
 SHARED_KEY = "hf_everybody-has-it"
+PANEL_KEY, ADA_KEY = "hf_panel-of-first", "hf_ada"
 
 
 @lru_cache(maxsize=1)
@@ -294,10 +295,12 @@ class World:
 
     @property
     def workspaces(self) -> Workspaces:
-        """Two of one each, and one whose key everybody has."""
+        """Two of one each, the first with a panel's key and Ada's too, and one whose key everybody has."""
         keys = [
             WorkspaceKey("first", Secret(KEY, "test")),
             WorkspaceKey("second", Secret(OTHER_KEY, "test")),
+            WorkspaceKey("first", Secret(PANEL_KEY, "test"), asks_for_others=True),
+            WorkspaceKey("first", Secret(ADA_KEY, "test"), person="ada"),
             WorkspaceKey("many", Secret(SHARED_KEY, "test"), shared=True),
         ]
         return Workspaces(keys)

@@ -314,6 +314,7 @@ def make_keys(layout: Layout) -> Keys:
     load_or_create_insecure_root(layout.key(ENCLAVE_ROOT), SystemClock().now())
     account = load_or_create_secp256k1(layout.key("gateway.account.key"), "account")
     load_or_create_secret(layout.key("workspace.token"), "hf_")
+    load_or_create_secret(layout.key("panel.token"), "hf_")
     load_or_create_secret(layout.key("relay.token"), "hf_")
     load_or_create_secret(layout.key("relay.caller.token"), "hfr_")
     load_or_create_secret(layout.key("log.token"), "hfl_")
@@ -495,6 +496,11 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
                     "panel": str(state / "keys" / "panel.json"),
                 },
                 {
+                    "name": WORKSPACE,
+                    "key": f"file:{state / 'keys' / 'panel.token'}",
+                    "asks_for_others": True,
+                },
+                {
                     "name": RELAY_WORKSPACE,
                     "key": f"file:{state / 'keys' / 'relay.token'}",
                     "relay": str(state / "keys" / "relay.json"),
@@ -542,7 +548,7 @@ def settings_of(layout: Layout, keys: Keys) -> dict[str, dict[str, Any]]:
             **hpke,
             "gateway": layout.url("gateway"),
             "workspace": WORKSPACE,
-            "workspace_key": f"file:{state / 'keys' / 'workspace.token'}",
+            "workspace_key": f"file:{state / 'keys' / 'panel.token'}",
             "log": layout.url("log"),
             "log_token": token,
             "origin": layout.origin,

@@ -131,8 +131,6 @@ class Agents:
         self._turnstile = Turnstile()
         self.budgets = Budgets()
         """What the open ones spend."""
-        self._telling: set[str] = set()
-        """Acts of which something is being told to themselves."""
 
     # Children
 
@@ -301,10 +299,7 @@ class Agents:
             raise UsageError("agent.none", "this run is no agent run and no act", hint="open one with POST /v1/runs")
         asked = parse_act_step(_read(body), row.run)
         options = self._step_options(act, None, headers)
-        if row.run in self._telling:
-            raise _told_already(asked.kind)
-        self._telling.add(row.run)
-        try:
+        async with self._turnstile.alone(row.run):
             await self._refuse_told(act, asked.kind)
             kept = {"kind": asked.kind, "act": False, "of": asked.of}
             told, wraps = {"step": kept}, act.wrap is not None
@@ -318,8 +313,6 @@ class Agents:
                 if above is not None and asked.kind == "outcome":
                     above.told.pop(row.run, None)
                 raise
-        finally:
-            self._telling.discard(row.run)
         return self._told(made.opening, made.secret, _named(statements))
 
     # Another proposal in an act's place
@@ -327,8 +320,8 @@ class Agents:
     async def amend(
         self, row: RunRow, body: bytes, headers: Mapping[bytes, bytes], requester: str | None
     ) -> dict[str, Any]:
-        """Propose other arguments in an act's place (``agents.md`` §4(6)); ``requester`` is who asks for it. Raises
-        ``agent.*``, ``request.*`` and ``json.*``."""
+        """Propose other arguments in an act's place (``agents.md`` §4(6)); ``requester`` is who asks for it, where
+        that is known; else it is whoever opened the agent run. Raises ``agent.*``, ``request.*`` and ``json.*``."""
         retry = parse_retry(headers, headers.get(b"authorization", b""), f"/v1/runs/{row.run}/amend", body)
 
         async def once() -> dict[str, Any]:
@@ -349,21 +342,17 @@ class Agents:
         tool = state.plan.tools[_step_of(act)["tool"]]
         asked = parse_amended(_read(body), tool, row.run)
         options = self._step_options(state.opening, tool.queue, headers)
-        if row.run in self._telling:
-            raise _told_already("reserved")
-        self._telling.add(row.run)  # whoever would reserve it meanwhile is refused
-        try:
+        async with self._turnstile.alone(row.run):  # whoever would reserve it meanwhile waits
             await self._refuse_told(act, "reserved")
             async with self.child(act.parent_run, row.workspace) as joined:
                 kept = {"kind": "tool", "act": True, "of": None, "tool": tool.name, "effect": tool.effect}
                 kept["replaces"] = row.run
-                made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, requester, retry)
+                who = requester or state.requester
+                made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, who, retry)
                 statements = await self._at_once(made, asked)
                 joined(made.opening.run)
             state.replaced[row.run] = made.opening.run
             state.acts.add(made.opening.run)
-        finally:
-            self._telling.discard(row.run)
         return self._told(made.opening, made.secret, _named(statements))
 
     async def _refuse_told(self, act: Opening, kind: str) -> None:

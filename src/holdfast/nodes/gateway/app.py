@@ -621,14 +621,18 @@ def _number(query: bytes, name: str, default: int, least: int, most: int) -> int
 
 
 def _requester(headers: Mapping[bytes, bytes], caller: Caller) -> str | None:
-    """Who asks for another act: the person whose key it is, or whom a key of programs names. Raises
+    """Who asks for another act: the person whose key it is, or whom the panel's key names. Raises
     ``request.requester``."""
     named = headers.get(REQUESTER)
     if named is None:
         return caller.person
     text = named.decode("latin-1")
-    if PERSON.match(text) is None or caller.person not in (None, text):
-        raise MalformedError("request.requester", "x-holdfast-requester is a name of an account: the key's own, if any")
+    if PERSON.match(text) is None or (text != caller.person and not caller.asks_for_others):
+        raise MalformedError(
+            "request.requester",
+            "x-holdfast-requester is a name of an account: the key's own, or any that the panel's key names",
+            hint="mark the key of the panel with asks_for_others in the gateway's settings, and no other",
+        )
     return text
 
 

@@ -31,6 +31,9 @@ class WorkspaceKey:
         None, "Route policy (TOML, spec/routes.md) of the workspace: conversations and requests can only narrow it"
     )
     shared: bool = setting(False, "Many have this key: what it asked is read by each run's capability alone")
+    asks_for_others: bool = setting(
+        False, "It is the panel's own key: it may name the person who asks for another act in an act's place"
+    )
 
 
 @dataclass(frozen=True, slots=True)

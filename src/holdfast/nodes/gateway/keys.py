@@ -26,6 +26,8 @@ class Caller:
     """Digest (hex) of the key document of the relay whose key it is; None for everybody else's."""
     shared: bool = False
     """Whether many have the key: then it reads nothing back."""
+    asks_for_others: bool = False
+    """Whether it is a panel's, which knows who asks and may name them."""
 
 
 class Workspaces:
@@ -40,7 +42,7 @@ class Workspaces:
                 )
         self._callers = {
             sha256(item.key.reveal().encode()): Caller(
-                item.name, item.person, (relays or {}).get(item.name), item.shared
+                item.name, item.person, (relays or {}).get(item.name), item.shared, item.asks_for_others
             )
             for item in keys
         }

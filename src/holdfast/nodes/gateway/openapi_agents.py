@@ -22,7 +22,7 @@ _RETRY_PARAMETER = {
 _REQUESTER_PARAMETER = {
     "name": "x-holdfast-requester",
     "in": "header",
-    "description": "Who asks for it: a name of an account",
+    "description": "Who asks for it: a name of an account. The panel's key names any, a person's key its own",
     "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._@+-]{0,63}$"},
 }
 _RUN_PARAMETER = {"name": "run", "in": "path", "required": True, "schema": _RUN}

@@ -101,11 +101,12 @@ class Turnstile:
     async def _alone(self, retry: Retry | None, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         if retry is None:
             return await work()
-        async with self._locked(retry.name):
+        async with self.alone(retry.name):
             return await work()
 
     @asynccontextmanager
-    async def _locked(self, name: str) -> AsyncIterator[None]:
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """Wait until nobody else is let through under a name."""
         lock, waiting = self._locks.get(name, (asyncio.Lock(), 0))
         self._locks[name] = (lock, waiting + 1)
         try:
