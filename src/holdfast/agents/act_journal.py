@@ -57,6 +57,8 @@ class ActState:
     word: str = ""
     at: str = ""
     """When the last word was written."""
+    first: str = ""
+    """When the first one was."""
     case: str = ""
     queue: str = ""
     key: str = ""
@@ -116,7 +118,7 @@ def follow(state: ActState, word: str, at: str, body: Mapping[str, Any]) -> ActS
         raise RefusedError("acts.history", f"an act that is {state.word or 'new'} does not become {word!r}")
     said = {**body}
     if word == "taken":
-        return ActState(state.act, word, at, **said)
+        return ActState(state.act, word, at, state.first or at, **said)
     if word == "prepared":
         return replace(state, word=word, at=at, prepared=b64_decode(said.pop("bytes")), **said)
     if word == "ended":
@@ -222,8 +224,9 @@ class ActJournal:
         self._broken = False
 
     def key(self, what: str, act: str) -> str:
-        """The idempotency key under which this journal tells ``what`` (``reserved``, ``outcome``) of an act (§6(3))."""
-        return sha256_hex(f"urn:holdfast:act-{what}:v1\0{self.id}/{act}".encode())
+        """The idempotency key under which this journal tells ``what`` (``reserved``, ``outcome``) of an act that it has
+        (§6(3)): another one than a copy of it would, that does not know the act yet."""
+        return sha256_hex(f"urn:holdfast:act-{what}:v1\0{self.id}/{act}/{self._acts[act].first}".encode())
 
     def state(self, act: str) -> ActState:
         """What was done with an act so far."""
