@@ -25,7 +25,7 @@ from holdfast.agents.act_checks import Panel, TakenAct, parse_hand_out
 from holdfast.agents.act_journal import ActJournal, ActState
 from holdfast.agents.record import ProposedAct
 from holdfast.agents.runs import AgentRun, AgentRuns
-from holdfast.agents.tool import Act, ActTool, Fate, Happened, ToolError
+from holdfast.agents.tool import Act, ActTool, Fate, Happened, ToolError, hide_secrets, parse_result
 from holdfast.core import canonical
 from holdfast.core.agents import MAX_ERROR
 from holdfast.core.encoding import b64_encode, time_decode
@@ -261,7 +261,7 @@ class Executor:
         try:
             prepared = await tooling.tool.prepare(act)
         except ToolError as error:
-            await self._finish(self._write(handed.run, "ended", {"error": _json(_text(error.text))}))
+            await self._finish(self._write(handed.run, "ended", {"error": _refusal(error, act)}))
             return True
         arguments = canonical.encode_exact(dict(verified.arguments)).decode()
         said = {"tool": verified.tool.name, "effect": verified.tool.effect, "digest": verified.digest}
@@ -299,12 +299,13 @@ class Executor:
             result = await tooling.tool.carry_out(act, state.prepared)
         except ToolError as error:
             if first:
-                return self._write(state.act, "ended", {"error": _json(_text(error.text))})
-            return self._write(state.act, "unknown", {"why": _text(f"sent again, it was refused: {error.text}")})
+                return self._write(state.act, "ended", {"error": _refusal(error, act)})
+            why = f"sent again, it was refused: {hide_secrets(error.text, act.secrets)}"
+            return self._write(state.act, "unknown", {"why": _text(why)})
         except Exception as error:  # noqa: BLE001 - whatever broke: it may have happened, and is looked for
             self._say(state.act, "looking", f"{type(error).__name__}: {error}")
             return await self._look(state, act, tooling, again=False)
-        return self._write(state.act, "ended", {"result": _json(result)})
+        return self._write(state.act, "ended", {"result": _kept(result, act)})
 
     async def _look(self, state: ActState, act: Act, tooling: Tooling, *, again: bool) -> ActState:
         """What became of an act that was begun, as far as its tool can tell now; it stays begun where that is silent.
@@ -316,7 +317,7 @@ class Executor:
             self._say(state.act, "looking", f"{type(error).__name__}: {error}")
             return state
         if isinstance(fate, Happened):
-            return self._write(state.act, "ended", {"result": _json(fate.result)})
+            return self._write(state.act, "ended", {"result": _kept(fate.result, act)})
         if fate is Fate.DID_NOT:
             return self._write(state.act, "ended", {"error": _json(f"it {Fate.DID_NOT.value}")})
         if fate is Fate.UNKNOWN:
@@ -438,6 +439,20 @@ def _itself(state: ActState) -> AgentRun:
 
 def _json(value: Any) -> str:
     return canonical.encode_exact(value).decode()
+
+
+def _refusal(error: ToolError, act: Act) -> str:
+    """Why a tool did nothing, as it is told."""
+    return _json(_text(hide_secrets(error.text, act.secrets)))
+
+
+def _kept(result: Any, act: Act) -> str:
+    """What came of an act, as it is kept and told. Of what no step can hold it is said that it came: the act happened,
+    whatever a receiver answers."""
+    try:
+        return _json(parse_result(hide_secrets(result, act.secrets)))
+    except ToolError as error:
+        return _json({"not_kept": error.text})
 
 
 def _text(text: str) -> str:

@@ -32,8 +32,15 @@ async def open_offers(
                 functools.partial(mcp_tools.make_remote_tool, servers=await stack.enter_async_context(opened))
             )
         yield {
-            name: make_offer(tool, make(tool, world), find_secrets(tool.secrets)) for name, tool in file.tools.items()
+            name: make_offer(tool, make(tool, world), find_secrets(_secrets(file, tool)))
+            for name, tool in file.tools.items()
         }
+
+
+def _secrets(file: AgentFile, tool: ToolFile) -> Mapping[str, str]:
+    """References of what a tool shows to whom it asks: its own, and those of its server."""
+    server = file.servers.get(str(tool.settings.get("server"))) if tool.kind == "mcp" else None
+    return tool.secrets if server is None else {**server.secrets, **tool.secrets}
 
 
 def _with_servers(remote: Callable[[ToolFile], ReadTool | ActTool]) -> Callable[[ToolFile, World], ReadTool | ActTool]:

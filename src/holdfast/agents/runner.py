@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from holdfast.agents.record import Record
 from holdfast.agents.runs import AgentRun, AgentRuns, RecordedRun
-from holdfast.agents.tool import ActTool, ReadTool, Scope, ToolError
+from holdfast.agents.tool import ActTool, ReadTool, Scope, ToolError, hide_secrets, parse_result
 from holdfast.core import canonical
 from holdfast.core.agent_files import AgentFile, ToolFile
 from holdfast.core.agent_turns import (
@@ -42,8 +42,6 @@ from holdfast.errors import HoldfastError, RefusedError, UnavailableError, Usage
 from holdfast.ports.clock import Clock
 from holdfast.ports.settings import Secret
 
-MAX_RESULT_BYTES = 786_432
-"""Of a result: with its arguments it fits into a step (``agents.md`` §2(4))."""
 REFUSED = "call.refused"
 """Name of the hint that keeps a call which cannot be a step of its tool (``agent-files.md`` §4(4))."""
 _AGAIN_S = (0.2, 0.5, 1.0, 2.0)
@@ -228,9 +226,9 @@ class Runner:
         try:
             result = await self._call(offer, arguments, led.agent.run)
         except ToolError as error:
-            return _Came(offer, arguments, error=error.text)
+            return _Came(offer, arguments, error=hide_secrets(error.text, offer.secrets))
         except HoldfastError as error:
-            return _Came(offer, arguments, error=f"{error.code}: {error.message}")
+            return _Came(offer, arguments, error=f"{error.code}: {hide_secrets(error.message, offer.secrets)}")
         return _Came(offer, arguments, result=result, made=True)
 
     @staticmethod
@@ -240,10 +238,7 @@ class Runner:
             raise RefusedError("agent.act", f"{offer.file.name} does something outside, and is not called")
         plain = canonical.decode(canonical.encode_exact(dict(arguments)))
         result = await tool.call(plain, Scope(agent, offer.secrets))
-        exact = canonical.decode_exact(canonical.encode_exact(result))  # as it is bound: strict JSON
-        if len(canonical.encode_exact(exact)) > MAX_RESULT_BYTES:
-            raise ToolError(f"the result has more than {MAX_RESULT_BYTES} bytes")
-        return exact
+        return parse_result(hide_secrets(result, offer.secrets))
 
     async def _finish(self, led: _Led, call: Call, came: _Came) -> dict[str, Any]:
         """Record what a call came to; the message that tells the model."""

@@ -7,16 +7,19 @@ and an act of which it cannot be known whether it happened is not repeated.
 
 Rules: arguments are those that the owner's rules and the tool's schema took (``core.tool_rules``). Secrets are named by
 the agent file and read when they are used; no result, message or error of a tool holds one.
+One that is said back by whoever was shown it is hidden (:func:`hide_secrets`).
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from holdfast.core import canonical
 from holdfast.core.canonical import JSON
+from holdfast.errors import HoldfastError
 from holdfast.ports.settings import Secret
 
 
@@ -26,6 +29,41 @@ class ToolError(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+LEAST_HIDDEN, HIDDEN = 8, "[secret]"
+"""Characters of what is taken for a secret, whole or a word of it, and what stands in its place."""
+MAX_RESULT_BYTES = 786_432
+"""Of a result: with its arguments it fits into a step (``agents.md`` §2(4))."""
+
+
+def hide_secrets(said: Any, secrets: Mapping[str, Secret]) -> Any:
+    """What a tool gave or why it failed, without its secrets: whoever was shown one may say it again."""
+    texts = [piece for secret in secrets.values() for piece in (secret.reveal().strip(), *secret.reveal().split())]
+    return _without(said, [text for text in texts if len(text) >= LEAST_HIDDEN])
+
+
+def _without(said: Any, hidden: Sequence[str]) -> Any:
+    if isinstance(said, dict):
+        return {_without(name, hidden): _without(item, hidden) for name, item in said.items()}
+    if isinstance(said, list):
+        return [_without(item, hidden) for item in said]
+    if type(said) is str:
+        for text in hidden:
+            said = said.replace(text, HIDDEN)
+    return said
+
+
+def parse_result(result: Any) -> Any:
+    """What a tool gave, as it is bound: strict JSON that fits into a step. Raises :class:`ToolError`."""
+    try:
+        text = canonical.encode_exact(result)
+        exact = canonical.decode_exact(text)
+    except (HoldfastError, UnicodeEncodeError, RecursionError) as error:
+        raise ToolError("the result is no JSON that could be bound") from error
+    if len(text) > MAX_RESULT_BYTES:
+        raise ToolError(f"the result has more than {MAX_RESULT_BYTES} bytes")
+    return exact
 
 
 @dataclass(frozen=True, slots=True)
