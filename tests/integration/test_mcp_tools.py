@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import json
 import socket
@@ -13,10 +14,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from mcp import Client
 
-from holdfast.agents.mcp_tools import Server, list_tools, make_remote_tool, open_servers
+from holdfast.agents.mcp_tools import MAX_ANSWER_BYTES, Server, _Bounded, list_tools, make_remote_tool, open_servers
 from holdfast.agents.runner import make_offer
 from holdfast.agents.tool import Act, Fate, Scope, ToolError
 from holdfast.core.agent_files import AgentFile, ServerFile, parse_agent_file
@@ -216,3 +218,44 @@ def test_a_server_over_http_is_the_same(tmp_path: Path, known: dict[str, str], o
 
     file = ServerFile("notes", (), over_http, {"authorization": "env:TOKEN"})
     opened(tmp_path, file, story, {"env:TOKEN": "Bearer t"})
+
+
+def test_an_answer_that_does_not_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    sent, most = [0], 4 * MAX_ANSWER_BYTES
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % most)
+        with contextlib.suppress(ConnectionError):
+            while sent[0] < most:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+                sent[0] += 65_536
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+            async with open_servers({"notes": ServerFile("notes", (), url, {})}, tmp_path, lambda _: {}):
+                raise AssertionError("a server was opened that answers nothing")
+
+    with pytest.raises(UnavailableError, match=r"mcp\.unreachable"):
+        asyncio.run(main())
+    assert sent[0] < 2 * MAX_ANSWER_BYTES
+
+
+def test_an_answer_that_would_have_to_be_inflated_is_not_read() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        packed = gzip.compress(bytes(1 << 20))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed) + packed)
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            async with httpx2.AsyncClient(transport=_Bounded()) as http:
+                await http.get(url)
+
+    with pytest.raises(httpx2.ReadError, match="packed"):
+        asyncio.run(main())

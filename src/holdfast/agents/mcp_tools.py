@@ -21,7 +21,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,6 +41,8 @@ from holdfast.ports.settings import Secret
 MOST_PAGES, MOST_TOOLS = 20, 1_000
 """Of a server's list that are read."""
 CONNECT_S, CALL_S = 30.0, 120.0
+MAX_ANSWER_BYTES = 16 << 20
+"""Of one answer of a server that is a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ async def _client(
     file: ServerFile, folder: Path, secrets: Mapping[str, str], stack: contextlib.AsyncExitStack
 ) -> Client:
     if file.url is not None:
-        http = httpx2.AsyncClient(headers=dict(secrets), follow_redirects=False, trust_env=False, timeout=CALL_S)
+        headers = {"accept-encoding": "identity", **secrets}
+        http = httpx2.AsyncClient(
+            headers=headers, transport=_Bounded(), follow_redirects=False, trust_env=False, timeout=CALL_S
+        )
         await stack.enter_async_context(http)
         return Client(streamable_http_client(file.url, http_client=http), cache=None, read_timeout_seconds=CONNECT_S)
     program = file.command[0]
@@ -124,6 +129,38 @@ async def _client(
         cwd=folder,
     )
     return Client(stdio_client(started, errlog=_nobody(stack)), cache=None, read_timeout_seconds=CONNECT_S)
+
+
+class _Bounded(httpx2.AsyncHTTPTransport):
+    """Reads answers up to :data:`MAX_ANSWER_BYTES`, and none that would have to be inflated first."""
+
+    def __init__(self) -> None:
+        super().__init__(trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await super().handle_async_request(request)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            await answer.aclose()
+            raise httpx2.ReadError("the answer is packed, and nobody asked for that", request=request)
+        if isinstance(answer.stream, httpx2.AsyncByteStream):
+            answer.stream = _BoundedStream(answer.stream)
+        return answer
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MAX_ANSWER_BYTES
+        async for piece in self._stream:
+            left -= len(piece)
+            if left < 0:
+                raise httpx2.ReadError("the answer does not end")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _nobody(stack: contextlib.AsyncExitStack) -> TextIO:
