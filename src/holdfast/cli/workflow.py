@@ -69,7 +69,13 @@ def workflow() -> None:
     help="The journal of whoever carries the acts out.  [default: agents/NAME.acts in the state folder]",
 )
 @click.option("--listen", default="127.0.0.1:8790", show_default=True, metavar="HOST:PORT", help="For deliveries.")
-@click.option("--secret", "secrets", multiple=True, metavar="REF", help="Of deliveries: file:PATH or env:NAME.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="REF",
+    help="Of deliveries: file:PATH or env:NAME; WORKFLOW=REF is that one's alone.",
+)
 @click.option("--celery", metavar="BROKER", help="Be a Celery worker, with beat, over this broker.")
 @_AS_JSON
 def run(paths: tuple[str, ...], network: Network, as_json: bool, **options: Any) -> int:

@@ -275,7 +275,8 @@ async def _follow(
                 raise UsageError("workflow.node", f"no data node is known here as {trigger.node or 'the usual one'}")
             service.follow(AdmissionTrigger(definition, journal, start, node.source))
         elif trigger.kind == "webhook":
-            keys = [key for item in plan.secrets for key in parse_secrets(read_key(item).reveal())]
+            given = secrets_of(plan.secrets, definition.name)
+            keys = [key for item in given for key in parse_secrets(read_key(item).reveal())]
             if not keys:
                 raise UsageError("workflow.secret", f"{definition.name} starts by deliveries: --secret says whose")
             hooks[definition.name] = Hook(keys, start, clock.now)
@@ -284,6 +285,17 @@ async def _follow(
         url = await stack.enter_async_context(serving_hooks(hooks, host, port))
         for name in hooks:
             view.say(f"{name} starts by deliveries to {url}/hooks/{name}")
+
+
+def secrets_of(given: Sequence[str], workflow: str) -> list[str]:
+    """References of the secrets that start a workflow: those that name it, and those that name none."""
+    found = []
+    for text in given:
+        name, sign, reference = text.partition("=")
+        named = bool(sign) and is_code(name)  # a path may hold the sign too
+        if not named or name == workflow:
+            found.append(reference if named else text)
+    return found
 
 
 def _show_acts(journal: Journal, own: Sequence[Listed], view: View) -> None:

@@ -220,7 +220,7 @@ class Engine:
                 await self._open(definition, known)
             case Ask():
                 if move.fresh and not isinstance(move.step, RuleStep):  # a rule asks nobody
-                    self._journal.write(known.id, move.step.name, move.record)
+                    self._write_down(known.id, move.step.name, move.record)
                 await self._ask(definition, known, move.step, move.record)
             case Tell():
                 await self._tell(known, move.step, move.record)
@@ -229,9 +229,19 @@ class Engine:
             case Look():
                 await self._look(definition, known, move.step, move.record)
             case End():
-                self._journal.closing(known.id, move)
+                self._decide_end(known.id, move)
             case Sleep():
                 self._journal.sleep(known.id, move.until, self._owner)
+
+    def _write_down(self, execution: str, step: str, record: Record) -> None:
+        """Raises :class:`_LostError` where another process moves the execution by now: what it wrote stands."""
+        if not self._journal.write(execution, step, record, self._owner):
+            raise _LostError
+
+    def _decide_end(self, execution: str, end: End) -> None:
+        """As :meth:`_write_down`."""
+        if not self._journal.closing(execution, end, self._owner):
+            raise _LostError
 
     # Beginning and ending
 
@@ -259,7 +269,7 @@ class Engine:
         except HoldfastError as error:
             if _silent(error):
                 raise
-            self._journal.closing(known.id, End(code=error.code, says=error.message))
+            self._decide_end(known.id, End(code=error.code, says=error.message))
             return
         self._journal.begun(known.id)
 
@@ -302,7 +312,7 @@ class Engine:
             if isinstance(step, ActionStep) and _silent(error):
                 raise  # whether it was proposed is asked again under the same key
             made = moves.stumbled(step, record, error, self._clock.now())
-        self._journal.write(known.id, step.name, made)
+        self._write_down(known.id, step.name, made)
         self._say(definition, known, step, made.state, f"{made.code}: {made.says}" if made.code else "")
 
     async def _tell(self, known: Snapshot, step: Step, record: Record) -> None:
@@ -314,7 +324,7 @@ class Engine:
             if _silent(error):
                 raise
             made = moves.failed(made, error.code, error.message)  # what the agent run does not have does not count
-        self._journal.write(known.id, step.name, made)
+        self._write_down(known.id, step.name, made)
 
     async def _attempt(self, definition: Definition, known: Snapshot, step: Step, record: Record) -> Record:
         if isinstance(step, RuleStep):
@@ -350,10 +360,10 @@ class Engine:
     async def _look(self, definition: Definition, known: Snapshot, step: ActionStep, record: Record) -> None:
         found = await self._acts_of(definition.name).look(record.run or "")
         if isinstance(found, Waits):
-            self._journal.write(known.id, step.name, moves.looked(record, self._clock.now(), found.run))
+            self._write_down(known.id, step.name, moves.looked(record, self._clock.now(), found.run))
             return
         made = _became(record, found)
-        self._journal.write(known.id, step.name, made)
+        self._write_down(known.id, step.name, made)
         self._say(definition, known, step, made.state, f"{made.code}: {made.says}" if made.code else "")
 
     async def _write(self, definition: Definition, known: Snapshot, step: Step, record: Record) -> None:
@@ -361,7 +371,7 @@ class Engine:
         if isinstance(step, ActionStep) and waited is not None and waited.state == "waiting":
             await self._take_back(definition, known, step, waited, record.code or "", record.says or "")
             return
-        self._journal.write(known.id, step.name, record)
+        self._write_down(known.id, step.name, record)
         self._say(definition, known, step, record.state, f"{record.code}: {record.says}" if record.code else "")
 
     async def _take_back(
@@ -380,7 +390,7 @@ class Engine:
                 )
             return False
         made = moves.failed(record, code, says)
-        self._journal.write(known.id, step.name, made)
+        self._write_down(known.id, step.name, made)
         self._say(definition, known, step, "failed", why)
         return True
 

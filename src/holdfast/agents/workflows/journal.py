@@ -314,9 +314,11 @@ class Journal:
         """The agent run has its first child."""
         self._change("UPDATE executions SET begun = 1, stumbles = 0, trouble = NULL WHERE id = ?", execution)
 
-    def write(self, execution: str, step: str, record: Record) -> None:
-        """How far a step came."""
+    def write(self, execution: str, step: str, record: Record, owner: str | None = None) -> bool:
+        """How far a step came; False, and nothing is written, where ``owner`` does not move the execution any more."""
         with self._transaction():
+            if not self._moves(execution, owner):
+                return False
             self._database.execute(
                 "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -337,6 +339,12 @@ class Journal:
                 ),
             )
             self._database.execute("UPDATE executions SET stumbles = 0, trouble = NULL WHERE id = ?", (execution,))
+        return True
+
+    def _moves(self, execution: str, owner: str | None) -> bool:
+        """Whether an execution is still this one's to move: a process that stood still for long has lost it."""
+        held = "SELECT 1 FROM executions WHERE id = ? AND lease = ?"
+        return owner is None or self._one(held, execution, owner) is not None
 
     def sleep(self, execution: str, until: dt.datetime, owner: str) -> None:
         """Nothing is to be done before; the lease goes back with that."""
@@ -350,10 +358,16 @@ class Journal:
         row = self._one("SELECT stumbles FROM executions WHERE id = ?", execution)
         return 0 if row is None else int(row["stumbles"])
 
-    def closing(self, execution: str, end: End) -> None:
-        """How it ends is decided; what is left is to say so."""
+    def closing(self, execution: str, end: End, owner: str | None = None) -> bool:
+        """How it ends is decided; what is left is to say so. As :meth:`write`."""
         ending = {"result": end.result, "code": end.code, "says": end.says, "step": end.step}
-        self._change("UPDATE executions SET state = 'closing', ending = ? WHERE id = ?", _write(ending), execution)
+        with self._transaction():
+            if not self._moves(execution, owner):
+                return False
+            self._database.execute(
+                "UPDATE executions SET state = 'closing', ending = ? WHERE id = ?", (_write(ending), execution)
+            )
+        return True
 
     def ended(self, execution: str, end: End, now: dt.datetime) -> None:
         """It is over."""

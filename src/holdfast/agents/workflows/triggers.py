@@ -124,7 +124,10 @@ class BlockTrigger:
         block = await self._chain.request("eth_getBlockByNumber", hex(number), False)
         if not isinstance(block, dict) or not isinstance(block.get("hash"), str):
             raise MalformedError("workflow.block", f"the chain shows no block {number}")
-        at = dt.datetime.fromtimestamp(_number(block.get("timestamp"), "block time"), dt.UTC)
+        try:
+            at = dt.datetime.fromtimestamp(_number(block.get("timestamp"), "block time"), dt.UTC)
+        except (ValueError, OverflowError, OSError) as error:
+            raise MalformedError("workflow.block", f"the time of block {number} is none") from error
         data = {"chain_id": chain_id, "number": number, "hash": block["hash"]}
         return Cause("block", f"{chain_id}/{number}", at, data)
 

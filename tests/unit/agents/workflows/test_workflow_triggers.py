@@ -128,6 +128,21 @@ def test_a_chain_that_answers_no_number_starts_nothing(journal):
         look(BlockTrigger(definition("block"), journal, Started(), chain), START)
 
 
+def test_a_block_of_a_time_that_there_is_not_starts_nothing(journal):
+    class Odd(Chain):
+        async def request(self, method, *parameters):
+            said = await super().request(method, *parameters)
+            return {**said, "timestamp": "0xffffffffffffffff"} if method == "eth_getBlockByNumber" else said
+
+    begun, chain = Started(), Odd(4)
+    trigger = BlockTrigger(definition("block", every=1), journal, begun, chain)
+    look(trigger, START)
+    chain.head = 5
+    with pytest.raises(MalformedError, match=r"workflow\.block"):
+        look(trigger, later(2))
+    assert begun.keys == []
+
+
 def test_new_admissions_start_once_and_refusals_never(journal):
     begun, listed = Started(), []
 
