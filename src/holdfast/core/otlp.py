@@ -213,24 +213,24 @@ def read_trace(body: bytes, content_type: str) -> list[Hint | Refused]:
         hint = f"{PROTOBUF} or {JSON}"
         raise UsageError("otlp.type", "a trace is protobuf or JSON", status=415, hint=hint)
     found: list[Hint | Refused] = []
-    for resource, span in _spans(request):
+    for shared, span in _spans(request):
         if len(found) == MOST_SPANS:
             raise UsageError("otlp.spans", f"a request has at most {MOST_SPANS} spans", status=413)
-        found.append(_hint(resource, span))
+        found.append(_hint(shared, span))
     return found
 
 
-def _spans(request: object) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each span with its resource."""
+def _spans(request: object) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each span with its resource's attributes, which are read once: one may have very many."""
     for group in _objects(request, "resourceSpans"):
-        resource = group.get("resource", {})
+        shared = _attributes(group.get("resource", {}))
         for scope in _objects(group, "scopeSpans"):
             for span in _objects(scope, "spans"):
-                yield resource, span
+                yield shared, span
 
 
-def _hint(resource: object, span: Mapping[str, Any]) -> Hint | Refused:
-    own, shared = _attributes(span), _attributes(resource)
+def _hint(shared: Mapping[str, Any], span: Mapping[str, Any]) -> Hint | Refused:
+    own = _attributes(span)
     ids = [span.get(name) for name in ("traceId", "spanId")]
     if not (_is_text(ids[0], _TRACE) and _is_text(ids[1], _SPAN)):
         raise MalformedError("otlp.json", "a span has a traceId of 16 bytes and a spanId of 8, in hex")
@@ -287,7 +287,7 @@ def _named(value: object, names: tuple[str, ...], prefix: str) -> str:
     """An enum, as JSON may write it: its number, or its name."""
     if value is None:
         return names[0]
-    if isinstance(value, NumberText) and value.isdigit() and int(value) < len(names):
+    if isinstance(value, NumberText) and str(value) in map(str, range(len(names))):
         return names[int(value)]
     if isinstance(value, str) and value.removeprefix(prefix).lower() in names:
         return value.removeprefix(prefix).lower()

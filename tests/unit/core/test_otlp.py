@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.core import otlp
 from holdfast.core.otlp import (
     AGENT_RUN,
     JSON,
@@ -113,6 +114,30 @@ def test_values_have_a_bottom() -> None:
         value = {"arrayValue": {"values": [value]}}
     with pytest.raises(HoldfastError, match=r"otlp\.json"):
         only(span(attribute("deep", **value)))
+
+
+def test_a_resource_with_very_many_attributes_is_read_once_however_many_spans_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    attributes = otlp._attributes
+
+    def counted(holder: Any, depth: int = 0) -> dict[str, Any]:
+        found = attributes(holder, depth)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(otlp, "_attributes", counted)
+    many = [attribute(f"k{number}") for number in range(1_000)]
+    assert len(read_trace(request(*[span()] * 100, resource=many), JSON)) == 100
+    assert sum(read) <= 1_000 + 100 * len(span()["attributes"])
+
+
+def test_an_enum_with_very_many_digits_is_no_enum() -> None:
+    body = request(span(kind=7_777)).replace(b"7777", b"9" * 5_000)
+    with pytest.raises(HoldfastError) as caught:
+        read_trace(body, JSON)
+    assert caught.value.code == "otlp.json"
 
 
 def test_more_spans_than_there_is_room_for_are_refused() -> None:

@@ -37,7 +37,8 @@ class Traces:
         """Keep what a request tells; the answer and its type. Raises ``otlp.*``, ``json.*``, and what an exporter tries
         again after (:class:`UnavailableError`)."""
         kind = headers.get(b"content-type", b"").decode("latin-1")
-        spans = read_trace(_inflated(body, headers.get(b"content-encoding", b"").lower()), kind)
+        inflated = _inflated(body, headers.get(b"content-encoding", b"").lower())
+        spans = await asyncio.to_thread(read_trace, inflated, kind)  # others are answered meanwhile
         authority = headers.get(b"authorization", b"")
         kept: list[dict[str, Any]] = []
         refused: list[Refused] = []
