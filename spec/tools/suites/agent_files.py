@@ -158,6 +158,8 @@ def files(out: Writer) -> None:
             "agent_file.settings", "§2(3)")  # fmt: skip
     without("rule-by-name", "There is one rule with a name.", 'note = "any"', 'note = "all"', "agent_file.allow", "§3")
     without("rule-of-nothing", "A rule that allows nothing.", '["EUR/USD", "EUR/CHF"]', "[]", "agent_file.allow", "§3")
+    without("prefix-within-host", "Other hosts begin like it too.", '{ prefix = "0x", characters = 42 }',
+            '{ prefix = "https://shop.example" }', "agent_file.allow", "§3")  # fmt: skip
     without("rule-of-floats", "A list names texts, integers and booleans.", '["EUR/USD", "EUR/CHF"]', "[1.5]",
             "agent_file.allow", "§3")  # fmt: skip
     without("bound-with-exponent", "A bound is a decimal.", '"2.5"', '"25e-1"', "agent_file.allow", "§3")
@@ -196,6 +198,14 @@ def calls(out: Writer) -> None:
     case("amount-as-fraction", "A JSON number that is no integer is not compared.", '{"pair":"EUR/USD","amount":1.5}',
          "agent.allow")  # fmt: skip
     case("one-for-true", "1 is not true.", '{"pair":"EUR/USD","deep":1}', "agent.allow")
+    shop = {"pair": {"prefix": "https://shop.example/tea/"}}
+    schema = {"type": "object", "properties": {"pair": {"type": "string"}}}
+    case("below-its-prefix", "A URL below its prefix.", '{"pair":"https://shop.example/tea/a..b?of=/../x"}', allow=shop,
+         schema=schema)  # fmt: skip
+    case("out-of-its-prefix", "A path that leads out again.", '{"pair":"https://shop.example/tea/../admin"}',
+         "agent.allow", allow=shop, schema=schema)  # fmt: skip
+    case("out-by-escape", "The same, escaped.", '{"pair":"https://shop.example/tea/.%2E/admin"}',
+         "agent.allow", allow=shop, schema=schema)  # fmt: skip
     case("missing", "What the schema requires.", '{"amount":"2"}', "agent.arguments")
     case("wrong-type", "What the schema takes.", '{"pair":"EUR/USD","tags":"a"}', "agent.arguments")
     case("too-many", "As many as the schema takes.", '{"pair":"EUR/USD","tags":["a","b","c"]}', "agent.arguments")

@@ -53,6 +53,8 @@ _READ = frozenset(
 )
 _PASSED_OVER = frozenset({"title", "description", "default", "examples", "format", "$schema"})
 _TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
+_LEADS_OUT = re.compile(r"[/\\](?:\.|%2e){1,2}(?:[/\\]|\Z)", re.IGNORECASE)
+"""A piece of a path that leads elsewhere than where it stands."""
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
 
 
@@ -73,6 +75,8 @@ class Rule:
         text = None if isinstance(value, NumberText) or not isinstance(value, str) else value
         if self.prefix is not None and (text is None or not text.startswith(self.prefix)):
             return f"does not begin with {self.prefix}"
+        if self.prefix is not None and "://" in self.prefix and _LEADS_OUT.search(re.split("[?#]", text or "")[0]):
+            return f"does not stay below {self.prefix}"
         if self.characters is not None and (text is None or len(text) > self.characters):
             return f"is no text of at most {self.characters} characters"
         if self.least is None and self.most is None:
@@ -134,6 +138,8 @@ def _rule(value: object, param: str) -> Rule:
     prefix, characters = value.get("prefix"), value.get("characters")
     if "prefix" in value and (not isinstance(prefix, str) or not prefix):
         raise _bad_rule(f"{param}.prefix", "prefix is a text")
+    if prefix is not None and "://" in prefix and "/" not in prefix.partition("://")[2]:
+        raise _bad_rule(f"{param}.prefix", "a URL's prefix has a / behind its host: other hosts begin like it too")
     if "characters" in value and not (type(characters) is int and 1 <= characters <= MOST_CHARACTERS):
         raise _bad_rule(f"{param}.characters", f"characters is 1 to {MOST_CHARACTERS}")
     least, most = (_bound(value, name, param) for name in ("least", "most"))

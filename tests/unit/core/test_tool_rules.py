@@ -63,6 +63,28 @@ def test_what_is_no_decimal_is_never_compared(text: str) -> None:
     assert Rule(most=read_number(10**9)).refuses(text) == "is no number that can be compared"
 
 
+def test_a_url_stays_below_its_prefix() -> None:
+    with pytest.raises(MalformedError):
+        parse_rules({"url": {"prefix": "https://shop.example"}}, "allow")
+    rules = parse_rules({"url": {"prefix": "https://shop.example/tea/"}}, "allow")
+    schema = parse_schema({"type": "object", "properties": {"url": {"type": "string"}}})
+    for path in ("green", "a..b", "..a/b.", "green?of=/../x", "green#/../x"):
+        refuse_call({"url": f"https://shop.example/tea/{path}"}, rules, schema)
+    for url in (
+        "https://shop.example.evil.test/tea/",
+        "https://shop.example@evil.test/tea/",
+        "https://shop.example/tea/../admin",
+        "https://shop.example/tea/..",
+        "https://shop.example/tea/%2e%2E/admin",
+        "https://shop.example/tea/.%2e/admin",
+        "https://shop.example/tea/x/..\\admin",
+        "https://shop.example/tea/./x",
+    ):
+        with pytest.raises(RefusedError) as caught:
+            refuse_call({"url": url}, rules, schema)
+        assert caught.value.code == "agent.allow", url
+
+
 def test_a_prefix_and_a_length_are_of_texts_alone() -> None:
     rule = parse_rules({"to": {"prefix": "0x", "characters": 4}}, "allow")["to"]
     assert rule.refuses("0xab") is None
