@@ -88,7 +88,9 @@ class Record:
             try:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                os.write(descriptor, (b"\n" if torn else b"") + canonical.encode(line) + b"\n")
+                left = (b"\n" if torn else b"") + canonical.encode(line) + b"\n"
+                while left:  # a disk that is nearly full takes a part first
+                    left = left[os.write(descriptor, left) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

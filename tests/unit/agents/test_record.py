@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,20 @@ def test_where_nothing_can_be_written_nothing_goes_on(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as caught:
         Record(tmp_path / "agents" / "a.jsonl").closed(RUN)
     assert caught.value.code == "record.disk"
+
+
+def test_a_disk_that_takes_half_a_line_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, room = os.write, [30, 0]
+
+    def nearly_full(descriptor: int, data: bytes) -> int:
+        if not (taken := room.pop(0)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:taken])
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    with pytest.raises(UnavailableError) as caught:
+        Record(tmp_path / "a.jsonl").proposed(ACT, "c2", RUN, "ab" * 32)
+    assert caught.value.code == "record.disk"
+    room[:] = [30, 1_000]
+    Record(tmp_path / "a.jsonl").proposed(ACT, "c2", RUN, "ab" * 32)
+    assert read_record(tmp_path / "a.jsonl").acts[ACT].agent == RUN
