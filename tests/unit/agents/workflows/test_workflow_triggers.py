@@ -132,7 +132,7 @@ def test_a_block_of_a_time_that_there_is_not_starts_nothing(journal):
     class Odd(Chain):
         async def request(self, method, *parameters):
             said = await super().request(method, *parameters)
-            return {**said, "timestamp": "0xffffffffffffffff"} if method == "eth_getBlockByNumber" else said
+            return {**said, "timestamp": "0x7fffffffffffffff"} if method == "eth_getBlockByNumber" else said
 
     begun, chain = Started(), Odd(4)
     trigger = BlockTrigger(definition("block", every=1), journal, begun, chain)
