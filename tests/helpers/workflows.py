@@ -213,7 +213,7 @@ class Gate:
         assert agent.run in self._outside.recorded
         self._outside.proposed[act.run] += 1
 
-    async def look(self, act: str) -> Waits | Came | Refused:
+    async def look(self, agent: AgentRun, act: str, capability: str) -> Waits | Came | Refused:
         self._outside.fuse.breathe()
         found = self._outside.gate.get(act, Waits(act))
         if isinstance(found, Exception):

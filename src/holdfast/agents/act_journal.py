@@ -45,6 +45,8 @@ _MEMBERS: Mapping[str, frozenset[str]] = {
     "over": frozenset({"state"}),
     "dropped": frozenset({"code", "says"}),
 }
+_MAY = frozenset({"first"})
+"""What `taken` may have besides: of an amended act."""
 OPEN = ("taken", "prepared", "begun", "ended", "unknown", "told")
 """Words after which something is still to be done."""
 
@@ -67,6 +69,8 @@ class ActState:
     """Of the act."""
     agent: str = ""
     """The agent run."""
+    first: str = ""
+    """Of an amended act, the first one (``acts.md`` §1(5))."""
     tool: str = ""
     effect: str = ""
     digest: str = ""
@@ -88,6 +92,11 @@ class ActState:
     dropped: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def proposed(self) -> str:
+        """The act of the agent's own with which it began: itself, where nobody amended."""
+        return self.first or self.act
+
+    @property
     def to_take_back(self) -> bool:
         """Whether it was carried out, as far as is known, and its case does not let it through any more."""
         return self.stands in ("RECALLED", "REJECTED") and (self.why is not None or "result" in self.came)
@@ -101,6 +110,7 @@ class ActState:
             "case": self.case,
             "queue": self.queue,
             "agent": self.agent,
+            "first": self.first or None,
             "tool": self.tool,
             "effect": self.effect,
             "outcome": self.outcome,
@@ -136,7 +146,7 @@ def _fits(state: ActState, word: str, body: Mapping[str, Any]) -> bool:
     if word == "ended":
         may = ("result", "error") if state.word == "begun" else ("error",)
         return [*body] in [[name] for name in may] and all(isinstance(value, str) for value in body.values())
-    if body.keys() != _MEMBERS[word]:
+    if body.keys() - (_MAY if word == "taken" else set()) != _MEMBERS[word]:
         return False
     return all(isinstance(value, str) or (word == "told" and value is None) for value in body.values())
 

@@ -21,9 +21,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from holdfast.agents.act_checks import Panel, TakenAct, parse_hand_out
+from holdfast.agents.act_checks import KnownAct, Panel, TakenAct, parse_hand_out
 from holdfast.agents.act_journal import ActJournal, ActState
-from holdfast.agents.record import ProposedAct
 from holdfast.agents.runs import AgentRun, AgentRuns
 from holdfast.agents.tool import Act, ActTool, Fate, Happened, ToolError, hide_secrets, parse_result
 from holdfast.core import canonical
@@ -53,7 +52,7 @@ BROKEN = "act.broken"
 class Checks(Protocol):
     """What a hand-out is held against (``act_checks.ActChecks``)."""
 
-    def known(self, run: str) -> ProposedAct: ...
+    async def known(self, handed: TakenAct) -> KnownAct: ...
 
     def agent_capability(self, agent: str) -> str | None: ...
 
@@ -223,13 +222,14 @@ class Executor:
     async def _begin(self, handed: TakenAct) -> bool:
         """From hand-out to outcome; False where it is left to wait."""
         try:
-            known = self._checks.known(handed.run)
-        except RefusedError as error:
+            known = await self._checks.known(handed)
+        except HoldfastError as error:
             self._say(handed.run, "passed-over", error.message)
             self._leave(handed.run)
             return False
-        said = {"case": handed.case, "queue": handed.queue, "key": handed.key}
-        state = self._write(handed.run, "taken", {**said, "capability": known.capability, "agent": known.agent})
+        said = {"case": handed.case, "queue": handed.queue, "key": handed.key, "capability": known.capability}
+        said |= {"agent": known.proposed.agent} | ({"first": known.proposed.run} if known.amended else {})
+        state = self._write(handed.run, "taken", said)
         try:
             verified = await self._checks.check(handed)
             tooling = self._tools[verified.tool.name]
@@ -250,6 +250,13 @@ class Executor:
             if state.word == "begun" and self._spends(state) == spends:
                 raise UnavailableError("act.waits", f"act {state.act} spends from the same, and is not over")
 
+    def _require_only(self, state: ActState) -> None:
+        """Raises ``act.replaced`` where an act was begun in whose place this one stands, or that stands in this one's
+        (§4(5)): a gateway lets no such two be reserved, and this one does not take its word."""
+        for other in self._journal.acts():
+            if other.begun and other.act != state.act and other.proposed == state.proposed:
+                raise RefusedError("act.replaced", f"act {other.act} was begun already, and only one of them may be")
+
     def _spends(self, state: ActState) -> str:
         tooling = self._tools.get(state.tool)
         return tooling.spends if tooling is not None else f"tool {state.tool}"
@@ -268,6 +275,7 @@ class Executor:
         body = {**said, "reserved": kept, "arguments": arguments, "bytes": b64_encode(prepared)}
         self._write(handed.run, "prepared", body)
         await self._checks.held(handed)
+        self._require_only(state)
         state = self._write(handed.run, "begun", {})
         await self._finish(await self._send(state, act, tooling, first=True))
         return True
@@ -325,8 +333,7 @@ class Executor:
         if not again:
             return state
         try:
-            handed = TakenAct(state.case, state.act, state.queue, state.key, self._clock.now())
-            await self._checks.held(handed, begun=True)
+            await self._checks.held(self._handed_as(state), begun=True)
         except RefusedError as error:
             waited = self._clock.now() - time_decode(state.at)
             if error.code != "act.recalled" and waited < PATIENCE:
@@ -339,9 +346,13 @@ class Executor:
         async with self._room, self._following(state.act):
             if state.word in ("taken", "prepared"):
                 self._write(state.act, "dropped", {"code": "act.interrupted", "says": "the executor ended before it"})
-                await self._give_back(TakenAct(state.case, state.act, state.queue, state.key, self._clock.now()))
+                await self._give_back(self._handed_as(state))
                 return
             await self._settled(state)
+
+    def _handed_as(self, state: ActState) -> TakenAct:
+        """A hand-out, as the journal has it."""
+        return TakenAct(state.case, state.act, state.queue, state.key, self._clock.now(), state.capability)
 
     async def _settle(self, state: ActState) -> None:
         """Go on with what was begun."""

@@ -51,6 +51,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 @click.option("--trust-pin", metavar="HEX", help="SHA-256 that the first trust version must have.")
 @click.option("--consumer", default="executor", show_default=True, metavar="WHO", help="Who takes the acts: a code.")
 @click.option("--policy", "policies", multiple=True, metavar="QUEUE=DIGEST", help="The only policy a queue may have.")
+@click.option(
+    "--no-amended", is_flag=True, help="Only what the agent proposed, nothing that a person put in its place."
+)
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="As of 'holdfast agent run'.")
 @_JOURNAL
 @click.option("--at-once", default=4, show_default=True, type=click.IntRange(1, 64), help="Acts at one time.")
@@ -67,6 +70,7 @@ def act(
     trust_pin: str | None,
     consumer: str,
     policies: tuple[str, ...],
+    no_amended: bool,
     record: Path | None,
     journal: Path | None,
     at_once: int,
@@ -77,7 +81,8 @@ def act(
 ) -> int:
     """Carry out the acts of the agent of FILE that their queues let through, each once, until Ctrl-C.
 
-    Every act is held against its signed statements, the agent's own record, and the gate, asked here too. What was
+    Every act is held against its signed statements, the agent's own record, and the gate, asked here too; one that a
+    person proposed in another's place also against that one and the cases between them, and on CLEAR alone. What was
     begun is in the journal before it leaves; start it again after a crash. Exit code 1 when acts are left whose
     effect has to be taken back, or of which it is not known whether they happened.
     """
@@ -103,6 +108,7 @@ def act(
         place,
         kept,
         _fixed(policies),
+        not no_amended,
         {"consumer": consumer, "lease_s": lease, "at_once": at_once, "tell": _told_json if as_json else _told_line},
     )
     return asyncio.run(work.run(every, once=once))
@@ -166,6 +172,7 @@ class Work:
     record: Path
     journal: Path
     policies: Mapping[str, str]
+    amended: bool
     options: Mapping[str, Any]
 
     async def run(self, every: float, *, once: bool) -> int:
@@ -217,6 +224,7 @@ class Work:
             clock,
             consumer=self.options["consumer"],
             policies=self.policies,
+            amended=self.amended,
         )
         runs = AgentRuns(world.http, self.network.gateway)
         return Executor(desk, runs, checks, journal, tools, clock, **self.options)
@@ -248,6 +256,8 @@ def _told_json(told: Told) -> None:
 def _act_lines(item: Mapping[str, Any]) -> list[str]:
     lines = [f"{item['word']:<12}{item['act']}  {item['tool'] or '-'}, {item['effect'] or 'not checked'}, {item['at']}"]
     lines.append(f"            case {item['case']} of {item['queue']}, agent run {item['agent']}")
+    if item["first"]:
+        lines.append(f"            proposed by a person in the place of {item['first']}")
     if item["dropped"]:
         lines.append(f"            not carried out: {item['dropped']['says']} ({item['dropped']['code']})")
     if item["not_known"]:

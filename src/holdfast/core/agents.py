@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from holdfast.core import canonical, pricing
 from holdfast.core.canonical import NumberText
 from holdfast.core.encoding import sha256_hex
 from holdfast.core.statements import is_code, is_run_id
-from holdfast.errors import MalformedError, UsageError
+from holdfast.errors import MalformedError, RefusedError, UsageError
 
 EFFECTS = ("read", "write", "pay", "send")
 """What calling a tool does outside (``agents.md`` §1(4))."""
@@ -90,6 +90,16 @@ class StepAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class Amendment:
+    """In whose place a person proposed an act (§4(6))."""
+
+    replaces: str
+    """The run of the act that it replaces."""
+    first: str
+    """The run of the act with which that began: one that whoever leads the agent run proposed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """One child, as its parent's answer names it (§5(1))."""
 
@@ -151,12 +161,24 @@ def parse_act_step(value: object, act: str) -> StepAsk:
     return asked
 
 
-def parse_amended(value: object, tool: Tool, act: str) -> StepAsk:
+def parse_amended(value: object, tool: Tool, amends: Amendment) -> StepAsk:
     """The body of a proposal in an act's place (§4(6)): its arguments, and nothing else. Raises ``agent.step``."""
     if not isinstance(value, dict) or value.keys() != {"arguments"} or not isinstance(value["arguments"], dict):
         raise MalformedError("agent.step", "another proposal has exactly arguments, an object", param="arguments")
-    request = {"kind": "tool", "tool": tool.name, "arguments": value["arguments"], "replaces": act}
-    return StepAsk("tool", request, {"proposed": True}, act=tool, tool=tool.name)
+    request = {"kind": "tool", "tool": tool.name, "arguments": value["arguments"]}
+    named = {"replaces": amends.replaces, "first": amends.first}
+    return StepAsk("tool", {**request, **named}, {"proposed": True}, act=tool, tool=tool.name)
+
+
+def amendment_of(document: object) -> Amendment | None:
+    """In whose place the act of a request document was proposed; None where it names none. Raises ``act.replaces``
+    for one that names it otherwise than a gateway does."""
+    named = {name: document[name] for name in ("replaces", "first") if name in document} if _is_object(document) else {}
+    if not named:
+        return None
+    if len(named) < 2 or not all(_is_text(run) and is_run_id(run) for run in named.values()):
+        raise RefusedError("act.replaces", "an amended act names the run that it replaces, and the first one")
+    return Amendment(**named)
 
 
 def act_digest(request: Mapping[str, Any]) -> str:
@@ -310,6 +332,10 @@ def _count(value: object, most: int, name: str) -> int:
     if _INTEGER.match(text) is None or int(text) > most:
         raise MalformedError("agent.limits", f"{name} is an integer from 1 to {most}", param=f"agent.limits.{name}")
     return int(text)
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _is_text(value: object) -> bool:

@@ -5,7 +5,8 @@ came of it stands in the executor's journal once it is told; a case that was rej
 Until one of these is so, it waits.
 
 An act that is waited for no longer is taken back: it is reserved here, as an executor would, so that no executor can,
-and then its outcome is told. Where an executor was first, what comes of it is waited for.
+and then its outcome is told. Where an executor was first, what comes of it is waited for. An act that a person proposed
+in the place of another is waited for, and taken back, as that one.
 
 Not covered: an executor whose journal is not on this machine. Then nothing is known of an outcome here.
 """
@@ -29,6 +30,8 @@ from holdfast.ports.storage import Storage
 
 WITHDRAWN_DOMAIN = b"urn:holdfast:workflow-withdrawn:v1"
 _SAID = {"REJECTED": "workflow.act_rejected", "RECALLED": "workflow.act_recalled"}
+REPLACED = "agent.replaced"
+"""The gateway's code for an act in whose place another was proposed."""
 _TOLD = ("told", "over")
 """Words of an executor's journal after which the gateway has the outcome."""
 _AMENDED_WITHIN = dt.timedelta(seconds=15)
@@ -90,8 +93,8 @@ class GatedActs:
         """An agent run is closed."""
         self._record.closed(agent.run)
 
-    async def look(self, act: str) -> Waits | Came | Refused:
-        """How an act stands."""
+    async def look(self, agent: AgentRun, act: str, capability: str) -> Waits | Came | Refused:
+        """How an act stands. One that is refused is taken back, so that no reopening of its case carries it out."""
         state = self._state(act)
         if state is not None and state.word in _TOLD and (state.came or state.why is not None):
             return _came(state)
@@ -106,19 +109,23 @@ class GatedActs:
             if other is not None or self._is_news(case):
                 return Waits(other or act)
         says = "; ".join(str(item.get("says")) for item in case.get("reasons") or [] if isinstance(item, dict))
-        return Refused(code, says or f"its case is {case['state']}")
+        refused = Refused(code, says or f"its case is {case['state']}")
+        taken = await self._take(agent, act, capability, f"{refused.code}: {refused.says}")
+        return Waits(act) if taken == REPLACED else refused  # the panel has yet to name what stands in its place
 
     async def withdraw(self, agent: AgentRun, act: str, capability: str, why: str) -> bool:
-        """Reserve the act, so that no executor carries it out, and tell its outcome. An act that a person proposed in
-        the place of ours cannot be reserved here: who amended it has its capability."""
-        if not capability:
-            return False
-        itself = AgentRun(act, capability, agent.attester, agent.settlement)
+        """Reserve the act, so that no executor carries it out, and tell its outcome. One that a person proposed in the
+        place of ours has a capability that is not ours: its agent run's does (``agents.md`` §4(5))."""
+        return await self._take(agent, act, capability, why) is None
+
+    async def _take(self, agent: AgentRun, act: str, capability: str, why: str) -> str | None:
+        """Take an act back; the code of the refusal where that cannot be done."""
+        itself = AgentRun(act, capability or agent.capability, agent.attester, agent.settlement)
         try:
             await self._runs.step(itself, {"kind": "reserved", "of": act}, idempotency_key=_key(act, "reserved"))
         except HoldfastError as error:
-            if error.code in ("agent.reserved", "agent.outcome", "agent.replaced"):
-                return False
+            if error.code in ("agent.reserved", "agent.outcome", REPLACED):
+                return error.code
             raise
         told = {"kind": "outcome", "of": act, "error": f"it was not carried out: {why}"[:8000]}
         try:
@@ -127,7 +134,7 @@ class GatedActs:
             if not error.code.startswith("agent."):
                 raise
             await self._runs.step(itself, told, idempotency_key=_key(act, "own-outcome"))
-        return True
+        return None
 
     def _state(self, act: str) -> ActState | None:
         now = self._monotonic()

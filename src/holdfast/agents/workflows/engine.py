@@ -125,7 +125,9 @@ class Acts(Protocol):
         """An act is proposed."""
         ...
 
-    async def look(self, act: str) -> Waits | Came | Refused: ...
+    async def look(self, agent: AgentRun, act: str, capability: str) -> Waits | Came | Refused:
+        """How an act stands; ``capability`` is empty where it is not ours."""
+        ...
 
     async def withdraw(self, agent: AgentRun, act: str, capability: str, why: str) -> bool:
         """Whether nobody can carry the act out any more; False where somebody has begun to."""
@@ -358,13 +360,18 @@ class Engine:
         return replace(moves.proposed(step, record, act.run, self._clock.now()), shown=act.capability)
 
     async def _look(self, definition: Definition, known: Snapshot, step: ActionStep, record: Record) -> None:
-        found = await self._acts_of(definition.name).look(record.run or "")
+        acts = self._acts_of(definition.name)
+        found = await acts.look(self._agent(known), record.run or "", record.shown or "")
         if isinstance(found, Waits):
-            self._write_down(known.id, step.name, moves.looked(record, self._clock.now(), found.run))
+            self._write_down(known.id, step.name, self._waited(step, record, found.run))
             return
         made = _became(record, found)
         self._write_down(known.id, step.name, made)
         self._say(definition, known, step, made.state, f"{made.code}: {made.says}" if made.code else "")
+
+    def _waited(self, step: ActionStep, record: Record, run: str) -> Record:
+        now = self._clock.now()
+        return moves.looked(record, now) if run == record.run else moves.amended(step, record, run, now)
 
     async def _write(self, definition: Definition, known: Snapshot, step: Step, record: Record) -> None:
         waited = known.records.get(step.name)
@@ -384,7 +391,8 @@ class Engine:
         if not await acts.withdraw(self._agent(known), record.run or "", record.shown or "", why):
             await self._look(definition, known, step, record)
             _, again = self._journal.load(known.id)
-            if again.records[step.name].state == "waiting":
+            waits = again.records[step.name]
+            if (waits.state, waits.run) == ("waiting", record.run):
                 raise UnavailableError(
                     "workflow.act_begun", "the act is being carried out: what comes of it is awaited"
                 )

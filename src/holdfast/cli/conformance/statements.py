@@ -11,8 +11,8 @@ from holdfast.core.agents import parse_agent_request
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.encoding import time_decode
 from holdfast.errors import RefusedError, UndecidedError
-from holdfast.verifier.acts import verify_act, verify_declared
-from holdfast.verifier.appraisal import appraise
+from holdfast.verifier.acts import verify_act, verify_amended, verify_declared
+from holdfast.verifier.appraisal import Appraisal, appraise
 from holdfast.verifier.checks import CheckPolicy, EntryCheck, KnownStatement, check_entry, refuse_attester, refuse_time
 from holdfast.verifier.children import verify_children
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -113,15 +113,25 @@ def _verify_children(arguments: Arguments) -> Answer:
 
 
 def _verify_act(arguments: Arguments) -> Answer:
-    """``acts.md`` §3(2) and, with ``--agent``, §3(4)."""
+    """``acts.md`` §3(2), with ``--agent`` §3(4), and with ``--first`` §3(6) 1 to 3."""
     policy, at = parse_policy(arguments.read(arguments.one("policy"))), time_decode(arguments.one("at"))
     believed = read_trust(arguments)
     value = fields_of(arguments.read(arguments.one("expected")), "agent", "request", "queue", "digest")
-    act = appraise(parse_bundle(arguments.file()), believed, policy, at)
-    found = verify_act(act, value["agent"], parse_agent_request(value["request"]), value["queue"], value["digest"])
-    agent = arguments.maybe("agent")
-    if agent is not None:
-        verify_declared(act, found, appraise(parse_bundle(arguments.read(agent)), believed, policy, at))
+    plan, agent, first = parse_agent_request(value["request"]), arguments.maybe("agent"), arguments.maybe("first")
+
+    def shown(raw: bytes) -> Appraisal:
+        return appraise(parse_bundle(raw), believed, policy, at)
+
+    above = None if agent is None else shown(arguments.read(agent))
+    act = shown(arguments.file())
+    own = act if first is None else shown(arguments.read(first))
+    found = verify_act(own, value["agent"], plan, value["queue"], value["digest"])
+    if above is not None:
+        verify_declared(own, found, above)
+    if first is not None:
+        found = verify_amended(act, found, plan, value["queue"])
+        if above is not None:
+            verify_declared(act, found, above)
     return {"tool": found.tool.name, "effect": found.tool.effect, "digest": found.digest}
 
 

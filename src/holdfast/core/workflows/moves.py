@@ -272,17 +272,16 @@ def proposed(step: ActionStep, record: Record, run: str, now: dt.datetime) -> Re
     return replace(record, state="waiting", run=run, until=until, next_at=now + dt.timedelta(seconds=_LOOKS_S[0]))
 
 
-def looked(record: Record, now: dt.datetime, run: str | None = None) -> Record:
-    """The journal of an act that still waits; ``run`` where another one amends it."""
+def looked(record: Record, now: dt.datetime) -> Record:
+    """The journal of an act that still waits."""
     pause = _LOOKS_S[min(record.looks + 1, len(_LOOKS_S) - 1)]
-    moved = run is not None and run != record.run
-    return replace(
-        record,
-        run=run or record.run,
-        shown=None if moved else record.shown,
-        looks=0 if moved else record.looks + 1,
-        next_at=now + dt.timedelta(seconds=pause),
-    )
+    return replace(record, looks=record.looks + 1, next_at=now + dt.timedelta(seconds=pause))
+
+
+def amended(step: ActionStep, record: Record, run: str, now: dt.datetime) -> Record:
+    """The journal of an act in whose place a person proposed another, ``run``: that one waits as the first did, for as
+    long, from now on. Nothing here opens it."""
+    return replace(proposed(step, record, run, now), shown=None, looks=0)
 
 
 def tells(step: Step) -> bool:

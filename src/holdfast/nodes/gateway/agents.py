@@ -22,6 +22,7 @@ from typing import Any
 from holdfast.core import canonical
 from holdfast.core.agents import (
     CALLER,
+    Amendment,
     Child,
     Plan,
     StepAsk,
@@ -340,13 +341,14 @@ class Agents:
             hint = "deny the act, and have it proposed anew in an agent run that is open"
             raise UsageError("agent.closed", "the agent run that proposed it is closed", status=409, hint=hint)
         tool = state.plan.tools[_step_of(act)["tool"]]
-        asked = parse_amended(_read(body), tool, row.run)
+        amends = Amendment(row.run, _step_of(act).get("first", row.run))
+        asked = parse_amended(_read(body), tool, amends)
         options = self._step_options(state.opening, tool.queue, headers)
         async with self._turnstile.alone(row.run):  # whoever would reserve it meanwhile waits
             await self._refuse_told(act, "reserved")
             async with self.child(act.parent_run, row.workspace) as joined:
                 kept = {"kind": "tool", "act": True, "of": None, "tool": tool.name, "effect": tool.effect}
-                kept["replaces"] = row.run
+                kept |= {"replaces": amends.replaces, "first": amends.first}
                 who = requester or state.requester
                 made = self._make(STEP, asked.request, options, row.workspace, {"step": kept}, who, retry)
                 statements = await self._at_once(made, asked)

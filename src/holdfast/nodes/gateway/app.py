@@ -305,7 +305,8 @@ class GatewayApp:
         await _json(send, told)
 
     async def _lead_agent(self, run: str, what: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Record a step of an agent run or close it, for whoever holds its capability."""
+        """Record a step of an agent run or close it, for whoever holds its capability; of an act, also for whoever
+        holds its agent run's."""
         headers = dict(scope["headers"])
         if what == "amend" and ORIGIN not in scope:
             caller = self._workspaces.caller(headers.get(b"authorization"))
@@ -318,11 +319,10 @@ class GatewayApp:
         if not capability or ORIGIN in scope:
             hint = "send x-holdfast-capability, which came when it was opened"
             raise RefusedError("auth.capability", "an agent run is led by its capability", hint=hint, status=401)
-        row, secret = await self._desk.find(run, None, capability)
-        body = await read_body(receive)
         agents = self._gateway.agents
-        lead = agents.step if what == "steps" else agents.close
-        await _json(send, await lead(row, secret or b"", body, headers))
+        find, lead = (self._desk.find_led, agents.step) if what == "steps" else (self._desk.find, agents.close)
+        row, secret = await find(run, None, capability)
+        await _json(send, await lead(row, secret or b"", await read_body(receive), headers))
 
     async def _take_spans(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Keep spans as hints below the agent runs that they name, for a workspace's key."""

@@ -18,6 +18,7 @@ from holdfast.core.payments import explain
 from holdfast.core.statements import is_run_id
 from holdfast.errors import MalformedError, UsageError
 from holdfast.nodes.gateway.agent_tree import AgentTrees
+from holdfast.nodes.gateway.agents import AGENT, STEP
 from holdfast.nodes.gateway.changes import Changes
 from holdfast.nodes.gateway.disputes import Disputes
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -69,6 +70,20 @@ class RunDesk:
         row = await self._indexer.run(run)
         secret = hex_decode(capability, 32) if capability is not None else None
         if row is None or not (row.workspace == workspace if secret is None else self._opens(row, secret)):
+            raise UsageError("run.unknown", "there is no such run for this key or capability", status=404)
+        return row, secret
+
+    async def find_led(self, run: str, workspace: str | None, capability: str | None) -> tuple[RunRow, bytes | None]:
+        """A run, and the secret that leads it: its own or, of a step, that of the agent run that it hangs below
+        (``agents.md`` §4(5)). Raises ``run.unknown``."""
+        try:
+            return await self.find(run, workspace, capability)
+        except UsageError:
+            row = await self._indexer.run(run)
+            if row is None or row.endpoint != STEP or row.parent_run is None:
+                raise
+        above, secret = await self.find(row.parent_run, workspace, capability)
+        if above.endpoint != AGENT:
             raise UsageError("run.unknown", "there is no such run for this key or capability", status=404)
         return row, secret
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from holdfast.agents.workflows.engine import Came, Refused
+from holdfast.agents.workflows.engine import Came, Refused, Waits
 from holdfast.agents.workflows.journal import Journal
 from holdfast.core.workflows.build import Workflow, case
 from holdfast.errors import RefusedError, UnavailableError, UsageError
@@ -118,6 +118,43 @@ def test_an_act_that_somebody_carries_out_is_waited_for_whatever_the_time(journa
         assert await run.advance(100) is None
         assert run.state == "done"
         assert run.outside.withdrawn == []
+
+    asyncio.run(story())
+
+
+def test_an_amended_act_is_waited_for_anew_and_what_came_of_it_is_the_steps_result(journal):
+    async def story():
+        run = Run(journal)
+        await run.advance()
+        own = run.act
+        for before, after in ((own, "once"), ("once", "again")):
+            run.outside.gate[before] = Waits(after)
+            run.outside.begun.add(before)  # nobody takes back what was replaced
+            await run.advance(90)
+            assert run.step("pay").run == after
+        assert run.state == "open"
+        run.outside.gate["again"] = Came("again", result="less")
+        assert await run.advance(90) is None
+        assert run.state == "done"
+        assert run.step("pay").output == {"run": "again", "result": "less"}
+        assert len(run.outside.acts()) == 1
+        assert run.outside.withdrawn == []
+
+    asyncio.run(story())
+
+
+def test_an_act_that_turns_out_to_be_amended_when_its_time_is_over_is_waited_for(journal):
+    async def story():
+        run = Run(journal)
+        await run.advance()
+        run.outside.gate[run.act] = Waits("other")
+        run.outside.begun.add(run.act)
+        await run.advance(100)
+        assert run.step("pay").run == "other"
+        assert run.state == "open"
+        await run.advance(100)
+        assert run.state == "failed"
+        assert run.outside.withdrawn == ["other"]
 
     asyncio.run(story())
 

@@ -83,8 +83,8 @@ def acts(panel=None, storage=None, runs=None, record=None):
     return GatedActs(runs or Runs(), record, "http://gateway", panel, storage, FakeClock())
 
 
-def look(found):
-    return asyncio.run(found.look(ACT))
+def look(found, capability="cc" * 32):
+    return asyncio.run(found.look(AGENT, ACT, capability))
 
 
 BEGUN = ("taken", "prepared", "begun")
@@ -115,10 +115,42 @@ def test_a_case_that_was_rejected_just_now_may_be_amended_still():
     assert look(acts(before)).code == "workflow.act_rejected"
 
 
-def test_an_act_that_a_person_amended_is_not_taken_back():
+def test_a_refused_act_is_taken_back_so_that_no_reopening_carries_it_out():
+    for state, code in (("REJECTED", "workflow.act_rejected"), ("RECALLED", "workflow.act_recalled")):
+        runs = Runs()
+        assert look(acts(Panel(run=ACT, state=state), runs=runs)).code == code
+        assert [told["kind"] for _, _, told in runs.told] == ["reserved", "outcome"]
+        assert code in runs.told[1][2]["error"]
+
+
+def test_an_act_in_whose_place_another_stands_that_no_case_names_yet_is_waited_for():
     runs = Runs()
-    assert not asyncio.run(acts(runs=runs).withdraw(AGENT, ACT, "", "too late"))
+    runs.refuses[ACT, "reserved"] = "agent.replaced"
+    assert look(acts(Panel(run=ACT, state="REJECTED"), runs=runs)) == Waits(ACT)
+    runs.refuses[ACT, "reserved"] = "agent.reserved"
+    assert look(acts(Panel(run=ACT, state="REJECTED"), runs=runs)).code == "workflow.act_rejected"
     assert runs.told == []
+
+
+def test_an_act_that_is_amended_or_may_be_still_is_not_taken_back():
+    events = [{"kind": "amended", "body": {"run": AGENT.run}}]
+    for panel in (
+        Panel(events, run=ACT, state="REJECTED"),
+        Panel(run=ACT, state="REJECTED", changed_at=time_encode(START)),
+        Panel(run=ACT, state="HOLD"),
+    ):
+        runs = Runs()
+        look(acts(panel, runs=runs))
+        assert runs.told == []
+
+
+def test_an_amended_act_is_taken_back_by_its_agent_run():
+    runs = Runs()
+    assert asyncio.run(acts(runs=runs).withdraw(AGENT, ACT, "", "too late"))
+    assert [(run, capability) for run, capability, _ in runs.told] == [
+        (ACT, AGENT.capability),
+        (AGENT.run, AGENT.capability),
+    ]
 
 
 def test_a_case_of_another_run_says_nothing():

@@ -125,11 +125,22 @@ def test_an_act_waits_and_is_looked_at_less_and_less_until_its_time_is_over():
         waiting = moves.looked(waiting, NOW)
         pauses.append((waiting.next_at - NOW).total_seconds())
     assert pauses == [2, 5, 10, 20, 30, 30, 30]
-    assert moves.looked(waiting, NOW, "amended").run == "amended"
-    assert moves.looked(waiting, NOW, "amended").looks == 0
     over = next_move(definition(), snapshot(price=DONE, choice=CHOSEN, pay=waiting), later(100))
     assert isinstance(over, Write)
     assert (over.record.state, over.record.code) == ("failed", "workflow.act_expired")
+
+
+def test_an_amended_act_waits_anew_and_nothing_of_ours_opens_it():
+    step = definition().steps[2]
+    waiting = moves.looked(replace(moves.proposed(step, Record("asked", 1, {}), "act", NOW), shown="aa"), NOW)
+    amended = moves.amended(step, waiting, "other", later(90))
+    assert (amended.state, amended.run, amended.shown, amended.looks) == ("waiting", "other", None, 0)
+    assert (amended.until, amended.next_at) == (later(190), later(91))
+    known = snapshot(price=DONE, choice=CHOSEN, pay=amended)
+    assert next_move(definition(), known, later(100)) == Look(step, amended)
+    over = next_move(definition(), known, later(190))
+    assert isinstance(over, Write)
+    assert over.record.code == "workflow.act_expired"
 
 
 def test_a_sleep_ends_where_the_execution_does():

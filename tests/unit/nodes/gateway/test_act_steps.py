@@ -43,7 +43,9 @@ def test_only_reservation_and_outcome_of_itself_are_told_to_an_act() -> None:
             assert (await lead(world, act, "steps", value)).code == "agent.step"
         assert (await lead(world, act, "steps", {**reserved(act), "result": 1})).code == "agent.step"
         assert (await lead(world, agent, "steps", reserved(act))).code == "agent.step"
-        assert (await lead(world, {**act, "capability": agent["capability"]}, "steps", reserved(act))).status == 404
+        wrong = {**act, "capability": other["capability"]}
+        assert (await lead(world, wrong, "steps", reserved(act))).status == 404
+        assert (await lead(world, {**act, "capability": agent["capability"]}, "close", {"result": 1})).status == 404
         assert (await lead(world, look, "steps", {"kind": "reserved", "of": look["run"]})).code == "agent.none"
         queued = [("x-holdfast-capability", act["capability"]), ("x-holdfast-queue", "treasury")]
         assert (await post(world, f"/v1/runs/{act['run']}/steps", reserved(act), queued)).code == "agent.step"
@@ -66,6 +68,50 @@ def test_an_act_is_reserved_once_whoever_asks_and_the_same_key_is_answered_again
             await world.start()
 
     play(story, tmp_path)
+
+
+def by_its_agent(agent: dict[str, Any], act: dict[str, Any]) -> dict[str, Any]:
+    """An act, led by the capability of its agent run."""
+    return {"run": act["run"], "capability": agent["capability"]}
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_leads_an_agent_run_tells_of_its_acts_whether_it_is_open_or_not(closed: bool) -> None:
+    async def story(world: World) -> None:
+        agent, act = await proposed(world)
+        elsewhere, other = await proposed(world)
+        if closed:
+            assert (await lead(world, agent, "close", {"result": 1})).status == 200
+        assert (await lead(world, by_its_agent(agent, act), "steps", reserved(act))).status == 200
+        assert (await lead(world, act, "steps", reserved(act))).code == "agent.reserved"
+        assert (await lead(world, by_its_agent(agent, act), "steps", outcome(act))).status == 200
+        assert (await lead(world, act, "steps", outcome(act))).code == "agent.outcome"
+        [one, two] = (await children(world, act["run"]))["children"]
+        assert (one["kind"], two["kind"]) == ("step", "step")
+        for whose in (by_its_agent(agent, other), by_its_agent(elsewhere, act)):
+            reply = await lead(world, whose, "steps", reserved(other))
+            assert (reply.status, reply.code) == (404, "run.unknown")
+
+    play(story)
+
+
+def test_an_agent_runs_capability_leads_its_acts_alone_and_reads_none_of_them() -> None:
+    async def story(world: World) -> None:
+        agent, act = await proposed(world)
+        look = (await lead(world, agent, "steps", LOOK)).json()
+        assert (await lead(world, by_its_agent(agent, look), "steps", reserved(look))).code == "agent.none"
+        below = await opened(world, agent["run"])
+        under_it = (await lead(world, below, "steps", WIRE)).json()
+        assert (await lead(world, by_its_agent(agent, below), "steps", LOOK)).status == 404
+        assert (await lead(world, by_its_agent(agent, under_it), "steps", reserved(under_it))).status == 404
+        told = (await lead(world, act, "steps", reserved(act))).json()
+        assert (await lead(world, by_its_agent(agent, told), "steps", outcome(told))).status == 404
+        held = [("x-holdfast-capability", agent["capability"])]
+        for what in ("bundle", "wrap", "payment"):
+            reply = await asgi.request(world.app(), "GET", f"/v1/runs/{act['run']}/{what}", headers=held)
+            assert reply.status == 404
+
+    play(story)
 
 
 def test_of_reservations_that_come_at_once_one_is_taken() -> None:
