@@ -11,12 +11,12 @@ import asyncio
 import datetime as dt
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.adapters.storage_simulated import SimulatedDisk
-from holdfast.agents.act_checks import TakenAct
+from holdfast.agents.act_checks import KnownAct, TakenAct
 from holdfast.agents.act_journal import ActJournal
 from holdfast.agents.acting import Executor, Tooling
 from holdfast.agents.record import ProposedAct
@@ -46,7 +46,9 @@ class ActCase:
     tool: str
     state: str = "CLEAR"
     ours: bool = True
-    """Whether our agent proposed it."""
+    """Whether our agent proposed it, or the one with which it began."""
+    first: str | None = None
+    """Of an amended act, the one with which it began."""
     consumer: str | None = None
     until: float = 0.0
     over: bool = False
@@ -54,6 +56,11 @@ class ActCase:
     @property
     def let_through(self) -> bool:
         return self.state in LET_THROUGH
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether the gate lets an executor carry it out: what was amended, on CLEAR alone."""
+        return self.state == "CLEAR" if self.first else self.let_through
 
     @property
     def queue(self) -> str:
@@ -84,6 +91,10 @@ class ActingWorld:
         """Whether the agent run is closed."""
         self.lies = lies
         """Whether the panel hands out what it must not."""
+        self.forgets = False
+        """Whether the gateway lets what is reserved or replaced be reserved again."""
+        self.replaced: dict[str, str] = {}
+        """Acts in whose place another was proposed, and the other."""
         self.reserved: dict[str, str] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.told: dict[str, str] = {}
@@ -108,6 +119,23 @@ class ActingWorld:
             self.closed = True
         elif what < 0.3:
             self.clock.time += self.chance.choice((1, 10, LEASE_S + 1))
+        elif what < 0.35:
+            self.amend(case, self.chance.choice(("HOLD", "CLEAR", "CLEAR", "PROVISIONAL")))
+
+    def amend(self, case: ActCase, state: str) -> ActCase | None:
+        """Somebody denies an act and proposes another in its place, where panel and gateway let them."""
+        if case.state in ("RECALLED", "REJECTED") or case.over or self.closed or case.run in self.window:
+            return None
+        case.state = "REJECTED"
+        if case.run in self.reserved or case.run in self.outcomes or case.run in self.replaced:
+            return None
+        other = ActCase(run_of(1_000 + len(self.replaced)), case.tool, state, case.ours, case.first or case.run)
+        self.replaced[case.run], self.cases[other.run] = other.run, other
+        return other
+
+    def begun_with(self, run: str) -> str:
+        """The act with which an act began."""
+        return self.cases[run].first or run
 
     def effects(self) -> dict[str, int]:
         """How often each act really happened."""
@@ -165,13 +193,17 @@ class FakePanel(Wire):
         until = dt.datetime.fromtimestamp(now + (lease_s or LEASE_S), dt.UTC)
         stamp = until.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         row = {"id": f"case-{found.run}", "run": found.run}
-        return {"handed": {"case": row, "consumer": consumer, "key": found.key, "until": stamp}}
+        handed = {"case": row, "consumer": consumer, "key": found.key, "until": stamp, "capability": "ab" * 32}
+        return {"handed": handed}
 
     async def case(self, case: str) -> dict[str, Any]:
         await self.point()
         return {"state": self.world.cases[case.removeprefix("case-")].state}
 
     async def bundle(self, run: str) -> bytes:
+        raise NotImplementedError
+
+    async def cases(self, states: Sequence[str] = (), **query: str | int | None) -> dict[str, Any]:
         raise NotImplementedError
 
     async def end_lease(self, case: str, act: str, consumer: str, key: str) -> dict[str, Any]:
@@ -194,10 +226,14 @@ class FakeChecks(Wire):
         super().__init__(world, disk)
         self._consumer = consumer
 
-    def known(self, run: str) -> ProposedAct:
-        if not self.world.cases[run].ours:
+    async def known(self, handed: TakenAct) -> KnownAct:
+        await self.point()
+        case = self.world.cases[handed.run]
+        if not case.ours:
             raise RefusedError("act.unknown", "the agent's own record has no such act")
-        return ProposedAct(run, f"capability-{run}", AGENT, "digest")
+        first = self.world.begun_with(case.run)
+        own = ProposedAct(first, f"capability-{first}", AGENT, "digest")
+        return KnownAct(case.run, f"capability-{case.run}", own)
 
     def agent_capability(self, agent: str) -> str | None:
         return f"capability-{agent}"
@@ -220,7 +256,7 @@ class FakeChecks(Wire):
     def _gate(case: ActCase) -> None:
         if case.state in ("RECALLED", "REJECTED"):
             raise RefusedError("act.recalled", f"it is {case.state}")
-        if not case.let_through:
+        if not case.may_be_done:
             raise RefusedError("act.held", f"it is {case.state}")
 
 
@@ -238,7 +274,9 @@ class FakeSteps(Wire):
             if act in world.outcomes:
                 raise UsageError("agent.outcome", "it was told already", status=409)
             if body["kind"] == "reserved":
-                if act in world.reserved:
+                if act in world.replaced and not world.forgets:
+                    raise UsageError("agent.replaced", "another stands in its place", status=409)
+                if act in world.reserved and not world.forgets:
                     raise UsageError("agent.reserved", "somebody has taken it on", status=409)
                 world.reserved[act] = key
             else:
@@ -284,8 +322,10 @@ class FakeTool(Wire):
 
     def _arrive(self, run: str, prepared: bytes) -> None:
         case = self.world.cases[run]
-        if not case.let_through or not case.ours:
+        if not case.may_be_done or not case.ours:
             self.world.broken.append(f"{run} was carried out while it was {case.state}, ours: {case.ours}")
+        if run in self.world.replaced and not self.world.forgets:
+            self.world.broken.append(f"{run} was carried out, and {self.world.replaced[run]} stands in its place")
         seen = self._receiver.sent.setdefault(run, set())
         if self.name == "blind" or not seen:
             self._receiver.effects[run] += 1

@@ -93,6 +93,8 @@ class Outside:
         """By act: what :meth:`look` finds. Nothing: it waits."""
         self.begun: set[str] = set()
         """Acts that an executor has begun to carry out."""
+        self.amended: dict[str, str] = {}
+        """Acts in whose place a person proposed another, and the other."""
         self.withdrawn: list[str] = []
         self.recorded: Counter[str] = Counter()
         """Agent runs that an executor knows of."""
@@ -215,14 +217,14 @@ class Gate:
 
     async def look(self, agent: AgentRun, act: str, capability: str) -> Waits | Came | Refused:
         self._outside.fuse.breathe()
-        found = self._outside.gate.get(act, Waits(act))
+        found = self._outside.gate.get(act, Waits(self._outside.amended.get(act, act)))
         if isinstance(found, Exception):
             raise found
         return found
 
     async def withdraw(self, agent: AgentRun, act: str, capability: str, why: str) -> bool:
         self._outside.fuse.breathe()
-        if act in self._outside.begun:
+        if act in self._outside.begun or act in self._outside.amended:
             return False
         if act not in self._outside.withdrawn:
             self._outside.withdrawn.append(act)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
 
@@ -48,9 +49,13 @@ def check(world: ActingWorld, *, alone: bool = True) -> None:
             assert "result" in told or told["error"].startswith(NOT_KNOWN), f"{run} happened, and it is said that not"
         if told is not None and "result" in told:
             assert times == 1, f"it is told that {run} happened, and it did not"
-        if case.let_through and case.ours and alone:
+        if case.may_be_done and case.ours and alone:
             assert told is not None, f"{run} is let through, and nothing came of it"
             assert case.over
+    chains = Counter({world.begun_with(run): 0 for run in world.cases})
+    for run, times in world.effects().items():
+        chains[world.begun_with(run)] += times
+    assert max(chains.values(), default=0) <= 1, "an act and one in its place both happened"
 
 
 @pytest.mark.parametrize("seed", crashes.seeds())
@@ -94,5 +99,42 @@ def test_two_executors_and_a_panel_that_lies_make_nothing_happen_twice(seed: int
     story.live(last, crash=False)
     check(world, alone=False)
     for run, case in world.cases.items():
-        if case.let_through and case.ours:
+        if case.may_be_done and case.ours:
             assert run in world.outcomes, f"{run} is let through, and nothing came of it"
+
+
+@pytest.mark.parametrize("seed", crashes.seeds())
+def test_of_an_act_and_those_in_its_place_one_is_begun_whatever_a_gateway_forgets(seed: int) -> None:
+    """The gateway lets everything be reserved, and the panel hands out what it must not, denied acts as CLEAR among
+    it: the journal alone knows that of acts with one first act only one may be begun."""
+    story = crashes.Story(seed)
+    world = ActingWorld(some_acts(story.chance), story.chance, lies=True)
+    world.forgets = True
+
+    async def life(storage: Storage) -> None:
+        running = start(world, story.disk, storage)
+        for _ in range(ROUNDS):
+            for run in world.replaced:
+                world.cases[run].state = story.chance.choice(("CLEAR", "REJECTED"))
+            await running.executor.round()
+
+    for _ in range(LIVES):
+        story.live(life, at=story.chance.randint(1, SPAN))
+    happened = Counter(world.begun_with(run) for run, times in world.effects().items() if times)
+    assert max(happened.values(), default=0) <= 1
+    assert all(times <= 1 for times in world.effects().values())
+    assert world.broken == []
+
+
+def test_an_amended_act_is_carried_out_and_the_denied_one_never() -> None:
+    world, disk = ActingWorld([ActCase(run_of(1), "keyed")]), SimulatedDisk(1)
+    other = world.amend(world.cases[run_of(1)], "CLEAR")
+    assert other is not None
+    again = world.amend(other, "PROVISIONAL")
+    assert again is not None
+    asyncio.run(until_still(world, disk, disk.mount()))
+    assert world.effects() == {}
+    again.state = "CLEAR"
+    asyncio.run(until_still(world, disk, disk.mount()))
+    assert (world.effects(), [*world.outcomes]) == ({again.run: 1}, [again.run])
+    check(world)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from holdfast.agents.workflows.engine import Came, Refused, Waits
+from holdfast.agents.workflows.engine import Came, Refused
 from holdfast.agents.workflows.journal import Journal
 from holdfast.core.workflows.build import Workflow, case
 from holdfast.errors import RefusedError, UnavailableError, UsageError
@@ -128,8 +128,7 @@ def test_an_amended_act_is_waited_for_anew_and_what_came_of_it_is_the_steps_resu
         await run.advance()
         own = run.act
         for before, after in ((own, "once"), ("once", "again")):
-            run.outside.gate[before] = Waits(after)
-            run.outside.begun.add(before)  # nobody takes back what was replaced
+            run.outside.amended[before] = after
             await run.advance(90)
             assert run.step("pay").run == after
         assert run.state == "open"
@@ -147,8 +146,7 @@ def test_an_act_that_turns_out_to_be_amended_when_its_time_is_over_is_waited_for
     async def story():
         run = Run(journal)
         await run.advance()
-        run.outside.gate[run.act] = Waits("other")
-        run.outside.begun.add(run.act)
+        run.outside.amended[run.act] = "other"
         await run.advance(100)
         assert run.step("pay").run == "other"
         assert run.state == "open"
