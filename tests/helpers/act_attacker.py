@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ VECTORS = Path(__file__).parents[2] / "vectors"
 TRUST = verify_trust(parse_trust_chain((VECTORS / "shared" / "trust.json").read_bytes()))
 EXPECTED = canonical.decode_object((VECTORS / "acts" / "proposed" / "expected.json").read_bytes())
 AGENT = str(EXPECTED["agent"])
+AMENDED = str(canonical.decode_object((VECTORS / "acts" / "amended-whole" / "act.json").read_bytes())["run"])
+"""An act in the place of ``ACT``."""
 ACT = str(canonical.decode_object((VECTORS / "acts" / "proposed" / "act.json").read_bytes())["run"])
 AT = time_decode("2026-01-01T00:10:00.000Z")
 CASE = "01890000-0000-4000-8000-000000000001"
@@ -118,11 +120,55 @@ class Attacker:
         folder = VECTORS / "acts" / self.evidence if name == "agent" else folder
         return (folder / f"{name}.json").read_bytes()
 
+    async def cases(self, states: Sequence[str] = (), **query: str | int | None) -> dict[str, Any]:
+        raise NotImplementedError
+
     async def next(self, queue: str, consumer: str, *, include_hold: bool, lease_s: int | None) -> dict[str, Any]:
         raise NotImplementedError
 
     async def end_lease(self, case: str, act: str, consumer: str, key: str) -> dict[str, Any]:
         raise NotImplementedError
+
+
+class Amending(Attacker):
+    """The same, who hands out an act that rita proposed in the place of the agent's. ``denied`` are the panel's cases
+    of what it replaces, by run."""
+
+    def __init__(self, evidence: str = "amended-whole", *, policy: QueuePolicy = POLICY, act: str = AMENDED) -> None:
+        super().__init__(evidence, policy=policy)
+        self.words[0]["body"] |= {"run": act, "requester": "rita"}
+        self.asked: list[str] = []
+        self.denied = {ACT: self.denial(ACT, act)}
+
+    def denial(self, run: str, other: str, *, by: str = "rita", kind: str = "person") -> dict[str, Any]:
+        """The case of an act that somebody denied to propose another in its place."""
+        system, gate = {"kind": "system", "id": "panel"}, {"kind": "gate", "id": "gate"}
+        opened = {"queue": "treasury", "run": run, "subject": None, "requester": None}
+        led = {"act": {"tool": "wire", "effect": "pay"}, "under": [{"run": AGENT, "before": 1}], "children": "00" * 32}
+        said = {"act": "reject", "role": "reviewer", "reason": "too much", "document": "{}"}
+        gated = {"reasons": [], "clear_until": None, "released_early": False}
+        told = [("opened", system, opened), ("led", system, led), ("decided", {"kind": "person", "id": by}, said)]
+        told += [("rejected", gate, gated), ("amended", {"kind": kind, "id": by}, {"run": other})]
+        more = {"digest": "00" * 32, "cause": None, "lanes": None, "policy": self.policy.digest}
+        at = time_encode(AT - dt.timedelta(minutes=2))
+        events = [
+            {"seq": number, "at": at, "kind": name, "actor": actor, "body": body, **more}
+            for number, (name, actor, body) in enumerate(told, 1)
+        ]
+        return {"id": CASE, "run": run, "state": "REJECTED", "events": events}
+
+    async def cases(self, states: Sequence[str] = (), **query: str | int | None) -> dict[str, Any]:
+        assert query["queue"] == "treasury"
+        self.asked.append(str(query["run"]))
+        found = self.denied.get(str(query["run"]))
+        return {"cases": [] if found is None else [found]}
+
+    async def bundle(self, run: str, capability: str | None = None) -> bytes:
+        if capability is None:
+            raise UnavailableError("http.unreachable", "the panel shows no evidence")
+        shown = {AGENT: "agent", ACT: "first"}.get(run, "act")
+        found = VECTORS / "acts" / self.evidence / f"{shown}.json"
+        return found.read_bytes() if found.exists() else OPEN_AGENT
 
 
 OPEN_AGENT = canonical.encode(
@@ -143,15 +189,26 @@ def checks(
     file: AgentFile | None = None,
     policies: Mapping[str, str] | None = None,
     consumer: str = "first",
+    amended: bool = True,
 ) -> ActChecks:
     clock = ManualClock(AT.timestamp())
     tools: Any = {"wire": Wire()}
     return ActChecks(
-        attacker, attacker, lambda: record, file or file_of(), tools, TRUST, clock, consumer=consumer, policies=policies
+        attacker,
+        attacker,
+        lambda: record,
+        file or file_of(),
+        tools,
+        TRUST,
+        clock,
+        consumer=consumer,
+        policies=policies,
+        amended=amended,
     )
 
 
 HANDED = TakenAct(CASE, ACT, "treasury", KEY, AT)
+HANDED_AMENDED = TakenAct(CASE, AMENDED, "treasury", KEY, AT, "cd" * 32)
 
 
 def refused(checking: ActChecks, handed: TakenAct = HANDED, *, again: bool = False) -> str:
@@ -159,3 +216,10 @@ def refused(checking: ActChecks, handed: TakenAct = HANDED, *, again: bool = Fal
     with pytest.raises(HoldfastError) as caught:
         asyncio.run(checking.held(handed) if again else checking.check(handed))
     return caught.value.code
+
+
+def replaced_in(evidence: str) -> str:
+    """The run that the amended act of a vector replaces."""
+    bundle = canonical.decode_object((VECTORS / "acts" / evidence / "act.json").read_bytes())
+    [text] = [item["text"] for item in bundle["journal"] if item.get("document") == "request"]
+    return str(canonical.decode_object(text.encode())["replaces"])

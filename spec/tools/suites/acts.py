@@ -246,6 +246,13 @@ def write(out: Writer) -> None:
     )
     other = amended()
     replaced("declared", "The closed agent run lists both acts.", other, above=agent(good, children=lists(good, other)))
+    elsewhere = LESS.replace("0xabc", "0xdef")
+    replaced(
+        "elsewhere",
+        "Other arguments may name another receiver: whether the owner allows that one, the agent file says (§3(3)).",
+        amended(elsewhere),
+        request=elsewhere,
+    )
     replaced(
         "as-its-own",
         "Attack: an amended act that is handed to an executor as one that its agent proposed. What it is held against is "
