@@ -31,6 +31,8 @@ class StepContent:
     came_as: str
     """What ``came`` is: a result, an error, or what the step is recorded as; empty while there is nothing."""
     came: str
+    replaces: str | None = None
+    """Of an act that a person proposed in the place of another: the run of that one."""
 
     def to_json(self) -> dict[str, canonical.JSON]:
         return {
@@ -40,6 +42,7 @@ class StepContent:
             "asked": self.asked,
             "came_as": self.came_as,
             "came": self.came,
+            "replaces": self.replaces,
         }
 
 
@@ -59,7 +62,8 @@ def step_content(request: str, response: str | None) -> StepContent | None:
     name, asked_as = _text(asked.get("tool")) or _text(asked.get("name")), "act"
     for member in ("arguments", "attributes"):
         if member in asked:
-            return StepContent(kind, name, member, _cut(indented(asked[member])), came_as, told)
+            text = _cut(indented(asked[member]))
+            return StepContent(kind, name, member, text, came_as, told, _text(asked.get("replaces")))
     return StepContent(kind, name, asked_as, _text(asked.get("of")) or "", came_as, told)
 
 

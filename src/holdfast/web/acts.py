@@ -27,6 +27,7 @@ from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, pers
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.attached import attached_of
+from holdfast.review.cases import Case
 from holdfast.review.contents import Content, asked_of, evidence_of
 from holdfast.review.events import SYSTEM
 from holdfast.review.recalled import recalled_of
@@ -107,6 +108,15 @@ class CaseActPages:
                 led |= {"agent": tree.head.name, "tool": child.title, "effect": child.effect}
         return led
 
+    async def _beside(self, case: Case, content: Content | None) -> list[tuple[str, str, str]]:
+        """Of an act: the case of what was proposed in its place and, for whoever reads it, of what it replaces."""
+        replaces = content.step.replaces if content is not None and content.step is not None else None
+        runs = {case.amended: ("In its place", "Another act"), replaces: ("In the place of", "An act that was denied")}
+        rows = await self._review.call(
+            self._review.desk.cases_of_runs, SYSTEM, [run for run in runs if run is not None]
+        )
+        return [(*runs[run], row.case) for run, found in rows.items() for row in found[:1]]
+
     async def _show(self, request: Request, *, opened: bool, status: int = 200, **values: Any) -> Response:
         """The page; ``opened`` is false where nobody opened anything."""
         desk, case, principal = self._review.desk, request.path_params["case"], person_of(request)
@@ -138,6 +148,7 @@ class CaseActPages:
             "recorded": _asks(file.policy),
             "asked": asked_of(evidence),
             "led": await self._led(evidence, content, opened=reading is not None),
+            "beside": await self._beside(file.case, content),
             "opened": file.bundle is not None,
             "content": content,
             "unread": reading.trouble if reading is not None else "This panel reads no runs.",

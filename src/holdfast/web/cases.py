@@ -239,6 +239,8 @@ def _says(kind: str, body: Mapping[str, Any]) -> str:
             f"The label {body['label']} came to mean artifact {body['to'][:12]}…; this case stands on "
             f"{body['from'][:12]}…. Approvals from before do not count any more."
         )
+    if kind == "amended":
+        return f"Run {body['run'][:8]}… was proposed in its place."
     if kind == "dependant_added":
         return f"{body['kind'].capitalize()} {body['target']}."
     if kind == "statement_logged":
