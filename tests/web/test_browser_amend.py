@@ -72,6 +72,12 @@ def test_somebody_denies_an_act_and_proposes_another_and_somebody_else_decides_t
         await page.click(f"{FORM} summary")
         assert json.loads(await page.run(TYPED)) == {"to": "0xabc", "amount": "70000"}  # the act's own, to begin with
         assert "somebody else decides it" in await page.run(f"document.querySelector('{FORM}').innerText")
+        await pages.cases.post(
+            f"/v1/cases/{case}/comment", b'{"text": "who asked?"}', *await pages.cases.let_in("ben", "reviewer")
+        )
+        await page.wait("document.querySelector('.happening[data-event=commented]')")
+        assert json.loads(await page.run(TYPED)) == {"to": "0xabc", "amount": "70000"}  # after it refreshed itself, too
+        assert await page.run(f"document.querySelector('{FORM}').open")
         assert await axe.violations(page) == []
         assert await page.run(FITS)
 
@@ -107,7 +113,7 @@ def test_somebody_denies_an_act_and_proposes_another_and_somebody_else_decides_t
         await page.go(f"{pages.url}/cases/{case}")
         await page.click(f"a[href='/cases/{other}']")  # the denied one leads to what stands in its place
         await page.wait(f"location.pathname === '/cases/{other}'")
-        await page.click(f"a[href='/cases/{case}']")  # and back
+        await page.run(f"document.querySelector(`a[href='/cases/{case}']`).click()")  # and back
         await page.wait(f"location.pathname === '/cases/{case}'")
         assert not await page.run(f"document.querySelector('{FORM}')")
 

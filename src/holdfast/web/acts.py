@@ -108,14 +108,14 @@ class CaseActPages:
                 led |= {"agent": tree.head.name, "tool": child.title, "effect": child.effect}
         return led
 
-    async def _beside(self, case: Case, content: Content | None) -> list[tuple[str, str, str]]:
-        """Of an act: the case of what was proposed in its place and, for whoever reads it, of what it replaces."""
+    async def _beside(self, case: Case, content: Content | None) -> dict[str, str | None]:
+        """Of an act: the case of the one that was proposed in its place and, for whoever reads it, of the one in whose
+        place it was."""
         replaces = content.step.replaces if content is not None and content.step is not None else None
-        runs = {case.amended: ("In its place", "Another act"), replaces: ("In the place of", "An act that was denied")}
-        rows = await self._review.call(
-            self._review.desk.cases_of_runs, SYSTEM, [run for run in runs if run is not None]
-        )
-        return [(*runs[run], row.case) for run, found in rows.items() for row in found[:1]]
+        runs = [run for run in (case.amended, replaces) if run is not None]
+        rows = await self._review.call(self._review.desk.cases_of_runs, SYSTEM, runs) if runs else {}
+        first = {run: found[0].case for run, found in rows.items()}
+        return {"replaced_by": first.get(case.amended or ""), "replaces": first.get(replaces or "")}
 
     async def _show(self, request: Request, *, opened: bool, status: int = 200, **values: Any) -> Response:
         """The page; ``opened`` is false where nobody opened anything."""

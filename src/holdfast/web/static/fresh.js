@@ -33,11 +33,19 @@ const label = (node) => node.dataset.lane ?? `act ${node.dataset.keep}`;
 /** Whether somebody has begun to write: then what they write about stays as it is. */
 const writing = (root) => [...root.querySelectorAll("textarea, input")].some((field) => field.value !== field.defaultValue);
 
+/** What fields hold of what the reader opened: in a page that was only asked for again they are empty. */
+const given = (root) => [...root.querySelectorAll("textarea[data-given]")].map((field) => [field.id, field.defaultValue]);
+
 function put(newer) {
   const open = opened(shown);
+  const kept = given(shown);
   const before = word(shown);
   shown.replaceChildren(...document.importNode(newer, true).childNodes);
   for (const node of shown.querySelectorAll("details:is([data-lane], [data-keep])")) node.open = open.has(label(node));
+  for (const [id, text] of kept) {
+    const field = document.getElementById(id);
+    if (field && !field.defaultValue) field.defaultValue = text;
+  }
   const after = word(shown);
   if (after && before !== after) announce(`The case is ${after}`);
   shown.dispatchEvent(new CustomEvent("fresh"));
