@@ -143,7 +143,7 @@ def test_what_people_proposed_in_an_acts_place_is_carried_out_once_and_what_they
 
     words = led.words()
     assert receiver.arrived == {("/keyed", last): 1}
-    assert (words[last]["came"], words[last]["first"], words[last]["stands"]) == ("result", first, "CLEAR")
+    assert (words[last]["came"], words[last]["amends"], words[last]["stands"]) == ("result", first, "CLEAR")
     assert words[too_long]["dropped"]["code"] == "agent.allow"
     assert not {first, between} & words.keys()
     listed = holdfast("agent", "acts", str(led.file), "--state", str(people.net.state))

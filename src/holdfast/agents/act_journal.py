@@ -45,7 +45,7 @@ _MEMBERS: Mapping[str, frozenset[str]] = {
     "over": frozenset({"state"}),
     "dropped": frozenset({"code", "says"}),
 }
-_MAY = frozenset({"first"})
+_MAY = frozenset({"amends"})
 """What `taken` may have besides: of an amended act."""
 OPEN = ("taken", "prepared", "begun", "ended", "unknown", "told")
 """Words after which something is still to be done."""
@@ -69,7 +69,7 @@ class ActState:
     """Of the act."""
     agent: str = ""
     """The agent run."""
-    first: str = ""
+    amends: str = ""
     """Of an amended act, the first one (``acts.md`` §1(5))."""
     tool: str = ""
     effect: str = ""
@@ -94,7 +94,7 @@ class ActState:
     @property
     def proposed(self) -> str:
         """The act of the agent's own with which it began: itself, where nobody amended."""
-        return self.first or self.act
+        return self.amends or self.act
 
     @property
     def to_take_back(self) -> bool:
@@ -110,7 +110,7 @@ class ActState:
             "case": self.case,
             "queue": self.queue,
             "agent": self.agent,
-            "first": self.first or None,
+            "amends": self.amends or None,
             "tool": self.tool,
             "effect": self.effect,
             "outcome": self.outcome,

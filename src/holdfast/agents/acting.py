@@ -228,7 +228,7 @@ class Executor:
             self._leave(handed.run)
             return False
         said = {"case": handed.case, "queue": handed.queue, "key": handed.key, "capability": known.capability}
-        said |= {"agent": known.proposed.agent} | ({"first": known.proposed.run} if known.amended else {})
+        said |= {"agent": known.proposed.agent} | ({"amends": known.proposed.run} if known.amended else {})
         state = self._write(handed.run, "taken", said)
         try:
             verified = await self._checks.check(handed)

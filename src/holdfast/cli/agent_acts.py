@@ -256,8 +256,8 @@ def _told_json(told: Told) -> None:
 def _act_lines(item: Mapping[str, Any]) -> list[str]:
     lines = [f"{item['word']:<12}{item['act']}  {item['tool'] or '-'}, {item['effect'] or 'not checked'}, {item['at']}"]
     lines.append(f"            case {item['case']} of {item['queue']}, agent run {item['agent']}")
-    if item["first"]:
-        lines.append(f"            proposed by a person in the place of {item['first']}")
+    if item["amends"]:
+        lines.append(f"            proposed by a person in the place of {item['amends']}")
     if item["dropped"]:
         lines.append(f"            not carried out: {item['dropped']['says']} ({item['dropped']['code']})")
     if item["not_known"]:

@@ -168,3 +168,18 @@ def test_a_list_shows_neither_what_was_prepared_nor_what_reads_the_act() -> None
     [state] = journal.acts()
     assert not {"capability", "arguments", "prepared", "key"} & state.to_json().keys()
     assert "capability" not in repr(state)
+
+
+def test_only_taken_may_say_in_whose_place_an_act_stands() -> None:
+    at = "2026-01-01T00:00:00.000Z"
+    found = follow(ActState(ACT), "taken", at, {**TAKEN, "amends": OTHER})
+    assert (found.amends, found.proposed, found.to_json()["amends"]) == (OTHER, OTHER, OTHER)
+    own = follow(ActState(ACT), "taken", at, TAKEN)
+    assert (own.amends, own.proposed, own.to_json()["amends"]) == ("", ACT, None)
+    for state, word, body in (
+        (ActState(ACT), "taken", {**TAKEN, "amends": None}),
+        (own, "dropped", {**BODIES["dropped"], "amends": OTHER}),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            follow(state, word, at, body)
+        assert caught.value.code == "acts.history"
