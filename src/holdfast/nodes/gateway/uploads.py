@@ -110,15 +110,9 @@ class Uploads:
     ) -> tuple[str, Upload]:
         """Read a file and keep it; its id. Raises ``file.*``."""
         await self.sweep()
-        own = self.of(workspace)
-        if len(own) >= MOST_FILES or sum(item.size for item in own) + len(data) > self._workspace_bytes:
-            raise RefusedError(
-                "file.room",
-                f"a workspace keeps at most {MOST_FILES} uploads of together {self._workspace_bytes} bytes",
-                hint="delete some, or send the file inline",
-                status=413,
-            )
+        self._require_room(workspace, len(data))
         found = await attaching.read(name, data)
+        self._require_room(workspace, len(data))  # others came while this one was read
         locator, secret = self._random(16).hex(), self._random(32)
         now = self._clock.now()
         kept = Kept(locator, workspace, person, len(data), now, now + dt.timedelta(days=self._days))
@@ -133,6 +127,16 @@ class Uploads:
             del self._kept[locator]
             raise
         return f"file-{locator}-{secret.hex()}", Upload(kept, data, found)
+
+    def _require_room(self, workspace: str, size: int) -> None:
+        own = self.of(workspace)
+        if len(own) >= MOST_FILES or sum(item.size for item in own) + size > self._workspace_bytes:
+            raise RefusedError(
+                "file.room",
+                f"a workspace keeps at most {MOST_FILES} uploads of together {self._workspace_bytes} bytes",
+                hint="delete some, or send the file inline",
+                status=413,
+            )
 
     def of(self, workspace: str) -> list[Kept]:
         """What is kept of a workspace, newest first."""

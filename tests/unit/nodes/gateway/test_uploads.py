@@ -109,6 +109,17 @@ def test_a_workspace_keeps_no_more_than_it_may_and_others_are_not_hindered():
     asyncio.run(desk.keep(workspace="second"))
 
 
+def test_uploads_that_come_at_once_take_no_more_room_than_one_after_the_other():
+    desk = Desk(room=60)
+
+    async def many():
+        return await asyncio.gather(*(desk.keep() for _ in range(8)), return_exceptions=True)
+
+    refused = [item.code for item in asyncio.run(many()) if isinstance(item, HoldfastError)]
+    assert refused == ["file.room"] * 6
+    assert sum(item.size for item in desk.uploads.of("first")) <= 60
+
+
 def test_what_cannot_be_read_is_not_kept():
     desk = Desk()
     assert refusal(desk.keep(b"\x7fELF\0")) == "file.type"
