@@ -16,7 +16,7 @@ from holdfast.web.assets import Assets
 from tests.helpers.browser import IN_A_BROWSER, Browser, Page, launch
 from tests.helpers.panel import PanelWorld
 from tests.helpers.xss import CORPUS
-from tests.web.test_browser_chat import HARMLESS, answered, ask, opened
+from tests.web.test_browser_chat import HARMLESS, Play, answered, ask, opened
 from tests.web.test_browser_chat import play as play  # noqa: PLC0414  # a fixture
 
 pytestmark = [*IN_A_BROWSER]
@@ -355,5 +355,49 @@ def test_a_tab_that_watches_takes_nothing_from_an_answer_that_comes_in_beside_it
             await tab.wait(
                 f"{QUESTIONS}.join() === 'First?,Second?,Third?' && {ANSWERS}.every((text) => text.length > 100)"
             )
+
+    play(scene)
+
+
+SEALED = """
+new Promise((told) => {
+  indexedDB.open("holdfast-chat/" + document.body.dataset.owner).onsuccess = ({ target: { result: base } }) => {
+    const change = base.transaction("turns", "readwrite");
+    change.objectStore("turns").getAll().onsuccess = ({ target }) => {
+      for (const turn of target.result) change.objectStore("turns").put({ ...turn, private: true });
+    };
+    change.oncomplete = () => told(true);
+  };
+})"""
+"""Every turn that is kept becomes one that was asked privately."""
+
+
+def test_what_was_sealed_is_not_sent_in_the_clear_by_going_on_asking_again_or_writing_anew(play: Play) -> None:
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        await ask(page, "My secret")
+        await answered(page)
+        await page.run(SEALED)
+        kept = str(await page.run("location.hash"))
+        await page.go("about:blank")
+        await page.go(panel.url + "/chat" + kept)
+        await page.wait(f"{TURNS} === 1")
+        asked = len(panel.gateway.asked)
+        await ask(page, "And now?")
+        await page.wait(TROUBLE)
+        assert "was sealed" in await page.run(TROUBLE)
+        for act in ("retry", "retry"):
+            await page.run(f"document.querySelector('.talk [data-act={act}]').click()")
+            await page.wait("!document.querySelector('[data-busy]')")
+            await page.wait(TROUBLE)
+        await page.run("document.querySelector('.talk [data-act=edit]').click()")
+        await page.press("Enter", 13, "\r")
+        await page.wait(TROUBLE)
+        assert len(panel.gateway.asked) == asked
+        await page.run("location.hash = ''")
+        await page.wait(f"{TURNS} === 0")
+        await ask(page, "Something else")
+        await answered(page)
+        assert [item["messages"][0]["content"] for item in panel.gateway.asked[asked:]] == ["Something else"]
 
     play(scene)

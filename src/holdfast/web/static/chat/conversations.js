@@ -91,8 +91,8 @@ export class Conversations {
     return conversation;
   }
 
-  /** A new turn under `parent` (null at the beginning), which becomes the head. */
-  add(conversation, parent, question, model) {
+  /** A new turn under `parent` (null at the beginning), which becomes the head. `again` is the turn whose question it asks anew, or null. */
+  add(conversation, parent, question, model, again = null) {
     const turn = {
       id: crypto.randomUUID(),
       conversation: conversation.id,
@@ -110,6 +110,7 @@ export class Conversations {
       served: "",
       paid: "",
       lanes: null,
+      repeats: Boolean(again?.private || again?.repeats),
       at: Date.now(),
     };
     this.#turns.set(turn.id, turn);
@@ -147,6 +148,11 @@ export class Conversations {
       if (each.answer && each !== turn) messages.push({ role: "assistant", content: each.answer });
     }
     return messages;
+  }
+
+  /** Whether what a model is sent for this turn was sealed before: its own question, or anything that it follows. */
+  sealed(turn) {
+    return this.path(turn.id).some((each) => each.repeats || (each.private && each !== turn));
   }
 
   rename(conversation, title) {

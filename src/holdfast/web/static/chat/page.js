@@ -146,11 +146,11 @@ function titleOf(question) {
 }
 
 /** `said`: whether somebody says this now; asking the same again is no saying. */
-async function ask(question, parent, said = true, files = take()) {
+async function ask(question, parent, said = true, files = take(), again = null) {
   current ??= Object.assign(conversations.begin(titleOf(question)), { route: chosen() });
   policy.show(current);
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
-  const turn = conversations.add(current, parent, question, model.value);
+  const turn = conversations.add(current, parent, question, model.value, again);
   if (files.length) turn.files = files;
   const mine = { turn, control: new AbortController(), missed: false };
   const { control } = mine;
@@ -213,6 +213,8 @@ async function showCredit() {
   for (const name of ["left", "granted"]) box.querySelector(`[data-part="${name}"]`).textContent = credit[name];
 }
 
+const SEALED = { code: "page.sealed", message: "What would be sent was sealed before, and this would show it to the panel", hint: "Tick Private path, or begin a new conversation" };
+
 /** Ask, have it paid for where that is asked, and ask again with the payment: once. */
 async function follow(view, control) {
   const { turn } = view;
@@ -222,6 +224,7 @@ async function follow(view, control) {
   const path = privately();
   const route = current?.route ?? null;
   if (path) return answer(turn, messages, { signal, moved, path, route });
+  if (conversations.sealed(turn)) throw SEALED;
   const memory = recalled();
   try {
     await answer(turn, messages, { signal, moved, memory, route });
@@ -257,7 +260,7 @@ function shaped(error, turn) {
 }
 
 function retry(turn) {
-  if (!running) ask(turn.question, turn.parent, false, turn.files ?? []);
+  if (!running) ask(turn.question, turn.parent, false, turn.files ?? [], turn);
 }
 
 /** Write a question anew; null goes back to asking the next one. */
@@ -306,10 +309,11 @@ form.addEventListener("submit", async (event) => {
   await ready; // who is quick asks once what is kept is there
   const question = prompt.value.trim();
   if (running || !question || !model.value || policy.wrong) return;
-  const parent = editing ? editing.parent : (current?.head ?? null);
+  const again = editing;
+  const parent = again ? again.parent : (current?.head ?? null);
   prompt.value = "";
   edit(null);
-  ask(question, parent);
+  ask(question, parent, true, take(), again);
 });
 
 prompt.addEventListener("keydown", (event) => {
