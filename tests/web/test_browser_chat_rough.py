@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.web.assets import Assets
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, launch
-from tests.helpers.panel import PanelWorld
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, launch, open_browser
+from tests.helpers.fake_gateway import FakeGateway
+from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.xss import CORPUS
 from tests.web.test_browser_chat import HARMLESS, Play, answered, ask, opened
 from tests.web.test_browser_chat import play as play  # noqa: PLC0414  # a fixture
@@ -401,3 +402,20 @@ def test_what_was_sealed_is_not_sent_in_the_clear_by_going_on_asking_again_or_wr
         assert [item["messages"][0]["content"] for item in panel.gateway.asked[asked:]] == ["Something else"]
 
     play(scene)
+
+
+def test_a_question_that_is_asked_while_the_private_path_is_being_checked_is_not_sent_in_the_clear() -> None:
+    async def act() -> None:
+        async with open_panel(FakeGateway(), [], relay="http://127.0.0.1:9") as panel, open_browser() as browser:
+            page = await opened(panel, browser)
+            await page.run(
+                "(() => { document.getElementById('private').open = true;"
+                "document.getElementById('private-on').click();"
+                "document.getElementById('prompt').value = 'My secret';"
+                "document.getElementById('prompt').form.requestSubmit(); return true; })()"
+            )
+            await page.wait(TROUBLE)
+            await page.wait("!document.querySelector('[data-busy]')")
+            assert panel.gateway.asked == []
+
+    asyncio.run(act())

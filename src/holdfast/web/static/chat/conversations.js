@@ -91,8 +91,9 @@ export class Conversations {
     return conversation;
   }
 
-  /** A new turn under `parent` (null at the beginning), which becomes the head. `again` is the turn whose question it asks anew, or null. */
-  add(conversation, parent, question, model, again = null) {
+  /** A new turn under `parent` (null at the beginning), which becomes the head. `again` is the turn whose question it asks anew, or null;
+      `sealed` says that it is asked privately, which is kept before anything is sent. */
+  add(conversation, parent, question, model, { again = null, sealed = false } = {}) {
     const turn = {
       id: crypto.randomUUID(),
       conversation: conversation.id,
@@ -110,6 +111,7 @@ export class Conversations {
       served: "",
       paid: "",
       lanes: null,
+      private: sealed,
       repeats: Boolean(again?.private || again?.repeats),
       at: Date.now(),
     };

@@ -150,7 +150,7 @@ async function ask(question, parent, said = true, files = take(), again = null) 
   current ??= Object.assign(conversations.begin(titleOf(question)), { route: chosen() });
   policy.show(current);
   if (location.hash !== `#${current.id}`) history.pushState(null, "", `#${current.id}`);
-  const turn = conversations.add(current, parent, question, model.value, again);
+  const turn = conversations.add(current, parent, question, model.value, { again, sealed: privately() !== null });
   if (files.length) turn.files = files;
   const mine = { turn, control: new AbortController(), missed: false };
   const { control } = mine;

@@ -10,13 +10,17 @@ const LONGEST_MS = 120_000;
 /* What opens the runs that were asked in this page. It is kept nowhere. */
 const capabilities = new Map();
 let path = null;
+/* Done once what was last ticked is checked, or is not there. */
+let turning = Promise.resolve();
 
-/** The path of the next question, or null where it goes directly. */
-export const privately = () => (here && at("on").checked && path !== null ? { send, heard, bundle } : null);
+/** The path of the next question, or null where it goes directly: a box that is ticked is meant, also while it is being checked. */
+export const privately = () => (here && at("on").checked ? { send, heard, bundle } : null);
 
 /* The answer to a turn's question, as `fetch` would give it. A route policy and a nonce are sealed in with it. */
 async function send(turn, messages, { signal, route, nonce }) {
   turn.private = true;
+  await turning;
+  if (path === null) throw { code: "private.off", message: "The private path is not there", hint: "Nothing was asked. What is wrong stands under Private path" };
   const { body } = await import("../seal/path.js");
   const content = body({ model: turn.model, messages, stream: true, ...(route ? { holdfast: { route } } : {}) });
   return path.ask("POST", "/v1/chat/completions", { fields: [["content-type", "application/json"], ["x-holdfast-nonce", nonce]], content, signal, stream: true });
@@ -75,7 +79,8 @@ function off() {
 }
 
 if (here) {
-  at("on").checked = false;
-  at("on").addEventListener("change", () => (at("on").checked ? turnOn() : off()));
-  at("require").addEventListener("change", () => at("on").checked && turnOn());
+  const turn = () => (turning = at("on").checked ? turnOn() : Promise.resolve(off()));
+  if (at("on").checked) turn();
+  at("on").addEventListener("change", turn);
+  at("require").addEventListener("change", () => at("on").checked && turn());
 }
