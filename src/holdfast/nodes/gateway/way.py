@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from holdfast.core import canonical
 from holdfast.core.attempts import MOST, SERVED, Attempt
+from holdfast.nodes.gateway.admit_tool import MOST_CALLS
 from holdfast.ports.upstream import UpstreamStatusError, may_have_sent
 
 
@@ -29,8 +30,8 @@ class Way:
 
     @property
     def full(self) -> bool:
-        """Whether no further attempt could be told."""
-        return len(self.made) + (self._open is not None) >= MOST
+        """Whether no further attempt could be told, if an answer then took as many turns as it may."""
+        return len(self.made) + (self._open is not None) >= MOST - MOST_CALLS
 
     @property
     def served(self) -> bool:
