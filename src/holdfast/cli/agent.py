@@ -344,7 +344,9 @@ class Lines:
         for line in beside_lines(children.get("lanes", {})):
             emit(clean_line(line), colour=self._colour)
         if ended.acts:
-            emit(f"{len(ended.acts)} acts wait for their cases: 'holdfast queue list' shows where")
+            one = len(ended.acts) == 1
+            waits = "1 act waits for its case" if one else f"{len(ended.acts)} acts wait for their cases"
+            emit(f"{waits}: 'holdfast queue list' shows where")
 
 
 class JSONLines:
