@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from holdfast.adapters.storage_simulated import SimulatedDisk
-from holdfast.agents.act_checks import TakenAct
+from holdfast.agents.act_checks import HandedAct
 from holdfast.agents.record import OpenedAgent, ProposedAct, Recorded
 from holdfast.core.encoding import time_encode
 from tests.helpers.act_attacker import (
@@ -108,9 +108,9 @@ def test_an_act_that_the_agents_own_record_does_not_have_is_nobodys() -> None:
 
 
 def test_an_act_comes_out_of_no_other_queue_and_as_no_other_case() -> None:
-    easy = TakenAct(CASE, ACT, "easy", KEY, AT)
+    easy = HandedAct(CASE, ACT, "easy", KEY, AT)
     assert refused(checks(Attacker()), easy) == "act.held"
-    elsewhere = TakenAct(CASE, AGENT, "treasury", KEY, AT)
+    elsewhere = HandedAct(CASE, AGENT, "treasury", KEY, AT)
     assert refused(checks(Attacker()), elsewhere) == "act.unknown"
 
 
@@ -120,7 +120,7 @@ def test_a_hand_out_that_is_over_or_anothers_is_not_begun() -> None:
     attacker.hand_out()
     assert refused(checks(attacker), again=True) == "act.lease"
     assert refused(checks(Attacker(), consumer="second"), again=True) == "act.lease"
-    replayed = TakenAct(CASE, ACT, "treasury", "cd" * 32, AT)
+    replayed = HandedAct(CASE, ACT, "treasury", "cd" * 32, AT)
     assert refused(checks(Attacker()), replayed, again=True) == "act.lease"
     done = Attacker()
     done.say("handed_over", {"kind": "key", "id": "k"}, consumer="first", key=KEY)
@@ -265,7 +265,7 @@ def test_a_denial_that_is_taken_back_between_hand_out_and_carrying_out_is_seen()
 def test_an_amended_act_is_nobodys_without_a_capability_or_where_the_owner_wants_none_or_its_agent_is_not_there() -> (
     None
 ):
-    bare = TakenAct(CASE, AMENDED, "treasury", KEY, AT)
+    bare = HandedAct(CASE, AMENDED, "treasury", KEY, AT)
     assert refused(checks(Amending()), bare) == "act.unknown"
     assert refused(checks(Amending(), amended=False), HANDED_AMENDED) == "act.unknown"
     for record in (Recorded({}, RECORD.acts, frozenset()), Recorded(RECORD.agents, {}, frozenset())):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.agents.act_checks import ActChecks, TakenAct
+from holdfast.agents.act_checks import ActChecks, HandedAct
 from holdfast.agents.record import OpenedAgent, ProposedAct, Recorded
 from holdfast.core import canonical
 from holdfast.core.agent_files import AgentFile, parse_agent_file
@@ -207,11 +207,11 @@ def checks(
     )
 
 
-HANDED = TakenAct(CASE, ACT, "treasury", KEY, AT)
-HANDED_AMENDED = TakenAct(CASE, AMENDED, "treasury", KEY, AT, "cd" * 32)
+HANDED = HandedAct(CASE, ACT, "treasury", KEY, AT)
+HANDED_AMENDED = HandedAct(CASE, AMENDED, "treasury", KEY, AT, "cd" * 32)
 
 
-def refused(checking: ActChecks, handed: TakenAct = HANDED, *, again: bool = False) -> str:
+def refused(checking: ActChecks, handed: HandedAct = HANDED, *, again: bool = False) -> str:
     """The code with which a hand-out is not carried out."""
     with pytest.raises(HoldfastError) as caught:
         asyncio.run(checking.held(handed) if again else checking.check(handed))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.adapters.storage_simulated import SimulatedDisk
-from holdfast.agents.act_checks import KnownAct, TakenAct
+from holdfast.agents.act_checks import HandedAct, KnownAct
 from holdfast.agents.act_journal import ActJournal
 from holdfast.agents.acting import Executor, Tooling
 from holdfast.agents.record import ProposedAct
@@ -226,7 +226,7 @@ class FakeChecks(Wire):
         super().__init__(world, disk)
         self._consumer = consumer
 
-    async def known(self, handed: TakenAct) -> KnownAct:
+    async def known(self, handed: HandedAct) -> KnownAct:
         await self.point()
         case = self.world.cases[handed.run]
         if not case.ours:
@@ -238,13 +238,13 @@ class FakeChecks(Wire):
     def agent_capability(self, agent: str) -> str | None:
         return f"capability-{agent}"
 
-    async def check(self, handed: TakenAct) -> VerifiedAct:
+    async def check(self, handed: HandedAct) -> VerifiedAct:
         await self.point()
         case = self.world.cases[handed.run]
         self._gate(case)
         return VerifiedAct(case.run, AGENT, Tool(case.tool, "send", case.queue), {"to": case.run}, "digest")
 
-    async def held(self, handed: TakenAct, *, begun: bool = False) -> None:
+    async def held(self, handed: HandedAct, *, begun: bool = False) -> None:
         await self.point()
         case = self.world.cases[handed.run]
         if not begun and (case.consumer != self._consumer or case.until < self.world.clock.time + 5):

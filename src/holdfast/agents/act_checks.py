@@ -67,7 +67,7 @@ class Bundles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TakenAct:
+class HandedAct:
     """What a panel handed out, in its own words."""
 
     case: str
@@ -94,7 +94,7 @@ class KnownAct:
         return self.run != self.proposed.run
 
 
-def parse_hand_out(value: Mapping[str, Any], queue: str) -> TakenAct | None:
+def parse_hand_out(value: Mapping[str, Any], queue: str) -> HandedAct | None:
     """The answer of a queue; None where it has nothing now. Raises ``panel.answer``."""
     handed = value.get("handed")
     if handed is None:
@@ -109,7 +109,7 @@ def parse_hand_out(value: Mapping[str, Any], queue: str) -> TakenAct | None:
     capability = handed.get("capability")
     if capability is not None:
         hex_decode(capability, 32)
-    return TakenAct(case, run, queue, key, time_decode(until), capability)
+    return HandedAct(case, run, queue, key, time_decode(until), capability)
 
 
 class ActChecks:
@@ -145,7 +145,7 @@ class ActChecks:
         self._amended_too = amended
         self._plan: Plan = parse_plan(file.plan())
 
-    async def known(self, handed: TakenAct) -> KnownAct:
+    async def known(self, handed: HandedAct) -> KnownAct:
         """The act, where the record has it or its first one, of an agent run that it has (§3(1)). Raises
         ``act.unknown``, and of an amended act what its evidence does."""
         kept = self._record()
@@ -170,7 +170,7 @@ class ActChecks:
         found = self._record().agents.get(agent)
         return None if found is None else found.capability
 
-    async def check(self, handed: TakenAct) -> VerifiedAct:
+    async def check(self, handed: HandedAct) -> VerifiedAct:
         """All of §3, for a hand-out that is under way. Raises ``act.*``, ``children.*`` and what a node refuses."""
         known = await self.known(handed)
         policy, act = await self._let_through(handed, known)
@@ -187,14 +187,14 @@ class ActChecks:
         self._allowed(verified)
         return verified
 
-    async def held(self, handed: TakenAct, *, begun: bool = False) -> None:
+    async def held(self, handed: HandedAct, *, begun: bool = False) -> None:
         """Look once more: raises ``act.held`` or ``act.recalled`` where the gate does not let it through at this
         moment, whatever it said before, and ``act.lease`` where it may be somebody else's by now. What was ``begun`` is
         nobody else's, whatever became of its lease."""
         await self._let_through(handed, await self.known(handed), anybodys=begun)
 
     async def _let_through(
-        self, handed: TakenAct, known: KnownAct, *, anybodys: bool = True
+        self, handed: HandedAct, known: KnownAct, *, anybodys: bool = True
     ) -> tuple[QueuePolicy, Appraisal]:
         """The queue's policy and the act's evidence, where the gate lets it through at this moment (§3(5), (6)); unless
         it is ``anybodys``, while the hand-out is this executor's."""
@@ -211,7 +211,7 @@ class ActChecks:
                 raise RefusedError("act.held", "somebody who asked for this act approved it")
         return policy, act
 
-    def _ours(self, case: Case, handed: TakenAct) -> None:
+    def _ours(self, case: Case, handed: HandedAct) -> None:
         lease = case.lease
         held = lease is not None and (lease.key, lease.consumer) == (handed.key, self._consumer)
         if lease is None or not held or case.handed_over_at is not None:
@@ -221,7 +221,7 @@ class ActChecks:
 
     # What the panel tells
 
-    async def _case(self, handed: TakenAct) -> tuple[Case, QueuePolicy]:
+    async def _case(self, handed: HandedAct) -> tuple[Case, QueuePolicy]:
         told = await self._panel.case(handed.case)
         case = _fold(told, handed.case)
         if case.run != handed.run or case.queue != handed.queue or told.get("state") != case.state:

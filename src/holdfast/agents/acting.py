@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from holdfast.agents.act_checks import KnownAct, Panel, TakenAct, parse_hand_out
+from holdfast.agents.act_checks import HandedAct, KnownAct, Panel, parse_hand_out
 from holdfast.agents.act_journal import ActJournal, ActState
 from holdfast.agents.runs import AgentRun, AgentRuns
 from holdfast.agents.tool import Act, ActTool, Fate, Happened, ToolError, hide_secrets, parse_result
@@ -52,13 +52,13 @@ BROKEN = "act.broken"
 class Checks(Protocol):
     """What a hand-out is held against (``act_checks.ActChecks``)."""
 
-    async def known(self, handed: TakenAct) -> KnownAct: ...
+    async def known(self, handed: HandedAct) -> KnownAct: ...
 
     def agent_capability(self, agent: str) -> str | None: ...
 
-    async def check(self, handed: TakenAct) -> VerifiedAct: ...
+    async def check(self, handed: HandedAct) -> VerifiedAct: ...
 
-    async def held(self, handed: TakenAct, *, begun: bool = False) -> None: ...
+    async def held(self, handed: HandedAct, *, begun: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Executor:
     def _ended(self) -> int:
         return sum(state.word == "over" for state in self._journal.acts())
 
-    async def _empty(self, queue: str, behind: list[TakenAct]) -> None:
+    async def _empty(self, queue: str, behind: list[HandedAct]) -> None:
         """Take what a queue has."""
         tasks: list[asyncio.Task[None]] = []
         async with _ending(tasks):
@@ -151,28 +151,28 @@ class Executor:
                     return
                 tasks.append(asyncio.ensure_future(self._handed(handed, behind)))
 
-    async def _take(self, queue: str) -> TakenAct | None:
+    async def _take(self, queue: str) -> HandedAct | None:
         told = await self._panel.next(queue, self._consumer, include_hold=False, lease_s=self._lease_s)
         return parse_hand_out(told, queue)
 
     @contextlib.asynccontextmanager
-    async def _leaving_behind(self) -> AsyncIterator[list[TakenAct]]:
+    async def _leaving_behind(self) -> AsyncIterator[list[HandedAct]]:
         """Hand-outs that are not carried out now are kept until the round ends, so that it comes to the others, and
         then given back."""
-        behind: list[TakenAct] = []
+        behind: list[HandedAct] = []
         try:
             yield behind
         finally:
             for handed in behind:
                 await self._give_back(handed)
 
-    async def _give_back(self, handed: TakenAct) -> None:
+    async def _give_back(self, handed: HandedAct) -> None:
         with contextlib.suppress(HoldfastError):  # its lease ends by itself
             await self._panel.end_lease(handed.case, "give-back", self._consumer, handed.key)
 
     # One hand-out
 
-    async def _handed(self, handed: TakenAct, behind: list[TakenAct]) -> None:
+    async def _handed(self, handed: HandedAct, behind: list[HandedAct]) -> None:
         try:
             if handed.run in self._under_way or self._is_left(handed.run):
                 behind.append(handed)
@@ -203,7 +203,7 @@ class Executor:
         span = min(2 * self._left[act][1], MOST_AGAIN_S) if act in self._left else AGAIN_S
         self._left[act] = (self._clock.monotonic() + span, span)
 
-    async def _again(self, state: ActState, handed: TakenAct) -> None:
+    async def _again(self, state: ActState, handed: HandedAct) -> None:
         """A hand-out of what was begun here before: it is gone on with where it was left, never begun again."""
         if state.word == "over":
             self._say(state.act, "over", "handed out again: it is acknowledged again and not carried out")
@@ -219,7 +219,7 @@ class Executor:
         except HoldfastError as error:
             self._say(state.act, "waiting", error.message)
 
-    async def _begin(self, handed: TakenAct) -> bool:
+    async def _begin(self, handed: HandedAct) -> bool:
         """From hand-out to outcome; False where it is left to wait."""
         try:
             known = await self._checks.known(handed)
@@ -261,7 +261,7 @@ class Executor:
         tooling = self._tools.get(state.tool)
         return tooling.spends if tooling is not None else f"tool {state.tool}"
 
-    async def _carry(self, state: ActState, handed: TakenAct, verified: VerifiedAct, tooling: Tooling) -> bool:
+    async def _carry(self, state: ActState, handed: HandedAct, verified: VerifiedAct, tooling: Tooling) -> bool:
         """An act that was checked, alone with what it spends from."""
         kept = await self._reserve(state)
         act = Act(verified.agent, verified.run, verified.tool.name, verified.arguments, tooling.secrets)
@@ -350,9 +350,9 @@ class Executor:
                 return
             await self._settled(state)
 
-    def _handed_as(self, state: ActState) -> TakenAct:
+    def _handed_as(self, state: ActState) -> HandedAct:
         """A hand-out, as the journal has it."""
-        return TakenAct(state.case, state.act, state.queue, state.key, self._clock.now(), state.capability)
+        return HandedAct(state.case, state.act, state.queue, state.key, self._clock.now(), state.capability)
 
     async def _settle(self, state: ActState) -> None:
         """Go on with what was begun."""
