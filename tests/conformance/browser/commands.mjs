@@ -14,10 +14,18 @@ import { appraiseEvidence, verifyEvidence } from "../../../src/holdfast/web/stat
 import { base64, concat, equal, hex, text, time, timeText, unbase64, unhex } from "../../../src/holdfast/web/static/verify/bytes.js";
 import { Entries, refusalAt } from "../../../src/holdfast/web/static/verify/checks.js";
 import { readDecision } from "../../../src/holdfast/web/static/verify/decisions.js";
+import { checkObservation, checkQuorum, readAdmission } from "../../../src/holdfast/web/static/verify/documents/admission.js";
+import { checkChange, checkHistory, readChange } from "../../../src/holdfast/web/static/verify/documents/change.js";
+import { elementOf, quantised } from "../../../src/holdfast/web/static/verify/documents/circuit.js";
+import { readContext } from "../../../src/holdfast/web/static/verify/documents/context.js";
+import { chunksOf, readFile } from "../../../src/holdfast/web/static/verify/documents/file.js";
+import { readInference, tensorOf } from "../../../src/holdfast/web/static/verify/documents/inference.js";
+import { checkAmounts, readPayment } from "../../../src/holdfast/web/static/verify/documents/payment.js";
+import { checkProof, readProof } from "../../../src/holdfast/web/static/verify/documents/proof.js";
+import { readRecall } from "../../../src/holdfast/web/static/verify/documents/recall.js";
 import { Fold } from "../../../src/holdfast/web/static/verify/fold.js";
 import { sha256 } from "../../../src/holdfast/web/static/verify/hashes.js";
 import { exactly, parse, parseCanonical, plain } from "../../../src/holdfast/web/static/verify/json.js";
-import { JUDGED } from "../../../src/holdfast/web/static/verify/lanes.js";
 import { readKeyDocument } from "../../../src/holdfast/web/static/verify/keys.js";
 import { MessageFold } from "../../../src/holdfast/web/static/verify/message_fold.js";
 import { MarkChain } from "../../../src/holdfast/web/static/verify/marks.js";
@@ -25,7 +33,7 @@ import { extendsTree, hashes, leafHash, leads } from "../../../src/holdfast/web/
 import { checkCheckpoint, checkExtension, readNoteKey } from "../../../src/holdfast/web/static/verify/notes.js";
 import { DOCUMENTS, checkPart, mapParts, readPart, runKey, tree } from "../../../src/holdfast/web/static/verify/parts.js";
 import { atOnce } from "../../../src/holdfast/web/static/verify/pauses.js";
-import { readPolicy, readRequirement } from "../../../src/holdfast/web/static/verify/policy.js";
+import { LANES, readPolicy, readRequirement } from "../../../src/holdfast/web/static/verify/policy.js";
 import { checkCandidate, checkFinality, checkVerdict, isOffence, memberOf, readCandidate, readFinality, readVerdict, readVote } from "../../../src/holdfast/web/static/verify/rounds.js";
 import { isRun, readStatement } from "../../../src/holdfast/web/static/verify/statements.js";
 import { readMeasurement, readTrust } from "../../../src/holdfast/web/static/verify/trust.js";
@@ -80,8 +88,22 @@ const all = async (source) => {
 };
 const uncoded = (name) => name === "aes-128-gcm" || fail("a page has AES-128-GCM alone");
 
+/* A document by itself: what it says, and whether it holds. */
+function admitted(bytes) {
+  const document = readAdmission(bytes);
+  checkObservation(document, null);
+  checkQuorum(document, new Map());
+}
+
 const DECODE = {
+  "admission-document": admitted,
+  "artifact-change": readChange,
+  context: (bytes) => readContext(text(bytes)),
   "decision-document": readDecision,
+  "file-document": readFile,
+  "payment-document": (bytes) => checkAmounts(readPayment(bytes)),
+  "proof-document": readProof,
+  "recall-document": readRecall,
   hex: (bytes) => unhex(text(bytes)),
   base64: (bytes) => unbase64(text(bytes)),
   time: (bytes) => time(text(bytes)),
@@ -166,6 +188,45 @@ const COMMANDS = {
   "parse-statement"(words, read) {
     const { kind, digest, run, attester } = readStatement(read(one(words)));
     return { kind, digest, run, attester };
+  },
+
+  "file-chunks"(words, read) {
+    return { chunks: chunksOf(readFile(read(one(words)))).map(({ page, start, end }) => [page, start, end]) };
+  },
+
+  "read-inference"(words, read) {
+    const [found, files] = options(words, ["input"], ["input"]);
+    const declared = new Map((found.input ?? []).map((item) => item.split("=")));
+    const { model, mode, items } = readInference(parse(read(one(files))));
+    const shownAs = ({ dtype, shape, bytes, strings }) => [dtype, shape, strings ?? hex(bytes)];
+    const typeOf = (name) => declared.get(name) ?? fail("an input that is not declared");
+    return { model, mode, inputs: items.map((item) => Object.fromEntries([...item].map(([name, given]) => [name, shownAs(tensorOf(given, typeOf(name)))]))) };
+  },
+
+  "circuit-numbers"(words, read) {
+    const [found, files] = options(words, ["scale"]);
+    need(found, "scale");
+    return { instances: parse(read(one(files))).map((number) => elementOf(quantised(Number(number.text), Number(found.scale)))) };
+  },
+
+  "verify-proof"(words, read) {
+    const [found, files] = options(words, ["computed", "proved", "salt"]);
+    need(found, "computed", "proved", "salt");
+    const bytes = read(one(files));
+    const [computed, proved] = [found.computed, found.proved].map((name) => readStatement(read(name)));
+    const { instances, inputs } = checkProof(proved, computed, { document: text(bytes), salt: unhex(found.salt, 32), told: readProof(bytes) });
+    return { instances: instances.length, inputs };
+  },
+
+  "verify-history"(words, read) {
+    const { changes } = json(read(one(words)), ["changes"]);
+    const list = changes.map(({ envelope, document, salt }) => {
+      const [statement, bytes] = [readStatement(unbase64(envelope)), unbase64(document)];
+      return { statement, change: checkChange(statement, { document: text(bytes), salt: unhex(salt, 32), told: readChange(bytes) }) };
+    });
+    checkHistory(list);
+    const { change } = list.at(-1);
+    return { label: change.label.name, artifact: change.artifact };
   },
 
   "verify-statement"(words, read) {
@@ -303,7 +364,7 @@ const COMMANDS = {
     const trust = "trust" in found ? trustOf(found, read) : null;
     const known = "known" in found ? Number(found.known) : bundle.journal.length;
     const result = atOnce(appraiseSlowly(bundle, trust, policy, time(found.at), known));
-    return { ...end(result, trust, required), judged: JUDGED, known: result.known, checks: result.checks, lanes: told(result.lanes) };
+    return { ...end(result, trust, required), known: result.known, checks: result.checks, lanes: told(result.lanes) };
   },
 };
 
@@ -316,15 +377,15 @@ function claimed({ tee, root, debug, keyDocument, tls, hpke, nonce, madeAt, tcb,
   return { tee, root: root.digest, debug, key_document: keyDocument, tls_spki: tls, hpke, nonce, made_at: moment(madeAt), tcb, valid_from: moment(span.from), valid_until: moment(span.until), measurements };
 }
 
-const told = (lanes) => Object.fromEntries(JUDGED.map((name) => [name, [lanes[name].state, lanes[name].basis]]));
+const told = (lanes) => Object.fromEntries(LANES.map((name) => [name, [lanes[name].state, lanes[name].basis]]));
 
-/* lanes.md §5, over the lanes that are judged; of the others no requirement can be told. */
+/* lanes.md §5. */
 function end(result, trust, required) {
-  const refuted = JUDGED.filter((name) => result.lanes[name].state === "refuted");
-  if (refuted.length) return { refused: result.checks.find((check) => check.answer === "no" && check.lanes.some((name) => refuted.includes(name))).code };
+  const refuted = LANES.filter((name) => result.lanes[name].state === "refuted");
+  if (refuted.length) return { refused: result.checks.find((check) => check.answer === "no" && check.code && check.lanes.some((name) => refuted.includes(name)))?.code ?? `lane.${refuted[0]}` };
   if (!trust) return { undecided: true };
   const open = required.filter(({ lane, state, basis }) => result.lanes[lane].state !== state || (basis && result.lanes[lane].basis !== basis));
-  const contradicted = open.find(({ lane }) => !["pending", "unknown", undefined].includes(result.lanes[lane].state));
+  const contradicted = open.find(({ lane }) => !["pending", "unknown"].includes(result.lanes[lane].state));
   if (contradicted) return { refused: `require.${contradicted.lane}` };
   return open.length ? { undecided: true } : {};
 }

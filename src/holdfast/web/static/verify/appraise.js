@@ -1,14 +1,14 @@
 /* Appraising a bundle (lanes.md): its statements, what settles them, what is disclosed, and then lane by lane.
 
-   Lanes that are not judged here are named and answered by nothing: what is not judged is neither yes nor no, and nobody may read it as
-   either. There is no result for all lanes. Written from spec/ alone; it shares no code with the implementation that made the bundle. */
+   There is no result for all lanes. Written from spec/ alone; it shares no code with the implementation that made the bundle. */
 
 import { isFollowUp, lanesOf, ownLane, settlingLanes } from "./about.js";
 import { refusalOf, timeProblem } from "./checks.js";
 import { Disclosed } from "./disclosed.js";
-import { JUDGED, NOT_JUDGED, judgeLanes } from "./lanes.js";
+import { judgeLanes } from "./lanes.js";
 import { LANES } from "./policy.js";
 import { Settling } from "./settling.js";
+import { Shown } from "./shown.js";
 import { closes } from "./statements.js";
 import { misfit } from "./trace.js";
 import { Transcript } from "./transcript.js";
@@ -32,6 +32,8 @@ class Appraisal {
     this.journal = bundle.journal.slice(0, known);
     Object.assign(this, { bundle, trust, policy, at });
     for (const { statement } of this.journal.filter((item) => item.kind === "statement")) this.#keep(statement);
+    this.changes = new Set(this.of("change").map(({ digest }) => digest));
+    this.admissions = this.#admissionsNamed;
   }
 
   #keep(copy) {
@@ -119,13 +121,28 @@ class Appraisal {
     if (when) this.transcript.no("statement.md §8", `The ${nameOf(statement)} statement is ${when}`, this.settles(statement), `statement.${when}`, statement.digest);
   }
 
-  /* A label's change is read where something opens it, and says nothing else (lanes.md §3.1). */
-  #unread = (statement) => statement.kind === "artifact" && !this.of("change").some(({ digest }) => digest === statement.digest);
+  /* The admissions that the route of this run names, and those that these combine (trace.md §2(3)). */
+  get #admissionsNamed() {
+    const routes = this.all.filter((statement) => statement.kind === "route" && statement.run === this.bundle.run);
+    const named = new Set();
+    const ahead = routes.flatMap((route) => route.parents);
+    while (ahead.length) {
+      const statement = this.shown(ahead.pop());
+      if (statement?.kind !== "admission" || named.has(statement.digest)) continue;
+      named.add(statement.digest);
+      ahead.push(...statement.parents);
+    }
+    return named;
+  }
 
-  #lanesOf = (statement) => (this.#unread(statement) ? [] : lanesOf(statement));
+  /** Whether a statement says nothing here: a label's change is read where something opens it (lanes.md §3.1), and an admission where
+      this run names it. */
+  isUnread = (statement) => (statement.kind === "artifact" && !this.changes.has(statement.digest)) || (statement.kind === "admission" && !this.admissions.has(statement.digest));
+
+  #lanesOf = (statement) => (this.isUnread(statement) ? [] : lanesOf(statement));
 
   /** The lanes that a check of where a statement stands in a log is about. */
-  settles = (statement) => (this.#unread(statement) ? [] : settlingLanes(statement));
+  settles = (statement) => (this.isUnread(statement) ? [] : settlingLanes(statement));
 
   /* Of a key that trust calls suspect an undated statement is refused, whatever the time: only a claim says that it was made before (lanes.md §3). */
   #suspect = (statement, seen) => (seen === null && this.trust.node(statement.attester)?.revoked ? "key-revoked" : null);
@@ -143,9 +160,10 @@ class Appraisal {
   }
 
   #fits(statement, parents, lanes) {
-    const why = misfit(statement, parents);
-    const code = { trace: "trace.rules", stale: "statement.stale" }[why];
-    if (why) this.transcript.no("trace.md §2", `The ${statement.kind} statement does not follow from those that it names`, lanes, code, statement.digest);
+    /* Of a label's changes only those that are shown have to fit each other (lanes.md §3.1(1)). */
+    if (statement.kind === "artifact") return;
+    /* That a fact was fresh no longer speaks against it alone: the lane `inputs` says so (lanes.md §3(8)). */
+    if (misfit(statement, parents) === "trace") this.transcript.no("trace.md §2", `The ${statement.kind} statement does not follow from those that it names`, lanes, "trace.rules", statement.digest);
     else if (parents.length) this.transcript.yes("trace.md §2", `The ${statement.kind} statement follows from those that it names`, lanes, statement.digest);
   }
 
@@ -159,6 +177,8 @@ class Appraisal {
     const key = (attester && this.trust?.node(attester)?.document.key("statement")) || null;
     this.disclosed = new Disclosed(this.journal, { run: this.bundle.run, route: this.route ?? undefined, closing: this.closing ?? undefined, key, transcript: this.transcript });
     yield* this.disclosed.check();
+    /** What of it holds, as lanes ask for it. */
+    this.turn = new Shown(this.disclosed, this.route);
   }
 
   /* What final rounds hold against statements of the turn, and against those of one lane each. */
@@ -184,10 +204,10 @@ class Appraisal {
     return this.all.filter(isFollowUp);
   }
 
-  #result(judged) {
+  #result(lanes) {
     return {
       run: this.bundle.run,
-      lanes: Object.fromEntries(LANES.map((name) => [name, JUDGED.includes(name) ? judged[name] : { judged: false, says: NOT_JUDGED[name] }])),
+      lanes,
       known: this.journal.length,
       checks: this.transcript.checks,
       disclosed: this.disclosed,

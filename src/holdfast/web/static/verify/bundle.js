@@ -3,8 +3,14 @@
 import { Malformed } from "./answers.js";
 import { hex, hexText, text, time, unbase64, unhex, utf8 } from "./bytes.js";
 import { readDecision } from "./decisions.js";
+import { readAdmission } from "./documents/admission.js";
+import { readChange } from "./documents/change.js";
+import { readFile } from "./documents/file.js";
+import { readPayment } from "./documents/payment.js";
+import { readProof } from "./documents/proof.js";
+import { readRecall } from "./documents/recall.js";
 import { sha256 } from "./hashes.js";
-import { Numeral, canonical, exactly, object, parse, parseCanonical, plain } from "./json.js";
+import { Numeral, canonical, exactly, object, parse, plain } from "./json.js";
 import { readMark } from "./marks.js";
 import { readCheckpoint, readNote } from "./notes.js";
 import { DOCUMENTS, readPart } from "./parts.js";
@@ -72,11 +78,11 @@ function batchPath(value) {
   return { index, proof: path(value.proof, "decision.path") };
 }
 
-/* What opens a record: a document in its one spelling, and its salt. */
-function opening(item, read = parseCanonical) {
+/* What opens a record: a document, what it tells once it is read, and its salt. */
+function opening(item, read) {
   const document = string(item.document);
-  read(utf8(document));
-  return { digest: hexText(item.digest), document, salt: unhex(item.salt, 32) };
+  const told = read(utf8(document));
+  return { digest: hexText(item.digest), document, told, salt: unhex(item.salt, 32) };
 }
 
 function silence(item) {
@@ -155,18 +161,17 @@ const KINDS = {
     },
   ],
   decision: [[...OPENING, "path"], (item) => ({ ...opening(item, readDecision), path: batchPath(item.path) })],
-  payment: [OPENING, (item) => opening(item)],
-  admission: [[...OPENING, "definition"], (item) => ({ ...opening(item), definition: item.definition === null ? null : string(item.definition) })],
-  proof: [OPENING, (item) => opening(item)],
-  change: [OPENING, (item) => opening(item)],
-  recall: [OPENING, (item) => opening(item)],
-  policy: [OPENING, (item) => opening(item)],
+  payment: [OPENING, (item) => opening(item, readPayment)],
+  admission: [[...OPENING, "definition"], (item) => ({ ...opening(item, readAdmission), definition: item.definition === null ? null : string(item.definition) })],
+  proof: [OPENING, (item) => opening(item, readProof)],
+  change: [OPENING, (item) => opening(item, readChange)],
+  recall: [OPENING, (item) => opening(item, readRecall)],
+  policy: [OPENING, (item) => opening(item, () => null)],
   file: [
     ["digest", "document"],
     (item) => {
       const document = string(item.document);
-      parseCanonical(utf8(document));
-      return { digest: hexText(item.digest), document };
+      return { digest: hexText(item.digest), document, told: readFile(utf8(document)) };
     },
   ],
   silence: [["silent", "asked"], silence],

@@ -9,11 +9,12 @@ import { sameTree } from "./statements.js";
 
 const LANE = ["bytes"];
 
-/** Which tree a document's root is, by the route or the closing statement; undefined where that is not shown. */
-const bound = { request: ({ route }) => route?.request, sent: ({ route }) => route?.sent, response: ({ closing }) => closing?.response };
+/** Which tree a document's root is, by the route or the closing statement; undefined where that is not shown, and of what was
+   sent where nothing was rewritten: then it is the request. */
+const bound = { request: ({ route }) => route?.request, sent: ({ route }) => (route?.rewrites.length ? route.sent : undefined), response: ({ closing }) => closing?.response };
 
 export class Disclosed {
-  /** Documents that were shown: `{name, text, parts, holds}`, and parts: `{part, holds}`; `holds` is an answer of three. */
+  /** Documents that were shown: `{name, text, value, secret, parts, holds}`, and parts: `{part, holds}`; `holds` is an answer of three. */
   documents = [];
   parts = [];
 
@@ -42,7 +43,7 @@ export class Disclosed {
     const { found, refusal } = yield* this.#read(name, text, secret);
     const signed = bound[name](this);
     const answer = this.#compare(name, found, signed, refusal);
-    this.documents.push({ name, text, readable: found ? written(found.value) : text, parts: found?.parts ?? [], root: found?.root ?? null, holds: answer });
+    this.documents.push({ name, text, secret, value: found?.value, readable: found ? written(found.value) : text, parts: found?.parts ?? [], root: found?.root ?? null, holds: answer });
   }
 
   *#read(name, text, secret) {

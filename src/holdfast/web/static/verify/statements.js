@@ -41,7 +41,8 @@ function oneOf(value, names, about) {
 
 const orNull = (read) => (value) => (value === null ? null : read(value));
 
-function tree(value) {
+/** Root and size of a document's parts. */
+export function readTree(value) {
   exactly(value, ["root", "size"], "statement.tree");
   if (!isCount(value.size)) refuse("tree", "a document has at least one part");
   return { root: hexText(value.root), size: value.size };
@@ -110,8 +111,8 @@ const ROUTE = ["request", "sent", "endpoint", "upstream", "rewrites", "fallback_
 
 function route(value, common) {
   const body = {
-    request: tree(value.request),
-    sent: tree(value.sent),
+    request: readTree(value.request),
+    sent: readTree(value.sent),
     endpoint: oneOf(value.endpoint, ENDPOINTS, "endpoint"),
     upstream: code(value.upstream),
     rewrites: codes(value.rewrites, { sorted: true }),
@@ -161,7 +162,7 @@ function computation(value) {
   if (![value.runtime, value.version, value.instructions].every(isCode)) refuse("computation", "runtime, version and instructions are codes");
   if (!isCount(value.threads, 1, 1024) || !isCount(value.batch, 1, 256)) refuse("computation", "threads and batch are counts");
   if ((value.mode === "ZKML") !== (value.circuit !== null)) refuse("computation", "exactly a run in mode ZKML has a circuit");
-  return { ...value, request: tree(value.request), circuit: orNull(circuit)(value.circuit) };
+  return { ...value, request: readTree(value.request), circuit: orNull(circuit)(value.circuit) };
 }
 
 const COMPUTED = ["computed", "proved", "recomputed"];
@@ -178,7 +179,7 @@ function execution(value) {
   const body = {
     event,
     outcome: code(value.outcome),
-    response: orNull(tree)(value.response),
+    response: orNull(readTree)(value.response),
     marks: orNull(lastMark)(value.marks),
     upstream: code(value.upstream),
     computation: "computation" in value ? computation(value.computation) : null,
@@ -201,13 +202,13 @@ function decision(value) {
     lanes: hexText(value.lanes),
     policy: hexText(value.policy),
     record: hexText(value.record),
-    cases: orNull(tree)(value.cases),
+    cases: orNull(readTree)(value.cases),
   };
   if (body.cases && body.act !== "recall") refuse("cases", "only a recall is of several cases");
   return { ...body, subject: record("decision", body.record) };
 }
 
-const PAYMENT_EVENTS = ["offered", "authorised", "charged", "captured", "lapsed", "failed", "refund_due", "refunded"];
+export const PAYMENT_EVENTS = ["offered", "authorised", "charged", "captured", "lapsed", "failed", "refund_due", "refunded"];
 
 function payment(value) {
   const body = { event: oneOf(value.event, PAYMENT_EVENTS, "payment"), record: hexText(value.record) };
@@ -227,12 +228,15 @@ function aboutNoRun(name, common, { parents = false } = {}) {
   if (common.run !== runOf(name, common.attester)) refuse("run", "it is about no run, so its id is made of its attester");
 }
 
+/** How far what a label means can be what it meant before (artifacts.md §4(5)). */
+export const CONTINUITIES = ["first", "byte_identical", "derivative", "compared", "same_name", "provider_claim"];
+
 function artifact(value, common) {
   const event = oneOf(value.event, ["published", "declared", "labelled", "revoked"], "artifact");
   const labelled = event === "labelled";
   if (labelled !== (value.label !== null) || labelled !== (value.continuity !== null)) refuse("artifact", "exactly a label's change names label and continuity");
   const body = { event, label: orNull(hexText)(value.label), continuity: value.continuity, record: hexText(value.record) };
-  if (labelled) oneOf(body.continuity, ["first", "byte_identical", "derivative", "compared", "same_name", "provider_claim"], "artifact");
+  if (labelled) oneOf(body.continuity, CONTINUITIES, "artifact");
   aboutNoRun("artifact", common, { parents: true });
   return { ...body, subject: record("artifact", body.record) };
 }

@@ -28,10 +28,11 @@ function momentOf(appraisal, statements) {
 
 const ANSWERS = { hardware: "yes", bad: "no" };
 
-/** What the attestations of a node's key come to for `statements` of its own: `{state, basis, says, evidence, found}`. Checks go to `lanes`. */
+/** What the attestations of a node's key come to for `statements` of its own: `{state, basis, says, evidence, found, shown}`, where
+    `shown` has the digests of all of them. Checks go to `lanes`. */
 export function judgeKey(appraisal, id, statements, lanes) {
   const { trust, transcript, journal } = appraisal;
-  const nothing = (says) => ({ state: "unknown", basis: null, says, evidence: [], found: [] });
+  const nothing = (says) => ({ state: "unknown", basis: null, says, evidence: [], found: [], shown: [] });
   const node = trust?.node(id);
   const shown = new Map(journal.filter((item) => item.kind === "attestation" && item.node === id).map((item) => [`${item.format} ${hex(sha256(item.evidence))}`, item]));
   if (!trust) return nothing("Without trust nobody here can say who attests what");
@@ -46,7 +47,7 @@ export function judgeKey(appraisal, id, statements, lanes) {
   const first = ORDER.find((answer) => found.some((item) => item.answer === answer));
   const deciding = found.filter((item) => item.answer === first);
   const [state, basis] = STATES[first];
-  return { state, basis, says: deciding[0].says, evidence: deciding.map(({ digest }) => digest), found: deciding };
+  return { state, basis, says: deciding[0].says, evidence: deciding.map(({ digest }) => digest), found: deciding, shown: found.map(({ digest }) => digest) };
 }
 
 export const doesNotSay = "This does not say that what was measured is good software, nor that the answer is any good.";
