@@ -92,9 +92,7 @@ def twins() -> dict[str, Any]:
             RUN,
             child,
         ),
-        "/verify.json": answer(
-            "The lanes that the page judges", {"type": "object", "required": ["judged", "not_judged"]}
-        ),
+        "/verify.json": answer("The lanes that the page judges", {"type": "object", "required": ["judged"]}),
         "/verify/trust.json": answer(
             "The panel's trust file, for the page to check", {"type": "object", "required": ["trust", "pinned"]}
         ),

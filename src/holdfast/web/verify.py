@@ -22,8 +22,6 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.cases import Page
 
-JUDGED = ("enclave", "bytes", "route", "privacy", "settlement", "judgement")
-"""The lanes that the page judges (``static/verify/lanes.js``); of the others it says that it does not."""
 ICONS = ("chevron", "copied", "copy", "expired", "not_applicable", "pending", "proven", "refuted", "unknown")
 """Pictures that a result may need, loaded with the page: afterwards it asks for nothing."""
 LARGEST_TRUST = 16_777_216
@@ -50,12 +48,12 @@ class VerifyPages:
 
     async def verify(self, request: Request) -> Response:
         """``GET /verify``."""
-        lanes = [{"name": name, "question": QUESTIONS[name], "judged": name in JUDGED} for name in LANES]
+        lanes = [{"name": name, "question": QUESTIONS[name]} for name in LANES]
         return self._page(request, "verify.html", "/verify", lane_cells=lanes, modules=self._modules, icons=ICONS)
 
     async def verify_json(self, _: Request) -> Response:
         """``GET /verify.json``."""
-        return json_response({"judged": [*JUDGED], "not_judged": [name for name in LANES if name not in JUDGED]})
+        return json_response({"judged": [*LANES]})
 
     async def trust(self, _: Request) -> Response:
         """``GET /verify/trust.json``: the panel's trust file as it lies there; null where none verifies."""

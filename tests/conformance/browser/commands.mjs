@@ -1,8 +1,7 @@
 /* The commands of PROTOCOL.md that the verifier of the pages can answer: words and files in, an answer out.
 
    `read(name)` gives the bytes of a file. It runs wherever the modules run: under Node.js (client.mjs) and in a browser. A command
-   that is not here is a wrong command line, never an answer. Of `verify-bundle` the answer is about the lanes that are judged (`judged`), and
-   a requirement of another lane cannot be told. */
+   that is not here is a wrong command line, never an answer. */
 
 import { readResponse } from "../../../src/holdfast/web/static/seal/bhttp.js";
 import { encapsulate, openChunks, openWhole, readConfiguration, readKeys, suiteName } from "../../../src/holdfast/web/static/seal/ohttp.js";

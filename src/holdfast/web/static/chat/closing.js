@@ -2,7 +2,6 @@
    the proof that a log holds them. Each answer is of three; what cannot be told is said as that. */
 
 import { Refusal, Rejected } from "../verify/answers.js";
-import { readBundleSlowly } from "../verify/bundle.js";
 import { hex } from "../verify/bytes.js";
 import { parse } from "../verify/json.js";
 import { signedBy } from "../verify/keys.js";
@@ -25,6 +24,7 @@ const ofPanel = (run) => fetch(`/runs/${run}/bundle`);
 async function bundleOf(run, capability = "", ask = ofPanel) {
   const response = await ask(run, capability);
   if (!response.ok) return null;
+  const { readBundleSlowly } = await import("../verify/bundle.js");
   return inSlices(readBundleSlowly(new Uint8Array(await response.arrayBuffer())));
 }
 

@@ -105,9 +105,7 @@ function* showChecks(checks) {
 /** Puts a result on the page, piece by piece. `told` are facts about what was judged. */
 export function* report(result, told) {
   find("facts").replaceChildren(...told.map(([name, value]) => fact(name, value)));
-  const { lanes } = result;
-  for (const node of document.querySelectorAll("[data-unjudged]")) node.querySelector(".verify-why").textContent = lanes[node.dataset.unjudged].says;
-  updateLanes(document, Object.fromEntries(Object.entries(lanes).filter(([, lane]) => lane.state)), { quiet: true });
+  updateLanes(document, result.lanes, { quiet: true });
   const { documents, parts } = result.disclosed;
   const shown = documents.map((item) => showDocument(item, result));
   if (parts.length) shown.push(showParts(parts));
