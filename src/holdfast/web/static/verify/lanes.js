@@ -25,34 +25,36 @@ const DOES_NOT_SAY = {
   settlement: ofSettlement,
 };
 
-/* Lanes that do not rest on trust for as long as it holds (lanes.md §2): of a run that a node computed its word does. */
-function outlasts(name, state, { route }) {
-  if (name === "artifact" || name === "computation") return state !== "proven";
-  return name === "privacy" && !route?.path;
+/* Lanes that rest on trust where they are proven alone, and so run out with it only then (lanes.md §2). */
+const outlasts = (name, state) => ["artifact", "computation", "privacy"].includes(name) && state !== "proven";
+
+/* What a lane rests on, of the statements of the turn (§2.1); `privacy` asks for itself, since its hops do too. */
+function restsOn(name, appraisal) {
+  if (["inputs", "memory", "route"].includes(name)) return [appraisal.route].filter(Boolean);
+  const closure = ["bytes", "settlement"].includes(name) || (["artifact", "computation"].includes(name) && computedOf(appraisal));
+  return closure ? [...appraisal.closure] : [];
 }
 
-/* A statement that a lane rests on, and that had not been made at the time asked about (§2.1). */
-function unmade(name, appraisal) {
-  const { route, closure } = appraisal;
-  if (["inputs", "memory"].includes(name)) return route && appraisal.early(route) ? route : null;
-  if (!["artifact", "computation"].includes(name) || !computedOf(appraisal)) return null;
-  return [...closure].find(appraisal.early) ?? null;
-}
-
-/* What a lane had come to at the time asked about. */
+/* What a lane had come to at the time asked about, when a statement that it rests on may not have been made. */
 function made(name, lane, appraisal) {
-  const missing = lane.state === "refuted" ? null : unmade(name, appraisal);
+  const missing = lane.state === "refuted" ? undefined : restsOn(name, appraisal).find(appraisal.early);
   return missing ? { ...lane, state: "pending", basis: null, says: `Not made yet at the time asked about: the ${missing.kind} statement` } : lane;
 }
 
 const STAYS = ["refuted", "not_applicable"];
 
+/* A hop once what hid something from it is no longer proven; what the log holds stays as it is. */
+function doubted(hop) {
+  const unknown = ["identity", "plaintext", "sizes"].filter((name) => hop.hop !== "log" && hop[name] === "no");
+  return { ...hop, ...Object.fromEntries(unknown.map((name) => [name, "unknown"])) };
+}
+
 function shaped(name, lane, appraisal) {
   const { trust, at } = appraisal;
   const { state, basis, says, evidence, hops } = made(name, lane, appraisal);
-  const out = trust && trust.expiresAt <= at && !STAYS.includes(state) && !outlasts(name, state, appraisal);
+  const out = trust && trust.expiresAt <= at && !STAYS.includes(state) && !outlasts(name, state);
   const words = out ? `Trust has run out. Before that: ${says}` : says;
-  return { state: out ? "expired" : state, basis, says: words, does_not_say: DOES_NOT_SAY[name], evidence, ...(hops ? { hops } : {}) };
+  return { state: out ? "expired" : state, basis, says: words, does_not_say: DOES_NOT_SAY[name], evidence, ...(hops ? { hops: out ? hops.map(doubted) : hops } : {}) };
 }
 
 /* In this order: `privacy` rests on what `enclave` came to. */

@@ -58,13 +58,8 @@ export class Settling {
     return times.length ? Math.min(...times) : null;
   }
 
-  /** Where the log put a statement, as far as it is shown. */
-  index(digest) {
-    const proven = this.included.get(digest)?.[0];
-    if (proven) return proven.index;
-    const digests = [digest, this.committed.get(digest)?.digest];
-    return this.of("entry").find((item) => digests.includes(item.digest))?.index ?? null;
-  }
+  /** Where the log put a statement, as far as a path shows it: what an exporter says of it alone proves nothing. */
+  index = (digest) => this.included.get(digest)?.[0].index ?? null;
 
   #commitments() {
     for (const item of this.of("commitment")) {

@@ -60,11 +60,9 @@ function historiesOf(appraisal) {
 
 /* --- what the label meant (§3.1(3)) --- */
 
-const indexOf = ({ settling }, digest) => settling.included.get(digest)?.[0].index ?? null;
-
 /* Whether a change stands behind the run in the log, as far as both places are shown. */
 function isBehind(appraisal, { statement }, computed) {
-  const [change, run] = [indexOf(appraisal, statement.digest), indexOf(appraisal, computed.digest)];
+  const [change, run] = [statement, computed].map(({ digest }) => appraisal.settling.index(digest));
   return change !== null && run !== null && change > run;
 }
 
@@ -101,7 +99,7 @@ function same(appraisal, lane, history, computed, name) {
   const since = meant.findLast(({ change }) => change.at <= endOf(computed)) ?? meant[0];
   const later = since ? history.slice(history.indexOf(since) + 1) : history;
   const moves = later.filter(({ change }) => change.artifact !== change.before);
-  const place = since && indexOf(appraisal, since.statement.digest);
+  const place = since && appraisal.settling.index(since.statement.digest);
   const where = place === null ? "its place in the log is not shown" : `entry ${place} of the log${appraisal.settling.verdicts.get(since?.statement.digest)?.code === "ok" ? ", which full nodes accepted" : ""}`;
   const told = since
     ? `label ${JSON.stringify(name)} means it since ${timeText(since.change.at)}, by the word of hub ${hub} (${where}); ${explained(since.change)}`

@@ -55,7 +55,7 @@ export const doesNotSay = "This does not say that what was measured is good soft
 /** The lane. */
 export function judgeEnclave(appraisal) {
   const attester = (appraisal.closing ?? appraisal.route)?.attester;
-  if (!attester) return { state: "pending", basis: null, says: "Nothing is signed yet", evidence: [], found: [] };
+  if (!attester) return { state: "unknown", basis: null, says: "Nothing is signed yet, so nobody's key is asked about", evidence: [], found: [] };
   const own = [...appraisal.closure].filter((statement) => statement.attester === attester);
   return judgeKey(appraisal, attester, own, ["enclave"]);
 }

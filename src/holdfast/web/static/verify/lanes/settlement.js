@@ -12,7 +12,7 @@ function settled(appraisal) {
   const verdicts = closure.map((statement) => settling.verdicts.get(statement.digest));
   if (refused) return ["refuted", refused.code === "round.refuted" ? basis(verdicts.find(refutes).chain) : null, refused.says];
   if (!trust) return ["unknown", null, "Without trust nobody here can say who settled it"];
-  if (!closing || closure.some(appraisal.early)) return ["pending", null, "Not all of it had been made yet"];
+  if (!closing) return ["pending", null, "It is not answered yet"];
   const included = closure.filter((statement) => settling.included.has(statement.digest));
   const whole = appraisal.whole && included.length === closure.length;
   const committed = whole && included.every((statement) => settling.committed.has(statement.digest));

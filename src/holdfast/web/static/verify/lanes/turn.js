@@ -13,7 +13,6 @@ function bytes(appraisal) {
   if (refused) return ["refuted", null, refused.says];
   if (!trust) return ["unknown", null, "Without trust nobody here can say whose signatures these are"];
   if (!closing) return ["pending", null, "No statement closes the run yet"];
-  if ([...closure].some(appraisal.early)) return ["pending", null, "At the time asked about not all of it had been made yet"];
   if (!appraisal.whole || !appraisal.route) return ["unknown", null, "A statement that the run rests on is not shown"];
   if ([...closure].some((statement) => ranOut.has(statement))) return ["expired", null, "A key has run out, and no quorum dated what it signed"];
   const { documents, parts } = appraisal.disclosed;
@@ -44,7 +43,6 @@ function routed(appraisal) {
   if (refused) return ["refuted", null, refused.says];
   if (!trust) return ["unknown", null, "Without trust nobody here can say who tells this route"];
   if (!route) return ["pending", null, "No route is told yet"];
-  if (appraisal.early(route)) return ["pending", null, "At the time asked about the route had not been told yet"];
   if (ranOut.has(route)) return ["expired", null, "The key has run out, and no quorum dated what it signed"];
   return ["proven", "signature", told(route)];
 }
