@@ -1,6 +1,6 @@
-"""The two verifiers say the same of every lane, also where something is changed, gone, not trusted or asked about earlier.
+"""The two verifiers say the same of every lane, also where something is changed, gone or not trusted.
 
-``HOLDFAST_EXAMPLES`` sets how many changes of each bundle are tried (a third of it); what was tried and caught is printed.
+A third of ``HOLDFAST_EXAMPLES`` changes of each bundle are tried; what was tried and missed is printed.
 """
 
 from __future__ import annotations

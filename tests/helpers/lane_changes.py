@@ -1,7 +1,7 @@
 """Bundles in which a lane stands, and small changes to what it rests on.
 
-A change is one bit the other way: in a statement's payload or signature, in a document that opens its record, in a salt, a
-definition, a disclosed text or the secret beside it. Or an item is gone.
+A change is one bit the other way: in a statement's payload or signature, in a document that opens its record, in a
+salt, a definition, a disclosed text or the secret beside it. Or an item is gone.
 """
 
 from __future__ import annotations

@@ -187,5 +187,5 @@ export function weakestOf({ rows }) {
     const at = one.findIndex((item, place) => item !== other[place]);
     return at >= 0 && one[at] > other[at];
   };
-  return rows.reduce((worst, row) => (worst && !worse(row, worst) ? worst : row), undefined);
+  return rows.reduce((weakest, row) => (weakest && !worse(row, weakest) ? weakest : row), undefined);
 }

@@ -22,7 +22,7 @@ const ANSWER = /^\/choices\/[0-9]+\/message\/content$/;
 
 export const doesNotSay = "This does not say that a source was right.";
 
-const weakest = (list) => list.reduce((worst, item) => (ORDER.indexOf(item.state) < ORDER.indexOf(worst.state) ? item : worst));
+const weakest = (list) => list.reduce((found, item) => (ORDER.indexOf(item.state) < ORDER.indexOf(found.state) ? item : found));
 const short = (digest) => digest.slice(0, 12);
 
 /* What opens admissions, held against them, against each other and against what the model was given. */
@@ -242,9 +242,9 @@ export function judgeInputs(appraisal) {
   if (parents.includes(undefined)) found.push(judged("unknown", null, "A statement that the route names is not in this bundle"));
   found.push(...searched(appraisal));
   if (!found.length) return { state: "not_applicable", basis: null, says: ["No outside facts were admitted to this run", ...files.told()].join(". "), evidence: [] };
-  const worst = weakest(found);
-  const rest = found.filter((item) => item !== worst).map(({ says }) => says);
+  const decides = weakest(found);
+  const rest = found.filter((item) => item !== decides).map(({ says }) => says);
   const more = rest.length >= MOST_TOLD ? [`${rest.length - MOST_TOLD + 1} more are not told here`] : [];
-  const told = [worst.says, ...rest.slice(0, MOST_TOLD - 1), ...more, ...citations(appraisal, named), ...files.told()];
-  return { state: worst.state, basis: worst.basis, says: told.join(". "), evidence: [...new Set([...named, ...found.flatMap(({ evidence }) => evidence)])] };
+  const told = [decides.says, ...rest.slice(0, MOST_TOLD - 1), ...more, ...citations(appraisal, named), ...files.told()];
+  return { state: decides.state, basis: decides.basis, says: told.join(". "), evidence: [...new Set([...named, ...found.flatMap(({ evidence }) => evidence)])] };
 }

@@ -7,9 +7,16 @@ export const doesNotSay = {
 
 const lane = ([state, basis, says], statements) => ({ state, basis, says, evidence: statements.map(({ digest }) => digest) });
 
+/* What speaks against the bytes. Who signed a statement that the closing one does not rest on says nothing of them. */
+function altered({ transcript, closure }) {
+  const rests = new Set([...closure].map(({ digest }) => digest));
+  const elsewhere = ({ spec, about }) => spec === "statement.md §7(2) to §7(5)" && !rests.has(about);
+  return transcript.checks.find((check) => check.answer === "no" && check.lanes.includes("bytes") && !elsewhere(check));
+}
+
 function bytes(appraisal) {
-  const { transcript, trust, closing, closure, ranOut } = appraisal;
-  const refused = transcript.refused("bytes");
+  const { trust, closing, closure, ranOut } = appraisal;
+  const refused = altered(appraisal);
   if (refused) return ["refuted", null, refused.says];
   if (!trust) return ["unknown", null, "Without trust nobody here can say whose signatures these are"];
   if (!closing) return ["pending", null, "No statement closes the run yet"];
