@@ -61,7 +61,7 @@ function byProof(appraisal, { computation: how }, told) {
   const srs = own ? "; the reference string is the node's own: whoever made it could forge proofs" : "";
   const verdict = appraisal.settling.verdicts.get(proofs[0].digest)?.code;
   if (!verdict) return ["pending", null, `${told}; the proof is signed, and no final round has a verdict on it yet${srs}`, shown];
-  if (verdict === "ok") return ["proven", own || appraisal.trust.development ? "development" : "proof", `${told}; full nodes verified the proof${srs}`, shown];
+  if (verdict === "ok") return ["proven", own || appraisal.trust.development ? "development" : "proof", `${told}; full nodes checked the proof, and it holds${srs}`, shown];
   if (verdict === "cannot_tell") return ["unknown", null, `${told}; full nodes could not verify the proof: they cannot get at it, or have no verifier${srs}`, shown];
   return ["refuted", "proof", `${told}; full nodes refused the proof (${verdict})`, shown];
 }

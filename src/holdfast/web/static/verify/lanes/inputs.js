@@ -192,7 +192,7 @@ function valueText({ type, text, unit }) {
 function fromWhere({ source: { id, version, definition }, exchange, request, tls }) {
   const name = `from ${id} by definition ${version} (${short(definition)})`;
   if (exchange) return `${name}, asked as ${exchange.kind} over ${exchange.channel}`;
-  return `${name} at ${request?.host ?? "nowhere"}, ${tls ? `${tls.protocol} over ${tls.family}, verified against ${tls.roots?.store ?? "nothing"}` : "without TLS"}`;
+  return `${name} at ${request?.host ?? "nowhere"}, ${tls ? `${tls.protocol} over ${tls.family}, held against the roots ${tls.roots?.store ?? "nothing"}` : "without TLS"}`;
 }
 
 function byRule({ rule, observations, outcome }) {
