@@ -166,3 +166,42 @@ def test_a_price_that_is_none_holds_the_question_back(play: Play) -> None:
         assert gateway.policies == [None]
 
     play(scene, gateway)
+
+
+GONE = """
+new Promise((told) => {
+  indexedDB.open("holdfast-chat/" + document.body.dataset.owner).onsuccess = ({ target: { result: base } }) => {
+    const change = base.transaction("conversations", "readwrite");
+    change.objectStore("conversations").getAll().onsuccess = ({ target }) => {
+      const route = { models: { allow: ["a-model-of-before"] } };
+      for (const kept of target.result) change.objectStore("conversations").put({ ...kept, route });
+    };
+    change.oncomplete = () => told(true);
+  };
+})"""
+"""Every conversation that is kept may go to one model alone, which is not offered any more."""
+
+
+def test_a_policy_is_not_widened_by_a_change_where_its_models_are_not_offered_any_more(play: Play) -> None:
+    gateway = FakeGateway()
+
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        await ask(page, "First")
+        await answered(page)
+        await page.run(GONE)
+        kept = str(await page.run("location.hash"))
+        await page.go("about:blank")
+        await page.go(panel.url + "/chat" + kept)
+        await page.wait("document.getElementById('policy-says').textContent === 'a-model-of-before'")
+        await page.run(
+            "document.getElementById('policy-box').open = true; document.getElementById('policy-fallback').click(); 0"
+        )
+        await ask(page, "Second")
+        await answered(page, 2)
+        assert json.loads(gateway.policies[-1] or "null") == {
+            "models": {"allow": ["a-model-of-before"]},
+            "fallback": "none",
+        }
+
+    play(scene, gateway)

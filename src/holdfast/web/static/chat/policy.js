@@ -4,13 +4,16 @@
 
 const at = (id) => document.getElementById(`policy-${id}`);
 const PRICE = /^(?:0|[1-9]\d{0,8})(?:\.\d{0,8}[1-9])?$/;
+/* Models that the policy on show allows and that are not offered any more: no change of it may forget them. */
+let gone = [];
 const boxes = () => [...document.querySelectorAll("#policy-models input")];
 
 /** What the controls say, as a policy; null where they restrict nothing. */
 export function chosen() {
   const policy = {};
   const models = boxes().filter((box) => box.checked);
-  if (models.length && models.length < boxes().length) policy.models = { allow: models.map((box) => box.value) };
+  const allowed = [...models.map((box) => box.value), ...gone];
+  if (allowed.length && models.length < boxes().length) policy.models = { allow: allowed };
   if (at("fallback").checked) policy.fallback = "none";
   if (at("enclave").checked) policy.plaintext = "enclave";
   const price = at("price").value.trim();
@@ -55,6 +58,7 @@ export class PolicyControl {
     this.#of = conversation?.id;
     const policy = conversation?.route ?? null;
     const allowed = policy?.models?.allow;
+    gone = (allowed ?? []).filter((name) => !boxes().some((box) => box.value === name));
     for (const box of boxes()) box.checked = allowed ? allowed.includes(box.value) : false;
     at("fallback").checked = policy?.fallback === "none";
     at("enclave").checked = policy?.plaintext === "enclave";
