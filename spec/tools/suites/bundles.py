@@ -1242,7 +1242,7 @@ def bad_traces(b: Bundles) -> None:
     mixed = Story()
     mixed.add("statement", 1900, envelope=other.execution.envelope)
     b.case(
-        "statement-of-another-run", "An execution of another run among the evidence.", mixed, BYTES, "trace.run", **more
+        "statement-of-another-run", "An execution of another run among the evidence.", mixed, BOTH, "trace.run", **more
     )
     moved = Story().bundle()
     moved["run"] = run_id("other")
@@ -1252,7 +1252,7 @@ def bad_traces(b: Bundles) -> None:
         "duplicate-closure",
         "Two closing statements of one run, both well signed: which answer did the caller get?",
         Story(good, extra=[again.execution]),
-        BYTES,
+        BOTH,
         "trace.closures",
         bug="EQUIVOCATION",
         spec="trace.md §2(7)",
@@ -1262,7 +1262,7 @@ def bad_traces(b: Bundles) -> None:
         "two-routes",
         "Two route statements of one run.",
         Story(good, extra=[second.route]),
-        BYTES,
+        BOTH,
         "trace.routes",
         **more,
     )
@@ -1281,9 +1281,45 @@ def bad_traces(b: Bundles) -> None:
         "another-nonce",
         "Route and execution carry different nonces of the client.",
         Story(nonced),
-        BYTES,
+        BOTH,
         "trace.rules",
         **more,
+    )
+    asked = Turn("good", route_at=when(START, plus_ms=130))
+    asked.execution = good.execution
+    b.case(
+        "closing-of-another-route",
+        "The closing statement follows from another route of the run than the one that is shown: what this one tells is not what was done.",
+        Story(asked),
+        BOTH,
+        "trace.rules",
+        bug="SUBSTITUTION",
+        spec="trace.md §2(4)",
+    )
+    left = statement(
+        "execution",
+        GATEWAY,
+        run=good.run,
+        claimed_at=when(START, plus_ms=1900),
+        parents=["ab" * 32],
+        subject=("request", good.bound["request"].root),
+        body={
+            "event": "disconnected",
+            "outcome": "client.disconnected",
+            "response": None,
+            "marks": None,
+            "upstream": "small.provider",
+        },
+        nonce="nonce-of-a-client-2",
+    )
+    b.case(
+        "two-nonces",
+        "A statement that answers to another nonce, and whose parent is not here: somebody else's question under this run's id.",
+        Story(good, extra=[left]),
+        BOTH,
+        "trace.rules",
+        bug="BROKEN_TRACE",
+        spec="trace.md §2(1)",
     )
 
 

@@ -445,6 +445,13 @@ def lanes(b: Bundles) -> None:
         without_statement(told(Decision(turn)), 1),
         {"judgement": ["unknown", None]},
     )
+    elsewhere = Turn(execution_at=when(START, plus_ms=1860))
+    case(
+        "on-another-answer",
+        "The panel decided on another closing statement of this run than the one that is shown: on what, nobody here can tell.",
+        told(Decision(elsewhere)),
+        {"judgement": ["unknown", None]},
+    )
     case(
         "clocks-differ",
         "By its own clock the panel decided just before the gateway closed the run: thirty seconds may lie between clocks.",

@@ -57,6 +57,11 @@ class Appraisal {
     return this.all.filter((statement) => !OF_NO_RUN.includes(statement.kind) && ownLane(statement) === null);
   }
 
+  /* Those that are of this run, and the admissions that its route names. */
+  get #ofTheTurn() {
+    return this.#trace.filter((statement) => (statement.kind === "admission" ? this.admissions.has(statement.digest) : statement.run === this.bundle.run));
+  }
+
   *run() {
     this.#trusted();
     this.settling = new Settling(this.journal, this.statements, this);
@@ -89,6 +94,9 @@ class Appraisal {
     if (closings.length > 1) this.transcript.no("trace.md §2(7)", "Two statements close one run", ["bytes", "route"], "trace.closures");
     this.closing = closings[0] ?? null;
     this.route = routes.find((statement) => this.closing?.parents.includes(statement.digest)) ?? routes[0] ?? null;
+    if (this.closing && this.route && !this.closing.parents.includes(this.route.digest)) this.transcript.no("trace.md §2(4)", "The closing statement does not follow from the route that is shown", ["bytes", "route"], "trace.rules");
+    const nonces = new Set(this.#ofTheTurn.map(({ nonce }) => nonce).filter((nonce) => nonce !== null));
+    if (nonces.size > 1) this.transcript.no("trace.md §2(1)", "The statements of the run answer to two nonces", ["bytes", "route"], "trace.rules");
     this.closure = this.#ancestors(this.closing ?? this.route);
   }
 

@@ -39,14 +39,14 @@ function early(appraisal, statement) {
 }
 
 function judged(appraisal, decisions) {
-  const { transcript, trust, closing, ranOut } = appraisal;
+  const { transcript, trust, ranOut } = appraisal;
   const refused = transcript.refused("judgement");
   const told = decisions.map((item) => sentence(appraisal, item)).join("; ");
   if (refused) return ["refuted", null, refused.says];
   if (!decisions.length) return ["not_applicable", null, "Nobody has decided anything"];
   if (decisions.some(({ statement }) => ranOut.has(statement))) return ["expired", null, `The panel's key has run out, and no quorum dated what it signed. ${told}`];
   if (!trust) return ["unknown", null, "Without trust nobody here can say who decided"];
-  if (!closing) return ["unknown", null, "The statement that closes the run is not shown"];
+  if (!decisions.every(({ statement }) => statement.parents.every((digest) => appraisal.shown(digest)?.run === appraisal.bundle.run))) return ["unknown", null, `What was decided on is not shown. ${told}`];
   if (decisions.some(({ document }) => !document?.whole)) return ["unknown", null, told];
   const people = decisions.filter(({ document }) => document.person !== null);
   if (people.some(({ document }) => recorded(appraisal, document).framing === null)) return ["unknown", "human", told];

@@ -29,13 +29,10 @@ function bytes(appraisal) {
 
 export const judgeBytes = (appraisal) => lane(bytes(appraisal), [...appraisal.closure]);
 
-/* A closing statement with another nonce is of another trace, and says nothing against its route. */
-const sameNonceOnly = ({ closing, route }) => closing.upstream === route?.upstream && closing.attester === route?.attester;
-
-/* What speaks against the route: the statement itself, or that the closing one contradicts it. */
-function contradicted({ transcript, route, closing }) {
-  const speaks = (check) => check.about === route?.digest || check.about === null || (check.about === closing?.digest && check.code === "trace.rules" && !sameNonceOnly({ closing, route }));
-  return transcript.checks.find((check) => check.answer === "no" && check.lanes.includes("route") && speaks(check));
+/* What speaks against the route: the statement itself, or that the statements of the turn contradict each other. */
+function contradicted({ transcript, route }) {
+  const speaks = ({ about, code, lanes }) => (about === route.digest && lanes.includes("route")) || (code?.startsWith("trace.") && lanes.includes("bytes"));
+  return transcript.checks.find((check) => check.answer === "no" && speaks(check));
 }
 
 function told({ upstream, rewrites, fallbackFrom, cached, endpoint, policy }) {
@@ -46,10 +43,10 @@ function told({ upstream, rewrites, fallbackFrom, cached, endpoint, policy }) {
 
 function routed(appraisal) {
   const { trust, route, ranOut } = appraisal;
+  if (!route) return ["pending", null, "No route is told yet"];
+  if (!trust) return ["unknown", null, "Without trust nobody here can say who tells this route"];
   const refused = contradicted(appraisal);
   if (refused) return ["refuted", null, refused.says];
-  if (!trust) return ["unknown", null, "Without trust nobody here can say who tells this route"];
-  if (!route) return ["pending", null, "No route is told yet"];
   if (ranOut.has(route)) return ["expired", null, "The key has run out, and no quorum dated what it signed"];
   return ["proven", "signature", told(route)];
 }
