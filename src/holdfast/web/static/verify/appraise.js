@@ -85,15 +85,16 @@ class Appraisal {
 
   /* Which statements are of this run, and that there is one route and one closing statement (trace.md §2(1), §2(7)). */
   #shape() {
-    const own = this.#trace.filter((statement) => statement.kind !== "admission");
+    const own = this.#ofTheTurn.filter((statement) => statement.kind !== "admission");
     const ofAnother = this.all.filter((statement) => !OF_NO_RUN.includes(statement.kind) && statement.kind !== "admission" && statement.run !== this.bundle.run);
     for (const statement of ofAnother) this.transcript.no("trace.md §2(1)", "A statement is of another run", lanesOf(statement), "trace.run", statement.digest);
     const routes = own.filter((statement) => statement.kind === "route");
     const closings = own.filter(closes);
     if (routes.length > 1) this.transcript.no("trace.md §2(4)", "There are two routes of one run", ["bytes", "route"], "trace.routes");
     if (closings.length > 1) this.transcript.no("trace.md §2(7)", "Two statements close one run", ["bytes", "route"], "trace.closures");
-    this.closing = closings[0] ?? null;
-    this.route = routes.find((statement) => this.closing?.parents.includes(statement.digest)) ?? routes[0] ?? null;
+    /* Of two the other lanes read the last; what is said of `bytes` and `route` stands already. */
+    this.closing = closings.at(-1) ?? null;
+    this.route = routes.at(-1) ?? null;
     if (this.closing && this.route && !this.closing.parents.includes(this.route.digest)) this.transcript.no("trace.md §2(4)", "The closing statement does not follow from the route that is shown", ["bytes", "route"], "trace.rules");
     const nonces = new Set(this.#ofTheTurn.map(({ nonce }) => nonce).filter((nonce) => nonce !== null));
     if (nonces.size > 1) this.transcript.no("trace.md §2(1)", "The statements of the run answer to two nonces", ["bytes", "route"], "trace.rules");
