@@ -91,8 +91,10 @@ class Page:
         return await self._browser.call(method, parameters, self._session)
 
     async def go(self, url: str) -> None:
-        """Load a page and wait until it and its scripts are there."""
-        await self.call("Page.navigate", url=url)
+        """Load a page and wait until it and its scripts are there, and the one before is gone."""
+        await self.run("globalThis.left = true")
+        if "loaderId" in await self.call("Page.navigate", url=url):  # else only the part behind # is another
+            await self.wait("!globalThis.left")
         await self.wait("document.readyState === 'complete'")
 
     async def run(self, script: str) -> Any:

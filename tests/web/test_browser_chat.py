@@ -67,8 +67,10 @@ def play(chromium: str) -> Play:
 async def ask(page: Page, question: str) -> None:
     """Write a question and send it, once the page does anything."""
     await page.wait(AT_WORK)
-    await page.click("#prompt")
+    while not await page.run("document.activeElement.id === 'prompt'"):  # what is above it may still grow
+        await page.click("#prompt")
     await page.type(question)
+    await page.wait("document.getElementById('prompt').value !== ''")
     await page.press("Enter", 13, "\r")
 
 
@@ -291,7 +293,7 @@ def test_conversations_stay_in_the_browser_and_can_be_forgotten(play):
         await answered(page, 2)
         messages = panel.gateway.asked[-1]["messages"]
         assert [message["role"] for message in messages] == ["user", "assistant", "user"]
-        await page.wait("document.querySelector('.talk details[data-lane=bytes]').dataset.state === 'proven'")
+        await page.wait("document.querySelectorAll('.talk details[data-lane=bytes][data-state=proven]').length === 2")
         there = await page.run("location.hash")
         await page.go(panel.url + "/chat?again" + there)
         await answered(page, 2)
