@@ -68,7 +68,7 @@ class Outside:
     async def proposed(self, *_: Any) -> None:
         return None
 
-    async def look(self, act: str) -> Waits:
+    async def look(self, _agent: AgentRun, act: str, _capability: str) -> Waits:
         return Waits(act)
 
     async def withdraw(self, *_: Any) -> bool:
