@@ -322,21 +322,7 @@ def outcomes(b: Bundles) -> None:
         spec="statement.md §4.2",
     )
     base = Turn()
-    gone = statement(
-        "execution",
-        GATEWAY,
-        run=base.run,
-        claimed_at=when(START, plus_ms=1900),
-        parents=[base.execution.digest],
-        subject=("request", base.bound["request"].root),
-        body={
-            "event": "disconnected",
-            "outcome": "client.disconnected",
-            "response": None,
-            "marks": None,
-            "upstream": "small.provider",
-        },
-    )
+    gone = left(base, base.execution.digest)
     b.case(
         "disconnected",
         "A follow-up does not reopen the closure.",
@@ -481,6 +467,21 @@ def outcomes(b: Bundles) -> None:
         {"enclave": ["unknown", None]},
         suite="lanes",
         spec="lanes.md §3(4)",
+    )
+
+
+def left(turn: Turn, parent: str, **more: Any) -> Statement:
+    """The client of a turn went away."""
+    body = {"event": "disconnected", "outcome": "client.disconnected", "response": None, "marks": None}
+    return statement(
+        "execution",
+        GATEWAY,
+        run=turn.run,
+        claimed_at=when(START, plus_ms=1900),
+        parents=[parent],
+        subject=("request", turn.bound["request"].root),
+        body={**body, "upstream": "small.provider"},
+        **more,
     )
 
 
@@ -1296,26 +1297,11 @@ def bad_traces(b: Bundles) -> None:
         bug="SUBSTITUTION",
         spec="trace.md §2(4)",
     )
-    left = statement(
-        "execution",
-        GATEWAY,
-        run=good.run,
-        claimed_at=when(START, plus_ms=1900),
-        parents=["ab" * 32],
-        subject=("request", good.bound["request"].root),
-        body={
-            "event": "disconnected",
-            "outcome": "client.disconnected",
-            "response": None,
-            "marks": None,
-            "upstream": "small.provider",
-        },
-        nonce="nonce-of-a-client-2",
-    )
+    stranger = left(good, "ab" * 32, nonce="nonce-of-a-client-2")
     b.case(
         "two-nonces",
         "A statement that answers to another nonce, and whose parent is not here: somebody else's question under this run's id.",
-        Story(good, extra=[left]),
+        Story(good, extra=[stranger]),
         BOTH,
         "trace.rules",
         bug="BROKEN_TRACE",
