@@ -123,6 +123,11 @@ def test_what_a_killed_runner_left_open_is_closed_by_its_record(
     assert json.loads(holdfast("agent", "close", "clerk.toml", *options).out) == {"closed": []}
 
 
+def test_where_nothing_is_open_nobody_is_asked_to_close_it(holdfast: Holdfast, place: list[str]) -> None:
+    nobody = ["--gateway", "http://127.0.0.1:9", *place[2:]]
+    assert "nothing is open by this record" in holdfast("agent", "close", "clerk.toml", *nobody).out
+
+
 def test_no_act_is_carried_out_by_trust_that_the_gateway_itself_serves(holdfast: Holdfast, place: list[str]) -> None:
     done = holdfast("agent", "act", "clerk.toml", *place, "--panel", "http://127.0.0.1:9", "--once")
     assert done.code == 3

@@ -126,8 +126,8 @@ def close(network: Network, path: str, record: Path | None, as_json: bool) -> No
 
     file = read_agent_file(path)
     place = record or record_path(network, file)
-    trust = choose_trust(network, None, None, private=False)
     left = [item for item in read_record(place).open if item.gateway == network.gateway]
+    trust = choose_trust(network, None, None, private=False) if left else None
 
     async def end() -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
