@@ -110,9 +110,7 @@ class EvidenceDesk:
         self.clock = clock
         self._attestation_at = attestation_at
         self._blobs: OrderedDict[bytes, _Verdicts] = OrderedDict()
-        self._settled: OrderedDict[str, tuple[tuple[str, int, str | None], Appraisal, list[dict[str, Any]]]] = (
-            OrderedDict()
-        )
+        self._settled: OrderedDict[str, tuple[tuple[str, int, RunRow], Appraisal, list[dict[str, Any]]]] = OrderedDict()
         self._proofs: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
 
     async def bundle(self, row: RunRow, secret: bytes | None = None) -> bytes:
@@ -395,17 +393,20 @@ class EvidenceDesk:
         return self._trust().digest, self._settlement.superseded
 
     async def view(self, row: RunRow) -> tuple[Appraisal, list[dict[str, Any]]]:
-        """Lanes and chronology of a run, as of now."""
+        """Lanes and chronology of a run, as of now. Kept once nothing of it waits for a final round any more."""
         trust = self._trust()
         kept = self._settled.get(row.run)
-        known = (*self.known, row.added)
+        known = (*self.known, row)
         if kept is not None and kept[0] == known and trust.current.expires_at > self.clock.now():
             self._settled.move_to_end(row.run)
             return kept[1], kept[2]
+        steps = await self.steps(row.run)
+        settled = await self._is_final(row, steps)  # asked first: what becomes final later may not be in the view
         bundle = parse_bundle(await self.bundle(row))
         appraisal = appraise(bundle, trust, self._policy, bundle.exported_at)
         story = [dict(item) for item in chronology(bundle)]
-        if appraisal.lanes["settlement"].state in ("proven", "refuted") and await self._is_told(row.run):
+        settled = settled and appraisal.lanes["settlement"].state in ("proven", "refuted")
+        if settled and len(await self.steps(row.run)) == len(steps):
             self._settled[row.run] = (known, appraisal, story)
             while len(self._settled) > _KEPT:
                 self._settled.popitem(last=False)
@@ -415,14 +416,15 @@ class EvidenceDesk:
         """More was told of a run than what its kept view shows."""
         self._settled.pop(run, None)
 
-    async def _is_told(self, run: str) -> bool:
-        """Whether everything told of a run's payment so far is in a final round, as the run itself is."""
-        for told in await self.steps(run):
-            if told.log_index is None:
-                return False
-            if await self._indexer.call(self._indexer.index.first_covering, "final", told.log_index) is None:
-                return False
-        return True
+    async def _is_final(self, row: RunRow, steps: Sequence[StoredStep]) -> bool:
+        """Whether everything that was added to a run (proofs, reruns) and told of its payment so far is in a final
+        round. That its closing is, its settlement lane says."""
+        indices = [index for _, index, _ in row.additions] + [told.log_index for told in steps]
+        logged = [index for index in indices if index is not None]
+        if len(logged) < len(indices):
+            return False
+        final = self._indexer.index.first_covering
+        return not logged or await self._indexer.call(final, "final", max(logged)) is not None
 
 
 def _disclosed(request: Sequence[bytes], closing: Closing, at: str) -> list[dict[str, Any]]:

@@ -143,6 +143,7 @@ class Outbox:
                 continue
             if item.role == "added":
                 await self._indexer.added(item.run, item.place, answer.index, now)
+                self._indexer.reach(answer.index)
                 touched.add(item.run)
             elif item.role != "follow":
                 rows.setdefault(item.run, {})[f"{item.role}_index"] = answer.index

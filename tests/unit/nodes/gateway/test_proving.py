@@ -96,6 +96,30 @@ def test_a_proof_is_taken_once_whatever_is_lost_in_between(tmp_path: Path) -> No
     play(story, tmp_path)
 
 
+@pytest.mark.parametrize("answer", ["ok", "refuted:proof"])
+def test_what_a_round_says_of_a_proof_is_seen_by_whoever_looked_at_the_settled_run_before(
+    answer: str, tmp_path: Path
+) -> None:
+    async def settle(world: World, number: int, codes: dict[int, str]) -> None:
+        await world.deliver()
+        await world.cosign(4)
+        world.finalise(world.candidate(number, codes=codes))
+        await world.follow()
+
+    async def story(world: World) -> None:
+        run, _ = await asked(world)
+        await settle(world, 1, {})
+        await proving(world).step()
+        await world.deliver()
+        assert await world.indexer.highest_entry() == len(world.log.entries) - 1
+        for name, state in (("settlement", "proven"), ("computation", "pending"), ("computation", "pending")):
+            assert (await world.lane(run, name))["state"] == state
+        await settle(world, 2, {len(world.log.entries) - 1: answer})
+        assert (await world.lane(run, "computation"))["state"] == ("proven" if answer == "ok" else "refuted")
+
+    play(story, tmp_path)
+
+
 def test_only_the_capability_shows_what_a_proof_is_about(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         run, _, secret = await asked_for(world)
