@@ -95,7 +95,7 @@ class Page:
         await self.run("globalThis.left = true")
         if "loaderId" in await self.call("Page.navigate", url=url):  # else only the part behind # is another
             await self.wait("!globalThis.left")
-        await self.wait("document.readyState === 'complete'")
+        await self.wait("true")
 
     async def run(self, script: str) -> Any:
         """The value of an expression (promises are awaited)."""
@@ -105,11 +105,11 @@ class Page:
         return answer["result"].get("value")
 
     async def wait(self, script: str, seconds: float = 30.0) -> None:
-        """Wait until an expression is true; it may fail while a page is on its way."""
+        """Wait until a page and its scripts are there and an expression is true; it may fail until then."""
         end = asyncio.get_running_loop().time() + seconds
         while True:
             with contextlib.suppress(AssertionError):
-                if await self.run(f"!!({script})"):
+                if await self.run(f"document.readyState === 'complete' && !!({script})"):
                     return
             if asyncio.get_running_loop().time() > end:
                 text = await self.run("document.body.innerText")

@@ -768,6 +768,22 @@ def test_every_answer_carries_the_security_headers(path):
     asyncio.run(check())
 
 
+def test_scripts_and_styles_carry_what_keeps_them_scripts_and_styles_and_anything_else_what_pages_do():
+    async def check() -> None:
+        async with open_panel(nodes=four_nodes()) as panel:
+            page = (await panel.get("/verify"))[1]
+            found = {name.rpartition(".")[2]: name for name in re.findall(r"/static/[0-9a-f]+/[a-z_./]+", page)}
+            found["missing"] = found["js"] + ".js"
+            assert found.keys() == {"js", "css", "svg", "missing"}
+            for kind, path in found.items():
+                async with panel.http.get(panel.url + path) as answer:
+                    assert answer.headers["x-content-type-options"] == "nosniff"
+                    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+                    assert ("content-security-policy" in answer.headers) == (kind in ("svg", "missing")), kind
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_nests_and_has_nothing_inline_and_nothing_external(path):
     async def check() -> None:

@@ -64,15 +64,20 @@ CONTENT_SECURITY_POLICY = (
 """Nothing inline, nothing external, no HTML made from strings by a script (CSP level 3, Trusted Types). Images may
 stand in a page itself: those that models made, whose bytes are nowhere else."""
 SECURITY_HEADERS = (
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""On every answer."""
+PAGE_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)"),
 )
-"""On every answer. ``same-origin`` and not ``no-referrer``: the latter makes browsers send ``Origin: null``."""
+"""On every answer but scripts and style sheets, which no browser takes for a page: a page loads dozens of them.
+``same-origin`` and not ``no-referrer``: the latter makes browsers send ``Origin: null``."""
+NEVER_PAGES = (b"text/javascript", b"text/css")
 PROBES = frozenset({"/healthz", "/readyz"})
 """Paths that answer under any host name and without a session; probes use addresses."""
 SIGN_IN = frozenset({"/sign-in", "/sign-in/code", "/v1/session"})
@@ -96,6 +101,9 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), *SECURITY_HEADERS]
+                media_type = next((value for name, value in headers if name == b"content-type"), b"")
+                if not media_type.startswith(NEVER_PAGES):
+                    headers += PAGE_HEADERS
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", b"no-store"))
                 message = {**message, "headers": headers}
