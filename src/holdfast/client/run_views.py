@@ -142,9 +142,9 @@ def _parse_opening(value: object) -> QueuedRun:
     )
 
 
-def parse_led(value: object) -> tuple[Led, bool]:
+def parse_led(run: str, value: object) -> tuple[Led, bool]:
     """The answer of ``GET /v1/runs/{id}/led``, and whether there is more; raises ``gateway.led``."""
-    if not isinstance(value, dict) or not isinstance(value.get("more"), bool):
+    if not isinstance(value, dict) or not isinstance(value.get("more"), bool) or value.get("run") != run:
         raise _no_led()
     act, under, children = (value.get(name) for name in ("act", "under", "children"))
     if not isinstance(under, list) or not isinstance(children, list):

@@ -122,6 +122,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "agents": (
         "parse-agent-file",
         "check-call",
+        "came-after",
+        "read-led",
     ),
     "workflows": (
         "parse-workflow",

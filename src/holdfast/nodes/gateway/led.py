@@ -8,9 +8,10 @@ order is that in which this gateway made things durable.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from holdfast.core.order import Below, CameAfter, Placed, came_after, stands_above
 from holdfast.errors import UsageError
 from holdfast.nodes.gateway.agents import AGENT, STEP
 from holdfast.nodes.gateway.evidence import EvidenceDesk
@@ -34,50 +35,46 @@ class Led:
     async def show(self, row: RunRow, after: int) -> dict[str, Any]:
         """What a run came after, of the runs that closed at a place behind ``after``; ``more`` says that there are
         others, which the next answer tells."""
-        line = await self._line(row)
-        under = [{"run": agent.run, "before": before} for agent, before in line]
-        told: dict[str, Any] = {"run": row.run, "act": self._act(row), "under": under, "children": [], "more": False}
-        if not line:
-            return told
-        until = max(before for _, before in line)
-        if after >= until:
-            return told
-        found = [item async for item in self._below(line[-1][0], ()) if after < (item[0].close_place or -1) < until]
-        found.sort(key=lambda item: item[0].close_place or 0)
-        told["more"] = len(found) > MOST
-        told["children"] = [await self._child(child, agents) for child, agents in found[:MOST]]
-        return told
+        rows = await self._above(row)
+        found = _page(row, rows, after)
+        if any(after < before for _, before in found.under):
+            rows |= await self._below(rows[found.under[-1][0]])
+            found = _page(row, rows, after)
+        return {
+            "run": row.run,
+            "act": self._act(row),
+            "under": [{"run": run, "before": before} for run, before in found.under],
+            "children": [await self._child(rows[child.run], child) for child in found.children],
+            "more": found.more,
+        }
 
-    async def _line(self, row: RunRow) -> list[tuple[RunRow, int]]:
-        """The agent runs that stand above a run, the nearest first, and before which place it came after theirs; a
-        closed agent run came after its own."""
-        found: list[tuple[RunRow, int]] = []
-        if row.endpoint == AGENT and row.close_place is not None:
-            found.append((row, row.close_place))
-        below = row
-        while row.endpoint in (AGENT, STEP) and below.parent_run is not None:
-            above = await self._indexer.run(below.parent_run)
-            if above is None or above.endpoint != AGENT or above.workspace != row.workspace:
+    async def _above(self, row: RunRow) -> dict[str, RunRow]:
+        """A run and the agent runs that stand above it."""
+        found = {row.run: row}
+        while row.parent_run is not None:
+            above = await self._indexer.run(row.parent_run)
+            if above is None or not stands_above(_placed(above), _placed(row)):
                 break
-            found.append((above, below.open_place))
-            below = above
+            found[above.run] = row = above
         return found
 
-    async def _below(self, agent: RunRow, above: tuple[str, ...]) -> AsyncIterator[tuple[RunRow, tuple[str, ...]]]:
-        """Every run below an agent run, and the agent runs that it is below of, from ``agent`` down."""
-        agents = (*above, agent.run)
-        for child in await self._indexer.children(agent.run):
-            yield child, agents
-            if child.endpoint == AGENT:
-                async for item in self._below(child, agents):
-                    yield item
+    async def _below(self, top: RunRow) -> dict[str, RunRow]:
+        """Every run below an agent run."""
+        found: dict[str, RunRow] = {}
+        agents = [top.run]
+        while agents:
+            for child in await self._indexer.children(agents.pop()):
+                found[child.run] = child
+                if child.endpoint == AGENT:
+                    agents.append(child.run)
+        return found
 
-    async def _child(self, row: RunRow, agents: tuple[str, ...]) -> dict[str, Any]:
+    async def _child(self, row: RunRow, child: Below) -> dict[str, Any]:
         named: set[str] = set()
         with _kept():
             appraisal, _ = await self._evidence.view(row)
             named.update(digest for lane in appraisal.lanes.values() for digest in lane.evidence)
-        return {"run": row.run, "under": list(agents), "place": row.close_place, "evidence": sorted(named)}
+        return {"run": row.run, "under": list(child.under), "place": child.place, "evidence": sorted(named)}
 
     def _act(self, row: RunRow) -> dict[str, str] | None:
         """The tool of an act and its effect, as its agent run declared it."""
@@ -87,6 +84,14 @@ class Led:
         with _kept():
             step = (parse_opening(self._ledger.read(row.open_place).record.header).agent or {}).get("step", {})
         return {"tool": step["tool"], "effect": step["effect"]} if step.get("act") and "effect" in step else None
+
+
+def _page(row: RunRow, rows: Mapping[str, RunRow], after: int) -> CameAfter:
+    return came_after(row.run, {run: _placed(item) for run, item in rows.items()}, after, MOST)
+
+
+def _placed(row: RunRow) -> Placed:
+    return Placed(row.run, row.workspace, row.endpoint, row.parent_run, row.open_place, row.close_place)
 
 
 @contextlib.contextmanager

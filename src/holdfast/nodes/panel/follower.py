@@ -35,14 +35,14 @@ from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.schedule import Schedule
-from holdfast.ports.case_store import CaseFilter, LedChild
+from holdfast.ports.case_store import CaseFilter
 from holdfast.ports.clock import Clock
 from holdfast.ports.http import HTTP
 from holdfast.ports.settings import Secret
 from holdfast.ports.storage import Storage
 from holdfast.review.events import SYSTEM
 from holdfast.review.intake import Opening, TakenIn
-from holdfast.review.led import Led
+from holdfast.review.led import Led, LedPages
 from holdfast.review.views import MAX_PAGE, CaseView
 
 _LOG = logging.getLogger("holdfast.panel.follower")
@@ -211,20 +211,18 @@ class Follower:
 
     async def _note_led(self, run: str) -> None:
         """Keep what the cases of an act or a closed agent run came after, as far as it is not known already."""
-        desk, more = self._review.desk, True
-        children: tuple[LedChild, ...] = ()
+        desk = self._review.desk
         place, _ = await self._led(run, LAST_PLACE)
         if not place.under:
             return
-        after = await self._review.call(desk.led_place, place.under[-1][0])
-        while more:
-            told, more = await self._led(run, after)
-            children += told.children
-            after = max([after, *(child.place for child in told.children)])
-        await self._review.call(desk.note_led, SYSTEM, run, Led(place.under, children, place.act))
+        pages = LedPages(run, await self._review.call(desk.led_place, place.under[-1][0]))
+        while pages.more:
+            page, more = await self._led(run, pages.after)
+            pages.take(page, more=more)
+        await self._review.call(desk.note_led, SYSTEM, run, pages.led)
 
     async def _led(self, run: str, after: int) -> tuple[Led, bool]:
-        return parse_led(canonical.decode(await self._get(f"/v1/runs/{run}/led?after={after}", MAX_LED_BYTES)))
+        return parse_led(run, canonical.decode(await self._get(f"/v1/runs/{run}/led?after={after}", MAX_LED_BYTES)))
 
     async def _save(self) -> None:
         await self._review.call(self._storage.save, CURSOR_FILE, self._cursor.to_bytes())

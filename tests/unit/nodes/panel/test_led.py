@@ -57,6 +57,7 @@ async def evidence_of(world: CaseWorld, run: str) -> str:
     "change",
     [
         {"more": 1},
+        {"run": "another"},
         {"under": None},
         {"under": [{"run": "x", "before": 1}]},
         {"children": [{"run": "x"}]},
@@ -66,9 +67,9 @@ async def evidence_of(world: CaseWorld, run: str) -> str:
 )
 def test_an_answer_of_another_shape_is_refused(change: dict[str, Any]) -> None:
     good: dict[str, Any] = {"run": "r", "act": None, "under": [], "children": [], "more": False}
-    parse_led(good)
+    parse_led("r", good)
     with pytest.raises(MalformedError):
-        parse_led({**good, **change})
+        parse_led("r", {**good, **change})
 
 
 def test_order_says_what_an_act_came_after_in_the_agent_runs_above_it(tmp_path: Path) -> None:
@@ -144,6 +145,27 @@ def test_no_case_of_an_act_is_looked_at_before_it_is_known_what_it_came_after(tm
         await world.pull()
         case = await world.case(act)
         assert [event["kind"] for event in case["events"]][:4] == ["opened", "appraised", "held", "led"]
+
+    play_cases(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("children", "code"),
+    [([], "led.page"), ([{"place": 2**62}], "led.order"), ([{"under": []}], "led.under")],
+)
+def test_a_gateway_that_tells_no_order_is_not_believed_and_not_asked_for_ever(
+    tmp_path: Path, children: list[dict[str, Any]], code: str
+) -> None:
+    async def story(world: CaseWorld) -> None:
+        agent = await opened(world)
+        await turn(world, agent)
+        act = (await step(world, agent, WIRE))["run"]
+        told = await led(world, act)
+        told["children"] = [{**told["children"][0], **changed} for changed in children]
+        told["more"] = True
+        world.http.altered[f"/v1/runs/{act}/led"] = Answer(200, json.dumps(told).encode())
+        with pytest.raises(HoldfastError, match=code):
+            await world.follower.pull_once()
 
     play_cases(story, tmp_path)
 
