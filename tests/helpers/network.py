@@ -27,7 +27,7 @@ from holdfast.core.marks import Mark
 from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.parts import Commitment, commit, derive_salt, disclose, pseudo_random_key
 from holdfast.core.statements import Execution, MarkReference, Route, Tree
-from holdfast.verifier.evidence import INSECURE_ATTESTATION_DOMAIN
+from holdfast.verifier.attestation.insecure import INSECURE_ATTESTATION_DOMAIN
 
 ORIGIN = "holdfast.test/log/1"
 RUN = "019b76da-a800-70c8-9215-35f11ffa1fae"

@@ -20,7 +20,7 @@ from holdfast.core.notes import parse_checkpoint_text, parse_note
 from holdfast.core.rounds import Candidate, FinalityMessage
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, UnavailableError
-from holdfast.verifier.evidence import voters_of
+from holdfast.verifier.final_rounds import voters_of
 
 
 class LogTree(Protocol):

@@ -25,8 +25,9 @@ from holdfast.review.decisions import add_items
 from holdfast.review.pictures import Pictures, pictures_of
 from holdfast.review.step_contents import StepContent, step_content
 from holdfast.verifier.checks import CheckPolicy
-from holdfast.verifier.evidence import Evidence, check_evidence
+from holdfast.verifier.evidence import Evidence
 from holdfast.verifier.judgement import rule_in_request
+from holdfast.verifier.reading import check_evidence
 from holdfast.verifier.transcript import Transcript
 
 MOST_IMAGE_TEXT = 512
@@ -133,7 +134,7 @@ def content_of(raw: bytes, at: dt.datetime) -> Content | None:
     """What a bundle with documents shows; None when it has none. Raises ``content.mismatch`` when a document is not
     what was signed: then nothing of it is shown."""
     evidence = evidence_of(raw, at)
-    wrong = [says for code, says in evidence.bytes_refusals if code.startswith(("parts.", "json."))]
+    wrong = [says for code, says in evidence.refusals["bytes"] if code.startswith(("parts.", "json."))]
     if wrong:
         raise RefusedError("content.mismatch", f"what the gateway keeps is not what was signed: {wrong[0]}")
     if not evidence.documents:

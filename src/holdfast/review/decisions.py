@@ -70,9 +70,9 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.signer import Signer
 from holdfast.review.outbox import WaitingAct
 from holdfast.verifier.appraisal import appraise
-from holdfast.verifier.evidence import check_evidence
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.policy import Policy
+from holdfast.verifier.reading import check_evidence
 from holdfast.verifier.transcript import Transcript
 
 SIGNED_AT_ONCE_S = 300
@@ -318,9 +318,9 @@ def check_settled(
     moved = [name for name in new.lanes if name != "judgement" and not _same(old.lanes[name], new.lanes[name])]
     if moved:
         raise RefusedError("decision.evidence", f"what was found of decision {digest[:12]} would move {moved[0]}")
-    known = check_evidence(parse_bundle(before), trust, policy.bounds, at, None, Transcript()).judgement_refusals
+    known = check_evidence(parse_bundle(before), trust, policy.bounds, at, None, Transcript()).refusals["judgement"]
     evidence = check_evidence(parse_bundle(after), trust, policy.bounds, at, None, Transcript())
-    wrong = [says for code, says in evidence.judgement_refusals if (code, says) not in known]
+    wrong = [says for code, says in evidence.refusals["judgement"] if (code, says) not in known]
     if wrong:
         raise RefusedError("decision.evidence", wrong[0])
     checked = evidence.statements[digest]

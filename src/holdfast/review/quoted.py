@@ -64,7 +64,7 @@ def quoted_of(raw: bytes, at: dt.datetime) -> Quotes:
     bundle, evidence = parse_bundle(raw), evidence_of(raw, at)
     text = evidence.documents.get("response")
     shown = check_files([entry.item for entry in bundle.journal], evidence, Transcript())
-    if text is None or shown.refusals or not shown.files or evidence.bytes_refusals:
+    if text is None or shown.refusals or not shown.files or evidence.refusals["bytes"]:
         return Quotes()
     if any(file.document not in shown.documents for file in shown.files):
         return Quotes()  # the numbers of files would not be theirs

@@ -18,8 +18,9 @@ from holdfast.core.statements import OWN_ENDPOINTS, Execution, Route
 from holdfast.core.trust import Trust
 from holdfast.verifier.computation import computation, computed_artifact, computed_of
 from holdfast.verifier.enclaves import CheckedAttestation, EnclaveAnswer
-from holdfast.verifier.evidence import CheckedStatement, Evidence, check_evidence, voters_of
+from holdfast.verifier.evidence import CheckedStatement, Evidence
 from holdfast.verifier.files import check_files
+from holdfast.verifier.final_rounds import voters_of
 from holdfast.verifier.inputs import inputs
 from holdfast.verifier.judgement import judged_at, judgement
 from holdfast.verifier.kept_policy import KeptPolicy, check_policy, tell_policy
@@ -29,6 +30,7 @@ from holdfast.verifier.memory import check_recalls, memory
 from holdfast.verifier.payment import paid_at, payment
 from holdfast.verifier.policy import Policy
 from holdfast.verifier.privacy import doubted, privacy
+from holdfast.verifier.reading import check_evidence
 from holdfast.verifier.reliance import Reliance, reliances_of
 from holdfast.verifier.routes import describe_route, deviations
 from holdfast.verifier.transcript import Check, Transcript
@@ -234,8 +236,8 @@ def _refusals(items: list[CheckedStatement]) -> tuple[list[str], list[str]]:
 
 def _bytes(evidence: Evidence) -> Lane:
     closure, digests = evidence.closure(), _digests(evidence)
-    if evidence.bytes_refusals:
-        return Lane("bytes", "refuted", None, evidence.bytes_refusals[0][1], digests)
+    if evidence.refusals["bytes"]:
+        return Lane("bytes", "refuted", None, evidence.refusals["bytes"][0][1], digests)
     if not closure:
         return Lane("bytes", "pending", None, "No statement of this run is here yet.")
     if not all(item.judged for item in closure):
@@ -326,7 +328,7 @@ def _route_lane(evidence: Evidence, kept: KeptPolicy) -> Lane:
         return Lane("route", "refuted", None, kept.refusals[0], digests)
     if not checked.judged or not isinstance(body, Route):
         return Lane("route", "unknown", None, "Without a trust document nobody can say who signed the route.", digests)
-    if any(code.startswith("trace.") for code, _ in evidence.bytes_refusals):
+    if any(code.startswith("trace.") for code, _ in evidence.refusals["bytes"]):
         return Lane("route", "refuted", None, "The route and the execution contradict each other.", digests)
     refused, run_out = _refusals([checked])
     if refused:
@@ -348,8 +350,8 @@ def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
         first = refuted[0]
         says = f"Final round {first.verdict_round} refuted the {first.statement.kind} statement: {first.verdict}."
         return Lane("settlement", "refuted", _settlement_basis(evidence, trust), says, seen)
-    if evidence.settlement_refusals:
-        return Lane("settlement", "refuted", None, evidence.settlement_refusals[0][1], seen)
+    if evidence.refusals["settlement"]:
+        return Lane("settlement", "refuted", None, evidence.refusals["settlement"][0][1], seen)
     if _is_private(evidence):
         return _private_settlement(evidence, seen)
     if any(item.verdict == "cannot_tell" for item in closure):

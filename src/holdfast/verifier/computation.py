@@ -65,8 +65,8 @@ def computation(evidence: Evidence, *, development: bool) -> Lane:
     lane = _unacceptable("computation", checked, digests)
     if lane is not None:
         return lane
-    if evidence.computation_refusals:
-        return Lane("computation", "refuted", None, evidence.computation_refusals[0][1], digests)
+    if evidence.refusals["computation"]:
+        return Lane("computation", "refuted", None, evidence.refusals["computation"][0][1], digests)
     again = _follow_ups(evidence, "recomputed")
     differing = [item for item in again if _body(item).comparison == "different"]
     if differing:

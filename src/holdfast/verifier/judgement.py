@@ -39,7 +39,7 @@ def judgement(evidence: Evidence, *, trusted: bool) -> Lane:
     """The lane; ``trusted`` says whether there was a trust document to judge attesters by."""
     decisions = evidence.decisions()
     digests = tuple(item.statement.digest for item in decisions)
-    refusals = [says for _, says in evidence.judgement_refusals] + [
+    refusals = [says for _, says in evidence.refusals["judgement"]] + [
         says for says in map(_refusal, decisions) if says is not None
     ]
     if refusals:

@@ -21,8 +21,8 @@ from holdfast.core.keys import KeyDocument
 from holdfast.core.keys_proof import KeysProof, ShownAttestation
 from holdfast.core.trust import Trust
 from holdfast.errors import HoldfastError, RefusedError, UndecidedError
+from holdfast.verifier.checkpoints import cosign_times, read_checkpoint
 from holdfast.verifier.checks import refuse_attester, refuse_identity
-from holdfast.verifier.evidence import cosign_times, read_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from holdfast.core.encoding import time_encode
 from holdfast.core.trust import Trust
 from holdfast.errors import RefusedError
 from holdfast.verifier.computation import computed_artifact_of, computed_of
-from holdfast.verifier.evidence import CheckedStatement, Evidence, refuse_artifact
+from holdfast.verifier.evidence import CheckedStatement, Evidence, refuse_and_note
 from holdfast.verifier.lanes import Lane
 from holdfast.verifier.transcript import Transcript
 
@@ -71,7 +71,7 @@ def check_histories(evidence: Evidence, record: Transcript) -> None:
             verify_history([(item.checked.statement, item.change) for item in history])
         except RefusedError as error:
             says = f"The changes that are shown are no history of one label: {error.message}."
-            refuse_artifact(evidence, record, error.code, says, _SPEC)
+            refuse_and_note(evidence, record, "artifact", error.code, says, _SPEC)
             continue
         if label is not None:
             record.note(("artifact",), _SPEC, "yes", "What is shown of a label's changes is without a gap or a fork.")
@@ -109,9 +109,9 @@ def add_history(lane: Lane, evidence: Evidence, trust: Trust | None, skew_s: int
     """The ``artifact`` lane, with what the label meant (§3.1); as it came where no change is shown."""
     if not evidence.changes:
         return lane
-    if evidence.artifact_refusals:
+    if evidence.refusals["artifact"]:
         digests = (*lane.evidence, *evidence.changes)
-        return replace(lane, state="refuted", basis=None, says=evidence.artifact_refusals[0][1], evidence=digests)
+        return replace(lane, state="refuted", basis=None, says=evidence.refusals["artifact"][0][1], evidence=digests)
     checked, artifact = computed_of(evidence), computed_artifact_of(evidence)
     if checked is None or artifact is None or trust is None or lane.state != "proven":
         return replace(lane, says=f"{lane.says} What a label meant is shown, and nothing here to compare it with.")
@@ -139,7 +139,7 @@ def add_history(lane: Lane, evidence: Evidence, trust: Trust | None, skew_s: int
     told = f"Label {asked!r} meant {meant} then, by the word of hub {hub[:12]}, and not what ran."
     shown = (*lane.evidence, *(item.digest for item in history))
     if found.closed and not _another_hub(hub, trust, checked.statement.claimed_at):
-        refuse_artifact(evidence, record, "artifact_change.meant", told, _SPEC)
+        refuse_and_note(evidence, record, "artifact", "artifact_change.meant", told, _SPEC)
         return replace(lane, state="refuted", basis=None, says=f"{told} {lane.says}", evidence=shown)
     why = "another hub may have been asked" if found.closed else "a later change may be missing here"
     record.note(("artifact",), _SPEC, "cannot_tell", told, "artifact_change.meant")

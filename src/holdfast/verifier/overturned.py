@@ -14,7 +14,8 @@ from holdfast.core import rounds
 from holdfast.core.bundles import FinalityItem
 from holdfast.core.trust import Trust
 from holdfast.errors import RefusedError, UndecidedError
-from holdfast.verifier.evidence import Evidence, check_finality
+from holdfast.verifier.evidence import Evidence
+from holdfast.verifier.final_rounds import check_finality
 from holdfast.verifier.transcript import Transcript
 
 

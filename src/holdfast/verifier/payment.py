@@ -34,7 +34,7 @@ def payment(evidence: Evidence, trust: Trust | None) -> Lane:
     """The lane (``lanes.md`` §3(9))."""
     found = evidence.payments()
     digests = tuple(item.statement.digest for item in found)
-    refusals = [says for _, says in evidence.payment_refusals] + [
+    refusals = [says for _, says in evidence.refusals["payment"]] + [
         says for says in map(_refusal, found) if says is not None
     ]
     if refusals:

@@ -25,7 +25,8 @@ from holdfast.core.evm import address_of
 from holdfast.core.statements import Route
 from holdfast.core.trust import Trust
 from holdfast.errors import MalformedError
-from holdfast.verifier.evidence import CheckedRound, Evidence, full_node_keys
+from holdfast.verifier.evidence import CheckedRound, Evidence
+from holdfast.verifier.final_rounds import full_node_keys
 
 RELIANCE_TYPE = "urn:holdfast:reliance:v1"
 """``type`` of a reliance (``lanes.md`` §6)."""

@@ -17,7 +17,8 @@ from holdfast.core.notes import Checkpoint, VerifierKey
 from holdfast.core.parts import commit
 from holdfast.core.statements import Execution, Route, build_commitment, execution_body, route_body
 from holdfast.verifier.checks import CheckPolicy
-from holdfast.verifier.evidence import check_evidence, voters_of
+from holdfast.verifier.final_rounds import voters_of
+from holdfast.verifier.reading import check_evidence
 from holdfast.verifier.transcript import Transcript
 from tests.helpers.network import ORIGIN, RUN, SECRET, FullNode, Network, at, bundle_of, ed25519_signer
 from tests.helpers.payment_documents import Paid
@@ -74,7 +75,7 @@ def test_a_bundle_that_would_keep_its_reader_busy_for_minutes_does_not():
     start = time.process_time()
     found, _ = check([*only("statement"), *copies, *notes_again, *salts, *paths])
     assert time.process_time() - start < 10
-    assert {code for code, _ in found.settlement_refusals} >= {"log.inclusion", "commitment.opening"}
+    assert {code for code, _ in found.refusals["settlement"]} >= {"log.inclusion", "commitment.opening"}
 
 
 def item(kind, **members):
@@ -165,7 +166,7 @@ def disclosed(document, text, secret=SECRET):
 def test_documents_without_a_statement_bind_nothing():
     found, said = check([disclosed("request", NETWORK.request), *only("parts")])
     assert [code for _, code in said[:3]] == ["parts.unbound"] * 3
-    assert not found.bytes_refusals
+    assert not found.refusals["bytes"]
 
 
 @pytest.mark.parametrize("document", ["request", "response"])
@@ -188,14 +189,14 @@ def test_a_whole_document_is_what_was_signed(document):
 )
 def test_a_document_that_is_not_what_was_signed_refuses_the_bytes(text, secret, code):
     found, _ = check([*only("statement"), disclosed("request", text, secret)])
-    assert [refusal[0] for refusal in found.bytes_refusals] == [code]
+    assert [refusal[0] for refusal in found.refusals["bytes"]] == [code]
     assert not found.documents
 
 
 def test_a_part_of_the_answer_is_no_part_of_the_question():
     parts = only("parts")
     parts[0]["parts"][0]["document"] = "request"
-    assert check([*only("statement"), *parts])[0].bytes_refusals[0][0] == "parts.root"
+    assert check([*only("statement"), *parts])[0].refusals["bytes"][0][0] == "parts.root"
 
 
 def test_what_was_sent_is_bound_when_something_was_rewritten():
@@ -291,12 +292,12 @@ def test_a_statement_key_signs_no_checkpoint():
 @pytest.mark.parametrize("note", ["", "text\n", "o\n1\nAA==\n\n\u2014 x AAAAAAA=\n"])
 def test_a_note_that_is_no_checkpoint_refuses_the_settlement(note):
     found, _ = check([item("checkpoint", note=note)])
-    assert len(found.settlement_refusals) == 1
+    assert len(found.refusals["settlement"]) == 1
 
 
 def test_a_checkpoint_by_another_key_refuses_the_settlement():
     found, _ = check([checkpoint(key=ed25519_signer("x", "log"))])
-    assert found.settlement_refusals[0][0] == "note.unsigned"
+    assert found.refusals["settlement"][0][0] == "note.unsigned"
 
 
 def test_a_cosignature_by_a_stranger_is_ignored_and_a_forged_one_refuses():
@@ -305,7 +306,7 @@ def test_a_cosignature_by_a_stranger_is_ignored_and_a_forged_one_refuses():
     forged = checkpoint(cosigners=NETWORK.full_nodes[:1])
     other = checkpoint(root=b"\x01" * 32, cosigners=NETWORK.full_nodes[:1])
     forged["note"] = other["note"].rsplit("\u2014", 1)[0] + "\u2014" + forged["note"].rsplit("\u2014", 1)[1]
-    assert check([forged])[0].settlement_refusals[0][0] == "note.signature"
+    assert check([forged])[0].refusals["settlement"][0][0] == "note.signature"
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_a_revoked_log_key_contradicts_nobody():
     revoked = {"at": time_encode(at(9)), "suspect_since": time_encode(at(5)), "reason": "stolen"}
     trust = trust_with("nodes", lambda nodes: nodes[1].update(revoked=revoked))
     found, _ = check([*only("checkpoint"), checkpoint(root=b"\x07" * 32)], trust=trust)
-    assert not found.settlement_refusals
+    assert not found.refusals["settlement"]
     assert len(found.checkpoints) == 1
     assert "log.equivocation" in codes([*only("checkpoint"), checkpoint(root=b"\x07" * 32)])
 
@@ -388,7 +389,7 @@ def test_a_cosignature_beyond_the_calendar_dates_nothing_today():
 def test_a_dated_statement_is_held_to_the_bounds(bounds, late):
     found, _ = check(JOURNAL, bounds=bounds)
     assert found.closing.late == late
-    assert bool(found.settlement_refusals) is bool(late)
+    assert bool(found.refusals["settlement"]) is bool(late)
 
 
 def test_a_statement_from_the_future_is_refused():
@@ -451,7 +452,7 @@ def test_the_digest_of_a_commitment_is_no_digest_of_a_statement():
     journal = network.journal()
     found, said = check(journal, trust=network.trust())
     assert len(found.commitments) == 2
-    assert not found.settlement_refusals
+    assert not found.refusals["settlement"]
     assert found.closing.verdict == "cannot_tell"
     assert ("yes", None) in said
 
@@ -505,7 +506,7 @@ def test_a_round_that_trust_cannot_place_is_beyond_telling(change, code):
 def test_finality_that_does_not_hold_refuses(messages, code):
     found, said = check([messages])
     assert ("no", code) in said
-    assert [refusal[0] for refusal in found.settlement_refusals] == [code]
+    assert [refusal[0] for refusal in found.refusals["settlement"]] == [code]
 
 
 @pytest.mark.parametrize("name", ["root", "verdict_root", "previous", "blob_id", "size", "number", "origin"])
@@ -516,7 +517,7 @@ def test_a_message_is_for_one_content_only(name):
     trust = NETWORK.trust()
     found, _ = check(changed, trust=trust)
     assert not any(one.final for one in found.final_rounds.values())
-    assert bool(found.settlement_refusals) is (name != "origin")
+    assert bool(found.refusals["settlement"]) is (name != "origin")
 
 
 @pytest.mark.parametrize(("signers", "final"), [(0, False), (2, False), (3, True), (4, True)])
@@ -539,7 +540,7 @@ def test_a_member_whose_vote_key_is_not_known_is_silent_stake():
         one = found.final_rounds[1]
         assert (one.final, one.stake_for, one.stake_total) == (final, count * 100, 400)
         assert ("cannot_tell", "trust.epoch") in said
-        assert not found.settlement_refusals
+        assert not found.refusals["settlement"]
 
 
 def test_a_refused_set_takes_nothing_from_a_final_one():

@@ -18,9 +18,9 @@ from holdfast.core.quantities import Rule, Value
 from holdfast.core.sources import parse_registry_toml
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.enclaves import CheckedAttestation
-from holdfast.verifier.evidence import check_evidence
 from holdfast.verifier.inputs import inputs
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
+from holdfast.verifier.reading import check_evidence
 from holdfast.verifier.transcript import Transcript
 from tests.helpers.admissions import EURO, TLS, admitted, digest_of, observation, refused
 from tests.helpers.admitted_run import DATA, OTHER_DATA, AdmittedRun
