@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.bundles import parse_bundle
-from holdfast.nodes.gateway.request import parse_ask
 from holdfast.review.attached import attached_of
 from holdfast.web.app import create_app
 from tests.helpers.case_world import HOST, CaseWorld, play_cases
+from tests.helpers.filed import filed
 from tests.helpers.images import data_url, png
-from tests.helpers.upstreams import MODEL, ScriptedUpstream
 from tests.helpers.xss import CORPUS
 from tests.unit.nodes.gateway.test_attaching import ANSWER, file
 
@@ -23,23 +22,7 @@ HTML = (HOST, ("accept", "text/html"))
 async def reviewed(world: CaseWorld, content: Any, answer: bytes) -> tuple[Any, str, str]:
     """An answered run in the default queue: itself, its case's page for nobody, and for somebody who opens it."""
     world.app = create_app(world.service)
-    upstream = ScriptedUpstream(answers=[answer])
-    catalog = world.world.gateway.catalog
-    catalog._upstreams = {upstream.code: upstream}
-    await catalog.refresh()
-    value = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": content}],
-        "holdfast": {"queue": "default"},
-    }
-    ask = parse_ask("chat.completions", json.dumps(value).encode(), {}, default_model=None, settlement="batch")
-    run = await world.world.gateway.open(ask, "first")
-    await world.world.gateway.answer(run)
-    await world.pull()
-    await world.world.clock.advance(3)
-    await world.look_at_all()
-    await world.tick()
-    case = (await world.case(run.id))["id"]
+    run, case = await filed(world, content, answer)
     closed = (await world.get(f"/cases/{case}", *HTML)).body.decode()
     cookie = (await world.let_in("rea", "reviewer"))[0]
     opened = (await world.get(f"/cases/{case}", *HTML, cookie)).body.decode()

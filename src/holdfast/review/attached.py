@@ -25,6 +25,8 @@ class Span:
 
     chunk: str
     page: str | None
+    start: str
+    """Its first character's offset in the file's text, as its block says."""
     text: str
 
 
@@ -77,5 +79,8 @@ def _file(file: ShownFile, document: FileDocument | None) -> AttachedFile:
         media_type=document.media_type if document is not None else None,
         size_bytes=document.size if document is not None else None,
         extractor=f"{document.extractor} {document.version}" if document is not None else None,
-        spans=tuple(Span(span.attributes["chunk"], span.attributes.get("page"), span.text) for span in file.spans),
+        spans=tuple(
+            Span(span.attributes["chunk"], span.attributes.get("page"), span.attributes["start"], span.text)
+            for span in file.spans
+        ),
     )

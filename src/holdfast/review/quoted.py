@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from holdfast.core import canonical
@@ -46,6 +47,8 @@ class Quotes:
     answer: str = ""
     """The text that they stand in."""
     found: tuple[Quoted, ...] = ()
+    choices: int = 0
+    """How many lines the answer makes among what was said: one a choice. The text is that of the first."""
 
     def pieces(self) -> list[tuple[str, int]]:
         """The answer in order, each piece with the number of its quote, from 1; 0 for what is none."""
@@ -57,6 +60,27 @@ class Quotes:
             ]
             at = item.answer_end
         return [piece for piece in (*made, (self.answer[at:], 0)) if piece[0]]
+
+    def place(self, said: Sequence[tuple[str, str]]) -> int | None:
+        """Which line of what was said (who, text) is the one that the quotes stand in; None where there are none, or
+        the line has more than that text."""
+        at = len(said) - self.choices
+        return at if self.found and 0 <= at < len(said) and said[at] == ("assistant", self.answer) else None
+
+    def within(self, file: int, start: int, text: str) -> list[tuple[str, int | None]]:
+        """A shown chunk of a file (its number, the chunk's offset and text) in order: each piece with its offset in
+        the file's text where quotes hold it; None for what no quote holds. Each quote's first character begins one."""
+        end = start + len(text)
+        held = [
+            (max(item.start, start), min(item.end, end))
+            for item in self.found
+            if item.file == file and item.start < end and start < item.end
+        ]
+        cuts = sorted({start, end, *(place for pair in held for place in pair)})
+        return [
+            (text[at - start : until - start], at if any(first <= at < last for first, last in held) else None)
+            for at, until in pairwise(cuts)
+        ]
 
 
 def quoted_of(raw: bytes, at: dt.datetime) -> Quotes:
@@ -73,10 +97,11 @@ def quoted_of(raw: bytes, at: dt.datetime) -> Quotes:
         document = shown.documents[file.document]
         chunks = chunks_of(document)
         files.append((document, [chunks[int(span.attributes["chunk"]) - 1] for span in file.spans]))
-    return quotes_in(_answer(canonical.decode(text.encode())), files)
+    choices = _choices(canonical.decode(text.encode()))
+    return quotes_in(_answer(choices), files, sum(isinstance(choice, dict) for choice in choices))
 
 
-def quotes_in(answer: str, files: Sequence[tuple[FileDocument, Sequence[Chunk]]]) -> Quotes:
+def quotes_in(answer: str, files: Sequence[tuple[FileDocument, Sequence[Chunk]]], choices: int = 1) -> Quotes:
     """The quotes of an answer's text, with what stands around each as far as it was shown."""
     made = []
     for item in find_quotes(answer, files):
@@ -84,11 +109,16 @@ def quotes_in(answer: str, files: Sequence[tuple[FileDocument, Sequence[Chunk]]]
         around = words_around(item, document, chunks)
         places = item.answer_start, item.answer_end, item.file, document.name, item.page, item.start, item.end
         made.append(Quoted(*places, *around))
-    return Quotes(answer, tuple(made))
+    return Quotes(answer, tuple(made), choices)
 
 
-def _answer(document: Any) -> str:
+def _choices(document: Any) -> list[Any]:
     choices = document.get("choices") if isinstance(document, dict) else None
-    message = choices[0].get("message") if isinstance(choices, list) and choices else None
+    return choices if isinstance(choices, list) else []
+
+
+def _answer(choices: Sequence[Any]) -> str:
+    first = choices[0] if choices else None
+    message = first.get("message") if isinstance(first, dict) else None
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else ""

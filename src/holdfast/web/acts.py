@@ -9,6 +9,7 @@ Not covered: whether an act goes through (``review.desk``), and what is offered 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -26,10 +27,11 @@ from holdfast.nodes.panel.app import require_change
 from holdfast.nodes.panel.people import ANYBODY, FRESH, ActRoute, actor_of, person_of, require_person
 from holdfast.nodes.panel.review import Review
 from holdfast.nodes.panel.service import PanelService
-from holdfast.review.attached import attached_of
+from holdfast.review.attached import AttachedFile, attached_of
 from holdfast.review.cases import Case
 from holdfast.review.contents import Content, asked_of, evidence_of
 from holdfast.review.events import SYSTEM
+from holdfast.review.quoted import Quotes, quoted_of
 from holdfast.review.recalled import recalled_of
 from holdfast.review.roles import may
 from holdfast.verifier.evidence import Evidence
@@ -136,6 +138,12 @@ class CaseActPages:
         case_shown = shown_file(file)
         evidence = evidence_of(kept, self._service.clock.now())
         content = reading.content if reading is not None else None
+        files: tuple[AttachedFile, ...] = ()
+        quoted = Quotes()
+        if content is not None and reading is not None:
+            now = self._service.clock.now()
+            files = await asyncio.to_thread(attached_of, reading.bundle, now)
+            quoted = await asyncio.to_thread(quoted_of, reading.bundle, now)
         shown = {
             "case": case_shown,
             "privacy": privacy_of(case_shown["lanes"]),
@@ -153,7 +161,8 @@ class CaseActPages:
             "content": content,
             "unread": reading.trouble if reading is not None else "This panel reads no runs.",
             "recalled": recalled_of(reading.bundle if reading is not None else kept, self._service.clock.now()),
-            "files": attached_of(reading.bundle, self._service.clock.now()) if content is not None and reading else (),
+            "files": files,
+            "quoted": quoted,
             "words": ROW_WORDS,
             "asks_again": principal is not None
             and may(principal.roles, "run:ask")
