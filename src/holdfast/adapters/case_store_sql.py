@@ -20,6 +20,33 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from holdfast.adapters._case_tables import (
+    BLOBS,
+    CASES,
+    DEPENDANTS,
+    EVIDENCE,
+    FACTS,
+    GUARDS,
+    HEAD,
+    JOURNAL,
+    LABELS,
+    LANES,
+    LED,
+    LED_ACTS,
+    LED_EVIDENCE,
+    LED_RUNS,
+    METADATA,
+    MOVES,
+    NAMED,
+    OUTBOX,
+    POLICIES,
+    QUEUES,
+    RECALLED_EVIDENCE,
+    RELIANCES,
+    RESTING,
+    SERIES,
+    TRUSTS,
+)
 from holdfast.adapters.sqlite import durable_engine
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.ports.case_store import (
@@ -40,278 +67,23 @@ from holdfast.ports.case_store import (
 
 _CHUNK = 500
 """Ids in one question: below every database's limit of parameters."""
-_SHA = sa.String(64)
-_TIME = sa.String(24)
-_CASE = sa.String(36)
-_METADATA = sa.MetaData()
-
-
-def _partial(name: str, condition: str, *columns: str) -> sa.Index:
-    """An index of the few rows that something is true of; without ``columns`` in the order of a queue's lists."""
-    only = sa.text(condition)
-    return sa.Index(name, *(columns or ("queue", "opened_seq")), sqlite_where=only, postgresql_where=only)
-
-
-_JOURNAL = sa.Table(
-    "case_events",
-    _METADATA,
-    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("digest", _SHA, nullable=False),
-    sa.Column("case", _CASE),
-    sa.Column("kind", sa.String(24), nullable=False),
-    sa.Column("at", _TIME, nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-    sa.Index("events_by_case", "case", "seq"),
-)
-_HEAD = sa.Table(
-    "case_head",
-    _METADATA,
-    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("seq", sa.BigInteger, nullable=False),
-    sa.Column("digest", _SHA, nullable=False),
-    sa.Column("at", sa.String(24), nullable=False),
-)
-_CASES = sa.Table(
-    "cases",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("opened_seq", sa.BigInteger, nullable=False, unique=True),
-    sa.Column("last_seq", sa.BigInteger, nullable=False),
-    sa.Column("queue", sa.String(64), nullable=False),
-    sa.Column("run", sa.String(36), nullable=False),
-    sa.Column("subject", sa.Text),
-    sa.Column("requester", sa.Text),
-    sa.Column("opened_at", _TIME, nullable=False),
-    sa.Column("changed_at", _TIME, nullable=False),
-    sa.Column("stands", sa.String(16), nullable=False),
-    sa.Column("reasons", sa.Text, nullable=False),
-    sa.Column("policy", _SHA, nullable=False),
-    sa.Column("vector", _SHA),
-    sa.Column("trust", _SHA),
-    sa.Column("bundle", _SHA),
-    sa.Column("clear_until", _TIME),
-    sa.Column("released_early", sa.Integer, nullable=False),
-    sa.Column("relied", sa.Integer, nullable=False),
-    sa.Column("claimed_by", sa.Text),
-    sa.Column("claimed_until", _TIME),
-    sa.Column("consumer", sa.Text),
-    sa.Column("handed_until", _TIME),
-    sa.Column("handed_at", _TIME),
-    sa.Column("flags", sa.Integer, nullable=False),
-    sa.Column("due_at", _TIME),
-    sa.UniqueConstraint("run", "queue"),
-    sa.Index("cases_by_queue", "queue", "opened_seq"),
-    sa.Index("cases_by_stands", "stands", "opened_seq"),
-    sa.Index("cases_by_queue_and_stands", "queue", "stands", "handed_at", "opened_seq"),
-    sa.Index("cases_by_claim", "claimed_by", "opened_seq"),
-    sa.Index("cases_by_due", "due_at"),
-    sa.Index("cases_by_trust", "stands", "trust"),
-    _partial("cases_early", "released_early = 1"),
-    sa.Index(
-        "cases_flagged", "queue", "opened_seq", sqlite_where=sa.text("flags > 0"), postgresql_where=sa.text("flags > 0")
-    ),
-    sa.Index("cases_by_opening", "queue", "opened_at", "opened_seq"),
-)
-_BLOBS = sa.Table(
-    "case_blobs",
-    _METADATA,
-    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
-    sa.Column("digest", _SHA, primary_key=True),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-)
-_SHOWN = sa.Table(
-    "case_shown",
-    _METADATA,
-    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
-    sa.Column("shown", sa.Text, nullable=False),
-)
-_POLICIES = sa.Table(
-    "queue_policies",
-    _METADATA,
-    sa.Column("digest", _SHA, primary_key=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
-)
-_QUEUES = sa.Table(
-    "queues",
-    _METADATA,
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("policy", _SHA, sa.ForeignKey("queue_policies.digest"), nullable=False),
-)
-_EVIDENCE = sa.Table(
-    "case_evidence",
-    _METADATA,
-    sa.Column("digest", _SHA, primary_key=True),
-    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
-    sa.Index("evidence_by_case", "case"),
-)
-_RELIANCES = sa.Table(
-    "reliances",
-    _METADATA,
-    sa.Column("name", _SHA, primary_key=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
-)
-_RESTING = sa.Table(
-    "case_reliances",
-    _METADATA,
-    sa.Column("name", _SHA, sa.ForeignKey("reliances.name"), primary_key=True),
-    sa.Column("case", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
-    sa.Column("until", _TIME, nullable=False),
-    sa.Index("reliances_by_case", "case"),
-)
-_DEPENDANTS = sa.Table(
-    "case_dependants",
-    _METADATA,
-    sa.Column("base", _CASE, sa.ForeignKey("cases.case"), primary_key=True),
-    sa.Column("kind", sa.String(16), primary_key=True),
-    sa.Column("target", sa.String(4000), primary_key=True),
-    sa.Column("number", sa.Integer, nullable=False),
-    sa.Index("dependants_by_target", "kind", "target"),
-)
-_LED = sa.Table(
-    "case_led",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("agent", _CASE, primary_key=True),
-    sa.Column("before", sa.BigInteger, nullable=False),
-    sa.Index("led_by_agent", "agent", "before"),
-)
-_LED_ACTS = sa.Table(
-    "case_acts",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("tool", sa.String(64), nullable=False),
-    sa.Column("effect", sa.String(16), nullable=False),
-)
-_LED_RUNS = sa.Table(
-    "led_runs",
-    _METADATA,
-    sa.Column("run", _CASE, primary_key=True),
-    sa.Column("agent", _CASE, primary_key=True),
-    sa.Column("place", sa.BigInteger, nullable=False),
-    sa.Index("led_runs_by_agent", "agent", "place"),
-)
-_LED_EVIDENCE = sa.Table(
-    "led_evidence",
-    _METADATA,
-    sa.Column("digest", _SHA, primary_key=True),
-    sa.Column("run", _CASE, primary_key=True),
-    sa.Index("led_evidence_by_run", "run"),
-)
-_RECALLED_EVIDENCE = sa.Table("recalled_evidence", _METADATA, sa.Column("digest", _SHA, primary_key=True))
-_OUTBOX = sa.Table(
-    "case_outbox",
-    _METADATA,
-    sa.Column("seq", sa.BigInteger, sa.ForeignKey("case_events.seq"), primary_key=True, autoincrement=False),
-)
-_BASES = _CASES.alias("bases")
-_TO_RUNS = (_LED_RUNS, _LED_RUNS.c.run == _LED_EVIDENCE.c.run)
-_TO_LED = (_LED, sa.and_(_LED.c.agent == _LED_RUNS.c.agent, _LED_RUNS.c.place < _LED.c.before))
-_TO_LED_RUNS = (_LED_RUNS, sa.and_(_LED.c.agent == _LED_RUNS.c.agent, _LED_RUNS.c.place < _LED.c.before))
-_TO_BASES = (_BASES, _BASES.c.run == _LED_RUNS.c.run)
+_BASES = CASES.alias("bases")
+_TO_RUNS = (LED_RUNS, LED_RUNS.c.run == LED_EVIDENCE.c.run)
+_TO_LED = (LED, sa.and_(LED.c.agent == LED_RUNS.c.agent, LED_RUNS.c.place < LED.c.before))
+_TO_LED_RUNS = (LED_RUNS, sa.and_(LED.c.agent == LED_RUNS.c.agent, LED_RUNS.c.place < LED.c.before))
+_TO_BASES = (_BASES, _BASES.c.run == LED_RUNS.c.run)
 """How what came after what is joined."""
-_COLUMNS = ", ".join(f'"{name}"' for name in _CASES.c.keys())  # noqa: SIM118 (columns)
+_COLUMNS = ", ".join(f'"{name}"' for name in CASES.c.keys())  # noqa: SIM118 (columns)
 """All of a row, in the order of :class:`CaseRow`."""
-_TRUSTS = sa.Table(
-    "trust_documents",
-    _METADATA,
-    sa.Column("digest", _SHA, primary_key=True),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-)
-_SERIES = sa.Table(
-    "case_series",
-    _METADATA,
-    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("label", sa.Text, nullable=False),
-    sa.Column("artifact", _SHA, nullable=False),
-    sa.Column("upstream", sa.Text),
-    sa.Column("served", sa.Text),
-    sa.Column("fingerprint", sa.Text),
-    sa.UniqueConstraint("label", "artifact"),
-    sa.Index("series_by_artifact", "artifact"),
-)
-"""One row for each label with an artifact; "" where one of them was not disclosed."""
-_FACTS = sa.Table(
-    "case_facts",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("queue", sa.String(64), nullable=False),
-    sa.Column("opened_seq", sa.BigInteger, nullable=False),
-    sa.Column("series", sa.Integer, sa.ForeignKey("case_series.series"), nullable=False),
-    sa.Column("opened_at", _TIME, nullable=False),
-    sa.Column("run_at", _TIME),
-    sa.Column("seen_at", _TIME, nullable=False),
-    *(sa.Column(field.name, sa.Integer, nullable=False) for field in fields(CaseMarks)),
-    sa.Index("facts_by_series", "series", "opened_seq"),
-    sa.Index("facts_for_statistics", "queue", "series", "seen_at", *(field.name for field in fields(CaseMarks))),
-    sa.Index(
-        "facts_stale", "queue", "opened_seq", sqlite_where=sa.text("stale = 1"), postgresql_where=sa.text("stale = 1")
-    ),
-)
-"""``seen_at`` is ``run_at``, or else when the case was opened. Facts are written before the row of a new case."""
 _MARK_NAMES = tuple(field.name for field in fields(CaseMarks))
 _PUT_FACTS = (
     'INSERT INTO case_facts ("case", queue, opened_seq, opened_at, series, run_at, seen_at, '  # noqa: S608
     f"{', '.join(_MARK_NAMES)}) VALUES (?, ?, ?, ?, ?, ?, ?{', 0' * len(_MARK_NAMES)}) "
     'ON CONFLICT ("case") DO UPDATE SET series = excluded.series, run_at = excluded.run_at, seen_at = excluded.seen_at'
 )
-_LANES = sa.Table(
-    "case_lanes",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("lane", sa.String(16), primary_key=True),
-    sa.Column("queue", sa.String(64), nullable=False),
-    sa.Column("opened_seq", sa.BigInteger, nullable=False),
-    sa.Column("series", sa.Integer, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("span_ms", sa.BigInteger),
-    sa.Index("lanes_by_state", "queue", "lane", "state", "opened_seq"),
-    _partial("lanes_by_span", "span_ms IS NOT NULL", "queue", "series", "lane", "span_ms"),
-)
-_NAMED = sa.Table(
-    "case_named",
-    _METADATA,
-    sa.Column("case", _CASE, primary_key=True),
-    sa.Column("kind", sa.String(16), primary_key=True),
-    sa.Column("value", _SHA, primary_key=True),
-    sa.Index("named_by_value", "kind", "value"),
-)
-_LABELS = sa.Table(
-    "labels",
-    _METADATA,
-    sa.Column("label", sa.Text, primary_key=True),
-    sa.Column("artifact", _SHA, nullable=False),
-    sa.Column("at", _TIME, nullable=False),
-    sa.Column("case", _CASE),
-    sa.Column("moved_seq", sa.BigInteger),
-)
-_MOVES = sa.Table(
-    "label_moves",
-    _METADATA,
-    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("label", sa.Text, nullable=False),
-    sa.Column("at", _TIME, nullable=False),
-    sa.Column("before", _SHA, nullable=False),
-    sa.Column("after", _SHA, nullable=False),
-    sa.Index("moves_by_label", "label", "seq"),
-)
 _LET_THROUGH = ("CLEAR", "PROVISIONAL")
 _OPEN = (*_LET_THROUGH, "HOLD")
 _EMPTY = Head(0, "0" * 64, "")
-
-_REFUSE = "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
-_FUNCTION = "$$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$"
-_GUARDS = {
-    "sqlite": (
-        f"CREATE TRIGGER IF NOT EXISTS case_events_no_update BEFORE UPDATE ON case_events {_REFUSE}",
-        f"CREATE TRIGGER IF NOT EXISTS case_events_no_delete BEFORE DELETE ON case_events {_REFUSE}",
-    ),
-    "postgresql": (
-        f"CREATE OR REPLACE FUNCTION case_events_append_only() RETURNS trigger LANGUAGE plpgsql AS {_FUNCTION}",
-        """CREATE OR REPLACE TRIGGER case_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON case_events
-        FOR EACH STATEMENT EXECUTE FUNCTION case_events_append_only()""",
-    ),
-}
-"""By dialect: what keeps the journal append-only against mistakes."""
 
 
 class SQLCaseStore:
@@ -319,14 +91,14 @@ class SQLCaseStore:
 
     def __init__(self, url: str) -> None:
         self._engine = durable_engine(url)
-        _METADATA.create_all(self._engine)
-        for index in _CASES.indexes:  # those that came after the table
+        METADATA.create_all(self._engine)
+        for index in CASES.indexes:  # those that came after the table
             index.create(self._engine, checkfirst=True)
         with self._engine.begin() as connection:
-            for guard in _GUARDS.get(self._engine.dialect.name, ()):
+            for guard in GUARDS.get(self._engine.dialect.name, ()):
                 connection.exec_driver_sql(guard)
-            if connection.execute(sa.select(_HEAD.c.seq)).first() is None:
-                connection.execute(sa.insert(_HEAD), {"one": 1, "seq": 0, "digest": _EMPTY.digest, "at": ""})
+            if connection.execute(sa.select(HEAD.c.seq)).first() is None:
+                connection.execute(sa.insert(HEAD), {"one": 1, "seq": 0, "digest": _EMPTY.digest, "at": ""})
 
     def close(self) -> None:
         """Let go of the database."""
@@ -378,7 +150,7 @@ class _Transaction:
     def lock(self) -> None:
         """Wait until no other writer is at work. SQLite's ``BEGIN IMMEDIATE`` has done that already."""
         if self._connection.dialect.name != "sqlite":
-            self._connection.execute(sa.select(_HEAD.c.seq).with_for_update())
+            self._connection.execute(sa.select(HEAD.c.seq).with_for_update())
 
     # Reading
 
@@ -401,15 +173,15 @@ class _Transaction:
             return self._rows("WHERE run = ? ORDER BY opened_seq LIMIT ?", which.run, which.limit)
         query, order = _in_order(which)
         if which.run is not None:
-            query = query.where(_CASES.c.run == which.run)
+            query = query.where(CASES.c.run == which.run)
         if which.queue is not None:
-            query = query.where(_CASES.c.queue == which.queue)
+            query = query.where(CASES.c.queue == which.queue)
         if which.stands:
-            query = query.where(_CASES.c.stands.in_(which.stands))
+            query = query.where(CASES.c.stands.in_(which.stands))
         if which.claimed_by is not None:
-            query = query.where(_CASES.c.claimed_by == which.claimed_by)
+            query = query.where(CASES.c.claimed_by == which.claimed_by)
         if which.requester is not None:
-            query = query.where(_CASES.c.requester == which.requester)
+            query = query.where(CASES.c.requester == which.requester)
         for condition in self._conditions(which):
             query = query.where(condition)
         if which.after is not None:
@@ -420,22 +192,22 @@ class _Transaction:
     def _conditions(self, which: CaseFilter) -> Iterator[sa.ColumnElement[bool]]:
         """What a filter asks beyond whose and where a case is."""
         if which.claimed_at is not None:
-            yield _CASES.c.claimed_until > which.claimed_at
+            yield CASES.c.claimed_until > which.claimed_at
         if which.released_early:
-            yield _CASES.c.released_early == 1
+            yield CASES.c.released_early == 1
         if which.flagged:
-            yield _CASES.c.flags > 0
+            yield CASES.c.flags > 0
         if which.subject_prefix is not None:
-            yield sa.func.substr(_CASES.c.subject, 1, len(which.subject_prefix)) == which.subject_prefix
+            yield sa.func.substr(CASES.c.subject, 1, len(which.subject_prefix)) == which.subject_prefix
         if which.opened_since is not None:
-            yield _CASES.c.opened_seq >= self._opened_since(which.opened_since, which.queue)
+            yield CASES.c.opened_seq >= self._opened_since(which.opened_since, which.queue)
 
     def _opened_since(self, moment: str, queue: str | None) -> int:
         """The first case opened then or later: cases are opened in the order of their times (``case.md`` §2)."""
-        query = sa.select(_CASES.c.opened_seq).where(_CASES.c.opened_at >= moment)
+        query = sa.select(CASES.c.opened_seq).where(CASES.c.opened_at >= moment)
         if queue is not None:
-            query = query.where(_CASES.c.queue == queue)
-        found = self._connection.execute(query.order_by(_CASES.c.opened_at, _CASES.c.opened_seq).limit(1)).scalar()
+            query = query.where(CASES.c.queue == queue)
+        found = self._connection.execute(query.order_by(CASES.c.opened_at, CASES.c.opened_seq).limit(1)).scalar()
         return 2**62 if found is None else int(found)
 
     def rows_of(self, cases: Collection[str]) -> list[CaseRow]:
@@ -449,11 +221,11 @@ class _Transaction:
     def due(self, at: str, trust: str | None, limit: int) -> list[CaseRow]:
         """Cases that time or another trust may move: those that are let through before those that are held, and what
         was recalled at the end."""
-        found = {row.case: row for row in self._many(_due(_CASES.c.due_at <= at).limit(limit))}
-        other = _CASES.c.trust.is_distinct_from(trust)
+        found = {row.case: row for row in self._many(_due(CASES.c.due_at <= at).limit(limit))}
+        other = CASES.c.trust.is_distinct_from(trust)
         for stands in (_LET_THROUGH, ("HOLD",), ("RECALLED",)):
             if len(found) < limit:
-                query = sa.select(_CASES).where(_CASES.c.stands.in_(stands), other).order_by(_CASES.c.opened_seq)
+                query = sa.select(CASES).where(CASES.c.stands.in_(stands), other).order_by(CASES.c.opened_seq)
                 found |= {row.case: row for row in self._many(query.limit(limit - len(found)))}
         return list(found.values())
 
@@ -468,16 +240,16 @@ class _Transaction:
 
     def open_of_queue(self, queue: str, stands: Collection[str], limit: int, other_than: str | None) -> list[CaseRow]:
         """Cases of a queue that are not handed over, oldest first."""
-        query = sa.select(_CASES).where(
-            _CASES.c.queue == queue, _CASES.c.stands.in_(list(stands)), _CASES.c.handed_at.is_(None)
+        query = sa.select(CASES).where(
+            CASES.c.queue == queue, CASES.c.stands.in_(list(stands)), CASES.c.handed_at.is_(None)
         )
         if other_than is not None:
-            query = query.where(_CASES.c.policy != other_than)
-        return self._many(query.order_by(_CASES.c.opened_seq).limit(limit))
+            query = query.where(CASES.c.policy != other_than)
+        return self._many(query.order_by(CASES.c.opened_seq).limit(limit))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Cases by (queue, stands)."""
-        query = sa.select(_CASES.c.queue, _CASES.c.stands, sa.func.count()).group_by(_CASES.c.queue, _CASES.c.stands)
+        query = sa.select(CASES.c.queue, CASES.c.stands, sa.func.count()).group_by(CASES.c.queue, CASES.c.stands)
         return {(queue, stands): number for queue, stands, number in self._connection.execute(query)}
 
     def events_of(self, case: str) -> list[StoredEvent]:
@@ -487,7 +259,7 @@ class _Transaction:
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         """The whole journal, in order, beyond a number."""
-        query = sa.select(_JOURNAL).where(_JOURNAL.c.seq > after).order_by(_JOURNAL.c.seq).limit(limit)
+        query = sa.select(JOURNAL).where(JOURNAL.c.seq > after).order_by(JOURNAL.c.seq).limit(limit)
         return [_stored(row) for row in self._connection.execute(query)]
 
     def blob(self, case: str, digest: str) -> bytes | None:
@@ -515,46 +287,46 @@ class _Transaction:
 
     def queues(self) -> dict[str, str]:
         """Every queue that has a policy, and its digest."""
-        return {row.name: row.policy for row in self._connection.execute(sa.select(_QUEUES).order_by(_QUEUES.c.name))}
+        return {row.name: row.policy for row in self._connection.execute(sa.select(QUEUES).order_by(QUEUES.c.name))}
 
     def relying(self, evidence: Collection[str]) -> list[str]:
         """Cases that were let through, are not recalled, and whose lanes have named any of this evidence."""
         found: dict[str, int] = {}
         for chunk in _chunks(evidence):
-            joined = sa.select(_CASES.c.case, _CASES.c.opened_seq).join(_EVIDENCE, _EVIDENCE.c.case == _CASES.c.case)
-            named = joined.where(_EVIDENCE.c.digest.in_(chunk), _CASES.c.relied == 1, _CASES.c.stands != "RECALLED")
+            joined = sa.select(CASES.c.case, CASES.c.opened_seq).join(EVIDENCE, EVIDENCE.c.case == CASES.c.case)
+            named = joined.where(EVIDENCE.c.digest.in_(chunk), CASES.c.relied == 1, CASES.c.stands != "RECALLED")
             found |= {row.case: row.opened_seq for row in self._connection.execute(named)}
-            after = sa.select(_CASES.c.case, _CASES.c.opened_seq).select_from(_LED_EVIDENCE).join(*_TO_RUNS)
-            after = after.join(*_TO_LED).join(_CASES, _CASES.c.case == _LED.c.case)
-            after = after.where(_LED_EVIDENCE.c.digest.in_(chunk), _CASES.c.stands != "RECALLED")
+            after = sa.select(CASES.c.case, CASES.c.opened_seq).select_from(LED_EVIDENCE).join(*_TO_RUNS)
+            after = after.join(*_TO_LED).join(CASES, CASES.c.case == LED.c.case)
+            after = after.where(LED_EVIDENCE.c.digest.in_(chunk), CASES.c.stands != "RECALLED")
             found |= {row.case: row.opened_seq for row in self._connection.execute(after)}
         return sorted(found, key=found.__getitem__)
 
     def reliances(self) -> dict[str, bytes]:
         """By name, the document of everything in trust that a case rested on when it was let through."""
-        found = self._connection.execute(sa.select(_RELIANCES).order_by(_RELIANCES.c.name))
+        found = self._connection.execute(sa.select(RELIANCES).order_by(RELIANCES.c.name))
         return {row.name: _bytes(row.document) or b"" for row in found}
 
     def resting(self, name: str, since: str, before: str | None = None) -> list[str]:
         """Cases that were let through, are not recalled, and rest on something until then or later."""
-        which = [_RESTING.c.name == name, _RESTING.c.until >= since, _CASES.c.relied == 1]
+        which = [RESTING.c.name == name, RESTING.c.until >= since, CASES.c.relied == 1]
         if before is not None:
-            which.append(_RESTING.c.until < before)
-        query = sa.select(_CASES.c.case).join(_RESTING, _RESTING.c.case == _CASES.c.case)
-        query = query.where(*which, _CASES.c.stands != "RECALLED").order_by(_CASES.c.opened_seq)
+            which.append(RESTING.c.until < before)
+        query = sa.select(CASES.c.case).join(RESTING, RESTING.c.case == CASES.c.case)
+        query = query.where(*which, CASES.c.stands != "RECALLED").order_by(CASES.c.opened_seq)
         return list(self._connection.execute(query).scalars())
 
     def dependants(self, case: str) -> list[tuple[str, str]]:
         """(``case`` or ``reference``, target) of what relied on a case, in order."""
-        query = sa.select(_DEPENDANTS.c.kind, _DEPENDANTS.c.target).where(_DEPENDANTS.c.base == case)
-        return [(kind, target) for kind, target in self._connection.execute(query.order_by(_DEPENDANTS.c.number))]
+        query = sa.select(DEPENDANTS.c.kind, DEPENDANTS.c.target).where(DEPENDANTS.c.base == case)
+        return [(kind, target) for kind, target in self._connection.execute(query.order_by(DEPENDANTS.c.number))]
 
     def bases(self, case: str) -> list[str]:
         """The cases that a case relied on."""
-        query = sa.select(_DEPENDANTS.c.base).where(_DEPENDANTS.c.kind == "case", _DEPENDANTS.c.target == case)
-        before = sa.select(_BASES.c.case).select_from(_LED).join(*_TO_LED_RUNS).join(*_TO_BASES)
+        query = sa.select(DEPENDANTS.c.base).where(DEPENDANTS.c.kind == "case", DEPENDANTS.c.target == case)
+        before = sa.select(_BASES.c.case).select_from(LED).join(*_TO_LED_RUNS).join(*_TO_BASES)
         named = [*self._connection.execute(query).scalars()]
-        return sorted({*named, *self._connection.execute(before.where(_LED.c.case == case)).scalars()} - {case})
+        return sorted({*named, *self._connection.execute(before.where(LED.c.case == case)).scalars()} - {case})
 
     def reach(self, cases: Collection[str]) -> set[str]:
         """Every case that relied on one of these, or came after their runs, at any remove; cycles end."""
@@ -571,7 +343,7 @@ class _Transaction:
         """Cases that came after the runs of these."""
         found: set[str] = set()
         for chunk in _chunks(cases):
-            query = sa.select(_LED.c.case).select_from(_BASES).join(_LED_RUNS, _LED_RUNS.c.run == _BASES.c.run)
+            query = sa.select(LED.c.case).select_from(_BASES).join(LED_RUNS, LED_RUNS.c.run == _BASES.c.run)
             found.update(self._connection.execute(query.join(*_TO_LED).where(_BASES.c.case.in_(chunk))).scalars())
         return found
 
@@ -579,21 +351,21 @@ class _Transaction:
         """Those of these cases that are acts of an agent run."""
         found: dict[str, LedAct] = {}
         for chunk in _chunks(cases):
-            query = sa.select(_LED_ACTS).where(_LED_ACTS.c.case.in_(chunk))
+            query = sa.select(LED_ACTS).where(LED_ACTS.c.case.in_(chunk))
             found |= {row.case: LedAct(row.tool, row.effect) for row in self._connection.execute(query)}
         return found
 
     def led_place(self, agent: str) -> int:
         """The greatest place of a run below an agent run that is known; 0 for none."""
-        query = sa.select(sa.func.max(_LED_RUNS.c.place)).where(_LED_RUNS.c.agent == agent)
+        query = sa.select(sa.func.max(LED_RUNS.c.place)).where(LED_RUNS.c.agent == agent)
         return int(self._connection.execute(query).scalar() or 0)
 
     def led_by_recalled(self, case: str) -> str | None:
         """A run that the case came after and whose own case stands RECALLED, or whose evidence was recalled."""
-        before = sa.select(_LED_RUNS.c.run).select_from(_LED).join(*_TO_LED_RUNS).where(_LED.c.case == case)
+        before = sa.select(LED_RUNS.c.run).select_from(LED).join(*_TO_LED_RUNS).where(LED.c.case == case)
         standing = before.join(*_TO_BASES).where(_BASES.c.stands == "RECALLED")
-        named = before.join(_LED_EVIDENCE, _LED_EVIDENCE.c.run == _LED_RUNS.c.run)
-        named = named.join(_RECALLED_EVIDENCE, _RECALLED_EVIDENCE.c.digest == _LED_EVIDENCE.c.digest)
+        named = before.join(LED_EVIDENCE, LED_EVIDENCE.c.run == LED_RUNS.c.run)
+        named = named.join(RECALLED_EVIDENCE, RECALLED_EVIDENCE.c.digest == LED_EVIDENCE.c.digest)
         for query in (standing, named):
             found = self._connection.execute(query.limit(1)).scalar()
             if found is not None:
@@ -604,10 +376,10 @@ class _Transaction:
         """What was said to have relied on these."""
         found: set[str] = set()
         for chunk in _chunks(cases):
-            first = sa.select(_DEPENDANTS.c.target).where(_DEPENDANTS.c.base.in_(chunk), _DEPENDANTS.c.kind == "case")
+            first = sa.select(DEPENDANTS.c.target).where(DEPENDANTS.c.base.in_(chunk), DEPENDANTS.c.kind == "case")
             reached = first.cte("reached", recursive=True)
-            step = sa.select(_DEPENDANTS.c.target).join(reached, _DEPENDANTS.c.base == reached.c.target)
-            reached = reached.union(step.where(_DEPENDANTS.c.kind == "case"))
+            step = sa.select(DEPENDANTS.c.target).join(reached, DEPENDANTS.c.base == reached.c.target)
+            reached = reached.union(step.where(DEPENDANTS.c.kind == "case"))
             found.update(self._connection.execute(sa.select(reached.c.target)).scalars())
         return found
 
@@ -615,15 +387,15 @@ class _Transaction:
         """(case, outside reference) of what relied on these from outside."""
         found: list[tuple[str, str]] = []
         for chunk in _chunks(cases):
-            query = sa.select(_DEPENDANTS.c.base, _DEPENDANTS.c.target).where(
-                _DEPENDANTS.c.base.in_(chunk), _DEPENDANTS.c.kind == "reference"
+            query = sa.select(DEPENDANTS.c.base, DEPENDANTS.c.target).where(
+                DEPENDANTS.c.base.in_(chunk), DEPENDANTS.c.kind == "reference"
             )
             found += [(base, target) for base, target in self._connection.execute(query)]
         return sorted(found)
 
     def trust(self, digest: str) -> bytes | None:
         """The payload of a trust document that an appraisal was made under."""
-        query = sa.select(_TRUSTS.c.payload).where(_TRUSTS.c.digest == digest)
+        query = sa.select(TRUSTS.c.payload).where(TRUSTS.c.digest == digest)
         return _bytes(self._connection.execute(query).scalar())
 
     # What evidence names, and what happened
@@ -645,7 +417,7 @@ class _Transaction:
         """What happened to these cases."""
         found: dict[str, CaseMarks] = {}
         for chunk in _chunks(cases):
-            query = sa.select(_FACTS.c.case, *_MARKS).where(_FACTS.c.case.in_(chunk))
+            query = sa.select(FACTS.c.case, *_MARKS).where(FACTS.c.case.in_(chunk))
             found |= {case: CaseMarks(*marks) for case, *marks in self._connection.execute(query)}
         return found
 
@@ -653,69 +425,67 @@ class _Transaction:
         """Those of these cases whose label moved while they were open."""
         found: set[str] = set()
         for chunk in _chunks(cases):
-            query = sa.select(_FACTS.c.case).where(_FACTS.c.case.in_(chunk), _FACTS.c.stale == 1)
+            query = sa.select(FACTS.c.case).where(FACTS.c.case.in_(chunk), FACTS.c.stale == 1)
             found.update(self._connection.execute(query).scalars())
         return found
 
     def lane_marks(self, case: str) -> dict[str, LaneMark]:
         """The lanes of a case by name."""
-        query = sa.select(_LANES.c.lane, _LANES.c.state, _LANES.c.span_ms).where(_LANES.c.case == case)
+        query = sa.select(LANES.c.lane, LANES.c.state, LANES.c.span_ms).where(LANES.c.case == case)
         return {row.lane: LaneMark(*row) for row in self._connection.execute(query)}
 
     def named(self, case: str) -> set[tuple[str, str]]:
         """(kind, digest) of what two lanes of a case rest on."""
-        query = sa.select(_NAMED.c.kind, _NAMED.c.value).where(_NAMED.c.case == case)
+        query = sa.select(NAMED.c.kind, NAMED.c.value).where(NAMED.c.case == case)
         return {(kind, value) for kind, value in self._connection.execute(query)}
 
     def naming(self, kind: str, value: str, limit: int, other_than: str | None = None) -> list[CaseRow]:
         """Cases that name the same; the newest first."""
         if kind in ("label", "artifact"):
-            series = sa.select(_SERIES.c.series).where(_SERIES.c[kind] == value)
+            series = sa.select(SERIES.c.series).where(SERIES.c[kind] == value)
             if other_than is not None:
-                series = series.where(_SERIES.c.artifact.not_in([other_than, ""]))
-            named = sa.select(_FACTS.c.case).where(_FACTS.c.series.in_(series))
-            named = named.order_by(_FACTS.c.opened_seq.desc()).limit(limit)
+                series = series.where(SERIES.c.artifact.not_in([other_than, ""]))
+            named = sa.select(FACTS.c.case).where(FACTS.c.series.in_(series))
+            named = named.order_by(FACTS.c.opened_seq.desc()).limit(limit)
         else:
-            named = sa.select(_NAMED.c.case).where(_NAMED.c.kind == kind, _NAMED.c.value == value)
-        query = sa.select(_CASES).where(_CASES.c.case.in_(named)).order_by(_CASES.c.opened_seq.desc())
+            named = sa.select(NAMED.c.case).where(NAMED.c.kind == kind, NAMED.c.value == value)
+        query = sa.select(CASES).where(CASES.c.case.in_(named)).order_by(CASES.c.opened_seq.desc())
         return self._many(query.limit(limit))
 
     def standing_on(self, label: str, artifact: str) -> list[CaseRow]:
         """Open cases with this label and artifact, oldest first."""
-        series = sa.select(_SERIES.c.series).where(_SERIES.c.label == label, _SERIES.c.artifact == artifact)
-        named = sa.select(_FACTS.c.case).where(_FACTS.c.series.in_(series))
-        query = sa.select(_CASES).where(
-            _CASES.c.case.in_(named), _CASES.c.stands.in_(_OPEN), _CASES.c.handed_at.is_(None)
-        )
-        return self._many(query.order_by(_CASES.c.opened_seq))
+        series = sa.select(SERIES.c.series).where(SERIES.c.label == label, SERIES.c.artifact == artifact)
+        named = sa.select(FACTS.c.case).where(FACTS.c.series.in_(series))
+        query = sa.select(CASES).where(CASES.c.case.in_(named), CASES.c.stands.in_(_OPEN), CASES.c.handed_at.is_(None))
+        return self._many(query.order_by(CASES.c.opened_seq))
 
     def label(self, label: str) -> LabelHead | None:
         """What a label means by now."""
-        row = self._connection.execute(sa.select(_LABELS).where(_LABELS.c.label == label)).first()
+        row = self._connection.execute(sa.select(LABELS).where(LABELS.c.label == label)).first()
         return LabelHead(*row) if row is not None else None
 
     def label_moves(self, label: str | None = None) -> list[LabelMove]:
         """Every move of a label, or of all, in order."""
-        query = sa.select(_MOVES).order_by(_MOVES.c.seq)
+        query = sa.select(MOVES).order_by(MOVES.c.seq)
         if label is not None:
-            query = query.where(_MOVES.c.label == label)
+            query = query.where(MOVES.c.label == label)
         return [LabelMove(*row) for row in self._connection.execute(query)]
 
     def totals(self, queue: str | None) -> list[SeriesTotal]:
         """Counts over all cases, or those of a queue."""
         names = [field.name for field in fields(CaseMarks)]
-        counted = [sa.func.sum(sa.case((_FACTS.c[name] > 0, 1), else_=0)).label(name) for name in names]
-        at = _FACTS.c.seen_at
+        counted = [sa.func.sum(sa.case((FACTS.c[name] > 0, 1), else_=0)).label(name) for name in names]
+        at = FACTS.c.seen_at
         query = sa.select(
-            _FACTS.c.queue,
-            _FACTS.c.series,
+            FACTS.c.queue,
+            FACTS.c.series,
             sa.func.min(at).label("first_at"),
             sa.func.max(at).label("last_at"),
             sa.func.count().label("cases"),
             *counted,
-        ).group_by(_FACTS.c.queue, _FACTS.c.series)
+        ).group_by(FACTS.c.queue, FACTS.c.series)
         if queue is not None:
-            query = query.where(_FACTS.c.queue == queue)
+            query = query.where(FACTS.c.queue == queue)
         series = self._all_series()
         found = []
         for row in self._connection.execute(query):
@@ -737,10 +507,10 @@ class _Transaction:
 
     def spans(self, queue: str | None) -> list[LaneSpans]:
         """Times to proof over all cases, or those of a queue."""
-        columns = (_LANES.c.queue, _LANES.c.series, _LANES.c.lane, _LANES.c.span_ms)
-        query = sa.select(*columns, sa.func.count()).where(_LANES.c.span_ms.is_not(None)).group_by(*columns)
+        columns = (LANES.c.queue, LANES.c.series, LANES.c.lane, LANES.c.span_ms)
+        query = sa.select(*columns, sa.func.count()).where(LANES.c.span_ms.is_not(None)).group_by(*columns)
         if queue is not None:
-            query = query.where(_LANES.c.queue == queue)
+            query = query.where(LANES.c.queue == queue)
         names = {number: (row.label or None, row.artifact or None) for number, row in self._all_series().items()}
         return [
             LaneSpans(name, *names[number], lane, span_ms, cases)
@@ -748,12 +518,12 @@ class _Transaction:
         ]
 
     def _all_series(self) -> dict[int, Any]:
-        return {row.series: row for row in self._connection.execute(sa.select(_SERIES))}
+        return {row.series: row for row in self._connection.execute(sa.select(SERIES))}
 
     def waiting(self, limit: int, after: int = 0) -> list[StoredEvent]:
         """Events after a number with a decision document that no statement has been logged for yet, oldest first."""
-        query = sa.select(_JOURNAL).join(_OUTBOX, _OUTBOX.c.seq == _JOURNAL.c.seq).where(_JOURNAL.c.seq > after)
-        return [_stored(row) for row in self._connection.execute(query.order_by(_JOURNAL.c.seq).limit(limit))]
+        query = sa.select(JOURNAL).join(OUTBOX, OUTBOX.c.seq == JOURNAL.c.seq).where(JOURNAL.c.seq > after)
+        return [_stored(row) for row in self._connection.execute(query.order_by(JOURNAL.c.seq).limit(limit))]
 
     # Writing
 
@@ -771,13 +541,13 @@ class _Transaction:
     def put_rows(self, rows: Sequence[CaseRow]) -> None:
         """Insert new cases."""
         if rows:
-            text = f"INSERT INTO cases ({_COLUMNS}) VALUES ({_marks(_CASES.c.keys())})"  # noqa: S608
+            text = f"INSERT INTO cases ({_COLUMNS}) VALUES ({_marks(CASES.c.keys())})"  # noqa: S608
             self._many_times(text, [astuple(row) for row in rows])
 
     def update_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Set members of rows; each names its ``case``, and all name the same members."""
         if rows:
-            names = [name for name in _CASES.c.keys() if name in rows[0] and name != "case"]  # noqa: SIM118 (columns)
+            names = [name for name in CASES.c.keys() if name in rows[0] and name != "case"]  # noqa: SIM118 (columns)
             changes = ", ".join(f"{name} = ?" for name in names)
             text = f'UPDATE cases SET {changes} WHERE "case" = ?'  # noqa: S608 (names of our own columns)
             self._many_times(text, [(*(row[name] for name in names), row["case"]) for row in rows])
@@ -785,7 +555,7 @@ class _Transaction:
     def put_blobs(self, blobs: Sequence[tuple[str, str, bytes]]) -> None:
         """Keep bundles and vectors: (case, digest, bytes). Again is harmless."""
         rows = [{"case": case, "digest": digest, "raw": raw} for case, digest, raw in blobs]
-        self._insert_unknown(_BLOBS, rows)
+        self._insert_unknown(BLOBS, rows)
 
     def drop_blob(self, case: str, digest: str) -> None:
         """Let go of evidence that nothing cites."""
@@ -800,42 +570,42 @@ class _Transaction:
     def put_policy(self, digest: str, document: bytes) -> None:
         """Keep a queue policy for good; again is harmless."""
         if self.policy(digest) is None:
-            self._connection.execute(sa.insert(_POLICIES), {"digest": digest, "document": document})
+            self._connection.execute(sa.insert(POLICIES), {"digest": digest, "document": document})
 
     def set_queue(self, name: str, digest: str) -> None:
         """From now on a queue has this policy."""
-        moved = sa.update(_QUEUES).where(_QUEUES.c.name == name).values(policy=digest)
+        moved = sa.update(QUEUES).where(QUEUES.c.name == name).values(policy=digest)
         if self._connection.execute(moved).rowcount == 0:
-            self._connection.execute(sa.insert(_QUEUES), {"name": name, "policy": digest})
+            self._connection.execute(sa.insert(QUEUES), {"name": name, "policy": digest})
 
     def mark_due(self, queue: str, at: str, other_than: str) -> None:
         """Make every open case of a queue due that was decided under another policy."""
-        which = sa.update(_CASES).where(
-            _CASES.c.queue == queue,
-            _CASES.c.stands.in_(_OPEN),
-            _CASES.c.handed_at.is_(None),
-            _CASES.c.policy != other_than,
+        which = sa.update(CASES).where(
+            CASES.c.queue == queue,
+            CASES.c.stands.in_(_OPEN),
+            CASES.c.handed_at.is_(None),
+            CASES.c.policy != other_than,
         )
         self._connection.execute(which.values(due_at=at))
 
     def index_evidence(self, named: Sequence[tuple[str, str]], afresh: Collection[str] = ()) -> None:
         """Add evidence that lanes name: (case, digest); ``afresh`` forgets what they named before."""
         for chunk in _chunks(afresh):
-            self._connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.case.in_(chunk)))
-        self._insert_unknown(_EVIDENCE, [{"digest": digest, "case": case} for case, digest in named])
+            self._connection.execute(sa.delete(EVIDENCE).where(EVIDENCE.c.case.in_(chunk)))
+        self._insert_unknown(EVIDENCE, [{"digest": digest, "case": case} for case, digest in named])
 
     def rest(self, reliances: Mapping[str, bytes], cases: Mapping[str, Mapping[str, str]]) -> None:
         """Replace what these cases rest on in trust."""
         known = [{"name": name, "document": document} for name, document in sorted(reliances.items())]
-        self._insert_unknown(_RELIANCES, known)
+        self._insert_unknown(RELIANCES, known)
         for chunk in _chunks(cases):
             self._ask(f'DELETE FROM case_reliances WHERE "case" IN ({_marks(chunk)})', *chunk)  # noqa: S608
         named = [(name, case, until) for case, names in cases.items() for name, until in names.items()]
-        self._insert_unknown(_RESTING, [{"name": name, "case": case, "until": until} for name, case, until in named])
+        self._insert_unknown(RESTING, [{"name": name, "case": case, "until": until} for name, case, until in named])
 
     def put_trust(self, digest: str, payload: bytes) -> None:
         """Keep a trust document for good; again is harmless."""
-        self._insert_unknown(_TRUSTS, [{"digest": digest, "payload": payload}])
+        self._insert_unknown(TRUSTS, [{"digest": digest, "payload": payload}])
 
     def put_facts(self, facts: CaseFacts) -> None:
         """Replace what the evidence of a case names."""
@@ -886,55 +656,55 @@ class _Transaction:
     def name(self, case: str, named: Collection[tuple[str, str]]) -> None:
         """Replace what two lanes of a case rest on: (kind, digest)."""
         self._ask('DELETE FROM case_named WHERE "case" = ?', case)
-        self._insert_unknown(_NAMED, [{"case": case, "kind": kind, "value": value} for kind, value in sorted(named)])
+        self._insert_unknown(NAMED, [{"case": case, "kind": kind, "value": value} for kind, value in sorted(named)])
 
     def point_label(self, head: LabelHead) -> None:
         """A label means this by now."""
         row = asdict(head)
-        fresh = self._insert(_LABELS).values(row)
+        fresh = self._insert(LABELS).values(row)
         self._connection.execute(fresh.on_conflict_do_update(index_elements=["label"], set_=row))
 
     def add_move(self, move: LabelMove) -> None:
         """Keep the move of a label."""
-        self._connection.execute(sa.insert(_MOVES), asdict(move))
+        self._connection.execute(sa.insert(MOVES), asdict(move))
 
     def lead(
         self, case: str, act: LedAct | None, under: Sequence[tuple[str, int]], children: Sequence[LedChild]
     ) -> None:
         """A case came, in each of these agent runs, after what closed there before a place."""
-        self._insert_unknown(_LED, [{"case": case, "agent": agent, "before": before} for agent, before in under])
+        self._insert_unknown(LED, [{"case": case, "agent": agent, "before": before} for agent, before in under])
         if act is not None:
-            self._insert_unknown(_LED_ACTS, [{"case": case, "tool": act.tool, "effect": act.effect}])
+            self._insert_unknown(LED_ACTS, [{"case": case, "tool": act.tool, "effect": act.effect}])
         runs = [(child.run, agent, child.place) for child in children for agent in child.under]
-        self._insert_unknown(_LED_RUNS, [{"run": run, "agent": agent, "place": place} for run, agent, place in runs])
+        self._insert_unknown(LED_RUNS, [{"run": run, "agent": agent, "place": place} for run, agent, place in runs])
         named = [(digest, child.run) for child in children for digest in child.evidence]
-        self._insert_unknown(_LED_EVIDENCE, [{"digest": digest, "run": run} for digest, run in named])
+        self._insert_unknown(LED_EVIDENCE, [{"digest": digest, "run": run} for digest, run in named])
 
     def note_recalled(self, evidence: Collection[str]) -> None:
         """This evidence was recalled."""
-        self._insert_unknown(_RECALLED_EVIDENCE, [{"digest": digest} for digest in sorted(evidence)])
+        self._insert_unknown(RECALLED_EVIDENCE, [{"digest": digest} for digest in sorted(evidence)])
 
     def add_dependant(self, case: str, kind: str, target: str) -> bool:
         """Note that something relied on a case; False when that was known."""
-        table = _DEPENDANTS.c
+        table = DEPENDANTS.c
         known = sa.select(table.number).where(table.base == case, table.kind == kind, table.target == target)
         if self._connection.execute(known).first() is not None:
             return False
-        count = sa.select(sa.func.count()).select_from(_DEPENDANTS).where(table.base == case)
+        count = sa.select(sa.func.count()).select_from(DEPENDANTS).where(table.base == case)
         number = int(self._connection.execute(count).scalar() or 0)
         self._connection.execute(
-            sa.insert(_DEPENDANTS), {"base": case, "kind": kind, "target": target, "number": number}
+            sa.insert(DEPENDANTS), {"base": case, "kind": kind, "target": target, "number": number}
         )
         return True
 
     def wait(self, seqs: Sequence[int]) -> None:
         """These events carry documents for the decision log."""
         if seqs:
-            self._connection.execute(sa.insert(_OUTBOX), [{"seq": seq} for seq in seqs])
+            self._connection.execute(sa.insert(OUTBOX), [{"seq": seq} for seq in seqs])
 
     def done(self, seq: int) -> bool:
         """A statement for this event is in the log; False when it was not waiting."""
-        return self._connection.execute(sa.delete(_OUTBOX).where(_OUTBOX.c.seq == seq)).rowcount > 0
+        return self._connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.seq == seq)).rowcount > 0
 
     # Helpers
 
@@ -983,25 +753,25 @@ class _Transaction:
         return [CaseRow(*row) for row in self._connection.execute(query)]
 
 
-_MARKS = tuple(_FACTS.c[field.name] for field in fields(CaseMarks))
+_MARKS = tuple(FACTS.c[field.name] for field in fields(CaseMarks))
 
 
 def _in_order(which: CaseFilter) -> tuple[sa.Select[Any], sa.Column[Any]]:
     """Rows, and what they are read in the order of. Where a table beside them finds the few that are asked for, it
     leads: then a page ends as soon as it is full."""
-    query, order = sa.select(_CASES), _CASES.c.opened_seq
+    query, order = sa.select(CASES), CASES.c.opened_seq
     if which.stale:
         query, order = (
-            query.join(_FACTS, _FACTS.c.case == _CASES.c.case).where(_FACTS.c.stale == 1),
-            _FACTS.c.opened_seq,
+            query.join(FACTS, FACTS.c.case == CASES.c.case).where(FACTS.c.stale == 1),
+            FACTS.c.opened_seq,
         )
         if which.queue is not None:
-            query = query.where(_FACTS.c.queue == which.queue)
+            query = query.where(FACTS.c.queue == which.queue)
     if which.lane is not None and which.lane_state is not None:
-        query, order = query.join(_LANES, _LANES.c.case == _CASES.c.case), _LANES.c.opened_seq
-        query = query.where(_LANES.c.lane == which.lane, _LANES.c.state == which.lane_state)
+        query, order = query.join(LANES, LANES.c.case == CASES.c.case), LANES.c.opened_seq
+        query = query.where(LANES.c.lane == which.lane, LANES.c.state == which.lane_state)
         if which.queue is not None:
-            query = query.where(_LANES.c.queue == which.queue)
+            query = query.where(LANES.c.queue == which.queue)
     return query, order
 
 
@@ -1016,7 +786,7 @@ def _stored(row: Any) -> StoredEvent:
 
 
 def _due(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return sa.select(_CASES).where(condition).order_by(_CASES.c.due_at, _CASES.c.opened_seq)
+    return sa.select(CASES).where(condition).order_by(CASES.c.due_at, CASES.c.opened_seq)
 
 
 def _marks(values: Sequence[str]) -> str:
