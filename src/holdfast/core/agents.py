@@ -184,15 +184,14 @@ def amendment_of(document: object) -> Amendment | None:
 def act_digest(request: Mapping[str, Any]) -> str:
     """Digest (hex) of a proposed act by its request document, as ``decode_exact`` reads it (``acts.md`` §1(3)): the
     same for the same tool and arguments, in whatever order they were written."""
-    return sha256_hex(
-        canonical.encode_exact(_in_order({name: request[name] for name in ("arguments", "kind", "tool")}))
-    )
+    return sha256_hex(canonical.encode_exact(in_order({name: request[name] for name in ("arguments", "kind", "tool")})))
 
 
-def _in_order(value: Any) -> Any:
+def in_order(value: Any) -> Any:
+    """The value with the members of its objects in the order of their names."""
     if isinstance(value, dict):
-        return {name: _in_order(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be"))}
-    return [_in_order(item) for item in value] if isinstance(value, list) else value
+        return {name: in_order(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be"))}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def closing_document(value: object, children: Iterable[Child], spent: str | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,7 +36,7 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
 _TRACE, _SPAN = re.compile(r"[0-9a-fA-F]{32}\Z"), re.compile(r"[0-9a-fA-F]{16}\Z")
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z")
+_INTEGER, _TIME = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z"), re.compile(r"(?:0|[1-9][0-9]{0,19})\Z")
 _DOUBLES = ("NaN", "Infinity", "-Infinity")
 
 # --- protobuf ---------------------------------------------------------------------------------------------------------
@@ -220,6 +220,24 @@ def read_trace(body: bytes, content_type: str) -> list[Hint | Refused]:
     return found
 
 
+def once(spans: Sequence[Hint | Refused]) -> list[Hint | Refused]:
+    """Of spans of one agent run under the same ids the first counts (§9(5)): the same again is left out, and another
+    content is refused."""
+    first: dict[tuple[str, str], bytes] = {}
+    found: list[Hint | Refused] = []
+    for span in spans:
+        if isinstance(span, Hint):
+            body = first.get((span.agent_run, span.key))
+            first.setdefault((span.agent_run, span.key), span.body)
+            if body == span.body:
+                continue
+            if body is not None:
+                found.append(("agent.key", "another span of the request has these ids"))
+                continue
+        found.append(span)
+    return found
+
+
 def _spans(request: object) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each span with its resource's attributes, which are read once: one may have very many."""
     for group in _objects(request, "resourceSpans"):
@@ -248,8 +266,8 @@ def _hint(shared: Mapping[str, Any], span: Mapping[str, Any]) -> Hint | Refused:
         told["parent"] = span["parentSpanId"].lower()
     told |= {
         "kind": _named(span.get("kind"), _KINDS, "SPAN_KIND_"),
-        "start_unix_nano": _integer(span.get("startTimeUnixNano", "0")),
-        "end_unix_nano": _integer(span.get("endTimeUnixNano", "0")),
+        "start_unix_nano": _time(span.get("startTimeUnixNano", "0")),
+        "end_unix_nano": _time(span.get("endTimeUnixNano", "0")),
         "status": _status(span.get("status", {})),
         "attributes": own,
     }
@@ -270,7 +288,7 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
         raise _odd("an event's name is a text")
     return {
         "name": name,
-        "time_unix_nano": _integer(event.get("timeUnixNano", "0")),
+        "time_unix_nano": _time(event.get("timeUnixNano", "0")),
         "attributes": _attributes(event),
     }
 
@@ -318,7 +336,7 @@ def _any(value: object, depth: int) -> Any:
             return _attributes(held, depth + 1)
         if kind == "boolValue" and isinstance(held, bool):
             return held
-        if kind == "intValue" and isinstance(held, str) and _INTEGER.match(held):
+        if kind == "intValue" and _is_text(held, _INTEGER) and -(1 << 63) <= int(held) < 1 << 63:
             return NumberText(held)
         if kind == "doubleValue" and (isinstance(held, NumberText) or held in _DOUBLES):
             return held
@@ -326,9 +344,16 @@ def _any(value: object, depth: int) -> Any:
             if kind == "stringValue":
                 return held
             if kind == "bytesValue":
-                return {"base64": b64_encode(b64_decode(held))}
+                return {"base64": _bytes(held)}
         raise _odd("a value is one of OTLP's")
     return None
+
+
+def _bytes(text: str) -> str:
+    try:
+        return b64_encode(b64_decode(text))
+    except MalformedError as error:
+        raise _odd("bytes are base64") from error
 
 
 def _objects(holder: object, name: str) -> list[dict[str, Any]]:
@@ -338,10 +363,11 @@ def _objects(holder: object, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _integer(value: object) -> str:
-    if isinstance(value, str) and _INTEGER.match(value):
-        return str(value)
-    raise _odd("a time is an integer")
+def _time(value: object) -> str:
+    """Nanoseconds since 1970, whatever they say: a clock may be wrong."""
+    if isinstance(value, str) and _is_text(value, _TIME) and int(value) < 1 << 64:
+        return value
+    raise _odd("a time is an integer of 64 bits without a sign, as a string")
 
 
 def _is_text(value: object, pattern: re.Pattern[str]) -> bool:

@@ -19,6 +19,7 @@ from holdfast.core.otlp import (
     PROTOBUF,
     Hint,
     build_response,
+    once,
     read_trace,
 )
 from holdfast.errors import HoldfastError
@@ -279,3 +280,17 @@ def test_an_exporter_is_told_what_was_not_kept() -> None:
     assert build_response(PROTOBUF, kept, 300, "why") == bytes.fromhex("0a08") + b"\x08\xac\x02\x12\x03why"
     told = json.loads(build_response("application/json; charset=utf-8", [], 2, "why"))
     assert told == {"holdfast": [], "partialSuccess": {"rejectedSpans": "2", "errorMessage": "why"}}
+
+
+@pytest.mark.parametrize("time", ["-1", str(1 << 64), "07", ""])
+def test_a_time_has_64_bits_and_no_sign(time: str) -> None:
+    with pytest.raises(HoldfastError, match=r"otlp\.json"):
+        only(span(endTimeUnixNano=time))
+    assert hint(span(endTimeUnixNano=str((1 << 64) - 1)))["attributes"]["end_unix_nano"] == str((1 << 64) - 1)
+
+
+def test_of_spans_under_the_same_ids_the_first_counts() -> None:
+    found = read_trace(request(span(), span(name="other"), span(), span(spanId="00000000000000aa")), JSON)
+    first, other, again, another = found
+    assert once(found) == [first, ("agent.key", "another span of the request has these ids"), another]
+    assert again == first != other

@@ -1,4 +1,4 @@
-"""Commands of agent files, of what a model may call, and of what an act came after."""
+"""Commands of agent files, of what a model may call, of spans, and of what an act came after."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 from holdfast.cli.conformance.arguments import Answer, Arguments, fields_of, integer
 from holdfast.client.run_views import parse_led
+from holdfast.core import canonical, otlp
 from holdfast.core.agent_files import parse_agent_file
+from holdfast.core.agents import in_order
 from holdfast.core.order import Placed, came_after
 from holdfast.core.tool_rules import parse_call, parse_rules, parse_schema, refuse_call
 from holdfast.errors import RefusedError, UsageError
@@ -58,9 +60,27 @@ def _read_led(arguments: Arguments) -> Answer:
     return {"came_after": list(led.came_after(reading.led))}
 
 
+def _read_spans(arguments: Arguments) -> Answer:
+    """``agents.md`` §9: what each span of a request comes to."""
+    kind, raw = arguments.one("type"), arguments.file()
+    try:
+        found = otlp.once(otlp.read_trace(raw, kind))
+    except UsageError as error:  # its sender's mistake, and no misuse of this command
+        raise RefusedError(error.code, error.message) from error
+    return {"spans": [_span(item) for item in found]}
+
+
+def _span(span: otlp.Hint | otlp.Refused) -> dict[str, str]:
+    if not isinstance(span, otlp.Hint):
+        return {"code": span[0]}
+    step = canonical.encode_exact(in_order(canonical.decode_exact(span.body)))
+    return {"agent_run": span.agent_run, "trace": span.trace, "span": span.span, "step": step.decode()}
+
+
 COMMANDS: Mapping[str, Callable[[Arguments], Answer]] = {
     "parse-agent-file": _parse_agent_file,
     "check-call": _check_call,
+    "read-spans": _read_spans,
     "came-after": _came_after,
     "read-led": _read_led,
 }

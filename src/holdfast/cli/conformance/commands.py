@@ -122,6 +122,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "agents": (
         "parse-agent-file",
         "check-call",
+        "read-spans",
         "came-after",
         "read-led",
     ),

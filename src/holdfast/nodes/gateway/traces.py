@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.core.otlp import Hint, Refused, build_response, read_trace
+from holdfast.core.otlp import Hint, Refused, build_response, once, read_trace
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError, UsageError
 from holdfast.nodes.gateway.agents import Agents
 from holdfast.nodes.gateway.indexer import Indexer
@@ -38,7 +38,7 @@ class Traces:
         again after (:class:`UnavailableError`)."""
         kind = headers.get(b"content-type", b"").decode("latin-1")
         inflated = _inflated(body, headers.get(b"content-encoding", b"").lower())
-        spans = await asyncio.to_thread(read_trace, inflated, kind)  # others are answered meanwhile
+        spans = once(await asyncio.to_thread(read_trace, inflated, kind))  # others are answered meanwhile
         authority = headers.get(b"authorization", b"")
         kept: list[dict[str, Any]] = []
         refused: list[Refused] = []

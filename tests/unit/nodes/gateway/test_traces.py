@@ -109,6 +109,20 @@ def test_a_batch_that_is_sent_again_adds_nothing_and_another_content_is_refused(
     play(story)
 
 
+def test_of_spans_under_one_pair_of_ids_in_one_request_the_first_counts() -> None:
+    async def story(world: World) -> None:
+        agent = await opened(world)
+        first, other = json.loads(spans(agent["run"])), json.loads(spans(agent["run"], name="better"))
+        both = {"resourceSpans": [*first["resourceSpans"], *other["resourceSpans"], *first["resourceSpans"]]}
+        reply = await send(world, json.dumps(both).encode())
+        count, why = refused(reply)
+        assert (count, why.partition(";")[0]) == (1, "agent.key")
+        [kept] = reply.json()["holdfast"]
+        assert [child["run"] for child in await children(world, agent["run"])] == [kept["run"]]
+
+    play(story)
+
+
 def test_what_is_compressed_is_read_and_bounded() -> None:
     async def story(world: World) -> None:
         agent = await opened(world)
