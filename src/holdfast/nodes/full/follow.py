@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,6 +137,8 @@ class Follower:
         self._sightings: list[Sighting] = []
         self._not_yet_ms = self._state.seen_ms
         """At this moment the log had no entry beyond the verified ones."""
+        self._forming = asyncio.Lock()
+        """Held while opinions are formed under one trust: those that a new trust touches are all there before it asks."""
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
@@ -268,7 +270,11 @@ class Follower:
 
     async def _check(self, entries: Sequence[bytes], leaves: Sequence[bytes]) -> None:
         """Form an opinion on each entry and make all of them durable."""
-        ledger, trust = self._state.ledger, self._trust()
+        async with self._forming:
+            await self._form(entries, leaves, self._trust())
+
+    async def _form(self, entries: Sequence[bytes], leaves: Sequence[bytes], trust: Trust) -> None:
+        ledger = self._state.ledger
         rows: list[Row] = []
         begin = ledger.size
         for place, (entry, leaf) in enumerate(zip(entries, leaves, strict=True)):
@@ -319,9 +325,13 @@ class Follower:
         since the key is suspect. Entries are read from the log again and must still be the same.
         """
         changed = _changed_admissions(before, after)
-        ledger = self._state.ledger
         if not changed or self._state.stopped:
             return 0
+        async with self._forming:
+            return await self._form_again(changed, after)
+
+    async def _form_again(self, changed: Mapping[str, dt.datetime | None], after: Trust) -> int:
+        ledger = self._state.ledger
         revised: list[tuple[int, str]] = []
         for index in list(ledger.indices_by(set(changed))):
             since = changed[ledger.attester(index)]

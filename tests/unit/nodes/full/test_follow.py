@@ -7,6 +7,7 @@ import datetime as dt
 
 import pytest
 
+from holdfast.core.encoding import time_encode
 from holdfast.core.trust import parse_trust_chain, verify_trust
 from holdfast.errors import UndecidedError
 from holdfast.nodes.full.follow import examine, log_key
@@ -125,5 +126,30 @@ def test_a_log_that_does_not_answer_is_a_sentence_in_the_status():
         network.log.silent = False
         await seat.up.step_log(ORIGIN)
         assert seat.up.status()["logs"][0]["problem"] == ""
+
+    play(scenario)
+
+
+def test_trust_that_changes_while_a_chunk_is_checked_misses_none_of_its_entries():
+    async def scenario(network: Network, seat: Seat) -> None:
+        network.answer(100)
+        moment = time_encode(START)
+        network.revocations[network.gateway.document.digest] = {
+            "at": moment,
+            "suspect_since": moment,
+            "reason": "stolen",
+        }
+        network.add_trust_version()
+        ledger = seat.up.journal.origins[ORIGIN].ledger
+        following = asyncio.create_task(seat.up.step_log(ORIGIN))
+        while not ledger.size:
+            await asyncio.sleep(0)
+        assert ledger.size < 200
+        await asyncio.gather(following, seat.up.step_trust())
+        for _ in range(2):
+            ledger = seat.up.journal.origins[ORIGIN].ledger
+            assert [ledger.opinion(index).code for index in range(200)] == ["refuted:key-revoked"] * 200
+            network.stop(seat)
+            await network.start(seat)
 
     play(scenario)
