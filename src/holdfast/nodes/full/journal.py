@@ -457,19 +457,20 @@ class Journal:
     async def record_adopted(
         self, final: Candidate, verdicts: Sequence[VerdictEntry], contested: Sequence[int]
     ) -> None:
-        """The verdicts of the next final round. Only what differs from the own opinion is written."""
+        """The verdicts of the next final round. Only what differs from the own opinion is written, and taken in as of
+        then: an opinion may change while this becomes durable."""
         ledger = self.origins[final.origin].ledger
-        differing = []
-        for verdict in verdicts:
-            mine = ledger.opinion(verdict.index)
-            if verdict.code != mine.code or mine.late or verdict.index < ledger.final_size:
-                differing.append((verdict.index, verdict.statement_digest, verdict.code))
-        await self._write(
-            ADOPTED,
-            _Adopted(
-                final.origin, final.number, final.size, final.root, final.content, differing, sorted(set(contested))
-            ),
+        record = _Adopted(
+            final.origin,
+            final.number,
+            final.size,
+            final.root,
+            final.content,
+            _differing(ledger, verdicts),
+            sorted(set(contested)),
         )
+        await self._commit.commit_many([(ADOPTED, _encode(record))])
+        self._apply(msgspec.structs.replace(record, differing=_differing(ledger, verdicts)))
 
     async def record_revised(self, origin: str, codes: Sequence[tuple[int, str]]) -> None:
         """New own opinions after trust has changed."""
@@ -504,6 +505,16 @@ class Journal:
         """Every opinion is now based on this trust version."""
         if self.trust_applied != version:
             await self._write(TRUST_APPLIED, _TrustApplied(version))
+
+
+def _differing(ledger: Ledger, verdicts: Iterable[VerdictEntry]) -> list[tuple[int, bytes, str]]:
+    """What a round says of entries otherwise than the own opinion, or of entries that were final before."""
+    found = []
+    for verdict in verdicts:
+        mine = ledger.opinion(verdict.index)
+        if verdict.code != mine.code or mine.late or verdict.index < ledger.final_size:
+            found.append((verdict.index, verdict.statement_digest, verdict.code))
+    return found
 
 
 def _vote(candidate: Candidate, signature: bytes) -> Vote:

@@ -106,8 +106,11 @@ class ProofDesk:
             self.metrics.count("holdfast_full_proofs_total", "cannot_tell")
             return
         self.waiting.pop(index, None)
+        ledger = self.journal.origins[self.origin].ledger
+        if index not in ledger.unproved():  # trust, or a round, said something else of it meanwhile
+            return
         self.metrics.count("holdfast_full_proofs_total", code)
-        self.journal.origins[self.origin].ledger.revise(index, code)
+        ledger.revise(index, code)
         await self.journal.record_revised(self.origin, [(index, code)])
 
     async def _check(self, index: int, checker: ProofChecker) -> None:

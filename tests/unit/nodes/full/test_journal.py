@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,10 @@ from holdfast.adapters.signer_secp256k1 import Secp256k1Signer
 from holdfast.adapters.storage_simulated import SimulatedCrash, SimulatedDisk
 from holdfast.adapters.wal import WriteAheadLog
 from holdfast.core import rounds
-from holdfast.core.rounds import Candidate, ChainDomain
+from holdfast.core.rounds import Candidate, ChainDomain, VerdictEntry
 from holdfast.errors import ConflictError, UnavailableError
 from holdfast.nodes.full.journal import VOTES_KEPT_ROUNDS, Journal, Offence
+from holdfast.nodes.full.ledger import Row
 from tests.helpers.full_network import ORIGIN, DirectCommitter
 
 DOMAIN = ChainDomain(31337, "0x" + "5c" * 20)
@@ -117,6 +119,31 @@ def test_votes_too_old_to_be_remembered_are_not_made_again():
     assert len(desk.journal.origins[ORIGIN].votes) == 1
     with pytest.raises(ConflictError, match="too old"):
         desk.vote(candidate(1, size=2))
+
+
+@pytest.mark.parametrize(("before", "after"), [("cannot_tell", "ok"), ("ok", "refuted:key-revoked")])
+def test_an_opinion_that_changes_while_a_round_is_written_down_is_added_to_it_later(before: str, after: str) -> None:
+    async def story() -> None:
+        desk = Desk()
+        journal = desk.journal
+        ledger = journal.origins[ORIGIN].ledger
+        row = Row(bytes(32), bytes(32), before, (), 0, "", "", "", "", "", "", "")
+        ledger.append(row)
+        await journal.record_entries(ORIGIN, 0, [row])
+        commit = journal._commit.commit_many
+
+        async def slow(records: Any) -> Any:
+            ledger.revise(0, after)
+            return await commit(records)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal._commit, "commit_many", slow)
+            await journal.record_adopted(candidate(), [VerdictEntry(0, bytes(32), before)], [])
+        await journal.record_revised(ORIGIN, [(0, after)])
+        for known in (ledger, desk.crash().origins[ORIGIN].ledger):
+            assert (known.final_code(0), known.superseding()) == (before, {0: after})
+
+    asyncio.run(story())
 
 
 def test_offences_are_kept_once_until_they_are_punished():

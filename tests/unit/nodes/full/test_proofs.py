@@ -340,3 +340,18 @@ def test_a_ceremony_that_this_node_has_counts():
         case.ceremony = lambda digest: SRS if digest == sha256_hex(SRS) else None
 
     assert play(known)[0] == "ok"
+
+
+def test_a_key_that_is_revoked_while_its_proof_is_checked_stays_revoked():
+    def revoked_meanwhile(case):
+        verify = case.checker.verify
+
+        async def slow(*given):
+            case.journal.origins[ORIGIN].ledger.revise(1, "refuted:key-revoked")
+            return await verify(*given)
+
+        case.checker.verify = slow
+
+    code, case = play(revoked_meanwhile)
+    assert code == "refuted:key-revoked"
+    assert (case.committer.records, case.desk.waiting) == ([], {})
