@@ -46,6 +46,7 @@ class Indexer:
         """Changes that are being written, oldest first: a row that was read before may lack them."""
         self._cursors: dict[str, int] = {}
         self._highest: int | None = None
+        """The greatest log index in the tables when they were first asked; what came since is in :attr:`_reached`."""
         self._reached = -1
         self._wake = asyncio.Event()
         self._adding = asyncio.Lock()
@@ -88,8 +89,7 @@ class Indexer:
             if logged_at is not None:
                 row["logged_at"] = logged_at
         self._changed.setdefault(run, {"run": run}).update(values)
-        if self._highest is not None:
-            self._highest = max(self._highest, values.get("execution_index", -1))
+        self.reach(values.get("execution_index", -1))
         self._wake.set()
 
     async def added(self, run: str, place: int, index: int | None = None, logged_at: str | None = None) -> None:
@@ -109,7 +109,7 @@ class Indexer:
         self._wake.set()
 
     def reach(self, index: int) -> None:
-        """An entry about a run that is none of its own statements has this log index: it is to settle like them."""
+        """An entry about a run has this log index: it is to settle."""
         self._reached = max(self._reached, index)
 
     async def highest_entry(self) -> int:

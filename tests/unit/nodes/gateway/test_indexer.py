@@ -40,6 +40,15 @@ def test_what_waits_is_seen_at_once(tmp_path: Path) -> None:
     play(story, tmp_path)
 
 
+def test_an_entry_that_is_logged_while_the_highest_is_first_looked_up_counts(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.answer()
+        await asyncio.gather(world.indexer.highest_entry(), world.deliver())
+        assert await world.indexer.highest_entry() == len(world.log.entries) - 1 == 1
+
+    play(story, tmp_path)
+
+
 def test_a_row_that_was_read_before_a_write_is_told_with_what_is_being_written(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         run = await world.answer()
