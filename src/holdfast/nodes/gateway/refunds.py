@@ -1,9 +1,10 @@
 """Owes back what was taken for runs that are refuted afterwards (``spec/collection.md`` §5).
 
-A run whose money was taken is looked at until it is final, and again whenever a verdict was superseded or trust has
-changed, also while no process was there to see it. A refutation then leaves a debt: one transaction of the store, with
-the signed statement that tells of it. The debt stays, whatever becomes known later. What came from credit is given back
-at once; what came over a chain is paid by an ordinary transfer, which :meth:`Refunds.repay` notes.
+A run whose money was taken is looked at until it is final, with each round and now and then, and again whenever a
+verdict was superseded or trust has changed, also while no process was there to see it. A refutation then leaves a debt:
+one transaction of the store, with the signed statement that tells of it. The debt stays, whatever becomes known later.
+What came from credit is given back at once; what came over a chain is paid by an ordinary transfer, which
+:meth:`Refunds.repay` notes.
 
 Not covered: sending that transfer, and runs whose evidence is past its retention.
 """
@@ -33,6 +34,9 @@ BY_ACCOUNT = "account"
 """What a debt of credit is paid by."""
 _MOST = 10_000
 """Runs of an account that are looked at again when verdicts or trust change."""
+AGAIN_S = 60.0
+"""How often runs that are not final are looked at without news of the secure layer: a proof or a verdict may not have
+been there to fetch."""
 _RECENT = dt.timedelta(days=1)
 """Runs so young may not have been final when the last process ended."""
 
@@ -64,6 +68,8 @@ class Refunds:
         """Runs to look at, in order."""
         self._pending: dict[str, None] = {}
         """Runs that were not final when last looked at."""
+        self._again_at = 0.0
+        """Monotonic second at which they are looked at in any case."""
         self._generation: Generation | None = None
         self._cursor = f"refuted:{attester}"
         self._done: int | None = None
@@ -91,9 +97,10 @@ class Refunds:
             await self._watch_taken_since(self._clock.now() - _RECENT if self._done == now else None)
         elif self._generation is not None and generation[1:] != self._generation[1:]:
             await self._watch_taken_since(None)
-        elif generation != self._generation:
+        elif generation != self._generation or self._clock.monotonic() >= self._again_at:
             self._waiting |= self._pending
             self._pending = {}
+            self._again_at = self._clock.monotonic() + AGAIN_S
         self._generation = generation
         for run in list(self._waiting)[:AT_ONCE]:
             del self._waiting[run]

@@ -7,6 +7,7 @@ import json
 from holdfast.cli.conformance.statements import EntryHistory
 from holdfast.core import offers
 from holdfast.core.statements import PaymentBody, parse_commitment
+from holdfast.nodes.gateway.refunds import AGAIN_S
 from holdfast.verifier.checks import CheckPolicy, check_entry
 from tests.helpers.gateway import IDENTITY
 from tests.helpers.takings import TRANSACTION, TakingWorld, play
@@ -222,5 +223,27 @@ def test_a_run_that_cost_nothing_has_no_payment_to_show() -> None:
         world.capability = ""
         row = await world.row(run)
         assert (await world.desk.payment(row, None))["steps"] == []
+
+    play(story)
+
+
+def test_a_verdict_that_could_not_be_fetched_is_looked_at_again_without_another_round() -> None:
+    async def story(world: TakingWorld) -> None:
+        run = await world.buy_for_credit()
+        kept = [node.blobs for node in world.nodes]
+        await world.settle_round(1, {1: "refuted:backdated"})
+        for node in world.nodes:
+            node.blobs = {}
+        world.evidence._blobs.clear()
+        await world.collect()
+        await world.collect()
+        assert events(world) == ["charged"]
+        for node, blobs in zip(world.nodes, kept, strict=True):
+            node.blobs = blobs
+        await world.clock.advance(AGAIN_S)
+        await world.collect()
+        await world.collect()
+        assert events(world) == ["charged", "captured", "refund_due", "refunded"]
+        assert "Given back" in (await world.lane(run, "payment"))["says"]
 
     play(story)
