@@ -54,7 +54,8 @@ class Proving:
         self._clock = clock
         self._metrics = metrics
         self._on_added = on_added
-        self._refused: set[str] = set()
+        self._refused: dict[str, str] = {}
+        """Proofs that were refused, and under which trust (its digest): another may say something else of them."""
 
     async def work(self) -> None:
         """Look at every node, for ever. One that is silent costs the others nothing but its turn."""
@@ -66,14 +67,20 @@ class Proving:
         """One look at every node."""
         for node in self._nodes():
             try:
-                for run, statement in await node.proofs():
-                    await self._take(node, run, statement)
+                waiting = await node.proofs()
             except HoldfastError as error:
                 _LOG.debug("inference node %s shows no proofs: %s", node.code, error.message)
+                continue
+            for run, statement in waiting:
+                try:
+                    await self._take(node, run, statement)
+                except HoldfastError as error:
+                    _LOG.debug("a proof of run %s waits: %s", run, error.message)
 
     async def _take(self, node: InferenceNode, run: str, digest: str) -> None:
-        row = await self._indexer.run(run)
-        if row is None or row.close_place is None or digest in self._refused:
+        row, trust = await self._indexer.run(run), self._trust()
+        under = "" if trust is None else trust.digest
+        if row is None or row.close_place is None or self._refused.get(digest) == under:
             return
         added = [parse_added(self._ledger.read(place).record) for place, _, _ in row.additions]
         known = {found.digest: found for found in (parse_statement(parse_envelope(item.envelope)) for item in added)}
@@ -84,7 +91,7 @@ class Proving:
                 computed = self._follows(statement, digest, known)
                 document = verify_proof_document(statement, computed, delivery.document, delivery.salt)
             except HoldfastError as error:
-                self._refused.add(digest)
+                self._refused[digest] = under
                 self._metrics.count("holdfast_gateway_proofs_total", error.code)
                 _LOG.warning("a proof of run %s is refused: %s", run, error.message, extra={"code": error.code})
                 return

@@ -178,6 +178,34 @@ def test_a_node_that_trust_takes_back_proves_nothing_more(tmp_path: Path) -> Non
     play(story, tmp_path)
 
 
+def test_a_node_that_trust_admits_again_has_its_proof_taken(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        run, node = await asked(world)
+        desk, admitted = proving(world), world.network.others
+        world.network.others = []
+        world.trust = world.network.trust()
+        await desk.step()
+        world.network.others = admitted
+        world.trust = world.network.trust()
+        await desk.step()
+        assert len((await world.row(run)).additions) == 2
+        assert node.owed.waiting() == []
+
+    play(story, tmp_path)
+
+
+def test_a_proof_that_cannot_be_had_keeps_no_other_one_waiting(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        first, node = await asked(world)
+        second, _ = await asked(world)
+        read, lost = node.owed.read, (await node.proofs())[0][1]
+        node.owed.read = lambda statement: None if statement == lost else read(statement)  # type: ignore[method-assign]
+        await proving(world).step()
+        assert [len((await world.row(run)).additions) for run in (first, second)] == [1, 2]
+
+    play(story, tmp_path)
+
+
 def test_a_private_run_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         with pytest.raises(HoldfastError) as refused:
