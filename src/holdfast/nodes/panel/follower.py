@@ -193,7 +193,7 @@ class Follower:
         if page.round != self._round:
             self._round = page.round
             self._schedule.hurry(self._clock.monotonic())
-        if page.superseded > self._sweep_of:
+        if page.superseded != self._sweep_of:  # smaller where the gateway's index began anew
             await self._read_verdicts(page.round)
             await self._begin_sweep(page.superseded)
         self._wake.set()

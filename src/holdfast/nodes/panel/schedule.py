@@ -36,8 +36,9 @@ class Schedule:
                     heapq.heappush(self._heap, (at, case))
 
     def hurry(self, at: float) -> None:
-        """Have every case that waits looked at no later than ``at``."""
-        self.ask(list(self._due), at)
+        """Have every case that waits looked at no later than ``at``; those in hand again, for what is under way may have
+        been asked before."""
+        self.ask([*self._due, *self._in_hand], at)
 
     def take(self, now: float, most: int) -> list[str]:
         """Up to ``most`` cases whose time has come, the longest waiting first. They are in hand until put back."""

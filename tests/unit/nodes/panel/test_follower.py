@@ -307,6 +307,57 @@ def test_a_superseding_verdict_that_was_not_looked_after_is_after_a_restart(tmp_
     play_cases(story, tmp_path)
 
 
+def test_a_superseding_verdict_of_a_gateway_whose_index_began_anew_is_looked_after(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        index = world.world.indexer.index
+        for _ in range(20):  # what a gateway does not learn again once its index is lost
+            index.add_event(time_encode(world.world.clock.now()), "silence", 0, 0, {"silent": [], "asked": 0})
+        await world.ask()
+        run = await world.ask()
+        await world.settle()
+        await world.ask()
+        await world.settle(2, codes={1: "refuted:statement.signature"})
+        await world.pull()
+        await world.look_at_all()
+        assert (await world.case(run))["state"] == "CLEAR"
+        await world.world.stop()
+        (world.folder / "gateway" / "runs.sqlite").unlink()
+        await world.world.start()
+        await world.world.deliver()
+        await world.world.follow()
+        await world.pull()
+        await world.look_at_all()
+        await world.settle(3, codes={3: "refuted:statement.signature"})
+        await world.pull()
+        await world.look_at_all()
+        assert (await world.case(run))["state"] == "RECALLED"
+
+    play_cases(story, tmp_path)
+
+
+def test_a_round_that_becomes_final_while_evidence_is_fetched_has_it_fetched_again_at_once(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        run = await world.ask()
+        await world.pull()
+        ask = world.http.request
+
+        async def slow(method: str, url: str, **more: Any) -> Answer:
+            answer = await ask(method, url, **more)
+            if url.endswith("/bundle"):
+                world.http.request = ask  # type: ignore[method-assign]
+                await world.settle()
+                await world.pull()
+            return answer
+
+        world.http.request = slow  # type: ignore[method-assign]
+        assert await world.look_at_all() == 1
+        assert (await world.case(run))["state"] == "HOLD"
+        assert await world.look_at_all() == 1
+        assert (await world.case(run))["state"] == "CLEAR"
+
+    play_cases(story, tmp_path)
+
+
 def test_a_revoked_key_recalls_what_relied_on_it_without_asking_the_gateway(tmp_path: Path) -> None:
     async def story(world: CaseWorld) -> None:
         run = await world.ask()

@@ -71,7 +71,7 @@ def test_no_case_is_lost_or_doubled(steps: list[tuple[str, str, int]]) -> None:
             wanted[case] = min(at, wanted.get(case, at))
         elif what == "hurry":
             schedule.hurry(at)
-            wanted = {name: min(at, due) for name, due in wanted.items()}
+            wanted = {name: min(at, wanted.get(name, at)) for name in (*wanted, *hand)}
         elif what == "take":
             taken = schedule.take(at, 2)
             ready = sorted((due, name) for name, due in wanted.items() if name not in hand and due <= at)
