@@ -311,9 +311,9 @@ class Follower:
         try:
             raw = await self._get(f"/v1/runs/{run}/bundle", MAX_BUNDLE_BYTES)
             found = await self._take_in(run, raw)
-            again_s = self._poll_pause() if found.pending else None
             if found.came_after_unknown:
                 await self._note_led(run)
+            again_s = self._poll_pause() if found.pending else None
             outcome = "taken"
         except UnavailableError as error:
             outcome, again_s = "silent", self._poll_pause()

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.client.run_views import parse_led
 from holdfast.errors import HoldfastError, MalformedError
+from holdfast.nodes.panel.follower import REFUSED_PAUSE_S
 from holdfast.ports.http import Answer
 from holdfast.review.events import SYSTEM
 from tests.helpers import asgi
@@ -185,5 +186,23 @@ def test_of_many_acts_each_tells_the_panel_only_what_is_new(tmp_path: Path) -> N
             with world.desk._store.read() as reader:
                 kept.append(len(json.loads(reader.blob(case["id"], digest) or b"{}")["children"]))
         assert kept == [1, 2, 2, 2]
+
+    play_cases(story, tmp_path)
+
+
+def test_what_an_agent_run_came_after_is_asked_for_until_it_is_told(tmp_path: Path) -> None:
+    async def story(world: CaseWorld) -> None:
+        agent = await opened(world, ("x-holdfast-queue", "default"))
+        await turn(world, agent)
+        await step(world, agent, {"result": 1}, "close")
+        await world.settle()
+        world.http.altered[f"/v1/runs/{agent['run']}/led"] = Answer(200, b"{}")
+        await world.pull()
+        await world.look_at_all()
+        assert "led" not in [event["kind"] for event in (await world.case(agent["run"]))["events"]]
+        world.http.altered.clear()
+        await world.world.clock.advance(REFUSED_PAUSE_S)
+        await world.look_at_all()
+        assert "led" in [event["kind"] for event in (await world.case(agent["run"]))["events"]]
 
     play_cases(story, tmp_path)
