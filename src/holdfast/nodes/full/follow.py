@@ -138,7 +138,7 @@ class Follower:
         self._not_yet_ms = self._state.seen_ms
         """At this moment the log had no entry beyond the verified ones."""
         self._forming = asyncio.Lock()
-        """Held while opinions are formed under one trust: those that a new trust touches are all there before it asks."""
+        """Held while opinions are formed under one trust: what a new trust touches is all there before it asks."""
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

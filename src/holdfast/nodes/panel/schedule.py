@@ -36,8 +36,8 @@ class Schedule:
                     heapq.heappush(self._heap, (at, case))
 
     def hurry(self, at: float) -> None:
-        """Have every case that waits looked at no later than ``at``; those in hand again, for what is under way may have
-        been asked before."""
+        """Have every case that waits looked at no later than ``at``; those in hand again, for they may have been asked
+        about before."""
         self.ask([*self._due, *self._in_hand], at)
 
     def take(self, now: float, most: int) -> list[str]:
