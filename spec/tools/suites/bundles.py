@@ -1406,6 +1406,37 @@ def bad_settlement(b: Bundles) -> None:
         expect="undecided",
         spec="trust.md §1",
     )
+    beside = Story()
+    beside.add("checkpoint", 3200, note=Story(origin="log.example/2").ledger.note)
+    b.case(
+        "checkpoint-of-an-unknown-log-beside",
+        "Somebody added the checkpoint of a log that trust does not name. It is not used, so it takes nothing away.",
+        beside,
+        GOOD,
+        spec="bundle.md §3",
+    )
+    beside = Story()
+    beside.add("checkpoint", 3200, note="all is well")
+    b.case(
+        "checkpoint-that-is-no-note",
+        "What is shown as a checkpoint is no signed note: whatever it was, it was damaged.",
+        beside,
+        SETTLEMENT,
+        "note.structure",
+        bug="FORGED_CHECKPOINT",
+        spec="bundle.md §3",
+    )
+    beside = Story()
+    beside.add("candidate", 3200, round={**beside.items("candidate")[0]["round"], "origin": "log.example/2"})
+    b.case(
+        "round-of-another-log",
+        "A candidate of a second log stands beside: what is said of one tree must not answer for another.",
+        beside,
+        SETTLEMENT,
+        "bundle.origins",
+        bug="SPLIT_VIEW",
+        spec="bundle.md §3",
+    )
 
     more = {"bug": "FORGED_VERDICT", "spec": "round.md §5"}
     b.case(

@@ -12,7 +12,6 @@ import { readRecall } from "./documents/recall.js";
 import { sha256 } from "./hashes.js";
 import { Numeral, canonical, exactly, object, parse, plain } from "./json.js";
 import { readMark } from "./marks.js";
-import { readCheckpoint, readNote } from "./notes.js";
 import { DOCUMENTS, readPart } from "./parts.js";
 import { atOnce } from "./pauses.js";
 import { readCandidate, readFinality, readVerdict } from "./rounds.js";
@@ -119,13 +118,7 @@ const KINDS = {
     ["digest", "index", "size", "proof"],
     (item) => ({ digest: hexText(item.digest), index: number(item.index), size: number(item.size), proof: path(item.proof) }),
   ],
-  checkpoint: [
-    ["note"],
-    (item) => {
-      const note = utf8(string(item.note));
-      return { note, ...readCheckpoint(readNote(note).text) };
-    },
-  ],
+  checkpoint: [["note"], (item) => ({ note: utf8(string(item.note)) })],
   commitment: [
     ["entry", "salt"],
     (item) => {

@@ -3,7 +3,7 @@
 
 import { equal, unhex } from "./bytes.js";
 import { leafHash, leads } from "./merkle.js";
-import { checkCheckpoint } from "./notes.js";
+import { checkCheckpoint, readCheckpoint, readNote } from "./notes.js";
 import { checkFinality, checkVerdict } from "./rounds.js";
 import { opens } from "./statements.js";
 import { admits } from "./trust.js";
@@ -32,11 +32,11 @@ export class Settling {
   /** Everything that does not need the dates of others; pauses between items. */
   *gather() {
     this.#commitments();
-    this.#origins();
     for (const item of this.of("checkpoint")) {
       this.#checkpoint(item);
       yield;
     }
+    this.#origins();
     this.#equivocations();
     for (const item of this.of("finality")) {
       this.#finality(item);
@@ -73,29 +73,35 @@ export class Settling {
   }
 
   #origins() {
-    const origins = new Set([...this.of("checkpoint").map((item) => item.origin), ...[...this.of("candidate"), ...this.of("finality")].map((item) => item.round.origin)]);
+    if (!this.trust) return;
+    const origins = new Set([...this.of("candidate"), ...this.of("finality")].map((item) => item.round.origin));
+    for (const tree of this.trees) origins.add(tree.origin);
     if (origins.size > 1) this.transcript.no("bundle.md §3", "A bundle speaks of one log; this one speaks of several", LANE, "bundle.origins");
   }
 
-  #checkpoint(item) {
-    const about = `checkpoint of ${item.size} entries`;
-    const log = this.trust?.log(item.origin);
+  #checkpoint({ note }) {
+    if (!this.trust) return;
+    const read = this.transcript.attempt("checkpoint.md §1, §2", "What is shown as a checkpoint is one", LANE, () => readCheckpoint(readNote(note).text));
+    if (read === null) return;
+    const { origin, size } = read;
+    const about = `checkpoint of ${size} entries`;
+    const log = this.trust.log(origin);
     if (!log) {
-      if (this.trust) this.transcript.cannotTell("trust.md §1", `Trust names no log ${item.origin}`, LANE, "trust.log", about);
+      this.transcript.cannotTell("trust.md §1", `Trust names no log ${origin}`, LANE, "trust.log", about);
       return;
     }
-    const check = () => checkCheckpoint(item.note, item.origin, log.key, this.trust.cosigners(item.origin));
-    const found = this.transcript.attempt("checkpoint.md §1, §3", `The log signed a tree of ${item.size} entries, and every known cosignature on it verifies`, LANE, check, about);
+    const check = () => checkCheckpoint(note, origin, log.key, this.trust.cosigners(origin));
+    const found = this.transcript.attempt("checkpoint.md §1, §3", `The log signed a tree of ${size} entries, and every known cosignature on it verifies`, LANE, check, about);
     if (found === null) return;
-    const quorumAt = this.trust.quorumTime(item.origin, found.cosignatures);
+    const quorumAt = this.trust.quorumTime(origin, found.cosignatures);
     const moment = quorumAt ?? this.at;
     if (!admits(log.node, moment, moment) || moment < log.from || moment >= log.until) {
       this.transcript.cannotTell("bundle.md §3", "Trust did not admit the log at that time", LANE, "trust.log", about);
       return;
     }
-    const says = quorumAt === null ? `Full nodes with more than two thirds of the stake have not cosigned a tree of ${item.size}` : `Full nodes with more than two thirds of the stake had cosigned a tree of ${item.size} by ${new Date(quorumAt).toISOString()}`;
+    const says = quorumAt === null ? `Full nodes with more than two thirds of the stake have not cosigned a tree of ${size}` : `Full nodes with more than two thirds of the stake had cosigned a tree of ${size} by ${new Date(quorumAt).toISOString()}`;
     this.transcript.add("statement.md §8", quorumAt === null ? "cannot_tell" : "yes", says, LANE, null, about);
-    this.trees.push({ size: item.size, root: found.root, origin: item.origin, quorumAt });
+    this.trees.push({ size, root: found.root, origin, quorumAt });
   }
 
   #equivocations() {
