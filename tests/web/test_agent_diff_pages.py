@@ -138,7 +138,7 @@ def test_a_turn_is_asked_again_without_a_source_from_its_agent_runs_tree(tmp_pat
         (turn,) = (await get(pages, f"/agents/{agent['run']}.json", HOST, who[0])).json()["children"]
         assert turn["rests"]["admissions"] == [made.digest]
         path = f"/agents/{agent['run']}/steps/{turn['run']}"
-        assert "Ask again without it" not in (await get(pages, path, *HTML, who[0])).body.decode()
+        assert "Ask again without this source" not in (await get(pages, path, *HTML, who[0])).body.decode()
         read = (await get(pages, f"{path}?read=1", *HTML, who[0])).body.decode()
         assert f'action="{path}/influence"' in read
         form = f"token={who[1][1]}&without={made.digest}".encode()

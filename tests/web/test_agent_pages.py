@@ -119,6 +119,8 @@ CHILD: dict[str, Any] = {
         ({"opened_at": "soon"}, "encoding.time"),
         ({"cost": {"usd": "1e3", "event": "charged"}}, "pricing.decimal"),
         ({"next": -1}, "panel.shape"),
+        ({"asked_again": -1}, "panel.shape"),
+        ({"asked_again": "2"}, "panel.shape"),
     ],
 )
 def test_a_child_that_is_told_otherwise_is_refused_and_never_filled_in(change: dict[str, Any], code: str) -> None:

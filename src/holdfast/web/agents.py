@@ -38,6 +38,8 @@ LISTED = 30
 """Agent runs on one page."""
 WITHIN_MS = 80
 """How long a page waits for children to be looked at; the stream tells of the rest."""
+LOOK_MS = 2000
+"""How long the page of a turn waits where it is not known yet what the turn stood on."""
 STATES = {"open": "Open", "closed": "Closed"}
 _MOST_DIGITS = 18
 
@@ -103,6 +105,7 @@ class AgentPages:
     async def tree(self, request: Request) -> Response:
         """``GET /agents/{run}?after=``."""
         tree = await self._service.agent(request.path_params["run"], _after(request), within_ms=WITHIN_MS)
+        cases = await cases_of(self._service, tree)
         return self._page(
             request,
             "agent.html",
@@ -110,7 +113,8 @@ class AgentPages:
             agent=tree.head,
             tree=tree,
             axis=tree.axis(self._service.clock.now()),
-            cases=await cases_of(self._service, tree),
+            cases=cases,
+            again=self._askable(request, tree, cases),
             spent=tree.spent,
             kinds=KINDS,
             own={lane.name: lane for lane in tree.lanes or ()},
@@ -127,6 +131,8 @@ class AgentPages:
     async def child(self, request: Request) -> Response:
         """``GET /agents/{run}/steps/{child}``."""
         tree, child, cases = await find_child(self._service, *_child_of(request))
+        if child.what == "turn" and child.rests is None:
+            tree, child, cases = await find_child(self._service, *_child_of(request), within_ms=LOOK_MS)
         view = await self._service.run(child.run)
         outcome = next((x for x in tree.every.values() if x.of == child.run and x.what == "outcome"), None)
         act = tree.every.get(child.of or "")
@@ -185,6 +191,15 @@ class AgentPages:
         raw = await review.contents.ask_again(child.run, question(without))
         return await asyncio.to_thread(parse_asked_again, raw)
 
+    def _askable(self, request: Request, tree: AgentTree, cases: Mapping[str, CaseRow]) -> frozenset[str]:
+        """The turns that whoever looks can have asked again: those that stood on something, and are read in a case."""
+        review, person = self._service.review, person_of(request)
+        reads = review is not None and review.contents is not None and person is not None
+        if person is None or not reads or not all(may(person.roles, act) for act in ("case:read", "run:ask")):
+            return frozenset()
+        whole = tree.head.run in cases
+        return frozenset(run for run, child in tree.every.items() if child.stood_on and (whole or run in cases))
+
     async def _read(
         self, request: Request, tree: AgentTree, child: ChildRun, cases: Mapping[str, CaseRow]
     ) -> dict[str, Any]:
@@ -210,11 +225,14 @@ class AgentPages:
         return {**found, "content": reading.content, "why": reading.trouble, **more}
 
 
-async def find_child(service: PanelService, run: str, wanted: str) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:
-    """A run below an agent run, with the part of the tree that it stands in. Raises ``agent.child``."""
+async def find_child(
+    service: PanelService, run: str, wanted: str, *, within_ms: int = 0
+) -> tuple[AgentTree, ChildRun, dict[str, CaseRow]]:
+    """A run below an agent run, with the part of the tree that it stands in, looked at for so long. Raises
+    ``agent.child``."""
     after: int | None = None
     while True:
-        tree = await service.agent(run, after, within_ms=0)
+        tree = await service.agent(run, after, within_ms=within_ms)
         if wanted in tree.every:
             return tree, tree.every[wanted], await cases_of(service, tree)
         if tree.next is None:

@@ -142,6 +142,7 @@ class AgentTrees:
                 "closed_at": row.closed_at,
                 "outcome": row.outcome,
                 "queue": row.queue,
+                "asked_again": row.asked_again or 0,
                 "step": None if opening is None else _step_of(opening),
                 **await self._look(row, wait),
             }

@@ -156,6 +156,7 @@ SCHEMAS: dict[str, Any] = {
             "closed_at": _MAYBE,
             "outcome": _MAYBE,
             "queue": _MAYBE,
+            "asked_again": {**_COUNT, "description": "How often it was asked again without what it stood on"},
             "step": {
                 "anyOf": [
                     {"type": "null"},

@@ -122,6 +122,16 @@ class ChildRun:
     children: tuple[ChildRun, ...] = ()
     next: int | None = None
     """Where the rest of its children begins, where not all are here."""
+    asked_again: int = 0
+    """How often it was asked again without some of what it stood on. Re-runs are nobody's children."""
+
+    @property
+    def stood_on(self) -> tuple[str, ...]:
+        """What it can be asked again without, in words: a row of memory, a source. Nothing where it is not known."""
+        rests = self.rests if self.what == "turn" and self.closed_at is not None else None
+        if rests is None:
+            return ()
+        return (*(["a row"] if rests.recall is not None else []), *(["a source"] if rests.admissions else []))
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {
@@ -138,6 +148,7 @@ class ChildRun:
             "lanes": lanes_json(self.lanes),
             "rests": None if self.rests is None else self.rests.to_json(),
             "cost": None if self.cost is None else self.cost.to_json(),
+            "asked_again": self.asked_again,
         }
         if self.what in (AGENT, "act"):
             value |= {"children": [child.to_json() for child in self.children], "next": self.next}
@@ -494,6 +505,7 @@ def _child(fields: Mapping[str, Any], effects: Mapping[str, str]) -> ChildRun:
         cost=cost,
         children=_children(fields.get("children", []), declared),
         next=_place(fields.get("next")),
+        asked_again=as_count(fields.get("asked_again", 0), "how often it was asked again"),
     )
 
 
