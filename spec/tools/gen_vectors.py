@@ -26,6 +26,7 @@ from suites import (
     embeddings,
     enclaves,
     files,
+    flows,
     gate,
     identities,
     images,
@@ -101,6 +102,7 @@ SUITES = (
     memory,
     sources,
     workflows,
+    flows,
 )
 
 

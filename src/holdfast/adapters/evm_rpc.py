@@ -443,18 +443,23 @@ def refused(error: RPCError) -> HoldfastError:
     return refusal("chain.funds") if "insufficient funds" in error.text.lower() else error
 
 
+async def ask_contract(connection: EvmConnection, to: str, data: bytes) -> bytes:
+    """What the contract at ``to`` answers a call on the newest state; raises the contract's reason."""
+    try:
+        answer = await connection.request("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest")
+    except RPCError as error:
+        raise refused(error) from error
+    if not isinstance(answer, str):
+        raise UnavailableError("chain.rpc", "the chain answered a call with nothing")
+    return bytes.fromhex(answer[2:])
+
+
 async def call_contract(connection: EvmConnection, to: str, contract: str, function: str, *arguments: Any) -> Any:
     """What a view of the contract at ``to`` answers on the newest state; raises the contract's reason.
 
     One value comes as it is, several as a tuple.
     """
     described = contract_interface(contract)
-    call = {"to": to, "data": "0x" + described.call_data(function, arguments).hex()}
-    try:
-        answer = await connection.request("eth_call", call, "latest")
-    except RPCError as error:
-        raise refused(error) from error
-    if not isinstance(answer, str):
-        raise UnavailableError("chain.rpc", "the chain answered a call with nothing")
-    values = described.decode_result(function, bytes.fromhex(answer[2:]))
+    answer = await ask_contract(connection, to, described.call_data(function, arguments))
+    values = described.decode_result(function, answer)
     return values[0] if len(values) == 1 else values

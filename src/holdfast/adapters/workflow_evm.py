@@ -1,6 +1,7 @@
 """The contract ``Workflow`` on any EVM chain by its JSON-RPC endpoint (``spec/onchain.md`` §12).
 
-Rules: what is read is told with how it stands at the newest block. Not covered: light-client proofs.
+Rules: what is read is told with how it stands at the newest block, and is held against itself (``core.flows``). Not
+covered: light-client proofs.
 """
 
 from __future__ import annotations
@@ -13,38 +14,19 @@ from holdfast.adapters.evm_rpc import (
     EvmAccount,
     EvmConnection,
     TransactionSigner,
+    ask_contract,
     call_contract,
     contract_interface,
     quantity,
 )
-from holdfast.core import evm
+from holdfast.core import evm, flows
+from holdfast.core.flows import Kept
 from holdfast.core.rounds import ChainDomain
 from holdfast.errors import RefusedError, UnavailableError
 from holdfast.ports.chain import Inclusion
 
-STANDS = ("none", "final", "proved", "recalled")
-"""How a result stands now, by its number (``onchain.md`` §12(6))."""
 HISTORY = 16
 """Results that the contract keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A result that a workflow keeps."""
-
-    stands: str
-    """One of :data:`STANDS`, at the newest block; never ``none``."""
-    identity: bytes
-    """Of the request."""
-    statement: bytes
-    """Digest of the closing statement."""
-    response_hash: bytes
-    round: int
-    at: int
-    """Unix seconds."""
-    mode: int
-    response: bytes
-    """Packed parts (§2(1)); empty where the contract keeps their hash alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +79,12 @@ class EvmWorkflow:
         self._connection = connection
         self.domain = domain
         self._account = signer if isinstance(signer, EvmAccount) else EvmAccount(connection, signer, domain.chain_id)
-        self._contract = contract_interface("Workflow")
 
     async def _call(self, function: str, *arguments: Any) -> Any:
         return await call_contract(self._connection, self.domain.contract, "Workflow", function, *arguments)
+
+    async def _answer(self, function: str, *arguments: Any) -> bytes:
+        return await ask_contract(self._connection, self.domain.contract, flows.call_data(function, arguments))
 
     async def terms(self) -> Terms:
         """What it asks, and how."""
@@ -112,11 +96,7 @@ class EvmWorkflow:
 
     async def result(self, back: int = 0) -> Kept | None:
         """The newest result but ``back``; None where there is none."""
-        values, stands = await self._call("result_before", back)
-        if stands == 0:
-            return None
-        identity, statement, response_hash, number, at, mode, _, response = values
-        return Kept(STANDS[stands], identity, statement, response_hash, number, at, mode, response)
+        return flows.parse_result(await self._answer("result_before", back))
 
     async def history(self, most: int = HISTORY) -> list[Kept]:
         """The newest results, newest first."""
@@ -131,8 +111,7 @@ class EvmWorkflow:
     async def value(self, label: bytes) -> tuple[bytes, str, int, int]:
         """One part of the newest result: its bytes, how it stands, its round, and when it came. Raises
         ``flow.part`` and ``flow.none``."""
-        data, stands, number, at = await self._call("value", label)
-        return data, STANDS[stands], number, at
+        return flows.parse_value(await self._answer("value", label))
 
     async def run(self) -> bytes:
         """Ask once more; the id of the request. Raises ``flow.*`` as the contract does."""
@@ -146,7 +125,7 @@ class EvmWorkflow:
 
     async def transact(self, function: str, *arguments: Any) -> Inclusion:
         """Call a function by its name; raises the contract's reason."""
-        included, _ = await self._account.transact(self.domain.contract, self._contract.call_data(function, arguments))
+        included, _ = await self._account.transact(self.domain.contract, flows.call_data(function, arguments))
         return included
 
 

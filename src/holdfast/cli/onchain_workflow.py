@@ -17,13 +17,14 @@ import click
 
 from holdfast.adapters.asks_evm import EvmAsks
 from holdfast.adapters.evm_rpc import EvmAccount, EvmConnection
-from holdfast.adapters.workflow_evm import HISTORY, EvmWorkflow, Kept, Terms, deploy_workflow, require_workflow
+from holdfast.adapters.workflow_evm import HISTORY, EvmWorkflow, Terms, deploy_workflow, require_workflow
 from holdfast.cli.chain_accounts import account_option
 from holdfast.cli.onchain_place import Place, place_options, with_chain
 from holdfast.cli.output import clean, emit, emit_json, read_file
 from holdfast.core import canonical, evm
 from holdfast.core.asks import document_of, pack_parts, unpack_parts
 from holdfast.core.encoding import hex_decode, time_encode
+from holdfast.core.flows import MODES, Kept
 from holdfast.core.inference import parse_inference
 from holdfast.core.parts import map_parts
 from holdfast.core.rounds import ChainDomain
@@ -31,7 +32,6 @@ from holdfast.errors import RefusedError, UsageError
 
 LOOK_S = 1.0
 """Pause between two looks at the chain while ``run --keep`` waits."""
-_MODES = ("VANILLA", "ZKML", "TEE")
 _PASSING = ("flow.early", "flow.open")
 """What passes by itself."""
 
@@ -281,7 +281,7 @@ def _kept(kept: Kept) -> dict[str, Any]:
         "stands": kept.stands,
         "round": kept.round,
         "at": _time(kept.at),
-        "mode": _MODES[kept.mode],
+        "mode": MODES[kept.mode],
         "request": "0x" + kept.identity.hex(),
         "statement": kept.statement.hex(),
         "response_hash": "0x" + kept.response_hash.hex(),

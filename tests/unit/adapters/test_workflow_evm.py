@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from holdfast.adapters.workflow_evm import HISTORY, EvmWorkflow, deploy_workflow
-from holdfast.core import evm
+from holdfast.core import evm, flows
 from holdfast.core.asks import Requested, build_fulfilment, pack_parts, unpack_parts
 from holdfast.core.canonical import decode_exact
 from holdfast.core.parts import map_parts
@@ -84,6 +85,19 @@ def in_world(scenario: Callable[[WorkflowWorld], Awaitable[None]]) -> None:
             await world.close()
 
     asyncio.run(main())
+
+
+async def logs(world: WorkflowWorld, contract: str) -> list[dict[str, Any]]:
+    """A contract's events, as they are read without a chain library."""
+    query = {"address": contract, "fromBlock": "0x0", "toBlock": "latest"}
+    return [
+        {
+            "address": log["address"].lower(),
+            "topics": [bytes.fromhex(topic[2:]) for topic in log["topics"]],
+            "data": bytes.fromhex(log["data"][2:]),
+        }
+        for log in await world.connection.request("eth_getLogs", query)
+    ]
 
 
 async def refused(call: Awaitable[Any], code: str) -> None:
@@ -198,6 +212,45 @@ def test_a_result_is_told_with_how_it_stands_and_the_round_it_rests_on() -> None
         data, stands, number, at = await flow.value(part.label)
         assert (data, stands, number, at) == (b"3.5", "final", kept.round, kept.at)
         await refused(flow.value(b"output|-|0|n|/outputs/y/data/7"), "flow.part")
+
+    in_world(scenario)
+
+
+def test_its_events_say_what_was_asked_and_kept_and_its_request_is_known_as_its_own() -> None:
+    async def scenario(world: WorkflowWorld) -> None:
+        flow = await world.begin(fee=5)
+        await flow.fund(5)
+        requested = await world.asked()
+        await world.serve(requested)
+        kept = await flow.result()
+        assert kept is not None
+        own = [flows.parse_event(flow.domain.contract, log) for log in await logs(world, flow.domain.contract)]
+        assert own == [
+            ("Asked", {"id": requested.identity, "by": world.signers[OWNER].address}),
+            ("Kept", {"id": requested.identity, "round": kept.round, "state": 1}),
+        ]
+        first, *_ = await logs(world, world.asks.contract)
+        asking = flows.Asking(flow.domain.contract, bytes(32), world.signers[0].address, 5, PACKED)
+        found = flows.read_request(world.asks.chain_id, world.asks.contract, asking, first)
+        assert (found.identity, found.ask, found.packed) == (requested.identity, requested.ask, PACKED)
+        with pytest.raises(RefusedError, match=r"flow\.request"):
+            flows.read_request(world.asks.chain_id, world.asks.contract, replace(asking, fee=4), first)
+
+    in_world(scenario)
+
+
+def test_an_endpoint_that_tells_another_response_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: WorkflowWorld) -> None:
+        flow = await world.begin()
+        await world.serve(await world.asked())
+        ask = world.connection.request
+
+        async def lie(method: str, *given: Any) -> Any:
+            answer = await ask(method, *given)
+            return answer.replace(b"3.5".hex(), b"9.5".hex()) if method == "eth_call" else answer
+
+        monkeypatch.setattr(world.connection, "request", lie)
+        await refused(flow.result(), "flow.response")
 
     in_world(scenario)
 

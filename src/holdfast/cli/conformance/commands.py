@@ -126,6 +126,13 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "came-after",
         "read-led",
     ),
+    "onchain": (
+        "flow-call",
+        "flow-result",
+        "flow-value",
+        "flow-event",
+        "flow-request",
+    ),
     "workflows": (
         "parse-workflow",
         "decide-rule",
