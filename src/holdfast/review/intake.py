@@ -41,6 +41,8 @@ class TakenIn:
     trouble: HoldfastError | None = None
     came_after_unknown: bool = False
     """Whether it is an act or a closed agent run, and one of its cases does not say yet what it came after."""
+    overtaken: bool = False
+    """Whether what is there of one of its cases was exported later, so that this was not looked at."""
 
 
 class Intake(Bench):
@@ -120,11 +122,13 @@ class Intake(Bench):
                     taken.append(TakenIn(run, (), bundle))
                     continue
                 pending: dict[str, None] = {}
-                unknown = False
+                unknown = overtaken = False
                 for row in work.writer.rows(CaseFilter(run=run, limit=MAX_PAGE)):
+                    overtaken = overtaken or bundle.exported_at < self._held(work, row.case)[0]
                     pending |= dict.fromkeys(self._note_evidence(work, row.case, bundle, raw))
                     unknown = unknown or work.case(row.case).led is None
-                taken.append(TakenIn(run, tuple(pending), came_after_unknown=unknown and _is_led(bundle)))
+                led = unknown and _is_led(bundle)
+                taken.append(TakenIn(run, tuple(pending), came_after_unknown=led, overtaken=overtaken))
         return taken
 
     def _note_evidence(self, work: Work, case: str, bundle: Bundle, raw: bytes) -> list[str]:

@@ -11,6 +11,7 @@ Rules:
   superseding verdict, after which every run is looked at again.
 * The verdicts of the rounds in which an earlier one may have been superseded are read from the full nodes at once: what
   was let through on a statement that one of them refuted is recalled together, before any of these runs is looked at.
+* A bundle that something newer overtook on its way is fetched again.
 * Never more than ``at_once`` bundles are fetched at a time. While the gateway is silent there is one attempt at a time,
   less and less often.
 
@@ -313,8 +314,8 @@ class Follower:
             found = await self._take_in(run, raw)
             if found.came_after_unknown:
                 await self._note_led(run)
-            again_s = self._poll_pause() if found.pending else None
-            outcome = "taken"
+            again_s = self._poll_pause() if found.pending or found.overtaken else None
+            outcome = "overtaken" if found.overtaken else "taken"
         except UnavailableError as error:
             outcome, again_s = "silent", self._poll_pause()
             if error.code == "http.unreachable":
@@ -328,7 +329,7 @@ class Follower:
             self._schedule.put_back(run, None if again_s is None else now + again_s)
         self._review.metrics.count("holdfast_panel_bundles_total", outcome)
         self._review.metrics.level("holdfast_panel_cases_waiting", self.waiting)
-        if self._sweep is not None and outcome != "silent":
+        if self._sweep is not None and outcome not in ("silent", "overtaken"):
             self._sweep.discard(run)
             await self._end_sweep()
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.bundles import extend_bundle
 from holdfast.core.encoding import time_encode
 from holdfast.errors import HoldfastError, MalformedError, UnavailableError
 from holdfast.nodes.panel.follower import Cursor, parse_cursor
 from holdfast.ports.http import Answer
 from holdfast.review.desk import Desk
+from holdfast.review.events import SYSTEM
 from tests.helpers.case_world import CaseWorld, play_cases
 from tests.helpers.network import FROM, UNTIL
 
@@ -354,6 +356,44 @@ def test_a_round_that_becomes_final_while_evidence_is_fetched_has_it_fetched_aga
         assert (await world.case(run))["state"] == "HOLD"
         assert await world.look_at_all() == 1
         assert (await world.case(run))["state"] == "CLEAR"
+
+    play_cases(story, tmp_path)
+
+
+def test_evidence_that_was_overtaken_while_it_was_fetched_is_fetched_again(tmp_path: Path) -> None:
+    """A decision that is shown in a case's evidence dates it later than what the gateway exported before."""
+
+    async def story(world: CaseWorld) -> None:
+        run = await world.ask()
+        await world.settle()
+        await world.pull()
+        await world.look_at_all()
+        case = (await world.case(run))["id"]
+        await world.settle(2, codes={1: "refuted:statement.signature"})
+        for node in world.world.nodes:  # the round's own verdicts are not to be had
+            node.silent = True
+        await world.pull()
+        for node in world.world.nodes:
+            node.silent = False
+        ask = world.http.request
+
+        async def slow(method: str, url: str, **more: Any) -> Answer:
+            answer = await ask(method, url, **more)
+            if url.endswith("/bundle"):
+                world.http.request = ask  # type: ignore[method-assign]
+                await world.world.clock.advance(1)
+                now = world.world.clock.now()
+                held = await world.review.call(world.desk.evidence, SYSTEM, case)
+                later = extend_bundle(held, [{"kind": "note", "at": time_encode(now), "code": "asked"}], now)
+                await world.review.call(world.desk.note_bundle, SYSTEM, case, later)
+            return answer
+
+        world.http.request = slow  # type: ignore[method-assign]
+        assert await world.look_at_all() == 1
+        assert (await world.case(run))["state"] == "CLEAR"
+        await world.world.clock.advance(2)
+        assert await world.look_at_all() == 1
+        assert (await world.case(run))["state"] == "RECALLED"
 
     play_cases(story, tmp_path)
 
