@@ -5,7 +5,8 @@ Rules:
 * What a label means is looked up for every run, and every file of an artifact is compared with its digest before it is
   used, as for every other mode. A circuit belongs to its artifact.
 * One circuit is made at a time. Whoever asks meanwhile is told how far it is; nobody waits, and nobody is answered in
-  another mode. What was refused stays refused until the node starts again.
+  another mode. What an artifact is refused for stays until the node starts again; where it is its source that refuses
+  its files, they are asked for again after a while.
 
 A folder for each artifact holds its circuit, the model and the digests of its files: what full nodes derive the same
 circuit from. Not covered: proofs (``proving``).
@@ -37,6 +38,8 @@ SAMPLES_FILE = "calibration.json"
 """The file of an artifact that shows what it is asked: ``{"inputs":[…]}``, items as in a request."""
 FILES = "files.json"
 """In a circuit's folder: the digest of every file of the artifact, by name."""
+FETCH_AGAIN_S = 60.0
+"""How long an artifact's files are not asked for again that its source refused: that says nothing of the artifact."""
 _LOG = logging.getLogger("holdfast.inference.circuits")
 
 
@@ -65,6 +68,8 @@ class _Making:
     step: int = 0
     ended: float | None = None
     refusal: HoldfastError | None = None
+    fetched: bool = False
+    """Whether the artifact's files came, so that a refusal is about them."""
 
 
 class Circuits:
@@ -140,12 +145,20 @@ class Circuits:
         entry = await self._source.find(label)
         if self.at(entry.artifact) is not None:
             self._making.setdefault(entry.artifact, _Making(label, 0.0, len(STEPS) - 1, 0.0))
-        elif entry.artifact not in self._making:
+        elif self._may_be_made(self._making.get(entry.artifact)):
             self._making[entry.artifact] = _Making(label, self._clock.monotonic())
             task = asyncio.create_task(self._make(entry, prover))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return entry
+
+    def _may_be_made(self, before: _Making | None) -> bool:
+        """Whether a circuit is neither being made nor refused, or refused for what may be otherwise by now."""
+        if before is None:
+            return True
+        if before.refusal is None or before.ended is None or before.fetched:
+            return False
+        return self._clock.monotonic() - before.ended >= FETCH_AGAIN_S
 
     async def _make(self, entry: ModelEntry, prover: Prover) -> None:
         making = self._making[entry.artifact]
@@ -158,6 +171,7 @@ class Circuits:
         try:
             async with self._turn:
                 files = await fetch_checked(self._source, entry)
+                making.fetched = True
                 if MODEL_FILE not in files:
                     raise RefusedError(
                         "model.file", f"the artifact has no {MODEL_FILE}", hint="only ONNX models are run here"

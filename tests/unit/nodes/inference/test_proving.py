@@ -11,7 +11,7 @@ from holdfast.core.orders import CheckOrder
 from holdfast.core.proofs import verify_proof_document
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import HoldfastError, RefusedError, UnavailableError
-from holdfast.nodes.inference.circuits import read_samples
+from holdfast.nodes.inference.circuits import FETCH_AGAIN_S, read_samples
 from holdfast.nodes.inference.proving import FAILED, JOBS, PROOFS, TRIES
 from tests.unit.nodes.inference.test_service import order, play
 
@@ -94,6 +94,28 @@ def test_a_model_that_makes_no_circuit_is_refused_and_not_tried_again(code):
                 await node.service.compute(order(ZKML))
             assert (refused.value.code, refused.value.message) == (code, "2^20 rows")
         assert [item["state"] for item in node.circuits.listed()] == ["refused"]
+
+    play(story)
+
+
+def test_a_model_whose_files_were_refused_is_fetched_again_after_a_while():
+    async def story(node, source):
+        fetch, asked = source.fetch, []
+
+        async def refused(artifact, label):
+            asked.append(label)
+            raise RefusedError("hub.signature", "trust admits no hub that signed it")
+
+        source.fetch = refused
+        for _ in range(2):
+            await ready(node)
+            with pytest.raises(HoldfastError, match="trust admits no hub"):
+                await node.service.compute(order(ZKML))
+        assert asked == ["scores"]
+        source.fetch = fetch
+        await node.clock.advance(FETCH_AGAIN_S)
+        await ready(node)
+        await node.service.compute(order(ZKML))
 
     play(story)
 
