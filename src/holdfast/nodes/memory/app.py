@@ -341,7 +341,8 @@ def _keys(service: MemoryService, registration: Secret | None) -> list[Page]:
 
     async def lock(_: Request, principal: Principal) -> Response:
         sessions = keyring.lock(principal.user)
-        vaults.drop(principal.user)
+        async with vaults.lock(principal.user):  # what is being read now is let go of too
+            vaults.drop(principal.user)
         return json_response({"locked": True, "sessions": sessions})
 
     async def rotate(request: Request, principal: Principal) -> Response:

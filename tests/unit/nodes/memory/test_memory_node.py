@@ -358,6 +358,16 @@ async def test_locking_lets_go_of_everything(world):
     assert (await world.send("GET", "/v1/memories", None, session)).code == "memory.locked"
 
 
+@in_loop
+async def test_locking_lets_go_of_rows_that_are_being_read_as_well(world):
+    anna = await world.user()
+    await anna.note("Plays the oboe.")
+    world.vaults.drop(anna.id)
+    reply, _ = await asyncio.gather(anna.send("GET", "/v1/memories"), anna.ask("POST", "/v1/lock"))
+    assert reply.status == 200
+    assert len(world.vaults._open) == 0
+
+
 # MemSync's surface
 
 
