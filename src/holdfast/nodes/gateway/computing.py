@@ -30,6 +30,8 @@ from holdfast.verifier.checks import refuse_attester
 _LOG = logging.getLogger("holdfast.gateway.computing")
 _FRESH_S = 10.0
 """A label that no node has is looked for again after this."""
+OLD_S = 60.0
+"""What nodes run is asked again behind an answer's back after this: a label may have moved to another node."""
 TASKS = {"embeddings": "embeddings", "classifications": "classification"}
 """What a model's card has to declare for an endpoint (``inference.md`` §8)."""
 
@@ -57,6 +59,7 @@ class Computing:
         self._offers: dict[str, NodeOffer] = {}
         self._asked_at: float | None = None
         self._asking = asyncio.Lock()
+        self._looking: set[asyncio.Task[None]] = set()
 
     def nodes(self) -> list[InferenceNode]:
         """Every node, in the order of the settings."""
@@ -65,9 +68,7 @@ class Computing:
     async def find(self, label: str, endpoint: str = "inference") -> NodeOffer:
         """Who runs a label. Raises ``request.unknown_model``, and ``request.task`` where its card declares no such
         use."""
-        if label not in self._offers:
-            await self._refresh()
-        offer = self._offers.get(label)
+        offer = await self._offer(label)
         if offer is None:
             known = ", ".join(sorted(self._offers)[:8]) or "none"
             raise UsageError(
@@ -89,9 +90,16 @@ class Computing:
 
     async def runs(self, label: str) -> bool:
         """Whether a node here runs a label."""
+        return await self._offer(label) is not None
+
+    async def _offer(self, label: str) -> NodeOffer | None:
         if label not in self._offers:
             await self._refresh()
-        return label in self._offers
+        elif not self._looking and self._clock.monotonic() - (self._asked_at or 0.0) > OLD_S:
+            task = asyncio.create_task(self._refresh())
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+        return self._offers.get(label)
 
     async def models(self) -> list[NodeOffer]:
         """Everything on offer, by label."""
@@ -154,5 +162,7 @@ class Computing:
         return statement
 
     async def close(self) -> None:
+        for task in self._looking:
+            task.cancel()
         for node in self._nodes:
             await node.close()

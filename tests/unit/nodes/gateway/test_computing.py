@@ -13,8 +13,10 @@ import pytest
 from holdfast.core.bundles import parse_bundle
 from holdfast.core.statements import parse_envelope, parse_statement
 from holdfast.errors import HoldfastError, MalformedError
+from holdfast.nodes.gateway.computing import OLD_S
 from holdfast.nodes.gateway.request import parse_ask
 from holdfast.nodes.gateway.rerun import MOST
+from holdfast.ports.inference import NodeModel
 from holdfast.ports.upstream import UpstreamUnreachableError
 from holdfast.verifier.appraisal import appraise
 from holdfast.verifier.policy import DEFAULT_POLICY, parse_policy
@@ -343,5 +345,23 @@ def test_a_model_whose_card_declares_nothing_is_not_asked_for_vectors() -> None:
         with pytest.raises(HoldfastError) as refused:
             await world.gateway.open(asked, "first")
         assert refused.value.code == "request.task"
+
+    play(story)
+
+
+def test_a_label_that_moved_to_another_node_is_found_there_without_a_listing() -> None:
+    async def story(world: World) -> None:
+        world.models.move("scores", 2.0)
+        computing = world.gateway.computing
+        assert (await computing.find("scores")).upstream.code == "inference-1"
+
+        async def nothing() -> list[NodeModel]:
+            return []
+
+        world.computers[0].models = nothing  # type: ignore[method-assign]
+        await world.clock.advance(OLD_S + 1)
+        await computing.find("scores")  # an answer does not wait for the nodes
+        await asyncio.gather(*computing._looking)
+        assert (await computing.find("scores")).upstream.code == "inference-2"
 
     play(story)
