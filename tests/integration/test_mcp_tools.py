@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import hashlib
 import json
+import resource
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ import httpx2
 import pytest
 from mcp import Client
 
-from holdfast.agents.mcp_tools import MAX_ANSWER_BYTES, Server, _Bounded, list_tools, make_remote_tool, open_servers
+from holdfast.agents.mcp_pipes import MAX_ANSWER_BYTES, Answers
+from holdfast.agents.mcp_tools import Server, _Bounded, list_tools, make_remote_tool, open_servers
 from holdfast.agents.runner import make_offer
 from holdfast.agents.tool import Act, Fate, Scope, ToolError
 from holdfast.core.agent_files import AgentFile, ServerFile, parse_agent_file
@@ -239,7 +242,7 @@ def test_an_answer_that_does_not_end_is_not_read_to_its_end(tmp_path: Path) -> N
             async with open_servers({"notes": ServerFile("notes", (), url, {})}, tmp_path, lambda _: {}):
                 raise AssertionError("a server was opened that answers nothing")
 
-    with pytest.raises(UnavailableError, match=r"mcp\.unreachable"):
+    with pytest.raises(UnavailableError, match=r"mcp\.size"):
         asyncio.run(main())
     assert sent[0] < 2 * MAX_ANSWER_BYTES
 
@@ -254,8 +257,80 @@ def test_an_answer_that_would_have_to_be_inflated_is_not_read() -> None:
     async def main() -> None:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            async with httpx2.AsyncClient(transport=_Bounded()) as http:
+            async with httpx2.AsyncClient(transport=_Bounded(Answers())) as http:
                 await http.get(url)
 
     with pytest.raises(httpx2.ReadError, match="packed"):
         asyncio.run(main())
+
+
+FLOODING = Path(__file__).parents[1] / "helpers" / "flooding_server.py"
+
+
+def flooding(folder: Path, how: str, when: str, story: Story) -> Any:
+    """A story with a server that floods, and starts a program that would outlive it."""
+    command = [sys.executable, str(FLOODING), how, when, str(folder / "pids")]
+    return opened(folder, ServerFile("notes", tuple(command), None, {}), story, {})
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there; one that ended and that nobody waits for is not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def nothing_is_left(folder: Path) -> None:
+    for process in (folder / "pids").read_text("utf-8").split():
+        wait_for(lambda process=process: not is_running(int(process)), what="the end of a server")
+
+
+async def call(servers: dict[str, Server]) -> Any:
+    return await servers["notes"].call("flood", {})
+
+
+@pytest.mark.parametrize(
+    ("how", "when"),
+    [
+        ("line", "server/discover"),
+        ("line", "tools/list"),
+        ("line", "tools/call"),
+        ("messages", "tools/list"),
+        ("messages", "tools/call"),
+        ("requests", "tools/call"),
+        ("large", "tools/call"),
+    ],
+)
+def test_a_program_that_floods_is_ended_with_all_that_it_started(tmp_path: Path, how: str, when: str) -> None:
+    begun, most = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnavailableError) as caught:
+        flooding(tmp_path, how, when, call)
+    assert caught.value.code == "mcp.size"
+    nothing_is_left(tmp_path)
+    assert time.monotonic() - begun < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most < 20 * MAX_ANSWER_BYTES // 1024
+
+
+def test_a_program_that_was_ended_is_asked_nothing_more(tmp_path: Path) -> None:
+    async def story(servers: dict[str, Server]) -> None:
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match=r"mcp\.size"):
+                await call(servers)
+
+    flooding(tmp_path, "line", "tools/call", story)
+    nothing_is_left(tmp_path)
+
+
+def test_a_program_that_answers_well_may_answer_for_ever_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.agents.mcp_pipes.MAX_ANSWER_BYTES", 4_096)
+
+    async def story(servers: dict[str, Server]) -> None:
+        for _ in range(100):
+            parts, _, failed = await call(servers)
+            assert (parts, failed) == ([{"type": "text", "text": "well"}], False)
+
+    flooding(tmp_path, "nothing", "", story)
+    nothing_is_left(tmp_path)

@@ -9,9 +9,9 @@ Rules:
 1. A tool whose name, description or schema is another than its owner has read is refused (``mcp.changed``).
 2. What a tool gives is data: texts, and of images, sounds and files their digests. A server that asks for a model, a
    folder or a person's input in between is refused that by the SDK, which has no answer for it here.
-3. A program gets the few variables that the SDK takes for safe and its own secrets; what it writes to its error output
-   is not shown. A URL gets its secrets as headers, and is followed nowhere else.
-4. A tool that acts is called by whoever carries its act out. Whether a call that failed did something cannot be known.
+3. A program gets its own secrets as variables (``mcp_pipes``), a URL as headers; it is followed nowhere else.
+4. Of an answer so many bytes are read and no more (``mcp.size``). A program that writes more is ended.
+5. A tool that acts is called by whoever carries its act out. Whether a call that failed did something cannot be known.
 
 Not covered: what a server does besides what is asked of it.
 """
@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import httpx2
-from mcp import Client, MCPError, StdioServerParameters, stdio_client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from holdfast.agents.mcp_pipes import MAX_ANSWER_BYTES, Answers, open_program
 from holdfast.agents.tool import Act, ActTool, Fate, Happened, ReadTool, Scope, ToolError
 from holdfast.core import canonical
 from holdfast.core.agent_files import ServerFile, ToolFile
@@ -41,8 +41,6 @@ from holdfast.ports.settings import Secret
 MOST_PAGES, MOST_TOOLS = 20, 1_000
 """Of a server's list that are read."""
 CONNECT_S, CALL_S = 30.0, 120.0
-MAX_ANSWER_BYTES = 16 << 20
-"""Of one answer of a server that is a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +60,18 @@ class Server:
     name: str
     client: Client = field(repr=False)
     tools: Mapping[str, RemoteTool]
+    answers: Answers = field(default_factory=Answers, repr=False)
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> tuple[list[JSON], JSON, bool]:
         """Parts of what a tool gave, its structured content or None, and whether it calls that an error. Raises
-        ``mcp.call``."""
+        ``mcp.call`` and ``mcp.size``."""
         try:
             came = await self.client.call_tool(tool, dict(arguments), read_timeout_seconds=CALL_S)
         except HoldfastError:
             raise
         except Exception as error:
+            if self.answers.over:
+                raise _too_large(self.name) from error
             why = error.error.message if isinstance(error, MCPError) else str(error) or type(error).__name__
             raise UnavailableError("mcp.call", f"{self.name} did not answer the call: {why[:500]}") from error
         parts = [_part(block.model_dump(by_alias=True, mode="json")) for block in came.content]
@@ -81,7 +82,8 @@ class Server:
 async def open_servers(
     servers: Mapping[str, ServerFile], folder: Path, find_secrets: Callable[[Mapping[str, str]], Mapping[str, Secret]]
 ) -> AsyncGenerator[dict[str, Server]]:
-    """Start or reach every server; all of them end with the block. Raises ``mcp.unreachable`` and ``mcp.schema``."""
+    """Start or reach every server; all of them end with the block. Raises ``mcp.unreachable``, ``mcp.size`` and
+    ``mcp.schema``."""
     problem: BaseException | None = None
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -95,16 +97,17 @@ async def open_servers(
 async def _open(
     file: ServerFile, folder: Path, secrets: Mapping[str, Secret], stack: contextlib.AsyncExitStack
 ) -> Server:
-    own = contextlib.AsyncExitStack()
+    own, answers = contextlib.AsyncExitStack(), Answers()
     try:
-        client = await own.enter_async_context(
-            await _client(file, folder, {name: secret.reveal() for name, secret in secrets.items()}, own)
-        )
-        found = Server(file.name, client, await list_tools(file.name, client))
+        values = {name: secret.reveal() for name, secret in secrets.items()}
+        client = await own.enter_async_context(await _client(file, folder, values, answers, own))
+        found = Server(file.name, client, await list_tools(file.name, client), answers)
     except BaseException as error:
         await own.aclose()
         if isinstance(error, HoldfastError) or not isinstance(error, Exception):
             raise
+        if answers.over:
+            raise _too_large(file.name) from error
         message = f"the MCP server {file.name} cannot be reached: {type(error).__name__}"
         raise UnavailableError("mcp.unreachable", message) from error
     await stack.enter_async_context(own)
@@ -112,60 +115,59 @@ async def _open(
 
 
 async def _client(
-    file: ServerFile, folder: Path, secrets: Mapping[str, str], stack: contextlib.AsyncExitStack
+    file: ServerFile, folder: Path, secrets: Mapping[str, str], answers: Answers, stack: contextlib.AsyncExitStack
 ) -> Client:
     if file.url is not None:
         headers = {"accept-encoding": "identity", **secrets}
         http = httpx2.AsyncClient(
-            headers=headers, transport=_Bounded(), follow_redirects=False, trust_env=False, timeout=CALL_S
+            headers=headers, transport=_Bounded(answers), follow_redirects=False, trust_env=False, timeout=CALL_S
         )
         await stack.enter_async_context(http)
         return Client(streamable_http_client(file.url, http_client=http), cache=None, read_timeout_seconds=CONNECT_S)
     program = file.command[0]
-    started = StdioServerParameters(
-        command=str(folder / program) if "/" in program else program,
-        args=list(file.command[1:]),
-        env=dict(secrets),
-        cwd=folder,
-    )
-    return Client(stdio_client(started, errlog=_nobody(stack)), cache=None, read_timeout_seconds=CONNECT_S)
+    command = [str(folder / program) if "/" in program else program, *file.command[1:]]
+    return Client(open_program(command, secrets, folder, answers), cache=None, read_timeout_seconds=CONNECT_S)
+
+
+def _too_large(server: str) -> UnavailableError:
+    message = f"the MCP server {server} answered with more than {MAX_ANSWER_BYTES} bytes, and is not read further"
+    return UnavailableError("mcp.size", message)
 
 
 class _Bounded(httpx2.AsyncHTTPTransport):
     """Reads answers up to :data:`MAX_ANSWER_BYTES`, and none that would have to be inflated first."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Answers) -> None:
         super().__init__(trust_env=False)
+        self._answers = answers
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self._answers.over = False
         answer = await super().handle_async_request(request)
         if answer.headers.get("content-encoding", "identity") != "identity":
             await answer.aclose()
             raise httpx2.ReadError("the answer is packed, and nobody asked for that", request=request)
         if isinstance(answer.stream, httpx2.AsyncByteStream):
-            answer.stream = _BoundedStream(answer.stream)
+            answer.stream = _BoundedStream(answer.stream, self._answers)
         return answer
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, answers: Answers) -> None:
         self._stream = stream
+        self._answers = answers
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = MAX_ANSWER_BYTES
         async for piece in self._stream:
             left -= len(piece)
             if left < 0:
+                self._answers.over = True
                 raise httpx2.ReadError("the answer does not end")
             yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _nobody(stack: contextlib.AsyncExitStack) -> TextIO:
-    """Where a program's error output goes: what it writes there would reach the terminal as it is."""
-    return stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
 
 
 async def list_tools(server: str, client: Client) -> dict[str, RemoteTool]:
