@@ -5,6 +5,7 @@ A third of ``HOLDFAST_EXAMPLES`` changes of each bundle are tried; what was trie
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -105,6 +106,38 @@ def test_what_is_not_there_is_read_the_same_by_both():
             whole._replace(what=f"{whole.what}: years after", at=whole.at + years),
             *(whole._replace(what=f"{whole.what}: known {known}", known=known) for known in (1, 3, 6, 10)),
         ]
+    assert {item.what: (python, pages) for item, python, pages in both(asked) if python != pages} == {}
+
+
+def whole_cases() -> list[Asked]:
+    """The bundles of ``vectors/bundle`` that come with trust that holds and a policy that can be read."""
+    found = []
+    for _, folder, case in load_cases():
+        if case["operation"] != "verify-bundle":
+            continue
+        words = case["run"]
+        given = {name: words[words.index(name) + 1] for name in ("--trust", "--policy", "--at") if name in words}
+        with contextlib.suppress(HoldfastError, KeyError, ValueError):
+            trust, policy = ((folder / given[name]).read_bytes() for name in ("--trust", "--policy"))
+            verify_trust(parse_trust_chain(trust))
+            parse_policy(policy)
+            raw = (folder / words[-1]).read_bytes()
+            json.loads(raw)["journal"]
+            found.append(Asked(folder.name, raw, trust, policy, time_decode(given["--at"])))
+    return found
+
+
+def test_bundles_of_two_runs_mixed_into_one_mean_the_same_to_both():
+    source, whole, asked = Random("mixed"), whole_cases(), []
+    assert len(whole) > 300
+    for _ in range(10 * EACH):
+        one, two = source.sample(whole, 2)
+        mixed, other = json.loads(one.raw), json.loads(two.raw)
+        share = source.choice((0.1, 0.5, 0.9))
+        journal = [item for item in mixed["journal"] if source.random() < 0.85]
+        journal += [item for item in other["journal"] if source.random() < share]
+        raw = json.dumps({**mixed, "journal": journal}, ensure_ascii=False).encode()
+        asked.append(one._replace(what=f"{one.what} and {two.what}", raw=raw))
     assert {item.what: (python, pages) for item, python, pages in both(asked) if python != pages} == {}
 
 

@@ -1437,6 +1437,21 @@ def bad_settlement(b: Bundles) -> None:
         bug="SPLIT_VIEW",
         spec="bundle.md §3",
     )
+    beside = Story()
+    grown = Ledger([*beside.ledger.entries, world.neighbour("grown")[1]])
+    beside.add("checkpoint", 3200, note=grown.note)
+    path = [step.hex() for step in tree.inclusion(grown.leaves, 2)]
+    beside.items("inclusion")[0].update(size=grown.size, proof=path)
+    b.case(
+        "included-beside-the-round",
+        "A path leads from the route to a checkpoint, and none to the tree of the final round that speaks of it.",
+        beside,
+        {"bytes": GOOD["bytes"], "settlement": PENDING},
+        require=["settlement=proven"],
+        expect="undecided",
+        bug="FORGED_PROOF",
+        spec="lanes.md §3(3)",
+    )
 
     more = {"bug": "FORGED_VERDICT", "spec": "round.md §5"}
     b.case(

@@ -341,10 +341,9 @@ def _route_lane(evidence: Evidence, kept: KeptPolicy) -> Lane:
 def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
     closure = evidence.closure()
     seen = tuple(dict.fromkeys(digest for item in closure for digest in item.evidence))
-    if not closure:
-        return Lane("settlement", "pending", None, "Nothing has been answered yet.")
     if trust is None:
-        return Lane("settlement", "unknown", None, "Without a trust document no log, full node or chain can be judged.")
+        says = "Without a trust document no log, full node or chain can be judged."
+        return Lane("settlement", "unknown", None, says) if closure else _unanswered()
     refuted = [item for item in closure if item.verdict is not None and item.verdict.startswith("refuted:")]
     if refuted:
         first = refuted[0]
@@ -352,6 +351,8 @@ def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
         return Lane("settlement", "refuted", _settlement_basis(evidence, trust), says, seen)
     if evidence.refusals["settlement"]:
         return Lane("settlement", "refuted", None, evidence.refusals["settlement"][0][1], seen)
+    if not closure:
+        return _unanswered()
     if _is_private(evidence):
         return _private_settlement(evidence, seen)
     if any(item.verdict == "cannot_tell" for item in closure):
@@ -369,6 +370,10 @@ def _settlement(evidence: Evidence, trust: Trust | None) -> Lane:
             says += " The chain is a development chain."
         return Lane("settlement", "proven", basis, says, seen)
     return Lane("settlement", "pending", None, _progress(evidence, closure, trust) + _silence(evidence), seen)
+
+
+def _unanswered() -> Lane:
+    return Lane("settlement", "pending", None, "Nothing has been answered yet.")
 
 
 def _is_sealed(evidence: Evidence) -> bool:

@@ -22,6 +22,8 @@ const nameOf = (statement) => ("event" in statement ? `${statement.kind} (${stat
 class Appraisal {
   transcript = new Transcript();
   statements = new Map();
+  /** The same of another run: that they are here is wrong, and nothing else is read of them. */
+  strangers = new Map();
   /** By digest: why a statement is refused, and how its claim lies to when it was first seen; null where nothing is wrong. */
   refusals = new Map();
   dates = new Map();
@@ -37,6 +39,10 @@ class Appraisal {
   }
 
   #keep(copy) {
+    if (!OF_NO_RUN.includes(copy.kind) && copy.kind !== "admission" && copy.run !== this.bundle.run) {
+      this.strangers.set(copy.digest, copy);
+      return;
+    }
     const shown = this.statements.get(copy.digest);
     if (shown) shown.copies.push(copy);
     else this.statements.set(copy.digest, { statement: copy, copies: [copy] });
@@ -59,7 +65,7 @@ class Appraisal {
 
   /* Those that are of this run, and the admissions that its route names. */
   get #ofTheTurn() {
-    return this.#trace.filter((statement) => (statement.kind === "admission" ? this.admissions.has(statement.digest) : statement.run === this.bundle.run));
+    return this.#trace.filter((statement) => statement.kind !== "admission" || this.admissions.has(statement.digest));
   }
 
   *run() {
@@ -86,8 +92,7 @@ class Appraisal {
   /* Which statements are of this run, and that there is one route and one closing statement (trace.md §2(1), §2(7)). */
   #shape() {
     const own = this.#ofTheTurn.filter((statement) => statement.kind !== "admission");
-    const ofAnother = this.all.filter((statement) => !OF_NO_RUN.includes(statement.kind) && statement.kind !== "admission" && statement.run !== this.bundle.run);
-    for (const statement of ofAnother) this.transcript.no("trace.md §2(1)", "A statement is of another run", lanesOf(statement), "trace.run", statement.digest);
+    for (const statement of this.strangers.values()) this.transcript.no("trace.md §2(1)", "A statement is of another run", lanesOf(statement), "trace.run", statement.digest);
     const routes = own.filter((statement) => statement.kind === "route");
     const closings = own.filter(closes);
     if (routes.length > 1) this.transcript.no("trace.md §2(4)", "There are two routes of one run", ["bytes", "route"], "trace.routes");
@@ -132,7 +137,7 @@ class Appraisal {
 
   /* The admissions that the route of this run names, and those that these combine (trace.md §2(3)). */
   get #admissionsNamed() {
-    const routes = this.all.filter((statement) => statement.kind === "route" && statement.run === this.bundle.run);
+    const routes = this.all.filter((statement) => statement.kind === "route");
     const named = new Set();
     const ahead = routes.flatMap((route) => route.parents);
     while (ahead.length) {

@@ -11,11 +11,11 @@ import { admits } from "./trust.js";
 const LANE = ["settlement"];
 
 export class Settling {
-  /** Trees that are believed: `{size, root, origin, quorumAt}`; of a final round `quorumAt` is null. */
+  /** Trees that are believed: `{size, root, origin, quorumAt, final}`; of a final round `quorumAt` is null. */
   trees = [];
   /** By number: final rounds, and all that were proposed. */
   finals = new Map();
-  /** By statement digest: `{index, at}` of inclusions that hold (`at` when a quorum had cosigned, or null). */
+  /** By statement digest: `{index, at, final}` of inclusions that hold (`at` when a quorum had cosigned, or null). */
   included = new Map();
   /** By statement digest: what the newest final round says of it, `{number, code, digest}`. */
   verdicts = new Map();
@@ -58,14 +58,16 @@ export class Settling {
     return times.length ? Math.min(...times) : null;
   }
 
+  /** Whether a statement is in the tree of a final round. */
+  isFinal = (digest) => (this.included.get(digest) ?? []).some((place) => place.final);
+
   /** Where the log put a statement, as far as a path shows it: what an exporter says of it alone proves nothing. */
   index = (digest) => this.included.get(digest)?.[0].index ?? null;
 
   #commitments() {
     for (const item of this.of("commitment")) {
-      const digest = [...this.statements.keys()].find((candidate) => opens(item.commitment, item.salt, candidate));
+      const digest = [...this.statements.keys()].find((candidate) => this.#lanes(candidate).length && opens(item.commitment, item.salt, candidate));
       const lanes = digest ? this.#lanes(digest) : LANE;
-      if (!lanes.length) continue;
       const says = digest ? `The commitment in the log opens to statement ${digest.slice(0, 12)}` : "A commitment opens to no statement that is shown";
       if (digest) this.committed.set(digest, item);
       this.transcript.add("statement.md §9", digest ? "yes" : "no", says, lanes, digest ? null : "commitment.opening", digest ?? item.digest);
@@ -101,7 +103,7 @@ export class Settling {
     }
     const says = quorumAt === null ? `Full nodes with more than two thirds of the stake have not cosigned a tree of ${size}` : `Full nodes with more than two thirds of the stake had cosigned a tree of ${size} by ${new Date(quorumAt).toISOString()}`;
     this.transcript.add("statement.md §8", quorumAt === null ? "cannot_tell" : "yes", says, LANE, null, about);
-    this.trees.push({ size, root: found.root, origin, quorumAt });
+    this.trees.push({ size, root: found.root, origin, quorumAt, final: false });
   }
 
   #equivocations() {
@@ -122,7 +124,7 @@ export class Settling {
       return;
     }
     this.finals.set(round.number, { ...round, chain: this.trust.chain(round.origin), stakes: found });
-    this.trees.push({ size: round.size, root: unhex(round.root, 32), origin: round.origin, quorumAt: null });
+    this.trees.push({ size: round.size, root: unhex(round.root, 32), origin: round.origin, quorumAt: null, final: true });
   }
 
   #final(round, messages) {
@@ -135,15 +137,15 @@ export class Settling {
     const committed = [...this.committed].find(([, item]) => item.digest === digest);
     if (committed) return { owner: committed[0], leaves: [leafHash(committed[1].entry)] };
     const shown = this.statements.get(digest);
-    return shown ? { owner: digest, leaves: shown.copies.map((copy) => leafHash(copy.entry)) } : null;
+    return shown && this.#lanes(digest).length ? { owner: digest, leaves: shown.copies.map((copy) => leafHash(copy.entry)) } : null;
   }
 
   #lanes = (digest) => this.settles(this.statements.get(digest).statement);
 
   #inclusion(item) {
     const found = this.#leaves(item.digest);
-    const lanes = found ? this.#lanes(found.owner) : [];
-    if (!lanes.length) return;
+    if (!found) return;
+    const lanes = this.#lanes(found.owner);
     const trees = this.trees.filter((tree) => tree.size === item.size);
     const about = found.owner;
     if (!trees.length) {
@@ -157,14 +159,13 @@ export class Settling {
       return;
     }
     this.transcript.yes("log.md §2", `The log holds the statement at ${item.index}, in a tree of ${item.size}`, lanes, about);
-    const places = trees.map((tree) => ({ index: item.index, at: tree.quorumAt, size: item.size }));
+    const places = trees.map((tree) => ({ index: item.index, at: tree.quorumAt, final: tree.final }));
     this.included.set(found.owner, [...(this.included.get(found.owner) ?? []), ...places]);
   }
 
   #verdict(item) {
     const found = this.#leaves(item.digest);
     const lanes = found ? this.#lanes(found.owner) : LANE;
-    if (!lanes.length) return;
     const about = found?.owner ?? item.digest;
     const round = this.finals.get(item.number);
     if (!round) {
