@@ -6,13 +6,12 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Page, connect
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.live_pages import LivePages, live_pages
 from tests.helpers.panel import open_panel
@@ -21,12 +20,6 @@ pytestmark = [*IN_A_BROWSER]
 ROLES = ("admin", "approver", "reviewer", "auditor", "policy_owner")
 OPEN_ALL = "document.querySelectorAll('main details').forEach((node) => { node.open = true })"
 THEMES = pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (True, 360)], ids=str)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 async def look(page: Page, base: str, paths: list[str]) -> dict[str, list[str]]:

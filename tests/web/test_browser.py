@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from holdfast.web.assets import Assets
 from holdfast.web.typeset import typeset
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.fake_gateway import STAGES, FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
 
@@ -55,12 +55,6 @@ CONTRAST = """(() => {
 
 
 Play = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture

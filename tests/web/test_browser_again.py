@@ -7,14 +7,12 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-import pytest
 
 from tests.helpers import axe
 from tests.helpers.agent_pages import AgentPages, agent_pages
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.web.test_agent_again import Stood, stood
 
 pytestmark = [*IN_A_BROWSER]
@@ -23,12 +21,6 @@ RERUNS = "document.querySelector('a.tag.tree-again')?.textContent"
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 Story = Callable[[AgentPages, Browser, Stood], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 def enact(chromium: str, folder: Path, story: Story) -> None:

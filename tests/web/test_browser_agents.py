@@ -6,14 +6,14 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import axe
 from tests.helpers.agent_pages import AgentPages, agent_pages, call, open_agent, step
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.xss import CORPUS
 
 pytestmark = [*IN_A_BROWSER]
@@ -21,12 +21,6 @@ FOCUS = "document.activeElement.querySelector('.tree-link')?.textContent"
 ITEMS = "document.querySelectorAll('[role=treeitem]').length"
 READY = "document.querySelector('[role=treeitem][tabindex=\"0\"]')"
 FITS = "document.documentElement.scrollWidth <= innerWidth"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 Story = Callable[[AgentPages, Browser], Awaitable[None]]

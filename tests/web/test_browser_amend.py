@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,12 @@ import pytest
 
 from tests.helpers import axe
 from tests.helpers.agent_pages import AgentPages, agent_pages, call, open_agent, step
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 
 pytestmark = [*IN_A_BROWSER]
 FORM = "details[data-keep=amend]"
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 TYPED = "document.getElementById('arguments').value"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 def enact(chromium: str, folder: Path, story: Callable[[AgentPages, Browser], Awaitable[None]]) -> None:

@@ -7,14 +7,12 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-import pytest
 
 from tests.helpers import axe
 from tests.helpers.agent_pages import AgentPages, agent_pages
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.filed import filed, saying
 from tests.helpers.xss import CORPUS
 from tests.unit.nodes.gateway.test_attaching import file
@@ -30,12 +28,6 @@ ENDS = "[...document.querySelectorAll('.said-line, .quote-found, .attached-file'
 FITS = f"document.documentElement.scrollWidth <= 390 && {ENDS}.every((node) => node.scrollWidth <= node.clientWidth)"
 
 Story = Callable[[AgentPages, Browser, str], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 def enact(chromium: str, folder: Path, story: Story) -> None:

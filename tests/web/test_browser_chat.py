@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from holdfast.verifier.lanes import LANES
 from holdfast.web.assets import Assets
 from holdfast.web.chat import CELLS, SCRIPT
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.images import data_url, png
 from tests.helpers.panel import PanelWorld, open_panel
@@ -42,12 +42,6 @@ HARMLESS = """(node) => {
   ]);
 }"""
 """Elements and attributes that no answer may bring into a page; nothing where all is well."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page
 from tests.helpers.panel import PanelWorld
 from tests.web.test_browser_chat import answered, ask, opened
 from tests.web.test_browser_chat import play as play  # noqa: PLC0414  # a fixture
@@ -23,12 +22,6 @@ pytestmark = [*IN_A_BROWSER]
 TITLES = "[...document.querySelectorAll('#conversations a')].map((link) => link.textContent)"
 TURNS = "document.querySelectorAll('.talk').length"
 TITLE = "document.getElementById('title').textContent"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 async def begun(page: Page, question: str, answer: str, panel: PanelWorld) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from holdfast.web.assets import Assets
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, launch, open_browser
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, open_browser
 from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.xss import CORPUS
@@ -64,12 +63,6 @@ window.fetch = async (url, options) => {
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 ONLINE = OFFLINE | {"offline": False}
 SLOW = {"offline": False, "latency": 150, "downloadThroughput": 6_000, "uploadThroughput": 6_000}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 async def guarded(panel: PanelWorld, browser: Browser) -> Page:

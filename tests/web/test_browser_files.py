@@ -14,9 +14,9 @@ from tests.helpers import axe
 from tests.helpers.browser import IN_A_BROWSER, Browser, Page
 from tests.helpers.panel import PanelWorld
 from tests.helpers.xss import CORPUS
-from tests.web.test_browser_chat import Play, answered, ask, chromium, opened, play
+from tests.web.test_browser_chat import Play, answered, ask, opened, play
 
-__all__ = ["chromium", "play"]
+__all__ = ["play"]
 pytestmark = [*IN_A_BROWSER]
 SENTENCE = "The south pump ran for forty days without a stop."
 TOLD: dict[str, Any] = {

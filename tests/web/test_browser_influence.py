@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
 from holdfast.ports.settings import Secret
 from holdfast.web.app import create_app
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.case_world import CaseWorld
 from tests.helpers.gateway_world import KEY
 from tests.helpers.influenced import CELLO, LISBON, influenced
@@ -34,12 +32,6 @@ pytestmark = [*IN_A_BROWSER]
 ROWS = "document.querySelectorAll('.recalled-row').length"
 ANSWERED = "document.querySelectorAll('#influences .influence').length"
 SIDES = "JSON.stringify([...document.querySelectorAll('#influences .influence-text')].map((node) => node.innerText))"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @dataclasses.dataclass

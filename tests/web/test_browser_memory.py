@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.memory import PASSPHRASE, RUNS, MemoryWorld, User
 from tests.helpers.memory_pages import NodeHTTP, asked
@@ -28,12 +28,6 @@ pytestmark = [*IN_A_BROWSER]
 OPENED = "!document.getElementById('open').hidden && document.getElementById('found').textContent"
 LOCKED = "!document.getElementById('locked').hidden"
 STANDINGS = "[...document.querySelectorAll('#rows > .memory-row')].map((node) => node.dataset.standing)"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @dataclass

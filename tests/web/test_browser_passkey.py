@@ -5,25 +5,16 @@ Skipped when there is no Chromium on the PATH (Debian: ``apt-get install chromiu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Page, launch
+from tests.helpers.browser import IN_A_BROWSER, Page
 from tests.web.test_browser_memory import LOCKED, OPENED, Scene, fill
 from tests.web.test_browser_memory import play as play  # noqa: PLC0414  # a fixture
 
 pytestmark = [*IN_A_BROWSER]
 KEYS = "document.querySelectorAll('#keys li').length"
 TROUBLE = "document.getElementById('memory-trouble').textContent"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 async def opened(at: Scene, *, prf: bool = True, name: str = "localhost", **more: Any) -> Page:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from holdfast.core.captures import capture_call
 from holdfast.core.payments import NOT_EVIDENCE_OF
 from holdfast.nodes.panel.faucet import Faucet
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.helpers.payments import DOMAIN, FACILITATOR, NETWORK, PAYEE, Machine, payer, requirements
 from tests.helpers.selling import SellingGateway
@@ -74,12 +74,6 @@ class Sale:
         call = capture_call(payment)
         self.machine.time = int(time.time())
         return self.machine.send(FACILITATOR.address, call.to, call.data).success
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture

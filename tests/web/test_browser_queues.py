@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from holdfast.nodes.panel.config import PanelConfig
 from holdfast.nodes.panel.service import PanelService
 from holdfast.review.events import SYSTEM, Actor
 from holdfast.web.app import create_app
-from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, Page, connect
 from tests.helpers.case_world import URL, CaseWorld
 from tests.helpers.live_pages import LivePages, live_pages
 from tests.helpers.panel import serving
@@ -29,12 +29,6 @@ InPerson = Callable[[LivePages, Browser], Awaitable[None]]
 WORD = "document.querySelector('.case-word .stands').dataset.stands"
 FOCUS = "document.activeElement.closest('details')?.dataset.keep ?? document.activeElement.tagName"
 CODES = {key: ord(key.upper()) for key in "acdehjkmnor"} | {"?": 191, "/": 191, "Enter": 13, "Escape": 27}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.helpers import axe
-from tests.helpers.browser import IN_A_BROWSER, Browser, connect, launch
+from tests.helpers.browser import IN_A_BROWSER, Browser, connect
 from tests.helpers.fake_gateway import FakeGateway, four_nodes
 from tests.helpers.panel import PanelWorld, open_panel
 from tests.web.test_browser_chat import answered, ask, opened
@@ -30,12 +30,6 @@ FELL = {
     ],
 }
 DIFFERS = "[...document.querySelectorAll('.talk:last-child .differs li')].map((line) => line.textContent)"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture

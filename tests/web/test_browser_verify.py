@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,6 @@ OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThrou
 LANES = """Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) =>
   [lane.dataset.lane, lane.dataset.state]))"""
 SIGNED = {"bytes", "route", "settlement"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[str]:
-    with launch() as address:
-        yield address
 
 
 @pytest.fixture
