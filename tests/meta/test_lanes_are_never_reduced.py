@@ -64,8 +64,8 @@ OF_ANOTHER_WIRE = {"nodes/memory/service.py": {"rerank_score"}, "adapters/render
 """MemSync's name for how close a row is to a query: a member of its answers, where no lane is.
 And a colour to draw with."""
 FACTS_BESIDE_LANES = {
-    "admitted", "claimed_until", "development", "flags", "fresh", "known", "news", "next", "number", "place",
-    "position", "released_early", "retold", "stale",
+    "admitted", "asked_again", "claimed_until", "development", "flags", "fresh", "known", "news", "next", "number",
+    "place", "position", "released_early", "retold", "stale",
     "trust_development",
 }  # fmt: skip
 """Booleans and numbers that stand beside lanes and say something else: looked at by a person, here."""
