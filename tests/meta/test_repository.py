@@ -132,7 +132,7 @@ def test_every_error_code_is_listed_in_the_specification() -> None:
     assert sorted(listed - raised) == [], "run: make docs"
 
 
-CITATION = re.compile(r"([a-z]+(?:-[a-z]+)*)\.md`{0,2}\)?,? §\s?(\d+(?:\.\d+)*)")
+CITATION = re.compile(r"(?<![a-z-])([a-z]+(?:-[a-z]+)*)\.md`{0,2}\)?,? §\s?(\d+(?:\.\d+)*)")
 
 
 def sections(name: str) -> set[str]:
