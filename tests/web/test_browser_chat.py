@@ -531,6 +531,20 @@ def test_the_picker_says_what_a_model_costs_and_what_it_cannot_prove(play):
     play(scene)
 
 
+def test_a_browser_whose_store_never_answers_asks_and_keeps_nothing(play):
+    async def scene(panel: PanelWorld, browser: Browser) -> None:
+        page = await opened(panel, browser)
+        silent = "IDBFactory.prototype.open = () => ({})"
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=silent)
+        await page.go(panel.url + "/chat?silent")
+        await ask(page, "Small?")
+        await answered(page)
+        assert not await page.run("document.getElementById('not-kept').hidden")
+        assert page.complaints == []
+
+    play(scene)
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_has_contrast_and_the_page_fits_a_phone(play, dark):
     async def scene(panel: PanelWorld, browser: Browser) -> None:

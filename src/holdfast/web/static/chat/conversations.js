@@ -9,6 +9,8 @@ import { content } from "./attached.js";
 
 const VERSION = 1;
 const OFTEN = 1_000;
+/* A browser whose store does not answer by then (another page may hold it) keeps nothing for this page. */
+const PATIENCE = 3_000;
 
 const wait = (request) =>
   new Promise((resolve, reject) => {
@@ -23,6 +25,14 @@ function open(name) {
     request.result.createObjectStore("turns", { keyPath: "id" }).createIndex("conversation", "conversation");
   };
   return wait(request);
+}
+
+function soon(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("The browser's store does not answer")), PATIENCE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 export class Conversations {
@@ -52,11 +62,14 @@ export class Conversations {
   }
 
   async start() {
+    let opening;
     try {
-      this.#base = await open(this.name);
-      for (const conversation of await this.#every("conversations")) this.#all.set(conversation.id, conversation);
+      opening = open(this.name);
+      this.#base = await soon(opening);
+      for (const conversation of await soon(this.#every("conversations"))) this.#all.set(conversation.id, conversation);
     } catch {
       this.#base = null;
+      opening?.then((late) => late.close()).catch(() => {});
     }
   }
 
