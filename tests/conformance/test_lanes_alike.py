@@ -138,6 +138,7 @@ def test_bundles_of_two_runs_mixed_into_one_mean_the_same_to_both():
         journal += [item for item in other["journal"] if source.random() < share]
         raw = json.dumps({**mixed, "journal": journal}, ensure_ascii=False).encode()
         asked.append(one._replace(what=f"{one.what} and {two.what}", raw=raw))
+    asked += [item._replace(what=f"{item.what}, without trust", trust=None) for item in asked[::3]]
     assert {item.what: (python, pages) for item, python, pages in both(asked) if python != pages} == {}
 
 

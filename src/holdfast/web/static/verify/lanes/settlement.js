@@ -10,10 +10,10 @@ function settled(appraisal) {
   const refused = transcript.refused("settlement");
   const basis = (chain) => (trust?.development || chain?.development ? "development" : "proof");
   const verdicts = closure.map((statement) => settling.verdicts.get(statement.digest));
+  if (!trust) return closure.length ? ["unknown", null, "Without trust nobody here can say who settled it"] : ["pending", null, "It is not answered yet"];
   const against = verdicts.find(refutes);
   if (against) return ["refuted", basis(against.chain), `Final round ${against.number} says ${against.code} of a statement of the run`];
   if (refused) return ["refuted", null, refused.says];
-  if (!trust && closure.length) return ["unknown", null, "Without trust nobody here can say who settled it"];
   if (!closing) return ["pending", null, "It is not answered yet"];
   const included = closure.filter((statement) => settling.included.has(statement.digest));
   const whole = appraisal.whole && included.length === closure.length;

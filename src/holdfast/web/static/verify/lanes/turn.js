@@ -18,7 +18,7 @@ function bytes(appraisal) {
   const { trust, closing, closure, ranOut } = appraisal;
   const refused = altered(appraisal);
   if (refused) return ["refuted", null, refused.says];
-  if (!trust) return ["unknown", null, "Without trust nobody here can say whose signatures these are"];
+  if (!trust && closure.size) return ["unknown", null, "Without trust nobody here can say whose signatures these are"];
   if (!closing) return ["pending", null, "No statement closes the run yet"];
   if (!appraisal.whole || !appraisal.route) return ["unknown", null, "A statement that the run rests on is not shown"];
   if ([...closure].some((statement) => ranOut.has(statement))) return ["expired", null, "A key has run out, and no quorum dated what it signed"];
